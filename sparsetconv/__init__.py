@@ -1,0 +1,22 @@
+"""Convolutions as sparse matrices and linear operators, transposed convolution as their exact adjoint."""
+
+from sparsetconv import testing
+from sparsetconv.geometry import ConvGeometry
+from sparsetconv.kernel_operator import KernelOperator
+from sparsetconv.matrices import conv_matrix, conv_transpose_matrix
+from sparsetconv.operators import ConvOperator, ConvTransposeOperator
+from sparsetconv.resampling import zero_insertion_matrix
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConvGeometry",
+    "ConvOperator",
+    "ConvTransposeOperator",
+    "KernelOperator",
+    "__version__",
+    "conv_matrix",
+    "conv_transpose_matrix",
+    "testing",
+    "zero_insertion_matrix",
+]

@@ -1,0 +1,288 @@
+"""One axis of a convolution: every rule about sizes, padding and reads.
+
+Floor 0, standard library only: all of this is arithmetic on a handful of integers. An N-D
+convolution is the product of its axes, so nothing above this module knows what padding means.
+
+Output ``o`` of an axis reads, through tap ``t``, position ``p = o * stride + t * dilation - before``
+of the infinite extension of a signal of length ``size``. `source_index` says which sample stands at
+``p``; `source_copies` is its inverse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from math import gcd
+from typing import NamedTuple
+
+PADDING_MODES = ("zeros", "reflect", "symmetric", "replicate", "circular")
+
+
+class Segment(NamedTuple):
+    """Rows that repeat: ``period`` rows from ``start`` on, then again and again.
+
+    ``repeat`` is how often the group stands there in all; from one group to the next every column
+    grows by ``shift``. A row on its own is a group of one that is not repeated.
+    """
+
+    start: int
+    period: int
+    repeat: int
+    shift: int
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.period * self.repeat
+
+    def clip(self, start: int, stop: int) -> Iterator[Segment]:
+        """Yield what lies in rows ``start`` to ``stop`` as at most three segments."""
+        if start <= self.start and self.stop <= stop:
+            yield self
+            return
+        start, stop = max(start, self.start), min(stop, self.stop)
+        if start >= stop:
+            return
+        head = min((self.start - start) % self.period, stop - start)
+        repeat, tail = divmod(stop - start - head, self.period)
+        if head:
+            yield Segment(start, head, 1, self.shift)
+        if repeat:
+            yield Segment(start + head, self.period, repeat, self.shift)
+        if tail:
+            yield Segment(stop - tail, tail, 1, self.shift)
+
+
+class Interval(NamedTuple):
+    """The integers from ``start`` up to, and without, ``stop``."""
+
+    start: int
+    stop: int
+
+    def cut(self, other: Interval) -> Interval:
+        """Return the longer of the two pieces that are left without ``other``."""
+        left = Interval(self.start, min(self.stop, other.start))
+        right = Interval(max(self.start, other.stop), self.stop)
+        if other.start >= other.stop:
+            return self
+        return max(left, right, key=lambda piece: piece.stop - piece.start)
+
+
+def extension_period(mode: str, size: int) -> int:
+    """Return the period of the infinite extension (1 where it is constant outside the signal)."""
+    return {"circular": size, "symmetric": 2 * size, "reflect": max(2 * size - 2, 1)}.get(mode, 1)
+
+
+def source_index(mode: str, size: int, position: int) -> int | None:
+    """Return the sample that stands at ``position`` of the extension, or None for a padded zero."""
+    if 0 <= position < size:
+        return position
+    if mode == "zeros":
+        return None
+    if mode == "replicate":
+        return 0 if position < 0 else size - 1
+    period = extension_period(mode, size)
+    folded = position % period
+    mirrored = period - folded - (mode == "symmetric")
+    return folded if folded < size else mirrored
+
+
+def source_copies(mode: str, size: int, index: int, low: int, high: int) -> list[int]:
+    """Return, in order, the positions from ``low`` to ``high`` at which sample ``index`` stands."""
+    copies = {index}
+    if mode == "replicate":
+        if index == 0:
+            copies.update(range(low, 0))
+        if index == size - 1:
+            copies.update(range(size, high + 1))
+    elif mode != "zeros":
+        period = extension_period(mode, size)
+        anchors = {index}
+        if mode != "circular":
+            anchors.add(-index - (mode == "symmetric"))
+        for anchor in anchors:
+            copies.update(range(low + (anchor - low) % period, high + 1, period))
+    return sorted(p for p in copies if low <= p <= high)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a convolution, every number settled.
+
+    Attributes
+    ----------
+    size, taps, stride, before, after, dilation : int
+        Samples, kernel taps, step between outputs, padding on either side (negative crops),
+        distance between taps.
+    mode : str
+        One of ``PADDING_MODES``.
+    """
+
+    size: int
+    taps: int
+    stride: int
+    before: int
+    after: int
+    dilation: int
+    mode: str
+
+    @property
+    def extent(self) -> int:
+        """Samples from the first tap to the last."""
+        return self.dilation * (self.taps - 1) + 1
+
+    @cached_property
+    def outputs(self) -> int:
+        """Number of outputs; not positive where the kernel does not fit."""
+        return (self.size + self.before + self.after - self.extent) // self.stride + 1
+
+    @property
+    def low(self) -> int:
+        """First position that is read."""
+        return -self.before
+
+    @property
+    def high(self) -> int:
+        """Last position that is read."""
+        return (self.outputs - 1) * self.stride - self.before + self.extent - 1
+
+    @cached_property
+    def reach(self) -> str:
+        """The padding mode, or ``"zeros"`` where nothing outside the signal is read."""
+        return "zeros" if self.low >= 0 and self.high < self.size else self.mode
+
+    def first(self, output: int) -> int:
+        """Return the position that tap 0 of an output reads."""
+        return output * self.stride - self.before
+
+    @cached_property
+    def interior(self) -> Interval:
+        """The outputs all of whose taps read inside the signal."""
+        start = min(max(0, -(-self.before // self.stride)), self.outputs)
+        stop = (self.size - self.extent + self.before) // self.stride + 1
+        return Interval(start, max(start, min(stop, self.outputs)))
+
+    def row_count(self, output: int) -> int:
+        """Return how many different samples an output reads, in closed form."""
+        first, last = self.first(output), self.first(output) + self.extent - 1
+        if first >= 0 and last < self.size:
+            return self.taps
+        if self.reach in ("zeros", "replicate"):
+            low = max(0, -(first // self.dilation))
+            high = min(self.taps, (self.size - 1 - first) // self.dilation + 1)
+            inside = max(0, high - low)
+            if self.reach == "zeros":
+                return inside
+            edges = {0 if p < 0 else self.size - 1 for p in (first, last) if not 0 <= p < self.size}
+            touched = {e for e in edges if (e - first) % self.dilation or not first <= e <= last}
+            return inside + len(touched)
+        period = extension_period(self.reach, self.size)
+        return self._periodic_count(first, period)
+
+    def _periodic_count(self, first: int, period: int) -> int:
+        """Count classes of ``first + t * dilation`` under the extension's symmetries.
+
+        Shifts by the period identify ``t`` with ``t + cycle``; a mirror identifies taps whose
+        positions add up to a fixed number modulo the period, which pairs each tap with at most one
+        other.
+        """
+        common = gcd(period, self.dilation)
+        cycle = period // common
+        distinct = min(self.taps, cycle)
+        if self.reach == "circular" or period == 1:
+            return distinct
+        target = -(self.reach == "symmetric") - 2 * first
+        if target % common:
+            return distinct
+        total = (target // common) * pow(self.dilation // common, -1, cycle) % cycle
+        return distinct - _pairs(total, distinct) - _pairs(total + cycle, distinct)
+
+    @cached_property
+    def nnz(self) -> int:
+        """Entries of the axis' matrix of ``outputs`` rows and ``size`` columns."""
+        return sum(
+            segment.repeat * sum(map(self.row_count, range(segment.start, segment.start + segment.period)))
+            for segment in self.segments
+        )
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        """Rows of the axis' matrix, one row for each output."""
+        inside = self.interior
+        middle = Segment(inside.start, 1, inside.stop - inside.start, self.stride)
+        pieces = [*self._border(0, inside.start), middle, *self._border(inside.stop, self.outputs)]
+        return tuple(piece for piece in pieces if piece.repeat)
+
+    def _border(self, start: int, stop: int) -> Iterator[Segment]:
+        if self.reach in ("zeros", "replicate"):
+            # outputs whose whole window lies on one side of the signal are all the same
+            left = min(stop, max(start, -(-(self.before - self.extent + 1) // self.stride)))
+            right = max(left, min(stop, (self.size - 1 + self.before) // self.stride + 1))
+            yield Segment(start, 1, left - start, 0)
+            yield from _singles(left, right)
+            yield Segment(right, 1, stop - right, 0)
+            return
+        period = extension_period(self.reach, self.size)
+        period //= gcd(period, self.stride)
+        repeat = (stop - start) // period
+        yield Segment(start, period, repeat, 0)
+        yield from _singles(start + period * repeat, stop)
+
+    @cached_property
+    def transposed_segments(self) -> tuple[Segment, ...]:
+        """Rows of the transposed axis' matrix, one row for each sample.
+
+        Away from the borders sample ``i + stride`` meets the taps that sample ``i`` meets, one output
+        later: rows come in groups of ``stride``, one for each phase.
+        """
+        images = [self._image(self.low, 0), self._image(self.size, self.high + 1)]
+        inside = Interval(
+            max(0, self.dilation * (self.taps - 1) - self.before),
+            min(self.size, self.outputs * self.stride - self.before),
+        )
+        for image in images:
+            inside = inside.cut(image)
+        repeat = max(0, inside.stop - inside.start) // self.stride
+        middle = Segment(inside.start, self.stride, repeat, 1)
+        if not repeat:
+            middle = Segment(0, 1, 0, 1)
+        read = [Interval(max(self.low, 0), min(self.high + 1, self.size)), *images]
+        pieces = [
+            *_with_gaps(0, middle.start, read),
+            middle,
+            *_with_gaps(middle.stop, self.size, read),
+        ]
+        return tuple(piece for piece in pieces if piece.repeat)
+
+    def _image(self, start: int, stop: int) -> Interval:
+        """Return an interval that holds the samples which padded positions read."""
+        if start >= stop or self.reach == "zeros":
+            return Interval(0, 0)
+        if self.reach == "replicate":
+            edge = 0 if start < 0 else self.size - 1
+            return Interval(edge, edge + 1)
+        if stop - start >= self.size:
+            return Interval(0, self.size)
+        ends = [source_index(self.reach, self.size, p) for p in (start, stop - 1)]
+        low, high = min(e for e in ends if e is not None), max(e for e in ends if e is not None)
+        return Interval(low, high + 1) if high - low == stop - start - 1 else Interval(0, self.size)
+
+
+def _pairs(total: int, count: int) -> int:
+    """Count the pairs ``t < u`` in ``range(count)`` with ``t + u == total``."""
+    return max(0, (total + 1) // 2 - max(0, total - count + 1))
+
+
+def _singles(start: int, stop: int) -> Iterator[Segment]:
+    return (Segment(row, 1, 1, 0) for row in range(start, stop))
+
+
+def _with_gaps(start: int, stop: int, read: list[Interval]) -> Iterator[Segment]:
+    """Yield single rows where a sample may be read, one run of empty rows in each gap."""
+    for interval in sorted(read):
+        left, right = max(start, interval.start), min(stop, interval.stop)
+        if left < right:
+            yield Segment(start, 1, left - start, 0)
+            yield from _singles(left, right)
+            start = right
+    yield Segment(start, 1, max(0, stop - start), 0)

@@ -1,0 +1,55 @@
+"""Kernels as arrays: the dtypes that are taken, and the one layout that all code below sees.
+
+Floor 0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+Array: TypeAlias = "NDArray[Any]"
+
+INTEGERS = frozenset(np.dtype(code) for code in "bhilqBHILQ")
+INEXACT = frozenset(np.dtype(code) for code in "fdFD")
+
+
+def checked_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
+    """Return a supported dtype in native byte order, or raise."""
+    wanted = np.dtype(dtype).newbyteorder("=")
+    if wanted not in INTEGERS | INEXACT:
+        msg = (
+            f"{name} must be float32, float64, complex64, complex128 or an integer, "
+            f"got {np.dtype(dtype)}; convert it, for example with .astype(numpy.float32)"
+        )
+        raise TypeError(msg)
+    return wanted
+
+
+def as_array(name: str, value: Any, dtype: DTypeLike | None = None) -> Array:
+    """Return ``value`` as a NumPy array of a supported dtype, converted to ``dtype`` if that loses no kind."""
+    if hasattr(value, "__cuda_array_interface__"):
+        msg = f"{name} must be a NumPy array, got one on a GPU ({type(value).__name__}); copy it with {name}.get()"
+        raise TypeError(msg)
+    array = np.asarray(value)
+    own = checked_dtype(name, array.dtype)
+    if dtype is None:
+        return array.astype(own, copy=False)
+    wanted = checked_dtype("dtype", dtype)
+    if not np.can_cast(own, wanted, "same_kind"):
+        msg = f"dtype must keep the kind of {name}: {own} does not convert to {wanted} without loss"
+        raise TypeError(msg)
+    return array.astype(wanted, copy=False)
+
+
+def oriented_weights(kernel: Array, groups: int, flip: bool, has_channels: bool) -> Array:
+    """Return the kernel as ``(groups, c_out // groups, c_in // groups, k1, ..., kd)``, ``flip`` applied."""
+    if has_channels:
+        weights = kernel.reshape(groups, kernel.shape[0] // groups, *kernel.shape[1:])
+    else:
+        weights = kernel[None, None, None]
+    return weights[(..., *(slice(None, None, -1),) * (weights.ndim - 3))] if flip else weights

@@ -1,0 +1,35 @@
+"""Refuse what the machine cannot hold, before it is allocated.
+
+Floor 0, standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+# asking the system takes longer than allocating this much
+ALWAYS_THERE = 1 << 26
+
+
+def available_bytes() -> int | None:
+    """Return the memory that a new array could have, or None where the system does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def require(what: str, nbytes: int, hint: str) -> None:
+    """Raise ``MemoryError`` with the bytes and a hint where ``nbytes`` cannot be had."""
+    available = available_bytes() if nbytes > ALWAYS_THERE else None
+    if available is not None and nbytes > available:
+        msg = f"{what} needs {nbytes} bytes ({nbytes / 2**30:.1f} GiB), {available} are available; {hint}"
+        raise MemoryError(msg)

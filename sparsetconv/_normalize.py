@@ -1,0 +1,114 @@
+"""What a user may write for sizes, strides and padding, turned into plain tuples once.
+
+Floor 0, standard library only. Each function names the parameter, the rule and what was given.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sparsetconv._axis import PADDING_MODES
+
+PADDING_WORDS = ("valid", "same", "same_lower", "full")
+MODE_ALIASES = {"constant": "zeros", "edge": "replicate", "wrap": "circular"}
+
+IntOrInts = int | Sequence[int]
+Padding = int | str | Sequence[int | tuple[int, int]]
+PaddingMode = str | Sequence[str]
+
+
+def integer(name: str, value: Any, minimum: int | None = None) -> int:
+    """Return ``value`` as an int, or raise."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        msg = f"{name} must be an integer, got {value!r} of type {type(value).__name__}"
+        raise TypeError(msg) from None
+    if minimum is not None and number < minimum:
+        msg = f"{name} must be at least {minimum}, got {number}"
+        raise ValueError(msg)
+    return number
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes))
+
+
+def shape(name: str, value: Any) -> tuple[int, ...]:
+    """Return a tuple of sizes, each at least 1; an int stands for one axis."""
+    sizes = tuple(value) if _is_sequence(value) else (value,)
+    if not sizes:
+        msg = f"{name} must have at least one axis, got {value!r}"
+        raise ValueError(msg)
+    return tuple(integer(f"{name}[{i}]", size, 1) for i, size in enumerate(sizes))
+
+
+def per_axis(name: str, value: Any, ndim: int, minimum: int) -> tuple[int, ...]:
+    """Return one integer for each of ``ndim`` axes from an int or a sequence of them."""
+    if not _is_sequence(value):
+        return (integer(name, value, minimum),) * ndim
+    values = tuple(value)
+    if len(values) != ndim:
+        msg = f"{name} must be one integer or one for each of the {ndim} spatial axes, got {value!r}"
+        raise ValueError(msg)
+    return tuple(integer(f"{name}[{i}]", v, minimum) for i, v in enumerate(values))
+
+
+def padding(value: Any, ndim: int) -> str | tuple[tuple[int, int], ...]:
+    """Return one of ``PADDING_WORDS`` or a (before, after) pair for each axis."""
+    if isinstance(value, str):
+        return word("padding", value, PADDING_WORDS)
+    if not _is_sequence(value):
+        return ((integer("padding", value),) * 2,) * ndim
+    entries = tuple(value)
+    if len(entries) != ndim:
+        hint = "; for one axis padded differently on its two sides write ((before, after),)"
+        msg = (
+            f"padding must be one integer, one entry (an integer or a (before, after) pair) for each "
+            f"of the {ndim} spatial axes, or one of {', '.join(PADDING_WORDS)}; got {value!r}"
+        )
+        raise ValueError(msg + hint if ndim == 1 and len(entries) == 2 else msg)
+    return tuple(_pair(f"padding[{i}]", entry) for i, entry in enumerate(entries))
+
+
+def _pair(name: str, value: Any) -> tuple[int, int]:
+    if not _is_sequence(value):
+        return (integer(name, value),) * 2
+    sides = tuple(value)
+    if len(sides) != 2:
+        msg = f"{name} must be an integer or a (before, after) pair, got {value!r}"
+        raise ValueError(msg)
+    return integer(f"{name}[0]", sides[0]), integer(f"{name}[1]", sides[1])
+
+
+def word(name: str, value: Any, known: Sequence[str]) -> str:
+    """Return ``value`` if it is one of the known words, or raise and list them."""
+    if not isinstance(value, str):
+        msg = f"{name} must be a string, got {value!r} of type {type(value).__name__}"
+        raise TypeError(msg)
+    if value not in known:
+        msg = f"{name} must be one of {', '.join(known)}; got {value!r}"
+        raise ValueError(msg)
+    return value
+
+
+def padding_mode(value: Any, ndim: int) -> tuple[str, ...]:
+    """Return a padding mode for each axis, NumPy's names translated."""
+    modes = tuple(value) if _is_sequence(value) else (value,) * ndim
+    if len(modes) != ndim:
+        msg = f"padding_mode must be one word or one for each of the {ndim} spatial axes, got {value!r}"
+        raise ValueError(msg)
+    known = (*PADDING_MODES, *MODE_ALIASES)
+    return tuple(MODE_ALIASES.get(m, m) for m in (word("padding_mode", m, known) for m in modes))
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return a bool, refusing what only looks like one."""
+    if value not in (True, False):
+        msg = f"{name} must be True or False, got {value!r}"
+        raise TypeError(msg)
+    return bool(value)

@@ -1,0 +1,271 @@
+"""Tests of adjoints, for the operators here and for anybody's.
+
+Floor 5. ``A`` and its adjoint must satisfy ``<A x, y> = <x, A.H y>``. Comparing the two numbers to a fixed relative tolerance fails
+on correct operators, since a dot product of random vectors may be close to zero; the difference is measured
+against ``|A x| |y| + |x| |A.H y|`` instead. Shapes are checked first: broadcasting hides wrong ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from scipy.sparse.linalg import aslinearoperator
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Array: TypeAlias = "NDArray[Any]"
+
+__all__ = ["AdjointTest", "assert_adjoint", "dot_test"]
+
+# operators of at most this many entries are compared entry by entry after a failure
+DENSE_ENTRIES = 1 << 22
+# units of round-off, relative to |A x| |y| + |x| |A.H y|, that a correct operator may lose
+ROUNDOFFS = 64
+
+
+@dataclass(frozen=True)
+class AdjointTest:
+    """The result of `dot_test`; true if it passed.
+
+    Attributes
+    ----------
+    forward, adjoint : complex or int
+        ``<A x, y>`` and ``<x, A.H y>``, of the pair of vectors that differ most.
+    error : float
+        ``|forward - adjoint| / (|A x| |y| + |x| |A.H y|)``, unitless.
+    tolerance : float
+        What ``error`` may be; 0 in the exact mode.
+    """
+
+    forward: complex
+    adjoint: complex
+    error: float
+    tolerance: float
+
+    def __bool__(self) -> bool:
+        return self.error <= self.tolerance
+
+
+def dot_test(
+    op: Any,
+    *,
+    exact: bool = False,
+    rtol: float | None = None,
+    trials: int = 3,
+    rng: np.random.Generator | int | None = 0,
+) -> AdjointTest:
+    """Compare ``<A x, y>`` with ``<x, A.H y>`` for random vectors.
+
+    Parameters
+    ----------
+    op : LinearOperator, sparse or dense matrix
+        Anything with ``shape``, ``matvec`` and ``rmatvec``, or that `scipy.sparse.linalg.aslinearoperator` takes.
+    exact : bool
+        Draw small integers and ask for equality. The operator's entries must be integers.
+    rtol : float, optional
+        Largest error; 64 units of round-off of the operator's dtype if not given.
+    trials : int
+        Number of pairs of vectors.
+    rng : Generator or int or None
+        Source of the vectors, or a seed.
+
+    Returns
+    -------
+    AdjointTest
+        True if the worst pair is within the tolerance.
+
+    Raises
+    ------
+    AssertionError
+        If a product has the wrong shape.
+    ValueError
+        In the exact mode, if the products are not integers, or too large to be exact.
+
+    Notes
+    -----
+    The error is ``|<A x, y> - <x, A.H y>| / (|A x| |y| + |x| |A.H y|)``. Complex operators get complex vectors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sparsetconv as stc
+    >>> A = stc.ConvOperator(np.array([1.0, 2.0, -3.0]), 100, padding=1, padding_mode="reflect")
+    >>> bool(stc.testing.dot_test(A))
+    True
+    >>> stc.testing.dot_test(A, exact=True).error
+    0.0
+    """
+    operator = _as_operator(op)
+    generator = np.random.default_rng(rng)
+    dtype = np.dtype(operator.dtype if operator.dtype is not None else np.float64)
+    if trials < 1:
+        msg = f"trials must be at least 1, got {trials}"
+        raise ValueError(msg)
+    draw = _integers if exact else _normals
+    results = []
+    for _ in range(trials):
+        x = draw(generator, operator.shape[1], dtype)
+        y = draw(generator, operator.shape[0], dtype)
+        forward = _product("matvec", operator.matvec, x, operator.shape[0])
+        adjoint = _product("rmatvec", operator.rmatvec, y, operator.shape[1])
+        if exact:
+            results.append(_exact_result(x, y, forward, adjoint))
+        else:
+            results.append(_result(x, y, forward, adjoint, dtype, rtol))
+    return max(results, key=lambda result: result.error)
+
+
+def assert_adjoint(
+    op: Any,
+    *,
+    exact: bool = False,
+    rtol: float | None = None,
+    trials: int = 3,
+    rng: np.random.Generator | int | None = 0,
+) -> None:
+    """Raise unless an operator's products belong together.
+
+    Parameters
+    ----------
+    op, exact, rtol, trials, rng
+        As for `dot_test`.
+
+    Raises
+    ------
+    AssertionError
+        With the two dot products; where the operator has at most ``2**22`` entries also with the first entry
+        that disagrees.
+
+    Notes
+    -----
+    The products with several vectors, ``matmat`` and ``rmatmat``, are compared with those with one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse.linalg import LinearOperator
+    >>> import sparsetconv as stc
+    >>> wrong = LinearOperator((2, 2), matvec=np.cumsum, rmatvec=np.cumsum, dtype=float)
+    >>> stc.testing.assert_adjoint(wrong)
+    Traceback (most recent call last):
+        ...
+    AssertionError: the adjoint is not that of the operator: ... first at A[1, 0] = 1.0, A.H[0, 1] = 0.0
+    """
+    result = dot_test(op, exact=exact, rtol=rtol, trials=trials, rng=rng)
+    operator = _as_operator(op)
+    if not result:
+        msg = (
+            f"the adjoint is not that of the operator: <A x, y> = {result.forward}, <x, A.H y> = {result.adjoint}, "
+            f"error {result.error:.3g} of at most {result.tolerance:.3g}{_first_difference(operator, result.tolerance)}"
+        )
+        raise AssertionError(msg)
+    _check_columns(operator, result.tolerance, rng)
+
+
+def _as_operator(op: Any) -> Any:
+    if hasattr(op, "matvec") and hasattr(op, "rmatvec") and hasattr(op, "shape"):
+        return op
+    return aslinearoperator(op)
+
+
+def _normals(generator: np.random.Generator, size: int, dtype: np.dtype[Any]) -> Array:
+    values: Array = generator.standard_normal(size)
+    if dtype.kind == "c":
+        values = values + 1j * generator.standard_normal(size)
+    return values.astype(dtype if dtype.kind in "fc" else np.float64)
+
+
+def _integers(generator: np.random.Generator, size: int, dtype: np.dtype[Any]) -> Array:
+    values: Array = generator.integers(-4, 5, size)
+    if dtype.kind == "u":
+        values = np.abs(values)
+    if dtype.kind == "c":
+        return (values + 1j * generator.integers(-4, 5, size)).astype(dtype)
+    return values.astype(dtype)
+
+
+def _product(name: str, function: Any, vector: Array, size: int) -> Array:
+    product = np.asarray(function(vector))
+    if product.shape != (size,):
+        msg = f"{name} must return shape ({size},) for a vector of shape {vector.shape}, got {product.shape}"
+        raise AssertionError(msg)
+    return product
+
+
+def _result(
+    x: Array, y: Array, forward: Array, adjoint: Array, dtype: np.dtype[Any], rtol: float | None
+) -> AdjointTest:
+    # in double precision: the test's own sums shall not blur what it looks for
+    x, y, forward, adjoint = (v.astype(np.result_type(v, np.float64)) for v in (x, y, forward, adjoint))
+    left, right = np.vdot(y, forward), np.vdot(adjoint, x)
+    scale = np.linalg.norm(forward) * np.linalg.norm(y) + np.linalg.norm(x) * np.linalg.norm(adjoint)
+    error = float(abs(left - right) / scale) if scale else 0.0
+    inexact = dtype if dtype.kind in "fc" else np.dtype(np.float64)
+    tolerance = ROUNDOFFS * float(np.finfo(inexact).eps) if rtol is None else rtol
+    return AdjointTest(left.item(), right.item(), error if np.isfinite(error) else np.inf, tolerance)
+
+
+def _exact_result(x: Array, y: Array, forward: Array, adjoint: Array) -> AdjointTest:
+    for name, product in (("A x", forward), ("A.H y", adjoint)):
+        parts = [product.real, product.imag]
+        if any((part != np.round(part)).any() for part in parts):
+            msg = f"exact=True asks for an operator with integer entries, but {name} is not integer"
+            raise ValueError(msg)
+        if product.dtype.kind in "fc":
+            limit = 2.0 / np.finfo(product.dtype).eps
+            largest = max(float(np.abs(part).max(initial=0)) for part in parts)
+            if not largest < limit:
+                msg = f"exact=True needs sums below {limit:.0f} in {product.dtype}, got {largest:.0f} in {name}"
+                raise ValueError(msg)
+    (left, left_i), (right, right_i) = _exact_dot(y, forward), _exact_dot(adjoint, x)
+    error = float((left, left_i) != (right, right_i))
+    return AdjointTest(complex(left, left_i), complex(right, right_i), error, 0.0)
+
+
+def _exact_dot(a: Array, b: Array) -> tuple[int, int]:
+    """Return real and imaginary part of ``sum(conj(a) * b)`` in Python's integers."""
+    ar, ai, br, bi = ([int(v) for v in part.tolist()] for part in (a.real, a.imag, b.real, b.imag))
+    real = sum(p * q + r * s for p, q, r, s in zip(ar, br, ai, bi, strict=True))
+    imaginary = sum(p * s - r * q for p, q, r, s in zip(ar, br, ai, bi, strict=True))
+    return real, imaginary
+
+
+def _first_difference(operator: Any, tolerance: float) -> str:
+    rows, columns = operator.shape
+    if rows * columns > DENSE_ENTRIES:
+        return f"; {rows} x {columns} entries are too many to name the first that differs"
+    dtype = operator.dtype if operator.dtype is not None else np.float64
+    matrix = np.array([operator.matvec(e) for e in np.eye(columns, dtype=dtype)]).T
+    adjoint = np.array([operator.rmatvec(e) for e in np.eye(rows, dtype=dtype)]).T
+    allowed = tolerance * max(np.abs(matrix).max(initial=0), np.abs(adjoint).max(initial=0))
+    # "not at most" rather than "more": NaN differs too
+    different = ~(np.abs(matrix - adjoint.conj().T) <= allowed)
+    if not different.any():
+        return "; column by column the two agree, so a product is not linear or depends on earlier ones"
+    i, j = np.argwhere(different)[0]
+    return f"; first at A[{i}, {j}] = {matrix[i, j]}, A.H[{j}, {i}] = {adjoint[j, i]}"
+
+
+def _check_columns(operator: Any, tolerance: float, rng: np.random.Generator | int | None) -> None:
+    """Compare products with three vectors at once with those one by one."""
+    generator = np.random.default_rng(rng)
+    dtype = np.dtype(operator.dtype if operator.dtype is not None else np.float64)
+    for name, single, size in (("matmat", "matvec", 1), ("rmatmat", "rmatvec", 0)):
+        if not hasattr(operator, name):
+            continue
+        vectors = np.stack([_integers(generator, operator.shape[size], dtype) for _ in range(3)], 1)
+        together = np.asarray(getattr(operator, name)(vectors))
+        expected = (operator.shape[1 - size], 3)
+        if together.shape != expected:
+            msg = f"{name} must return shape {expected} for three vectors, got {together.shape}"
+            raise AssertionError(msg)
+        alone = np.stack([getattr(operator, single)(v) for v in vectors.T], 1)
+        allowed = max(tolerance, ROUNDOFFS * float(np.finfo(np.result_type(dtype, np.float32)).eps))
+        different = ~(np.abs(together - alone) <= allowed * np.abs(alone).max(initial=0))
+        if different.any():
+            i, j = np.argwhere(different)[0]
+            msg = f"{name} differs from {single}, first at [{i}, {j}]: {together[i, j]} and {alone[i, j]}"
+            raise AssertionError(msg)
