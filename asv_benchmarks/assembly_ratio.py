@@ -1,8 +1,9 @@
 """Assembly against filling the same three arrays with a constant, in one run.
 
 Run ``python asv_benchmarks/assembly_ratio.py``; it prints a Markdown table. Both sides allocate fresh memory;
-``np.full`` is what NumPy itself offers, on one thread. Medians of alternating repetitions. The last lines show
-a small matrix, and that the time is linear in the entries (``--large`` goes up to 5e8 of them).
+``np.full`` is what NumPy itself offers, on one thread. Medians of alternating repetitions. The last
+lines show a small matrix, and that the time is linear in the entries (``--large`` goes up to 5e8 of
+them).
 """
 
 from __future__ import annotations
@@ -32,7 +33,13 @@ CASES = [
     ),
     ("128^3, k3", stc.conv_matrix, (3, 3, 3), (128, 128, 128), {"padding": "same"}),
     ("16 to 16 channels, 128^2, k3", stc.conv_matrix, (16, 16, 3, 3), (16, 128, 128), {"padding": "same"}),
-    ("32 groups, 256^2, k3", stc.conv_matrix, (32, 1, 3, 3), (32, 256, 256), {"padding": "same", "groups": 32}),
+    (
+        "32 groups, 256^2, k3",
+        stc.conv_matrix,
+        (32, 1, 3, 3),
+        (32, 256, 256),
+        {"padding": "same", "groups": 32},
+    ),
     (
         "transposed 512^2, k4, stride 2",
         stc.conv_transpose_matrix,

@@ -5,14 +5,17 @@ Floor 0.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike, NDArray
+    from collections.abc import Iterable
 
-Array: TypeAlias = "NDArray[Any]"
+    from numpy.typing import DTypeLike
+
+    from sparsetconv._types import Array
+
 
 INTEGERS = frozenset(np.dtype(code) for code in "bhilqBHILQ")
 INEXACT = frozenset(np.dtype(code) for code in "fdFD")
@@ -31,9 +34,10 @@ def checked_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def as_array(name: str, value: Any, dtype: DTypeLike | None = None) -> Array:
-    """Return ``value`` as a NumPy array of a supported dtype, converted to ``dtype`` if that loses no kind."""
+    """Return a NumPy array of a supported dtype, converted to ``dtype`` if that loses no kind."""
     if hasattr(value, "__cuda_array_interface__"):
-        msg = f"{name} must be a NumPy array, got one on a GPU ({type(value).__name__}); copy it with {name}.get()"
+        kind = type(value).__name__
+        msg = f"{name} must be a NumPy array, got one on a GPU ({kind}); copy it with {name}.get()"
         raise TypeError(msg)
     array = np.asarray(value)
     own = checked_dtype(name, array.dtype)
@@ -46,10 +50,15 @@ def as_array(name: str, value: Any, dtype: DTypeLike | None = None) -> Array:
     return array.astype(wanted, copy=False)
 
 
+def last_axes(index: Iterable[Any]) -> Any:
+    """Return an index of the last axes of an array; the axes in front are left alone."""
+    return (..., *index)
+
+
 def oriented_weights(kernel: Array, groups: int, flip: bool, has_channels: bool) -> Array:
     """Return the kernel as ``(groups, c_out // groups, c_in // groups, k1, ..., kd)``, ``flip`` applied."""
     if has_channels:
         weights = kernel.reshape(groups, kernel.shape[0] // groups, *kernel.shape[1:])
     else:
         weights = kernel[None, None, None]
-    return weights[(..., *(slice(None, None, -1),) * (weights.ndim - 3))] if flip else weights
+    return weights[last_axes([slice(None, None, -1)] * (weights.ndim - 3))] if flip else weights

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-
 # asking the system takes longer than allocating this much
 ALWAYS_THERE = 1 << 26
 

@@ -34,13 +34,14 @@ def integer(name: str, value: Any, minimum: int | None = None) -> int:
     return number
 
 
-def _is_sequence(value: Any) -> bool:
+def is_sequence(value: Any) -> bool:
+    """Tell whether a value has entries; a word has none."""
     return isinstance(value, Iterable) and not isinstance(value, (str, bytes))
 
 
 def shape(name: str, value: Any) -> tuple[int, ...]:
     """Return a tuple of sizes, each at least 1; an int stands for one axis."""
-    sizes = tuple(value) if _is_sequence(value) else (value,)
+    sizes = tuple(value) if is_sequence(value) else (value,)
     if not sizes:
         msg = f"{name} must have at least one axis, got {value!r}"
         raise ValueError(msg)
@@ -49,7 +50,7 @@ def shape(name: str, value: Any) -> tuple[int, ...]:
 
 def per_axis(name: str, value: Any, ndim: int, minimum: int) -> tuple[int, ...]:
     """Return one integer for each of ``ndim`` axes from an int or a sequence of them."""
-    if not _is_sequence(value):
+    if not is_sequence(value):
         return (integer(name, value, minimum),) * ndim
     values = tuple(value)
     if len(values) != ndim:
@@ -62,7 +63,7 @@ def padding(value: Any, ndim: int) -> str | tuple[tuple[int, int], ...]:
     """Return one of ``PADDING_WORDS`` or a (before, after) pair for each axis."""
     if isinstance(value, str):
         return word("padding", value, PADDING_WORDS)
-    if not _is_sequence(value):
+    if not is_sequence(value):
         return ((integer("padding", value),) * 2,) * ndim
     entries = tuple(value)
     if len(entries) != ndim:
@@ -76,7 +77,7 @@ def padding(value: Any, ndim: int) -> str | tuple[tuple[int, int], ...]:
 
 
 def _pair(name: str, value: Any) -> tuple[int, int]:
-    if not _is_sequence(value):
+    if not is_sequence(value):
         return (integer(name, value),) * 2
     sides = tuple(value)
     if len(sides) != 2:
@@ -98,7 +99,7 @@ def word(name: str, value: Any, known: Sequence[str]) -> str:
 
 def padding_mode(value: Any, ndim: int) -> tuple[str, ...]:
     """Return a padding mode for each axis, NumPy's names translated."""
-    modes = tuple(value) if _is_sequence(value) else (value,) * ndim
+    modes = tuple(value) if is_sequence(value) else (value,) * ndim
     if len(modes) != ndim:
         msg = f"padding_mode must be one word or one for each of the {ndim} spatial axes, got {value!r}"
         raise ValueError(msg)

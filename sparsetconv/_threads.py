@@ -1,7 +1,7 @@
 """How many threads to use, and a loop over them.
 
-Floor 0, standard library only. NumPy lets go of the interpreter's lock while it copies and adds, so plain threads
-serve for work that is a few long array operations.
+Floor 0, standard library only. NumPy lets go of the interpreter's lock while it copies and adds, so
+plain threads serve for work that is a few long array operations.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def thread_count() -> int:
-    """Return the threads to use: ``NUMBA_NUM_THREADS`` or ``OMP_NUM_THREADS`` if set, else the CPUs we may run on."""
+    """Return ``NUMBA_NUM_THREADS`` or ``OMP_NUM_THREADS`` if set, else the CPUs that we may run on."""
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         value = os.environ.get(name, "")
         if value.isdigit() and int(value) > 0:

@@ -1,11 +1,12 @@
 """The arrays of a convolution's CSR matrix, for any range of its rows, in closed form.
 
 Floor 2. An N-D convolution is the product of its axes, and so is its matrix. `_Writer` walks the axes
-from the first to the last; at each it takes the rows of the axis' matrix in turn, contracts the kernel with the row's fold,
-adds the row's columns to those so far, and goes on to the next axis; at the end of the walk stands one row
-of the matrix. Rows that repeat with shifted columns (the interior of every axis) are written once;
-their neighbours are copies of the whole block of entries plus a constant. So almost everything is written by
-long copies straight into the final arrays: no triplets, no sorting, no duplicates.
+from the first to the last; at each it takes the rows of the axis' matrix in turn, contracts the kernel
+with the row's fold, adds the row's columns to those so far, and goes on to the next axis; at the end of
+the walk stands one row of the matrix. Rows that repeat with shifted columns (the interior of every
+axis) are written once; their neighbours are copies of the whole block of entries plus a constant. So
+almost everything is written by long copies straight into the final arrays: no triplets, no sorting, no
+duplicates.
 """
 
 from __future__ import annotations
@@ -24,11 +25,9 @@ from sparsetconv.geometry import smallest_index_dtype
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
+    from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
 
-Array: TypeAlias = "NDArray[Any]"
 Box: TypeAlias = tuple[tuple[int, int], ...]
 
 # blocks are doubled up to this many entries, so that copies have long inner loops and stay in cache

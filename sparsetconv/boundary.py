@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sparsetconv._axis import source_copies, source_index
+from sparsetconv._axis import extension_period, source_copies
+from sparsetconv._kernel import last_axes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
     from sparsetconv._axis import Axis, Segment
-
-Array: TypeAlias = "NDArray[Any]"
+    from sparsetconv._types import Array, Index
 
 
 class Row(NamedTuple):
@@ -165,9 +163,7 @@ class AxisRows:
             parts = [(sum(row.columns.size for row in rows), 1, 0)]
         sizes = [row.columns.size for row in rows]
         columns = np.concatenate([row.columns for row in rows]) + np.repeat(shifts, sizes)
-        return Template(
-            _joined(columns, rows), np.repeat(np.arange(len(rows)), sizes), tuple(parts)
-        )
+        return Template(_joined(columns, rows), np.repeat(np.arange(len(rows)), sizes), tuple(parts))
 
     def counts(self, start: int, stop: int) -> Array:
         """Return the number of entries of each row in a range."""
@@ -227,7 +223,7 @@ def source_indices(axis: Axis, positions: Array) -> Array:
         return np.where((positions >= 0) & (positions < size), positions, -1)
     if mode == "replicate":
         return positions.clip(0, size - 1)
-    period = {"circular": size, "symmetric": 2 * size}.get(mode, max(2 * size - 2, 1))
+    period = extension_period(mode, size)
     folded = positions % period
     return np.where(folded < size, folded, period - folded - (mode == "symmetric"))
 
@@ -278,6 +274,9 @@ class Extension:
             slice(axis.low - low, axis.low - low + length)
             for (axis, (low, _)), length in zip(spans, self.shape, strict=True)
         )
+        self._only_crops = all(
+            size == inside.stop - inside.start for size, inside in zip(self._hull, self._inside, strict=True)
+        )
         self._whole = all(
             hull == (0, axis.size - 1) and (axis.low, axis.high) == hull for axis, hull in spans
         )
@@ -288,6 +287,25 @@ class Extension:
             [] if axis.reach == "zeros" else list(_pieces(axis, low, low + length - 1))
             for axis, low, length in zip(self.axes, self._lows, self._hull, strict=True)
         ]
+
+    def window(self, tap: tuple[int, ...]) -> Index:
+        """Return the index of what one tap reads in an extended array, for all outputs.
+
+        Parameters
+        ----------
+        tap : tuple of int
+            Its place in the kernel.
+
+        Returns
+        -------
+        index
+            ``array[index]`` is a ``(..., m1, ..., md)`` view of a ``(..., l1, ..., ld)`` array.
+        """
+        starts = (t * axis.dilation for t, axis in zip(tap, self.axes, strict=True))
+        return last_axes(
+            slice(start, start + (axis.outputs - 1) * axis.stride + 1, axis.stride)
+            for start, axis in zip(starts, self.axes, strict=True)
+        )
 
     def extend(self, x: Array) -> Array:
         """Return the extended array.
@@ -304,15 +322,17 @@ class Extension:
         if self._whole:
             return x
         lead = x.shape[: x.ndim - len(self.axes)]
-        if all(size == inside.stop - inside.start for size, inside in zip(self._hull, self._inside, strict=True)):
-            return x[(..., *self._inside)]
+        if self._only_crops:
+            cropped: Array = x[last_axes(self._inside)]
+            return cropped
         out = np.zeros(lead + self._hull, x.dtype)
-        out[(..., *self._placed)] = x[(..., *self._inside)]
+        out[last_axes(self._placed)] = x[last_axes(self._inside)]
         for number, pieces in enumerate(self._pieces):
             view = np.moveaxis(out, number - len(self.axes), 0)
             for piece in pieces:
                 view[piece.positions] = view[piece.samples]
-        return out[(..., *self._crop)]
+        extended: Array = out[last_axes(self._crop)]
+        return extended
 
     def fold(self, z: Array) -> Array:
         """Return the adjoint of `extend` applied to ``z``, which may be overwritten.
@@ -330,7 +350,7 @@ class Extension:
         lead = z.shape[: z.ndim - len(self.axes)]
         if self._hull != self.shape:
             hull = np.zeros(lead + self._hull, z.dtype)
-            hull[(..., *self._crop)] = z
+            hull[last_axes(self._crop)] = z
             z = hull
         for number, pieces in reversed(list(enumerate(self._pieces))):
             view = np.moveaxis(z, number - len(self.axes), 0)
@@ -338,7 +358,7 @@ class Extension:
                 source = view[piece.positions]
                 view[piece.samples] += source if piece.step else source.sum(0, z.dtype, keepdims=True)
         out = np.zeros(lead + tuple(axis.size for axis in self.axes), z.dtype)
-        out[(..., *self._inside)] = z[(..., *self._placed)]
+        out[last_axes(self._inside)] = z[last_axes(self._placed)]
         return out
 
 

@@ -6,7 +6,6 @@ tuples of integers. NumPy serves for the names of dtypes only, no array is made.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -157,7 +156,7 @@ class ConvGeometry:
         """The spatial axes, one by one."""
         sizes, taps = self.input_shape[-self.ndim :], self.kernel_shape[-self.ndim :]
         rows = zip(sizes, taps, self.stride, self.padding, self.dilation, self.padding_mode, strict=True)
-        return tuple(Axis(n, k, s, *pad, d, mode) for n, k, s, pad, d, mode in rows)
+        return tuple(Axis(n, k, s, before, after, d, mode) for n, k, s, (before, after), d, mode in rows)
 
     @property
     def channels(self) -> tuple[int, int]:

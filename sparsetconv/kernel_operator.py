@@ -1,21 +1,21 @@
 """`KernelOperator`: the output of a convolution as a linear function of its kernel.
 
 Floor 4. For a fixed input ``x`` each tap of the kernel meets one window of the padded input; the product is
-a sum over taps of channel matrices times windows, and its adjoint, the gradient with respect to the kernel, is the
-inner product of the output with each window. Neither stores a matrix.
+a sum over taps of channel matrices times windows, and its adjoint, the gradient with respect to the
+kernel, is the inner product of the output with each window. Neither stores a matrix.
 """
 
 from __future__ import annotations
 
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from sparsetconv import _normalize
-from sparsetconv._kernel import as_array
+from sparsetconv._kernel import as_array, last_axes
 from sparsetconv._transposed import transposed_geometry
 from sparsetconv.boundary import Extension, source_indices
 from sparsetconv.geometry import ConvGeometry
@@ -24,11 +24,10 @@ from sparsetconv.operators import ArrayOperator
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
-
-Array: TypeAlias = "NDArray[Any]"
+    from sparsetconv._types import Array, Index
 
 
 class KernelOperator(ArrayOperator):
@@ -39,8 +38,8 @@ class KernelOperator(ArrayOperator):
     x : (n1, ..., nd) or (c_in, n1, ..., nd) array_like
         The fixed input. A copy is kept.
     kernel_shape : int or sequence of int
-        Shape of the kernels: ``(k1, ..., kd)`` or ``(c_out, c_in // groups, k1, ..., kd)``; with ``transposed``
-        ``(c_in, c_out // groups, k1, ..., kd)``.
+        Shape of the kernels: ``(k1, ..., kd)`` or ``(c_out, c_in // groups, k1, ..., kd)``; with
+        ``transposed`` ``(c_in, c_out // groups, k1, ..., kd)``.
     stride, padding, dilation, groups, padding_mode, flip
         As for `ConvGeometry`.
     output_padding, output_shape
@@ -68,9 +67,10 @@ class KernelOperator(ArrayOperator):
 
     Notes
     -----
-    ``K @ w.ravel()`` equals ``conv_matrix(w, x.shape, ...) @ x.ravel()`` (``conv_transpose_matrix`` with ``transposed``): with one axis and
-    without padding ``K[o, t] = x[o * stride + t * dilation]``. ``K.H @ r.ravel()`` is the gradient of
-    ``0.5 * norm(K @ w - y)**2`` with respect to ``w`` at the residual ``r``.
+    ``K @ w.ravel()`` equals ``conv_matrix(w, x.shape, ...) @ x.ravel()`` (``conv_transpose_matrix``
+    with ``transposed``): with one axis and without padding ``K[o, t] = x[o * stride + t * dilation]``.
+    ``K.H @ r.ravel()`` is the gradient of ``0.5 * norm(K @ w - y)**2`` with respect to ``w`` at the
+    residual ``r``.
 
     Examples
     --------
@@ -148,19 +148,14 @@ class KernelOperator(ArrayOperator):
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self)._of, (self.x, self.geometry, self.transposed)
 
-    def _windows(self) -> Iterator[tuple[tuple[int, ...], tuple[Any, ...]]]:
+    def _windows(self) -> Iterator[tuple[tuple[int, ...], Index]]:
         """Yield each tap's place in the kernel, and what it reads of an extended array."""
         axes = self.geometry.axes
         for tap in product(*(range(axis.taps) for axis in axes)):
-            place = tuple(a.taps - 1 - t for t, a in zip(tap, axes, strict=True)) if self.geometry.flip else tap
-            starts = (t * axis.dilation for t, axis in zip(tap, axes, strict=True))
-            yield place, (
-                ...,
-                *(
-                    slice(start, start + (axis.outputs - 1) * axis.stride + 1, axis.stride)
-                    for start, axis in zip(starts, axes, strict=True)
-                ),
+            place = (
+                tuple(a.taps - 1 - t for t, a in zip(tap, axes, strict=True)) if self.geometry.flip else tap
             )
+            yield place, self._extension.window(tap)
 
     def _apply(self, x: Array) -> Array:
         geometry = self.geometry
@@ -173,12 +168,12 @@ class KernelOperator(ArrayOperator):
             flat = self._fixed.reshape(geometry.groups, c_out, -1)
             spread = np.zeros((x.shape[0], geometry.groups, c_in, *self._extension.shape), dtype)
             for place, window in self._windows():
-                part = w[(..., *place)].swapaxes(-1, -2) @ flat
+                part = w[last_axes(place)].swapaxes(-1, -2) @ flat
                 spread[window] += part.reshape(*part.shape[:3], *outputs)
             return self._extension.fold(spread)
         out = np.zeros((x.shape[0], geometry.groups, c_out, prod(outputs)), dtype)
         for place, window in self._windows():
-            out += w[(..., *place)] @ self._fixed[window].reshape(geometry.groups, c_in, -1)
+            out += w[last_axes(place)] @ self._fixed[window].reshape(geometry.groups, c_in, -1)
         return out
 
     def _apply_adjoint(self, y: Array) -> Array:
@@ -194,13 +189,13 @@ class KernelOperator(ArrayOperator):
             extended = self._extension.extend(split)
             fixed = self._fixed.conj().reshape(geometry.groups, c_out, -1)
             for place, window in self._windows():
-                met = extended[window].reshape(batch, geometry.groups, c_in, -1)
-                gradient[(..., *place)] = fixed @ met.swapaxes(-1, -2)
+                read = extended[window].reshape(batch, geometry.groups, c_in, -1)
+                gradient[last_axes(place)] = fixed @ read.swapaxes(-1, -2)
         else:
             flat = split.reshape(batch, geometry.groups, c_out, -1)
             for place, window in self._windows():
                 met = self._fixed[window].conj().reshape(geometry.groups, c_in, -1)
-                gradient[(..., *place)] = flat @ met.swapaxes(-1, -2)
+                gradient[last_axes(place)] = flat @ met.swapaxes(-1, -2)
         return gradient
 
     def tosparse(self, format: str = "csr") -> Any:
@@ -228,7 +223,9 @@ class KernelOperator(ArrayOperator):
             shape = [1] * 2 * ndim
             shape[number], shape[ndim + number] = axis.outputs, axis.taps
             steps = np.arange(axis.taps)[:: -1 if geometry.flip else 1] * axis.dilation
-            reads = source_indices(axis, axis.first(0) + np.arange(axis.outputs)[:, None] * axis.stride + steps)
+            reads = source_indices(
+                axis, axis.first(0) + np.arange(axis.outputs)[:, None] * axis.stride + steps
+            )
             sample = sample * axis.size + reads.reshape(shape)
             valid = valid & (reads >= 0).reshape(shape)
         output, tap = np.divmod(np.flatnonzero(valid), prod(taps))

@@ -6,7 +6,7 @@ Floor 2. The border where kernels, words and formats are checked; the work is in
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,11 +18,11 @@ from sparsetconv.assembly import MatrixLayout, csr_arrays
 from sparsetconv.geometry import ConvGeometry
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, DTypeLike, NDArray
+    from numpy.typing import ArrayLike, DTypeLike
 
     from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
+    from sparsetconv._types import Array
 
-Array: TypeAlias = "NDArray[Any]"
 FORMATS = ("csr", "csc", "coo", "bsr", "dia")
 
 
@@ -54,8 +54,8 @@ def conv_matrix(
     rows : slice, optional
         Only these rows, ``slice(start, stop)``, with global columns, at the cost of these rows.
     dtype : dtype, optional
-        Of the values; the kernel's if not given. Where a border folds several taps onto one sample their sum is
-        taken in this dtype.
+        Of the values; the kernel's if not given. Where a border folds several taps onto one sample
+        their sum is taken in this dtype.
     index_dtype : dtype, optional
         ``int32`` or ``int64``; the smaller that fits if not given.
     format : {"csr", "csc", "coo", "bsr", "dia"}
@@ -81,13 +81,15 @@ def conv_matrix(
 
     Notes
     -----
-    With one axis, ``A[o, i]`` is the sum of ``kernel[t]`` over the taps ``t`` for which sample ``i`` stands at position
-    ``o * stride + t * dilation - before`` of the input's extension; with several axes the sum runs
-    over their product. Rows and columns are the C-order flattenings of output and input.
+    With one axis, ``A[o, i]`` is the sum of ``kernel[t]`` over the taps ``t`` for which sample ``i``
+    stands at position ``o * stride + t * dilation - before`` of the input's extension; with several
+    axes the sum runs over their product. Rows and columns are the C-order flattenings of output and
+    input.
 
-    ``"bsr"`` fits where the last axis' windows fall into aligned blocks (unit dilation, ``stride`` a multiple of its taps, sizes and
-    padding too); its blocks are ``(1, k)``. ``"dia"`` fits where all strides are 1 and output and input have the same sizes but for the
-    first spatial axis, so that each tap is a diagonal.
+    ``"bsr"`` fits where the last axis' windows fall into aligned blocks (unit dilation, ``stride`` a
+    multiple of its taps, sizes and padding too); its blocks are ``(1, k)``. ``"dia"`` fits where all
+    strides are 1 and output and input have the same sizes but for the first spatial axis, so that each
+    tap is a diagonal.
 
     Examples
     --------
@@ -106,9 +108,7 @@ def conv_matrix(
     ((4, 16), 36)
     """
     weights = as_array("kernel", kernel, dtype)
-    geometry = ConvGeometry(
-        input_shape, weights.shape, stride, padding, dilation, groups, padding_mode, flip
-    )
+    geometry = ConvGeometry(input_shape, weights.shape, stride, padding, dilation, groups, padding_mode, flip)
     return geometry_matrix(geometry, weights, False, rows, index_dtype, format)
 
 
@@ -276,9 +276,9 @@ def _block_size(geometry: ConvGeometry, transposed: bool) -> tuple[int, int]:
     aligned = (axis.stride, axis.before, axis.size)
     if axis.dilation > 1 or axis.reach != "zeros" or any(number % axis.taps for number in aligned):
         msg = (
-            "format='bsr' fits where the last axis has no dilation, nothing but zeros outside, and stride, padding and size are "
-            f"multiples of its {axis.taps} taps; got stride {axis.stride}, padding "
-            f"({axis.before}, {axis.after}) and size {axis.size}"
+            "format='bsr' fits where the last axis has no dilation, nothing but zeros outside, and "
+            f"stride, padding and size are multiples of its {axis.taps} taps; got stride {axis.stride}, "
+            f"padding ({axis.before}, {axis.after}) and size {axis.size}"
         )
         raise ValueError(msg)
     return (axis.taps, 1) if transposed else (1, axis.taps)
@@ -295,17 +295,16 @@ def _check_diagonals(geometry: ConvGeometry) -> None:
     same = [axis.size == axis.outputs for axis in geometry.axes[1:]]
     if any(step > 1 for step in geometry.stride) or not all(same):
         msg = (
-            "format='dia' fits where all strides are 1 and output and input have the same sizes but for the first spatial axis, "
-            f"got stride {geometry.stride}, input {geometry.input_shape}, output {geometry.output_shape}"
+            "format='dia' fits where all strides are 1 and output and input have the same sizes but for the "
+            f"first spatial axis, got stride {geometry.stride}, input {geometry.input_shape}, "
+            f"output {geometry.output_shape}"
         )
         raise ValueError(msg)
 
 
 def _checked_dia(matrix: Any) -> Any:
     triplets = matrix.tocoo()
-    offsets, places = np.unique(
-        np.subtract(triplets.col, triplets.row, dtype=np.int64), return_inverse=True
-    )
+    offsets, places = np.unique(np.subtract(triplets.col, triplets.row, dtype=np.int64), return_inverse=True)
     nbytes = offsets.size * matrix.shape[1] * matrix.dtype.itemsize
     _memory.require(f"the {offsets.size} diagonals", nbytes, "format='csr' stores entries alone")
     data = np.zeros((offsets.size, matrix.shape[1]), matrix.dtype)

@@ -1,19 +1,18 @@
 """`ConvOperator` and `ConvTransposeOperator`: a convolution as a linear operator.
 
-Floor 4. What a user holds. Both classes are thin: they share one core that turns SciPy's calls into calls of a
-method on arrays ``(batch, groups, channels, n1, ..., nd)``, and differ in the direction alone.
+Floor 4. What a user holds. Both classes are thin: they share one core that turns SciPy's calls into
+calls of a method on arrays ``(batch, groups, channels, n1, ..., nd)``, and differ in the direction
+alone.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from sparsetconv import _memory
 from sparsetconv._kernel import INEXACT, INTEGERS, as_array, oriented_weights
 from sparsetconv._transposed import transposed_geometry
 from sparsetconv.geometry import ConvGeometry
@@ -21,19 +20,18 @@ from sparsetconv.matrices import geometry_matrix
 from sparsetconv.methods import choose
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
-    from sparsetconv.methods import Method
-
-Array: TypeAlias = "NDArray[Any]"
+    from sparsetconv._types import Array
+    from sparsetconv.methods._base import Method
 
 
 class ArrayOperator(LinearOperator):  # type: ignore[misc]
     """A linear operator between arrays of two fixed shapes.
 
-    Subclasses define `_apply` and `_apply_adjoint` on a batch of arrays; everything that SciPy asks for follows, for
-    vectors, matrices and (SciPy 1.18) batches, with no loop over columns.
+    Subclasses define `_apply` and `_apply_adjoint` on a batch of arrays; everything that SciPy asks for
+    follows, for vectors, matrices and (SciPy 1.18) batches, with no loop over columns.
 
     Attributes
     ----------
@@ -55,7 +53,7 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
         raise NotImplementedError
 
     def _apply_adjoint(self, y: Array) -> Array:
-        """Return ``(batch, *input_shape)`` from ``(batch, *output_shape)``, the conjugate transpose applied."""
+        """Apply the conjugate transpose: ``(batch, *input_shape)`` from ``(batch, *output_shape)``."""
         raise NotImplementedError
 
     def apply(self, x: ArrayLike) -> Array:
@@ -87,8 +85,17 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
         if array.shape[len(batch) :] != self.input_shape:
             msg = f"x must have a shape that ends in input_shape {self.input_shape}, got {array.shape}"
             raise ValueError(msg)
-        result = self._apply(array.reshape(prod(batch), *self.input_shape))
-        return result.reshape(*batch, *self.output_shape)
+        return self._on_batch(array.reshape(prod(batch), *self.input_shape), False).reshape(
+            *batch, *self.output_shape
+        )
+
+    def _on_batch(self, x: Array, adjoint: bool) -> Array:
+        """Apply in one direction to a batch, which may be empty."""
+        if not x.shape[0]:
+            return np.zeros(
+                (0, *(self.input_shape if adjoint else self.output_shape)), np.result_type(x, self.dtype)
+            )
+        return self._apply_adjoint(x) if adjoint else self._apply(x)
 
     def _checked(self, x: Any) -> Array:
         """Return an array whose products with the operator have a dtype that all methods know."""
@@ -103,12 +110,10 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
         """Apply to ``(..., n)``, or to ``(n, 1)`` as SciPy before 1.18 passes it."""
         array = self._checked(x)
         here, there = self.input_shape, self.output_shape
-        function = self._apply
         if adjoint:
-            here, there, function = there, here, self._apply_adjoint
-        size = prod(here)
-        lead = () if array.shape == (size, 1) else array.shape[:-1]
-        return function(array.reshape(prod(lead), *here)).reshape(*lead, prod(there))
+            here, there = there, here
+        lead = () if array.shape == (prod(here), 1) else array.shape[:-1]
+        return self._on_batch(array.reshape(prod(lead), *here), adjoint).reshape(*lead, prod(there))
 
     def _matvec(self, x: Array) -> Array:
         return self._vectors(x, False)
@@ -116,10 +121,10 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
     def _rmatvec(self, x: Array) -> Array:
         return self._vectors(x, True)
 
-    def _matmat(self, X: Array) -> Array:  # noqa: N803
+    def _matmat(self, X: Array) -> Array:
         return self._vectors(self._dense(X).swapaxes(-1, -2), False).swapaxes(-1, -2)
 
-    def _rmatmat(self, X: Array) -> Array:  # noqa: N803
+    def _rmatmat(self, X: Array) -> Array:
         return self._vectors(self._dense(X).swapaxes(-1, -2), True).swapaxes(-1, -2)
 
     @staticmethod
@@ -163,7 +168,8 @@ class GramOperator(ArrayOperator):
     def _apply(self, x: Array) -> Array:
         return self.operator._apply_adjoint(self.operator._apply(x))
 
-    _apply_adjoint = _apply
+    def _apply_adjoint(self, y: Array) -> Array:
+        return self._apply(y)
 
     def _adjoint(self) -> Self:
         return self
@@ -281,10 +287,11 @@ class ConvOperator(_Convolution):
     stride, padding, dilation, groups, padding_mode, flip
         As for `ConvGeometry`.
     method : {"auto", "sparse", "direct", "gemm", "fft"}
-        ``"sparse"`` multiplies with the assembled matrix, takes everything, and is the fastest for small problems; ``"direct"``
-        is a compiled stencil; ``"gemm"`` one matrix product for each tap, for many channels; ``"fft"`` for large kernels.
-        ``"auto"`` takes the one with the lowest estimate. ``"direct"``, ``"gemm"`` and ``"fft"`` do not accept kernels with NaN or
-        infinity, ``"fft"`` no integer kernels; with ``"fft"`` a NaN or an infinity in the input spreads to every
+        ``"sparse"`` multiplies with the assembled matrix, takes everything, and is the fastest for
+        small problems; ``"direct"`` is a compiled stencil; ``"gemm"`` one matrix product for each tap,
+        for many channels; ``"fft"`` for large kernels. ``"auto"`` takes the one with the lowest
+        estimate. ``"direct"``, ``"gemm"`` and ``"fft"`` do not accept kernels with NaN or infinity,
+        ``"fft"`` no integer kernels; with ``"fft"`` a NaN or an infinity in the input spreads to every
         output of its group.
 
     Attributes
@@ -310,8 +317,9 @@ class ConvOperator(_Convolution):
 
     Notes
     -----
-    ``A @ x`` is ``conv_matrix(kernel, input_shape, ...) @ x``. ``A.H`` conjugates a complex kernel, ``A.T`` does not. Operators
-    can be pickled (without what the method keeps) and used by several threads at once.
+    ``A @ x`` is ``conv_matrix(kernel, input_shape, ...) @ x``. ``A.H`` conjugates a complex kernel,
+    ``A.T`` does not. Operators can be pickled (without what the method keeps) and used by several
+    threads at once.
 
     Examples
     --------

@@ -6,7 +6,7 @@ Floor 2.
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,14 +16,14 @@ from sparsetconv._kernel import checked_dtype
 from sparsetconv.geometry import smallest_index_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import DTypeLike
 
     from sparsetconv._normalize import IntOrInts
 
 
-def zero_insertion_matrix(
-    input_shape: IntOrInts, stride: IntOrInts, *, dtype: DTypeLike = np.float64
-) -> Any:
+def zero_insertion_matrix(input_shape: IntOrInts, stride: IntOrInts, *, dtype: DTypeLike = np.float64) -> Any:
     """Return the matrix that puts ``stride - 1`` zeros between neighbouring samples.
 
     Parameters
@@ -51,9 +51,9 @@ def zero_insertion_matrix(
 
     Notes
     -----
-    ``Z[i, o]`` is 1 where ``i == o * stride`` along each axis. A transposed convolution is ``C1 @ Z`` with ``C1`` the
-    stride-1 convolution of the zero-stuffed array, padding ``dilation * (k - 1)``, by the flipped kernel; a share
-    ``1 - 1 / prod(stride)`` of its multiplications is with a zero.
+    ``Z[i, o]`` is 1 where ``i == o * stride`` along each axis. A transposed convolution is ``C1 @ Z``
+    with ``C1`` the stride-1 convolution of the zero-stuffed array, padding ``dilation * (k - 1)``, by
+    the flipped kernel; a share ``1 - 1 / prod(stride)`` of its multiplications is with a zero.
 
     Examples
     --------
@@ -67,10 +67,10 @@ def zero_insertion_matrix(
     """
     sizes = _normalize.shape("input_shape", input_shape)
     values = checked_dtype("dtype", dtype)
-    if isinstance(stride, (int, np.integer)):
+    if not _normalize.is_sequence(stride):
         strides = _normalize.per_axis("stride", stride, len(sizes), 1)
     else:
-        given = tuple(stride)
+        given = tuple(cast("Sequence[int]", stride))
         if not 1 <= len(given) <= len(sizes):
             msg = f"stride must be one integer or one for each of the last axes of {sizes}, got {stride!r}"
             raise ValueError(msg)

@@ -1,26 +1,178 @@
-import sys; sys.path.insert(0,"tests")
+"""The closed form against naive loops, exactly."""
+
 import numpy as np
-from hypothesis import given, settings, HealthCheck
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from reference import naive_matrix, naive_pattern
-from strategies import geometries, distinct_kernel
-from sparsetconv.matrices import *
-from sparsetconv.geometry import ConvGeometry
+from strategies import distinct_kernel, geometries
+
+import sparsetconv as stc
+from sparsetconv import assembly
+from sparsetconv.matrices import geometry_matrix
+
+
+def assert_canonical(matrix):
+    """Check the arrays themselves: SciPy's flags are set by us, so they prove nothing."""
+    assert matrix.indptr[0] == 0
+    assert matrix.indptr[-1] == matrix.indices.size == matrix.data.size
+    for start, stop in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True):
+        assert (np.diff(matrix.indices[start:stop]) > 0).all()
+
+
 @settings(max_examples=2500, deadline=None)
 @given(geometries())
-def test_exact(c):
-    ks, ins, o = c
-    k = distinct_kernel(ks)
-    ref = naive_matrix(k, ins, **o); pat = naive_pattern(ks, ins, **o)
-    g = ConvGeometry(ins, ks, **o)
-    A = conv_matrix(k, ins, **o)
-    assert A.shape==ref.shape==g.matrix_shape
-    assert A.nnz==pat.sum()==g.nnz
-    np.testing.assert_array_equal(A.toarray(), ref)
-    assert (np.diff(A.indptr)==pat.sum(1)).all()
-    assert g.nbytes(k.dtype)==A.data.nbytes+A.indices.nbytes+A.indptr.nbytes
-    T = geometry_matrix(g, k, True)
-    np.testing.assert_array_equal(T.toarray(), ref.T)
-    for M in (A,T):
-        for i in range(M.shape[0]):
-            r=M.indices[M.indptr[i]:M.indptr[i+1]]
-            assert (np.diff(r)>0).all()
+def test_closed_form_equals_naive_loops(case):
+    kernel_shape, input_shape, options = case
+    kernel = distinct_kernel(kernel_shape)
+    dense = naive_matrix(kernel, input_shape, **options)
+    pattern = naive_pattern(kernel_shape, input_shape, **options)
+    geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
+    forward = stc.conv_matrix(kernel, input_shape, **options)
+    transposed = geometry_matrix(geometry, kernel, True)
+    assert geometry.matrix_shape == dense.shape
+    assert geometry.nnz == pattern.sum()
+    for matrix, expected, where in ((forward, dense, pattern), (transposed, dense.T, pattern.T)):
+        assert_canonical(matrix)
+        assert matrix.shape == expected.shape
+        np.testing.assert_array_equal(matrix.toarray(), expected)
+        # stored entries are the pattern, whatever the values
+        np.testing.assert_array_equal(np.diff(matrix.indptr), where.sum(1))
+    arrays = (forward.data, forward.indices, forward.indptr)
+    assert geometry.nbytes(kernel.dtype) == sum(array.nbytes for array in arrays)
+    assert forward.indices.dtype == geometry.index_dtype
+
+
+@settings(max_examples=500, deadline=None)
+@given(geometries(), st.booleans(), st.data())
+def test_row_ranges(case, transposed, data):
+    kernel_shape, input_shape, options = case
+    kernel = distinct_kernel(kernel_shape)
+    geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
+    whole = geometry_matrix(geometry, kernel, transposed)
+    start = data.draw(st.integers(0, whole.shape[0]))
+    stop = data.draw(st.integers(start, whole.shape[0]))
+    part = geometry_matrix(geometry, kernel, transposed, rows=slice(start, stop))
+    assert_canonical(part)
+    assert part.shape == (stop - start, whole.shape[1])
+    np.testing.assert_array_equal(part.toarray(), whole.toarray()[start:stop])
+
+
+# sizes at which blocks are doubled, repeated and cut, which small geometries do not reach
+LARGE = {
+    "long line": ((31,), (40_000,), {"padding": "same"}),
+    "many short lines": ((3, 2), (9_000, 5), {"padding": 1}),
+    "reflected picture": ((7, 4), (150, 140), {"padding": 4, "padding_mode": "reflect"}),
+    "strided, dilated, wrapped": ((4, 5), (160, 90), {"padding": 6, "stride": (3, 2), "dilation": (2, 1), "padding_mode": "circular"}),
+    "channels and groups": ((12, 3, 3, 2), (6, 60, 50), {"groups": 2, "padding": "same"}),
+    "volume": ((3, 2, 4), (20, 22, 24), {"padding": "same", "padding_mode": ("zeros", "symmetric", "replicate")}),
+}  # fmt: skip
+
+
+def shifted_rows_matrix(kernel, geometry):
+    """Assemble row by row from single-row ranges, which repeat nothing."""
+    import scipy.sparse as sp
+
+    rows = [
+        geometry_matrix(geometry, kernel, False, rows=slice(r, r + 1))
+        for r in range(geometry.matrix_shape[0])
+    ]
+    return sp.vstack(rows, format="csr")
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+@pytest.mark.parametrize("name", LARGE)
+def test_repeated_blocks(name, threads, monkeypatch):
+    monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
+    monkeypatch.setattr(assembly, "THREAD_ENTRIES", 1000)
+    monkeypatch.setattr(assembly, "BOX_ENTRIES", 5000)
+    kernel_shape, input_shape, options = LARGE[name]
+    kernel = np.random.default_rng(0).integers(1, 100, kernel_shape)
+    geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
+    matrix = stc.conv_matrix(kernel, input_shape, **options)
+    # an independent construction: one triplet for each tap, output and channel
+    expected = triplets(kernel, geometry)
+    assert (matrix != expected).nnz == 0
+    assert matrix.nnz == geometry.nnz
+    assert_sorted(matrix)
+    transposed = geometry_matrix(geometry, kernel, True)
+    assert (transposed != expected.T).nnz == 0
+    assert transposed.nnz == geometry.nnz
+    assert_sorted(transposed)
+    # a range that begins and ends inside lines
+    start, stop = matrix.shape[0] // 7, matrix.shape[0] * 6 // 7 + 1
+    part = geometry_matrix(geometry, kernel, False, rows=slice(start, stop))
+    assert (part != matrix[start:stop]).nnz == 0
+    np.testing.assert_array_equal(part.indptr, matrix.indptr[start : stop + 1] - matrix.indptr[start])
+
+
+def assert_sorted(matrix):
+    inside = np.ones(matrix.nnz, bool)
+    starts = matrix.indptr[:-1]
+    inside[starts[starts < matrix.nnz]] = False
+    assert (np.diff(matrix.indices)[inside[1:]] > 0).all()
+
+
+def triplets(kernel, geometry):
+    """Assemble with masked index arrays: the usual recipe, slow and obviously right."""
+    import itertools
+
+    import scipy.sparse as sp
+    from reference import extension_index
+
+    axes = geometry.axes
+    weights = kernel if geometry.has_channels else kernel[None, None]
+    per_group, c_out = weights.shape[1], weights.shape[0]
+    sizes, outputs = [a.size for a in axes], [a.outputs for a in axes]
+    sources = [
+        np.array([
+            [-1 if (i := extension_index(a.mode, a.size, a.first(o) + t * a.dilation)) is None else i for t in range(a.taps)]
+            for o in range(a.outputs)
+        ])
+        for a in axes
+    ]  # fmt: skip
+    rows, columns, values = [], [], []
+    output = np.arange(np.prod(outputs)).reshape(outputs)
+    for tap in itertools.product(*(range(a.taps) for a in axes)):
+        reads = np.meshgrid(*(s[:, t] for s, t in zip(sources, tap, strict=True)), indexing="ij")
+        valid = np.logical_and.reduce([r >= 0 for r in reads])
+        sample = np.ravel_multi_index([r[valid] for r in reads], sizes)
+        for co in range(c_out):
+            for ci in range(per_group):
+                channel = co // (c_out // geometry.groups) * per_group + ci
+                rows.append(co * output.size + output[valid])
+                columns.append(channel * np.prod(sizes) + sample)
+                values.append(np.full(sample.size, weights[(co, ci, *tap)]))
+    entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
+    return sp.coo_array(entries, shape=geometry.matrix_shape).tocsr()
+
+
+def test_row_range_costs_what_it_contains():
+    """Rows of a matrix of a thousand terabytes."""
+    part = stc.conv_matrix(
+        np.ones((7, 7), np.float32), (10**7, 10**7), padding="same", padding_mode="reflect", rows=slice(10**13 - 2, 10**13 + 2)
+    )  # fmt: skip
+    assert part.shape == (4, 10**14)
+    assert part.indices.dtype == np.int64
+    # two samples from either end of a line: 5 and 4 columns by 7 lines, twice
+    assert part.nnz == 2 * 7 * (5 + 4)
+    assert part.indices[-1] == (10**6 + 3) * 10**7 + 4
+
+
+def test_single_rows_agree_with_the_whole():
+    geometry = stc.ConvGeometry((2, 6, 5), (4, 2, 3, 2), padding=2, padding_mode="circular")
+    kernel = distinct_kernel(geometry.kernel_shape)
+    whole = stc.conv_matrix(kernel, (2, 6, 5), padding=2, padding_mode="circular")
+    assert (shifted_rows_matrix(kernel, geometry) != whole).nnz == 0
+
+
+@pytest.mark.parametrize("length", [1, 3, 700])
+@pytest.mark.parametrize("count", [1, 2, 9, 1000])
+@pytest.mark.parametrize("shift", [0, 5])
+def test_repeat_block(length, count, shift):
+    block = np.arange(length)
+    out = np.full((2, length * count), -1)
+    out[:, :length] = block, 2 * block
+    assembly.repeat_block(out, length, shift)
+    steps = np.repeat(np.arange(count) * shift, length)
+    np.testing.assert_array_equal(out, [np.tile(block, count) + steps, np.tile(2 * block, count) + steps])

@@ -6,7 +6,7 @@ does not accept in its ``refusal``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from sparsetconv import _memory, _normalize
 from sparsetconv.methods import cost
@@ -17,11 +17,9 @@ from sparsetconv.methods.gemm import GemmMethod
 from sparsetconv.methods.sparse import SparseMethod
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
 
-Array: TypeAlias = "NDArray[Any]"
 
 METHODS: dict[str, type[Method]] = {
     method.name: method for method in (SparseMethod, DirectMethod, GemmMethod, FFTMethod)

@@ -1,24 +1,22 @@
 """What every way of multiplying offers.
 
-Floor 3. A method knows a geometry and weights in the one layout ``(groups, c_out, c_in, k1, ..., kd)``, channels
-those of a group; it knows neither operators nor users. Arrays have a batch axis and a group axis in front.
+Floor 3. A method knows a geometry and weights in the one layout ``(groups, c_out, c_in, k1, ..., kd)``,
+channels those of a group; it knows neither operators nor users. Arrays have a batch axis and a group
+axis in front.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from sparsetconv.boundary import Extension
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
-
-Array: TypeAlias = "NDArray[Any]"
 
 
 class Method(ABC):
@@ -72,14 +70,3 @@ class PaddedMethod(Method):
         if not np.isfinite(weights).all():
             return "a kernel with NaN or infinity (padded zeros would spread it)"
         return None
-
-    def window(self, tap: tuple[int, ...]) -> tuple[Any, ...]:
-        """Return the index of what one tap reads in an extended array, for all outputs."""
-        starts = (t * axis.dilation for t, axis in zip(tap, self.geometry.axes, strict=True))
-        return (
-            ...,
-            *(
-                slice(start, start + (axis.outputs - 1) * axis.stride + 1, axis.stride)
-                for start, axis in zip(starts, self.geometry.axes, strict=True)
-            ),
-        )

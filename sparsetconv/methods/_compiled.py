@@ -1,7 +1,8 @@
 """The stencil's loops, compiled by numba. Imported when first needed, by ``direct`` alone.
 
 No loop here is parallel by itself: they release the interpreter's lock and are called on ranges of units
-from several threads, which is safe for concurrent callers and after a fork, as numba's own thread pools are not.
+from several threads, which is safe for concurrent callers and after a fork, as numba's own thread pools
+are not.
 
 A unit is a tile of one line (the last axis) of one batch item and group; units write to disjoint places.
 """
@@ -30,9 +31,7 @@ def add_scaled_lines(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def correlate(
-    x: Any, w: Any, y: Any, bases: Any, offsets: Any, step: int, first: int, last: int
-) -> None:
+def correlate(x: Any, w: Any, y: Any, bases: Any, offsets: Any, step: int, first: int, last: int) -> None:
     """Compute units ``first`` to ``last`` of a valid correlation.
 
     x : (batch * groups, c_in, positions), w : (groups, c_out, c_in, taps),
@@ -59,8 +58,8 @@ def correlate(
                 while t + 4 <= taps:
                     add_scaled_lines(
                         out, source, weights[t], weights[t + 1], weights[t + 2], weights[t + 3],
-                        base + offsets[t], base + offsets[t + 1], base + offsets[t + 2], base + offsets[t + 3],
-                        step,
+                        base + offsets[t], base + offsets[t + 1],
+                        base + offsets[t + 2], base + offsets[t + 3], step,
                     )  # fmt: skip
                     t += 4
                 while t < taps:
@@ -79,7 +78,7 @@ def scatter(
     y: Any, w: Any, z: Any, lead: Any, small: Any, strides: Any, taps: Any, spacing: int, step: int,
     first: int, last: int,
 ) -> None:  # fmt: skip
-    """Compute units ``first`` to ``last`` of the transpose: each line of ``z`` gathers the lines that reach it.
+    """Compute units ``first`` to ``last`` of the transpose: a line gathers all that reach it.
 
     y : (batch * groups, c_out, lines, outputs), w : (groups, c_out, c_in, leading taps, last taps),
     z : (batch * groups, c_in, positions of the leading axes, positions of the last axis).

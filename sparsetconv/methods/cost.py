@@ -1,7 +1,8 @@
 """Estimated seconds of each method: the model behind ``method="auto"`` and ``plan``.
 
-Floor 3. The constants were measured on two cores at about 2 GHz with AVX-512 (``asv_benchmarks/method_costs.py`` measures them
-anew); the choice depends on their ratios, which move little between machines.
+Floor 3. The constants were measured on two cores at about 2 GHz with AVX-512
+(``asv_benchmarks/method_costs.py`` measures them anew); the choice depends on their ratios, which move
+little between machines.
 """
 
 from __future__ import annotations
@@ -52,7 +53,14 @@ def estimate(geometry: ConvGeometry, dtype: np.dtype[np.generic]) -> dict[str, f
     complexity = (2 if dtype.kind == "c" else 1) * size
     transforms = geometry.groups * (c_in + c_out) + geometry.groups * c_in * c_out
     points = prod(extended)
-    copies = PASS_BYTE * taps * (geometry.groups * c_in * prod(axis.outputs for axis in geometry.axes) * dtype.itemsize + 2 * results)
+    copies = (
+        PASS_BYTE
+        * taps
+        * (
+            geometry.groups * c_in * prod(axis.outputs for axis in geometry.axes) * dtype.itemsize
+            + 2 * results
+        )
+    )
     return {
         "sparse": geometry.nnz * (SPARSE_ENTRY + SPARSE_VALUE_BYTE * dtype.itemsize),
         "direct": CALL + multiplies * DIRECT_MULTIPLY * complexity + PASS_BYTE * (padded + results),

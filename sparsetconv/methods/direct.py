@@ -1,11 +1,11 @@
-"""Method ``"direct"``: a compiled stencil over the padded input, any dimension, stride, dilation and groups."""
+"""Method ``"direct"``: a compiled stencil over the padded input."""
 
 from __future__ import annotations
 
 from functools import cached_property
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +15,8 @@ from sparsetconv.methods._base import PaddedMethod
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
+    from sparsetconv._types import Array
 
-Array: TypeAlias = "NDArray[Any]"
 
 # multiplications for which a second thread pays
 THREAD_WORK = 1 << 20
@@ -26,8 +25,8 @@ THREAD_WORK = 1 << 20
 class DirectMethod(PaddedMethod):
     """Lines of the output accumulate scaled lines of the input; no zero is ever inserted.
 
-    The first call for a dtype compiles (about a second, kept on disk by numba). Integers are summed in 64 bits
-    and wrap around as NumPy's do.
+    The first call for a dtype compiles (about a second, kept on disk by numba). Integers are summed in
+    64 bits and wrap around as NumPy's do.
     """
 
     name = "direct"
@@ -41,9 +40,7 @@ class DirectMethod(PaddedMethod):
         bases = _outer_sum(
             [np.arange(a.outputs) * a.stride * s for a, s in zip(axes[:-1], steps, strict=False)]
         )
-        offsets = _outer_sum(
-            [np.arange(a.taps) * a.dilation * s for a, s in zip(axes, steps, strict=True)]
-        )
+        offsets = _outer_sum([np.arange(a.taps) * a.dilation * s for a, s in zip(axes, steps, strict=True)])
         return bases, offsets
 
     @cached_property

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sparsetconv._kernel import last_axes
 from sparsetconv.methods._base import PaddedMethod
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Array: TypeAlias = "NDArray[Any]"
+    from sparsetconv._types import Array
 
 
 class GemmMethod(PaddedMethod):
@@ -28,8 +27,8 @@ class GemmMethod(PaddedMethod):
         dtype = np.result_type(x, self.weights)
         out = np.zeros((batch, groups, self.weights.shape[1], prod(self.outputs)), dtype)
         for tap in product(*map(range, self.taps)):
-            window = extended[self.window(tap)].reshape(batch, groups, c_in, -1)
-            out += self.weights[(..., *tap)] @ window
+            window = extended[self.extension.window(tap)].reshape(batch, groups, c_in, -1)
+            out += self.weights[last_axes(tap)] @ window
         return out.reshape(*out.shape[:3], *self.outputs)
 
     def transpose(self, y: Array) -> Array:
@@ -39,6 +38,6 @@ class GemmMethod(PaddedMethod):
         flat = y.reshape(batch, groups, c_out, -1)
         out = np.zeros((batch, groups, self.weights.shape[2], *self.extension.shape), dtype)
         for tap in product(*map(range, self.taps)):
-            part = self.weights[(..., *tap)].swapaxes(1, 2) @ flat
-            out[self.window(tap)] += part.reshape(*part.shape[:3], *self.outputs)
+            part = self.weights[last_axes(tap)].swapaxes(1, 2) @ flat
+            out[self.extension.window(tap)] += part.reshape(*part.shape[:3], *self.outputs)
         return self.extension.fold(out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import scipy.sparse as sp
 
@@ -11,13 +11,11 @@ from sparsetconv.assembly import MatrixLayout, csr_arrays
 from sparsetconv.methods._base import Method
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Array: TypeAlias = "NDArray[Any]"
+    from sparsetconv._types import Array
 
 
 class SparseMethod(Method):
-    """Products with the matrix. SciPy's product runs on one thread; many vectors at once read the matrix once."""
+    """Products with the matrix, by SciPy, on one thread; several vectors at once read it once."""
 
     name = "sparse"
 

@@ -1,0 +1,199 @@
+"""The command line: ``python -m sparsetconv demo | plan | build``.
+
+Floor 6. Words become arguments of the public functions; the rules are theirs, and so are the messages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsetconv import __version__
+from sparsetconv._axis import PADDING_MODES
+from sparsetconv._normalize import MODE_ALIASES, PADDING_WORDS
+from sparsetconv._transposed import transposed_geometry
+from sparsetconv.geometry import ConvGeometry
+from sparsetconv.matrices import FORMATS, geometry_matrix
+from sparsetconv.plan import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OUTPUTS = (".npz", ".mtx")
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Parse ``7``, ``7x7`` or ``7,7``.
+
+    Examples
+    --------
+    >>> sizes("3x512x512")
+    (3, 512, 512)
+    """
+    try:
+        return tuple(int(part) for part in re.split("[x,]", text))
+    except ValueError:
+        msg = f"expected integers joined by 'x' or ',', such as 7x7, got {text!r}"
+        raise argparse.ArgumentTypeError(msg) from None
+
+
+def per_axis(text: str) -> Any:
+    """Parse one integer for all axes, or one for each."""
+    numbers = sizes(text)
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def pads(text: str) -> Any:
+    """Parse a padding: a word, ``1``, ``1x2`` or pairs such as ``1:2x0:3``.
+
+    Examples
+    --------
+    >>> pads("same"), pads("1"), pads("1:2x0:3")
+    ('same', 1, ((1, 2), (0, 3)))
+    """
+    if text in PADDING_WORDS:
+        return text
+    try:
+        parts = [tuple(int(side) for side in part.split(":")) for part in re.split("[x,]", text)]
+    except ValueError:
+        msg = (
+            f"expected one of {', '.join(PADDING_WORDS)}, or integers such as 1, 1x2 or 1:2x0:3, got {text!r}"
+        )
+        raise argparse.ArgumentTypeError(msg) from None
+    if len(parts) == 1 and len(parts[0]) == 1:
+        return parts[0][0]
+    return tuple(part[0] if len(part) == 1 else part for part in parts)
+
+
+def modes(text: str) -> Any:
+    """Parse one padding mode for all axes, or one for each."""
+    words = tuple(text.split(","))
+    return words[0] if len(words) == 1 else words
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sparsetconv", description="Convolutions as sparse matrices and linear operators."
+    )
+    parser.add_argument("--version", action="version", version=f"sparsetconv {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser("demo", help="deblur and super-resolve a photograph, and draw a figure")
+    demo.add_argument("-o", "--output", type=Path, default=Path("sparsetconv-demo.png"), help="the figure")
+    plan = commands.add_parser("plan", help="sizes, bytes and times of a matrix, without allocating it")
+    plan.add_argument("--kernel", type=sizes, required=True, help="kernel shape, such as 7x7 or 16x3x7x7")
+    _add_geometry(plan)
+    build = commands.add_parser("build", help="a kernel in a .npy file to a matrix in .npz or Matrix Market")
+    build.add_argument("kernel", type=Path, help="the kernel, a .npy file")
+    build.add_argument("output", type=Path, help="the matrix, .npz (scipy.sparse.load_npz) or .mtx")
+    build.add_argument("--format", choices=FORMATS, default="csr", help="sparse format in a .npz file")
+    build.add_argument("--force", action="store_true", help="overwrite without asking")
+    _add_geometry(build)
+    return parser
+
+
+def _add_geometry(parser: argparse.ArgumentParser) -> None:
+    known_modes = ", ".join((*PADDING_MODES, *MODE_ALIASES))
+    parser.add_argument(
+        "--shape", type=sizes, required=True, help="input shape, such as 4096x4096 or 3x64x64"
+    )
+    parser.add_argument("--stride", type=per_axis, default=1, help="one integer, or one for each axis: 2x1")
+    parser.add_argument(
+        "--padding", type=pads, default=0, help=f"{', '.join(PADDING_WORDS)}, or integers: 1, 1x2, 1:2x0:3"
+    )
+    parser.add_argument("--dilation", type=per_axis, default=1)
+    parser.add_argument("--groups", type=int, default=1)
+    parser.add_argument(
+        "--padding-mode", type=modes, default="zeros", help=f"one or one for each axis: {known_modes}"
+    )
+    parser.add_argument("--flip", action="store_true", help="reverse the kernel: the textbook's convolution")
+    parser.add_argument("--transposed", action="store_true", help="the transposed convolution")
+    parser.add_argument("--output-padding", type=per_axis, default=0, help="with --transposed")
+    parser.add_argument("--output-shape", type=sizes, default=None, help="with --transposed")
+
+
+def _geometry(args: argparse.Namespace, kernel_shape: tuple[int, ...]) -> ConvGeometry:
+    options = {
+        name: getattr(args, name)
+        for name in ("stride", "padding", "dilation", "groups", "padding_mode", "flip")
+    }
+    if args.transposed:
+        return transposed_geometry(
+            args.shape,
+            kernel_shape,
+            output_padding=args.output_padding,
+            output_shape=args.output_shape,
+            **options,
+        )
+    if args.output_padding != 0 or args.output_shape is not None:
+        msg = "--output-padding and --output-shape belong to --transposed"
+        raise ValueError(msg)
+    return ConvGeometry(args.shape, kernel_shape, **options)
+
+
+def _plan(args: argparse.Namespace) -> None:
+    print(describe(_geometry(args, args.kernel), transposed=args.transposed))
+
+
+def _build(args: argparse.Namespace) -> None:
+    import scipy.io
+    import scipy.sparse as sp
+
+    from sparsetconv._kernel import as_array
+
+    output: Path = args.output
+    if output.suffix not in OUTPUTS:
+        msg = f"output must end in one of {', '.join(OUTPUTS)}, got {str(output)!r}"
+        raise ValueError(msg)
+    kernel = as_array("kernel", np.load(args.kernel, allow_pickle=False))
+    geometry = _geometry(args, kernel.shape)
+    if output.exists() and not args.force:
+        _ask_to_overwrite(output)
+    matrix = geometry_matrix(geometry, kernel, args.transposed, format=args.format)
+    if output.suffix == ".npz":
+        sp.save_npz(output, matrix)
+    else:
+        scipy.io.mmwrite(output, matrix)
+    print(f"{output}: {matrix.shape[0]} x {matrix.shape[1]}, {matrix.nnz} entries, {matrix.dtype}")
+
+
+def _ask_to_overwrite(path: Path) -> None:
+    if not sys.stdin.isatty():
+        msg = f"{path} exists; --force overwrites it"
+        raise FileExistsError(msg)
+    if input(f"{path} exists. Overwrite it? [y/N] ").strip().lower() not in ("y", "yes"):
+        msg = f"{path} was left as it is"
+        raise FileExistsError(msg)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from sparsetconv.demo import run
+
+    run(args.output)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Without the program's name; ``sys.argv[1:]`` if not given.
+
+    Returns
+    -------
+    int
+        0, or 1 after an error, which is printed in one line. argparse exits with 2 by itself.
+    """
+    args = _parser().parse_args(argv)
+    commands = {"demo": _demo, "plan": _plan, "build": _build}
+    try:
+        commands[args.command](args)
+    except (ValueError, TypeError, OSError, MemoryError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,88 @@
+"""One axis against lists that are walked through."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import extension_index
+
+from sparsetconv._axis import PADDING_MODES, Axis, Segment, source_copies, source_index
+
+
+@st.composite
+def axes(draw):
+    size, taps, stride, dilation = (draw(st.integers(1, top)) for top in (9, 8, 5, 4))
+    before = draw(st.integers(-6, 14))
+    lowest = dilation * (taps - 1) + 1 - size - before
+    after = draw(st.integers(lowest, max(lowest, 14)))
+    return Axis(size, taps, stride, before, after, dilation, draw(st.sampled_from(PADDING_MODES)))
+
+
+def reads(axis):
+    """For each output the (sample, tap) pairs, ascending."""
+    return [
+        sorted(
+            (sample, t)
+            for t in range(axis.taps)
+            if (sample := extension_index(axis.mode, axis.size, axis.first(o) + t * axis.dilation))
+            is not None
+        )
+        for o in range(axis.outputs)
+    ]
+
+
+def replay(segments, rows):
+    """Expand segments into rows, asserting that they are in order and without gaps."""
+    result = []
+    for segment in segments:
+        assert segment.start == len(result)
+        for time in range(segment.repeat):
+            for number in range(segment.start, segment.start + segment.period):
+                result.append([(column + time * segment.shift, tap) for column, tap in rows[number]])
+    return result
+
+
+@settings(max_examples=1500, deadline=None)
+@given(axes())
+def test_counts_and_segments(axis):
+    rows = reads(axis)
+    counts = [len({sample for sample, _ in row}) for row in rows]
+    assert [axis.row_count(o) for o in range(axis.outputs)] == counts
+    assert axis.nnz == sum(counts)
+    assert replay(axis.segments, rows) == rows
+    columns = [[] for _ in range(axis.size)]
+    for o, row in enumerate(rows):
+        for sample, tap in row:
+            columns[sample].append((o, tap))
+    assert replay(axis.transposed_segments, columns) == columns
+
+
+@pytest.mark.parametrize("mode", PADDING_MODES)
+@pytest.mark.parametrize("size", range(1, 6))
+def test_source_index_and_its_inverse(mode, size):
+    positions = range(-4 * size - 3, 5 * size + 3)
+    expected = [extension_index(mode, size, p) for p in positions]
+    assert [source_index(mode, size, p) for p in positions] == expected
+    for sample in range(size):
+        copies = source_copies(mode, size, sample, positions[0], positions[-1])
+        assert copies == [p for p, e in zip(positions, expected, strict=True) if e == sample]
+
+
+def test_huge_pads_need_few_segments():
+    """A border far longer than the signal is periodic, so that it costs no more than one period."""
+    for mode in PADDING_MODES:
+        axis = Axis(5, 3, 2, 10**9, 10**9, 1, mode)
+        assert len(axis.segments) < 50
+        assert axis.nnz > 0
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 9), st.integers(1, 5), st.integers(1, 6), st.data())
+def test_clip_keeps_rows_and_phase(start, period, repeat, data):
+    segment = Segment(start, period, repeat, 3)
+    first = data.draw(st.integers(0, segment.stop + 2))
+    last = data.draw(st.integers(first, segment.stop + 4))
+    rows = []
+    for piece in segment.clip(first, last):
+        assert piece.repeat == 1 or (piece.period == period and (piece.start - start) % period == 0)
+        rows += range(piece.start, piece.stop)
+    assert rows == list(range(max(first, start), min(last, segment.stop)))

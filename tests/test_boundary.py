@@ -1,0 +1,68 @@
+"""Axis rows and the extension of arrays, against walked-out periods."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from reference import extension_index
+from strategies import geometries
+
+from sparsetconv.boundary import AxisRows, Extension
+from sparsetconv.geometry import ConvGeometry
+
+
+def naive_extension(x, axes):
+    """Extend along each axis by a loop over positions."""
+    for number, axis in enumerate(axes):
+        sources = [extension_index(axis.mode, axis.size, p) for p in range(axis.low, axis.high + 1)]
+        slabs = [
+            np.zeros_like(x.take(0, number)) if source is None else x.take(source, number)
+            for source in sources
+        ]
+        x = np.stack(slabs, number)
+    return x
+
+
+@settings(max_examples=300, deadline=None)
+@given(geometries(max_ndim=3))
+def test_extend_and_fold(case):
+    kernel_shape, input_shape, options = case
+    axes = ConvGeometry(input_shape, kernel_shape, **options).axes
+    extension = Extension(axes)
+    rng = np.random.default_rng(0)
+    x = rng.integers(-9, 10, [axis.size for axis in axes])
+    extended = extension.extend(x)
+    np.testing.assert_array_equal(extended, naive_extension(x, axes))
+    # a batch is extended item by item
+    np.testing.assert_array_equal(extension.extend(np.stack([x, -x])), np.stack([extended, -extended]))
+    # fold is the adjoint, exactly
+    z = rng.integers(-9, 10, extended.shape)
+    assert (extended * z).sum() == (x * extension.fold(z.copy())).sum()
+
+
+@settings(max_examples=300, deadline=None)
+@given(geometries(max_ndim=1))
+def test_rows_are_canonical_and_transposed(case):
+    kernel_shape, input_shape, options = case
+    (axis,) = ConvGeometry(input_shape, kernel_shape, **options).axes
+    dense = []
+    for transposed in (False, True):
+        rows = AxisRows(axis, transposed)
+        matrix = np.zeros((*rows.shape, axis.taps), int)
+        for number in range(rows.shape[0]):
+            row = rows.row(number)
+            assert (np.diff(row.columns) > 0).all()
+            # folding the identity shows which taps each column sums
+            matrix[number, row.columns] = row.fold(np.eye(axis.taps, dtype=int), 1).T
+        assert rows.count(0, rows.shape[0]) == matrix.any(2).sum()
+        np.testing.assert_array_equal(rows.counts(0, rows.shape[0]), matrix.any(2).sum(1))
+        dense.append(matrix)
+    np.testing.assert_array_equal(dense[0], dense[1].swapaxes(0, 1))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32", "complex64"])
+def test_extension_keeps_dtype(dtype):
+    axes = ConvGeometry((5, 6), (3, 2), padding=3, padding_mode=("replicate", "zeros")).axes
+    extension = Extension(axes)
+    extended = extension.extend(np.ones((5, 6), dtype))
+    assert extended.dtype == dtype
+    assert extension.fold(extended).dtype == dtype

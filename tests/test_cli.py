@@ -1,0 +1,223 @@
+"""The command line, as a user calls it."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.io
+import scipy.sparse as sp
+
+import sparsetconv as stc
+from sparsetconv.cli import main
+
+
+def run(capsys, *args):
+    code = main(args)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_plan_states_what_the_geometry_knows(capsys):
+    code, out, _ = run(
+        capsys,
+        "plan",
+        "--kernel",
+        "7x7",
+        "--shape",
+        "4096x4096",
+        "--padding",
+        "same",
+        "--padding-mode",
+        "reflect",
+    )
+    assert code == 0
+    g = stc.ConvGeometry((4096, 4096), (7, 7), padding="same", padding_mode="reflect")
+    for text in (f"{g.nnz:,}", "16,777,216 x 16,777,216", "int32", "(4096, 4096)"):
+        assert text in out
+    for dtype in ("float32", "float64", "complex64", "complex128"):
+        assert f"{g.nbytes(dtype):,}" in out
+    for method in ("sparse", "direct", "gemm", "fft", "assembly"):
+        assert method in out
+
+
+def test_plan_allocates_nothing(capsys):
+    """A matrix of exabytes."""
+    code, out, _ = run(
+        capsys, "plan", "--kernel", "9x9x9", "--shape", "1000000x1000000x1000000", "--stride", "2"
+    )
+    assert code == 0
+    assert "int64" in out
+
+
+def test_plan_transposed(capsys):
+    code, out, _ = run(
+        capsys, "plan", "--kernel", "8x3x4x4", "--shape", "8,10,12", "--transposed", "--stride", "2x2",
+        "--padding", "1:1x0:1", "--output-padding", "1x0", "--dilation", "1",
+    )  # fmt: skip
+    assert code == 0
+    T = stc.conv_transpose_matrix(
+        np.ones((8, 3, 4, 4)), (8, 10, 12), stride=2, padding=((1, 1), (0, 1)), output_padding=(1, 0)
+    )
+    assert f"{T.shape[0]:,} x {T.shape[1]:,}" in out
+    assert f"{T.nnz:,}" in out
+    assert f"{T.data.nbytes + T.indices.nbytes + T.indptr.nbytes:,}" in out
+    code, out, _ = run(
+        capsys, "plan", "--kernel", "3", "--shape", "9", "--transposed", "--output-shape", "11"
+    )
+    assert code == 0
+    assert "(11,)" in out
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--kernel", "9x9", "--shape", "4x4"), "error: the kernel must fit into the padded input"),
+        (
+            ("--kernel", "3x3", "--shape", "4x4", "--padding-mode", "mirror"),
+            "error: padding_mode must be one of",
+        ),
+        (
+            ("--kernel", "3x3", "--shape", "4x4", "--output-padding", "1"),
+            "error: --output-padding and --output-shape",
+        ),
+        (("--kernel", "3x3", "--shape", "4x4", "--stride", "0"), "error: stride must be at least 1, got 0"),
+    ],
+)
+def test_rules_are_those_of_the_library(capsys, args, message):
+    code, _, err = run(capsys, "plan", *args)
+    assert code == 1
+    assert err.startswith(message)
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (
+            ("plan", "--kernel", "3xa", "--shape", "4x4"),
+            "expected integers joined by 'x' or ',', such as 7x7, got '3xa'",
+        ),
+        (
+            ("plan", "--kernel", "3", "--shape", "4", "--padding", "some"),
+            "expected one of valid, same, same_lower, full",
+        ),
+        (("plan", "--kernel", "3"), "required: --shape"),
+        ((), "required: command"),
+        (("explode",), "invalid choice: 'explode'"),
+    ],
+)
+def test_usage_errors(capsys, args, message):
+    with pytest.raises(SystemExit) as error:
+        main(args)
+    assert error.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def kernel(tmp_path):
+    path = tmp_path / "kernel.npy"
+    np.save(path, np.arange(1.0, 7.0).reshape(2, 3))
+    return path
+
+
+@pytest.mark.parametrize("format", ["csr", "csc", "coo", "dia"])
+def test_build_npz(capsys, kernel, tmp_path, format):
+    out = tmp_path / "a.npz"
+    args = ("--shape", "5x6", "--padding", "0:1x1", "--padding-mode", "reflect,circular", "--flip")
+    code, text, _ = run(capsys, "build", str(kernel), str(out), "--format", format, *args)
+    assert code == 0
+    expected = stc.conv_matrix(
+        np.load(kernel), (5, 6), padding=((0, 1), 1), padding_mode=("reflect", "circular"), flip=True
+    )
+    loaded = sp.load_npz(out)
+    assert loaded.format == format
+    np.testing.assert_array_equal(loaded.toarray(), expected.toarray())
+    assert "30 x 30" in text
+
+
+def test_build_matrix_market(capsys, kernel, tmp_path):
+    out = tmp_path / "a.mtx"
+    code, _, _ = run(
+        capsys, "build", str(kernel), str(out), "--shape", "4x5", "--transposed", "--stride", "2"
+    )
+    assert code == 0
+    expected = stc.conv_transpose_matrix(np.load(kernel), (4, 5), stride=2)
+    np.testing.assert_array_equal(scipy.io.mmread(out).toarray(), expected.toarray())
+
+
+class Terminal(io.StringIO):
+    """Standard input with somebody at it."""
+
+    def isatty(self):
+        return True
+
+
+def test_build_asks_before_overwriting(kernel, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "a.npz"
+    args = ("build", str(kernel), str(out), "--shape", "5x6")
+    out.write_text("precious")
+    for stdin in (io.StringIO("y\n"), Terminal("\n"), Terminal("n\n")):
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert main(args) == 1
+        assert out.read_text() == "precious"
+    assert "exists; --force overwrites it" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    assert main(args) == 0
+    assert sp.load_npz(out).shape == (16, 30)
+    out.write_text("precious")
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert main((*args, "--force")) == 0
+    assert sp.load_npz(out).shape == (16, 30)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("k.npy", None, "No such file"),
+        ("k.npy", np.ones((2, 2), np.float16), "kernel must be float32"),
+        ("k.npy", np.array([{}]), "allow_pickle"),
+    ],
+)
+def test_build_bad_kernels(capsys, tmp_path, name, content, message):
+    if content is not None:
+        np.save(tmp_path / name, content, allow_pickle=True)
+    code, _, err = run(capsys, "build", str(tmp_path / name), str(tmp_path / "a.npz"), "--shape", "4x4")
+    assert code == 1
+    assert message in err
+    assert not (tmp_path / "a.npz").exists()
+
+
+def test_build_bad_output(capsys, kernel, tmp_path):
+    code, _, err = run(capsys, "build", str(kernel), str(tmp_path / "a.txt"), "--shape", "4x4")
+    assert code == 1
+    assert "output must end in one of .npz, .mtx, got" in err
+
+
+def test_module_runs():
+    done = subprocess.run(
+        [sys.executable, "-m", "sparsetconv", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == f"sparsetconv {stc.__version__}"
+
+
+def test_demo(capsys, tmp_path):
+    """The whole main job; only where the demo's extra is installed."""
+    pytest.importorskip("skimage")
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("tqdm")
+    out = tmp_path / "demo.png"
+    code, text, _ = run(capsys, "demo", "-o", str(out))
+    assert code == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+    for word in ("bicubic", "bilinear", "nearest", "PSNR", "16"):
+        assert word in text
+
+
+def test_demo_without_its_extra(capsys, tmp_path, monkeypatch):
+    for name in ("matplotlib", "skimage", "tqdm"):
+        monkeypatch.setitem(sys.modules, name, None)
+    code, _, err = run(capsys, "demo", "-o", str(tmp_path / "demo.png"))
+    assert code == 1
+    assert "demo]" in err

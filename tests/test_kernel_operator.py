@@ -1,0 +1,113 @@
+"""`KernelOperator`: the convolution as a function of its kernel, and the gradient."""
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import scipy.sparse.linalg as spla
+from operator_cases import FLOATS, GEOMETRIES, MODES, integers
+
+import sparsetconv as stc
+
+
+def build(name, dtype, mode, transposed):
+    """Return the operator, and a function from a kernel to the convolution's matrix times the input."""
+    kernel_shape, input_shape, options = GEOMETRIES[name]
+    options = {**options, "padding_mode": mode}
+    forward = stc.ConvGeometry(input_shape, kernel_shape, **options)
+    if transposed:
+        # the padding with which the transpose gives the forward's sizes again
+        options["padding"] = tuple((a.before, a.high - a.size + 1) for a in forward.axes)
+    x = integers(forward.output_shape if transposed else input_shape, dtype, 1)
+    function = stc.conv_transpose_matrix if transposed else stc.conv_matrix
+    K = stc.KernelOperator(x, kernel_shape, transposed=transposed, **options)
+    return K, lambda kernel: function(kernel, x.shape, **options) @ x.ravel()
+
+
+@pytest.mark.parametrize("transposed", [False, True], ids=["forward", "transposed"])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", [*FLOATS, "int64"])
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_laws(name, dtype, mode, transposed):
+    K, convolve = build(name, dtype, mode, transposed)
+    kernels = integers((K.shape[1], 3), dtype, 2)
+    expected = np.stack([convolve(kernel.reshape(K.input_shape)) for kernel in kernels.T], 1)
+    np.testing.assert_array_equal(K @ kernels, expected)
+    np.testing.assert_array_equal(K @ kernels[:, 0], expected[:, 0])
+    applied = K.apply(kernels.T.reshape(3, *K.input_shape))
+    assert applied.shape == (3, *K.output_shape)
+    np.testing.assert_array_equal(applied.reshape(3, -1).T, expected)
+    M = K.tosparse().toarray()
+    np.testing.assert_array_equal(M @ kernels, expected)
+    residuals = integers((K.shape[0], 2), dtype, 3)
+    np.testing.assert_array_equal(K.H @ residuals, M.conj().T @ residuals)
+    np.testing.assert_array_equal(K.T @ residuals, M.T @ residuals)
+    np.testing.assert_array_equal(K.rmatvec(residuals[:, 1]), M.conj().T @ residuals[:, 1])
+    assert K.dtype == dtype
+    stc.testing.assert_adjoint(K)
+    stc.testing.assert_adjoint(K, exact=True)
+
+
+def test_gradient_by_differences():
+    """K.H @ r is the gradient of half the squared residual."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 7, 6)), rng.standard_normal((3, 2, 2, 3))
+    K = stc.KernelOperator(x, w.shape, stride=2, padding=1, padding_mode="reflect")
+    y = rng.standard_normal(K.shape[0])
+
+    def loss(kernel):
+        A = stc.conv_matrix(kernel, x.shape, stride=2, padding=1, padding_mode="reflect")
+        return 0.5 * np.linalg.norm(A @ x.ravel() - y) ** 2
+
+    gradient = K.H @ (K @ w.ravel() - y)
+    for number in range(0, w.size, 5):
+        step = np.zeros(w.size)
+        step[number] = 1e-6
+        slope = (loss(w + step.reshape(w.shape)) - loss(w - step.reshape(w.shape))) / 2e-6
+        assert slope == pytest.approx(gradient[number], rel=1e-6)
+
+
+def test_recovers_a_kernel():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((20, 21)), rng.standard_normal((4, 3))
+    K = stc.KernelOperator(x, w.shape, padding="same", padding_mode="circular", flip=True)
+    y = stc.conv_matrix(w, x.shape, padding="same", padding_mode="circular", flip=True) @ x.ravel()
+    np.testing.assert_allclose(spla.lsqr(K, y, atol=1e-14, btol=1e-14)[0], w.ravel(), atol=1e-10)
+    np.testing.assert_allclose(np.linalg.solve(K.gram().tosparse().toarray(), K.H @ y), w.ravel())
+
+
+def test_pickle_threads_and_copies():
+    x = integers((3, 40, 30), "float64")
+    K = stc.KernelOperator(x, (4, 3, 3, 2), padding="same")
+    kernels = integers((16, K.shape[1]), "float64", 1)
+    expected = [K @ kernel for kernel in kernels]
+    x[:] = 0
+    L = pickle.loads(pickle.dumps(K))
+    with ThreadPoolExecutor(8) as pool:
+        for product, e in zip(pool.map(L.matvec, kernels), expected, strict=True):
+            np.testing.assert_array_equal(product, e)
+    assert not K.x.flags.writeable
+    assert K.apply(np.zeros((0, 4, 3, 3, 2))).shape == (0, *K.output_shape)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "match"),
+    [
+        (lambda: stc.KernelOperator(np.ones(5, object), 2), TypeError, "x must be float32, .* got object"),
+        (lambda: stc.KernelOperator(np.ones((5, 5)), 2), ValueError, "kernel_shape must have as many axes"),
+        (lambda: stc.KernelOperator(np.ones(5), 6), ValueError, "kernel must fit into the padded input"),
+        (lambda: stc.KernelOperator(np.ones(5), 2, output_shape=9), ValueError, "belong to a transposed convolution"),
+        (lambda: stc.KernelOperator(np.ones(5), 2, output_padding=1), ValueError, "belong to a transposed"),
+        (lambda: stc.KernelOperator(np.ones(5), 2, transposed="yes"), TypeError, "transposed must be True or False"),
+        (lambda: stc.KernelOperator(np.ones(5), 2).apply(np.ones(3)), ValueError, r"ends in input_shape \(2,\)"),
+    ],
+)  # fmt: skip
+def test_bad_input(call, error, match):
+    with pytest.raises(error, match=match):
+        call()
+
+
+def test_repr():
+    K = stc.KernelOperator(np.ones((3, 5)), (3, 2, 2), transposed=True)
+    assert repr(K) == "<12x12 KernelOperator, transposed, dtype=float64, kernels (3, 2, 2) to (2, 6)>"

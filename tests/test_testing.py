@@ -1,0 +1,135 @@
+"""The adjoint tests: they pass what is right, in float32 too, and catch what is wrong."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
+
+import sparsetconv as stc
+from sparsetconv import testing
+
+
+def operator(matrix, adjoint=None, **products):
+    matrix = np.asarray(matrix)
+    adjoint = matrix.conj().T if adjoint is None else np.asarray(adjoint)
+    functions = {"matvec": lambda x: matrix @ x, "rmatvec": lambda y: adjoint @ y, **products}
+    return LinearOperator(matrix.shape, dtype=matrix.dtype, **functions)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_correct_float32_operators_pass(seed):
+    """A fixed relative tolerance of the dot product fails dozens of these."""
+    rng = np.random.default_rng(seed)
+    kernel = rng.standard_normal((5, 4)).astype(np.float32)
+    A = stc.ConvOperator(kernel, (60, 50), padding="same", padding_mode="reflect", stride=1 + seed % 3)
+    assert stc.testing.dot_test(A, rng=seed)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array, aslinearoperator, operator])
+def test_takes_any_operator(dtype, form):
+    matrix = np.arange(12).reshape(3, 4).astype(dtype)
+    if dtype.startswith("complex"):
+        matrix = matrix * (1 + 2j)
+    assert stc.testing.dot_test(form(matrix))
+    assert stc.testing.dot_test(form(matrix), exact=True)
+    stc.testing.assert_adjoint(form(matrix))
+
+
+def test_forgotten_conjugate_is_caught():
+    matrix = np.array([[1 + 1j, 2], [0, 3 - 1j], [1j, 0]])
+    wrong = operator(matrix, matrix.T)
+    assert not stc.testing.dot_test(wrong)
+    with pytest.raises(AssertionError, match=r"first at A\[0, 0\] = \(1\+1j\), A.H\[0, 0\] = \(1\+1j\)"):
+        stc.testing.assert_adjoint(wrong)
+    with pytest.raises(AssertionError, match="the adjoint is not that of the operator"):
+        stc.testing.assert_adjoint(wrong, exact=True)
+
+
+def test_unflipped_kernel_is_caught():
+    """The adjoint of a correlation is a convolution; only asymmetric kernels show it."""
+    A = stc.ConvOperator([1.0, 2.0, 4.0], 9, padding=1)
+    wrong = LinearOperator((9, 9), matvec=A.matvec, rmatvec=A.matvec, dtype=float)
+    with pytest.raises(AssertionError, match=r"first at A\[0, 1\] = 4.0, A.H\[1, 0\] = 1.0"):
+        stc.testing.assert_adjoint(wrong)
+
+
+def test_one_wrong_entry_in_a_large_float32_operator():
+    """Too small for round-off to show; the exact mode sees it."""
+    A = stc.ConvOperator(np.array([[1, 2], [3, 4]], np.float32), (700, 700))
+
+    def wrong(y):
+        x = A.rmatvec(y)
+        x[123_456] += y[5]
+        return x
+
+    B = LinearOperator(A.shape, matvec=A.matvec, rmatvec=wrong, dtype=A.dtype)
+    assert not stc.testing.dot_test(B, exact=True)
+    with pytest.raises(AssertionError, match="too many to name the first"):
+        stc.testing.assert_adjoint(B, exact=True)
+
+
+@pytest.mark.parametrize(
+    ("broken", "match"),
+    [
+        ({"matvec": lambda x: x[:1]}, r"matvec must return shape \(3,\) .* got \(1,\)"),
+        ({"rmatvec": lambda y: np.float64(y.sum())}, r"rmatvec must return shape \(4,\)"),
+        ({"matmat": lambda x: np.ones((3, x.shape[1]))}, r"matmat differs from matvec, first at \[0, 0\]"),
+        ({"rmatmat": lambda y: np.ones((1, y.shape[1]))}, r"rmatmat must return shape \(4, 3\)"),
+    ],
+)
+def test_broken_products_are_named(broken, match):
+    class Plain:
+        """No base class that would correct shapes, or hide them by broadcasting."""
+
+        shape, dtype = (3, 4), np.dtype(float)
+        matrix = np.arange(12.0).reshape(3, 4)
+
+        def __getattr__(self, name):
+            functions = {
+                "matvec": lambda x: self.matrix @ x,
+                "rmatvec": lambda y: self.matrix.T @ y,
+                "matmat": lambda x: self.matrix @ x,
+                "rmatmat": lambda y: self.matrix.T @ y,
+                **broken,
+            }
+            if name not in functions:
+                raise AttributeError(name)
+            return functions[name]
+
+    with pytest.raises(AssertionError, match=match):
+        stc.testing.assert_adjoint(Plain())
+
+
+def test_not_linear():
+    square = LinearOperator((2, 2), matvec=lambda x: x * np.abs(x), rmatvec=lambda x: x, dtype=float)
+    with pytest.raises(AssertionError, match="not linear or depends on earlier ones"):
+        stc.testing.assert_adjoint(square)
+
+
+def test_nan_fails():
+    assert not stc.testing.dot_test(operator([[1.0, np.nan], [0.0, 1.0]]))
+
+
+def test_exact_mode_says_when_it_cannot_be():
+    with pytest.raises(ValueError, match="integer entries, but A x is not integer"):
+        stc.testing.dot_test(operator([[0.3, 1.0], [0.0, 1.0]]), exact=True)
+    with pytest.raises(ValueError, match="needs sums below 16777216 in float32"):
+        stc.testing.dot_test(operator(np.full((2, 2), 2.0**25, np.float32)), exact=True)
+    with pytest.raises(ValueError, match="trials must be at least 1, got 0"):
+        stc.testing.dot_test(np.eye(2), trials=0)
+
+
+def test_result():
+    result = stc.testing.dot_test(np.eye(3), rng=np.random.default_rng(1), trials=2, rtol=1e-3)
+    assert isinstance(result, testing.AdjointTest)
+    assert bool(result) is True
+    assert result.tolerance == 1e-3
+    assert result.forward == pytest.approx(result.adjoint)
+    assert stc.testing.dot_test(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int64"])
+def test_integer_operators(dtype):
+    A = stc.ConvOperator(np.array([1, 2, 3], dtype), 7, padding=1)
+    stc.testing.assert_adjoint(A, exact=True)
