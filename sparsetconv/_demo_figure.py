@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = "NDArray[Any]"
 
-WIDTH, HEIGHT, DPI = 12.0, 8.0, 110
-LEFT, SIDE, GAP = 0.35, 2.2, 0.13
+WIDTH, HEIGHT, DPI = 12.0, 7.75, 110
+LEFT, SIDE, GAP = 0.35, 2.1, 0.13
 # baselines of the headings, tops of the pictures
 TITLE, NOTE, PICTURES, ZOOMS = 0.98, 1.2, 1.34, 1.34 + SIDE + GAP
 RIGHT = LEFT + 4 * SIDE + 3 * GAP
 # the tall matrix is as high as the pictures
 CELL = (2 * SIDE + GAP) / 16
-STRIP = 6.32
-ASIDE = RIGHT + 0.42
+STRIP = 6.15
+ASIDE = RIGHT + 0.4
+CODE = "conv_transpose_matrix(\n    kernel, (2, 2))\n== conv_matrix(\n    kernel, (4, 4)).T"
 ACCENT = "#D55E00"
 MUTED = "#555555"
 
@@ -110,6 +111,7 @@ def _draw_matrices(figure: Any, kernel: Array, matrix: Array) -> None:
     _text(figure, ASIDE, TITLE, "transposed convolution", size=12, weight="bold")
     _text(figure, ASIDE, NOTE, "One-to-many: 1 pixel to 9", size=10, color=MUTED)
     _draw_matrix(figure, ASIDE, PICTURES, matrix.T)
+    _text(figure, ASIDE, top + 4 * CELL - 0.02, CODE, size=9, family="monospace", linespacing=1.5)
 
 
 def _draw_matrix(figure: Any, left: float, top: float, matrix: Array) -> None:

@@ -300,7 +300,7 @@ class _Writer:
 
         Returns
         -------
-        upper, lower, order : int arrays
+        tuple of int arrays
             For each entry: which of the columns so far, its column on the last axis, and its place
             in the table ``(count, template columns)``.
         """

@@ -103,20 +103,30 @@ def _show_matrices(kernel: Array) -> Array:
     matrix = conv_matrix(kernel, (4, 4)).toarray()
     transposed = conv_transpose_matrix(kernel, (2, 2)).toarray()
     assert np.array_equal(transposed, matrix.T)
-    print("1. A convolution is a matrix")
-    print("   A 3x3 kernel fits on a 4x4 picture in 4 places, so its matrix is 4x16. Many-to-one:")
-    print("   each row holds the kernel where it looks, and gathers 9 pixels into 1.\n")
+    _say(
+        "1. A convolution is a matrix",
+        "A 3x3 kernel fits on a 4x4 picture in 4 places, so its matrix is 4x16.",
+        "Many-to-one: each row holds the kernel where it looks, and gathers 9 pixels into 1.",
+    )
     print(_as_text(matrix))
-    print("\n   Its transpose, 16x4, goes the other way: this is transposed convolution. One-to-many:")
-    print("   each column spreads 1 value over 9 pixels.\n")
+    _say(
+        "   Its transpose, 16x4, goes the other way: this is transposed convolution.",
+        "One-to-many: each column spreads 1 value over 9 pixels.",
+    )
     print(_as_text(transposed))
-    print("\n   conv_transpose_matrix(kernel, (2, 2)) equals conv_matrix(kernel, (4, 4)).T: yes, exactly")
+    print("\n   conv_transpose_matrix(kernel, (2, 2)) is conv_matrix(kernel, (4, 4)).T, exactly.")
     return np.asarray(matrix, np.float64)
 
 
 def _as_text(matrix: Array) -> str:
     """Return the entries in columns, a dot for a zero."""
-    return "\n".join("      " + " ".join(f"{value:.0f}" if value else "." for value in row) for row in matrix)
+    rows = (" ".join(f"{value:.0f}" if value else "." for value in row) for row in matrix)
+    return "\n" + "\n".join(f"      {row}" for row in rows)
+
+
+def _say(title: str, *lines: str) -> None:
+    """Print a paragraph."""
+    print(f"\n{title}", *lines, sep="\n   ", flush=True)
 
 
 def _photograph() -> Scene:
@@ -133,13 +143,13 @@ def _photograph() -> Scene:
 def _describe(camera: ConvOperator) -> None:
     rows, columns = camera.shape
     large, small = _by(camera.input_shape), _by(camera.output_shape)
-    print("\n2. A camera is a matrix too")
-    print(
-        f"   Defocus ({BLUR_SIZE}x{BLUR_SIZE} kernel) and half the resolution are one convolution of stride 2,"
+    _say(
+        "2. A camera is a matrix too",
+        f"Defocus ({BLUR_SIZE}x{BLUR_SIZE} kernel) and half the resolution are one convolution of stride 2,",
+        f"from {large} pixels to {small}: a {rows:,} x {columns:,} matrix.",
+        f"As a sparse matrix it has {camera.geometry.nnz:,} entries; ConvOperator multiplies with it",
+        f"(here by the method {camera.method!r}). The camera also adds noise, {NOISE:.1%} of white.",
     )
-    print(f"   from {large} pixels to {small}: a {rows:,} x {columns:,} matrix.")
-    print(f"   As a sparse matrix it would have {camera.geometry.nnz:,} entries; the operator chose the")
-    print(f"   method {camera.method!r}, which multiplies without building it. Noise: {NOISE:.1%} of white.")
 
 
 def _by(shape: tuple[int, ...]) -> str:
@@ -162,9 +172,11 @@ def _disk(oversampling: int = 16) -> Array:
 def _test_adjoint(camera: ConvOperator) -> None:
     result = testing.dot_test(camera)
     testing.assert_adjoint(camera)
-    print("\n3. Its adjoint is a transposed convolution")
-    print(f"   camera.H is a {type(camera.H).__name__}. For random x and y, <A x, y> and <x, A.H y>")
-    print(f"   differ by {result.error:.1e}, relative to the vectors; {result.tolerance:.1e} would pass.")
+    _say(
+        "3. Its adjoint is a transposed convolution",
+        f"A.H is a {type(camera.H).__name__}. For random x and y, <A x, y> and <x, A.H y>",
+        f"differ by {result.error:.1e}, relative to the vectors; {result.tolerance:.1e} would pass.",
+    )
 
 
 def _interpolations(scene: Scene) -> dict[str, Array]:
@@ -182,8 +194,8 @@ def _interpolations(scene: Scene) -> dict[str, Array]:
 def _recover(scene: Scene, start: Array) -> Array:
     """Solve for the photograph.
 
-    It minimises ``|A x - b|**2 + 2 * PRIOR_WEIGHT * sum(sqrt(|slope of x|**2 + EDGE**2))``, which prefers flat
-    areas and permits edges, by least squares whose weights are renewed in each pass.
+    It minimises ``|A x - b|**2 + 2 * PRIOR_WEIGHT * sum(sqrt(|slope of x|**2 + EDGE**2))``, which
+    prefers flat areas and permits edges, by least squares whose weights are renewed in each pass.
     """
     from tqdm import tqdm
 
@@ -192,11 +204,10 @@ def _recover(scene: Scene, start: Array) -> Array:
     right, down = [[-1.0, 1.0], [0.0, 0.0]], [[-1.0, 0.0], [1.0, 0.0]]
     slopes = ConvOperator([[right], [down]], (1, *size), padding="same", padding_mode="replicate")
     wanted = np.concatenate([scene.seen.ravel(), np.zeros(slopes.shape[0])])
-    print("\n4. Super-resolution is a least-squares problem")
-    print("   Find x with A x = what was seen, and few edges (a second ConvOperator measures slopes).")
-    print(
-        f"   {PASSES} x {ITERATIONS} iterations of scipy.sparse.linalg.lsmr, from the bicubic picture:",
-        flush=True,
+    _say(
+        "4. Super-resolution is a least-squares problem",
+        "Find the x with A x near what was seen, and few edges: a second ConvOperator measures",
+        f"slopes. {PASSES} x {ITERATIONS} iterations of scipy.sparse.linalg.lsmr, from the bicubic picture:",
     )
     began = time.perf_counter()
     x = start.ravel()
@@ -207,7 +218,7 @@ def _recover(scene: Scene, start: Array) -> Array:
         for _ in range(PASSES):
             stacked = _stacked(scene.camera, slopes, _edge_weights(slopes, x), bar.update)
             x = lsmr(stacked, wanted, x0=x, maxiter=ITERATIONS, atol=0, btol=0, conlim=0)[0]
-    print(f"   {time.perf_counter() - began:.1f} s")
+    print(f"   solved for {x.size:,} unknowns in {time.perf_counter() - began:.1f} s")
     return x.reshape(size).clip(0, 1)
 
 
@@ -245,14 +256,15 @@ def _psnr(picture: Array, truth: Array) -> float:
 def _print_scores(scene: Scene, pictures: dict[str, Array], scores: dict[str, float]) -> None:
     from skimage.metrics import structural_similarity
 
-    print("\n5. How close to the photograph?")
-    print("                 PSNR, dB     SSIM    seen again")
+    _say("5. How close to the photograph?", f"{'':12}{'PSNR, dB':>10}{'SSIM':>9}{'misfit':>10}")
     for name, picture in pictures.items():
         similarity = structural_similarity(picture, scene.photo, data_range=1.0)
         misfit = np.sqrt(np.mean((scene.camera.apply(picture) - scene.seen) ** 2))
-        print(f"   {name:<12}{scores[name]:10.2f}{similarity:9.3f}{misfit:14.4f}")
-    print("   PSNR and SSIM: more is better. The last column takes the picture once more with the")
-    print(f"   same camera: the distance from what was seen should be about the noise, {NOISE}.")
+        print(f"   {name:<12}{scores[name]:10.2f}{similarity:9.3f}{misfit:10.4f}")
+    _say(
+        "   PSNR and SSIM: more is better. Misfit: photograph the result with the same camera;",
+        f"its distance from what was seen should be about the noise, {NOISE}, or less.",
+    )
 
 
 def _panels(scene: Scene, pictures: dict[str, Array], scores: dict[str, float]) -> list[Panel]:
@@ -262,6 +274,9 @@ def _panels(scene: Scene, pictures: dict[str, Array], scores: dict[str, float]) 
         Panel("What the camera saw", f"{small} pixels, out of focus", scene.seen),
         Panel("Bicubic", f"PSNR {scores['bicubic']:.2f} dB", pictures["bicubic"]),
         Panel(
-            "sparsetconv", f"PSNR {scores['sparsetconv']:.2f} dB (+{gain:.1f})", pictures["sparsetconv"], True
+            "sparsetconv",
+            f"PSNR {scores['sparsetconv']:.2f} dB (+{gain:.1f} dB)",
+            pictures["sparsetconv"],
+            True,
         ),
     ]

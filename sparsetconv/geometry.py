@@ -38,13 +38,15 @@ class ConvGeometry:
     kernel_shape : int or sequence of int
         ``(k1, ..., kd)``, or ``(c_out, c_in // groups, k1, ..., kd)``. Which form is meant follows
         from ``len(kernel_shape) - len(input_shape)``, 0 or 1.
-    stride, dilation : int or sequence of int
-        One for all spatial axes or one for each, at least 1.
+    stride : int or sequence of int
+        Step between outputs, one for all spatial axes or one for each, at least 1.
     padding : int, sequence, or str
         Samples added on both sides; one for all axes, one for each, or a ``(before, after)`` pair for
         each. Negative numbers crop. Or a word: ``"valid"`` (none), ``"same"`` (``ceil(n / stride)``
         outputs, the odd sample of the total at the end), ``"same_lower"`` (at the beginning),
         ``"full"`` (every output that a tap reaches).
+    dilation : int or sequence of int
+        Distance between taps, at least 1.
     groups : int
         Number of groups that the channels are divided into.
     padding_mode : str or sequence of str

@@ -40,10 +40,12 @@ class KernelOperator(ArrayOperator):
     kernel_shape : int or sequence of int
         Shape of the kernels: ``(k1, ..., kd)`` or ``(c_out, c_in // groups, k1, ..., kd)``; with
         ``transposed`` ``(c_in, c_out // groups, k1, ..., kd)``.
-    stride, padding, dilation, groups, padding_mode, flip
+    stride, padding : int, sequence, str
         As for `ConvGeometry`.
-    output_padding, output_shape
+    output_padding, output_shape : int or sequence of int
         As for `conv_transpose_matrix`; with ``transposed`` only.
+    dilation, groups, padding_mode, flip : int, sequence, str, bool
+        As for `ConvGeometry`.
     transposed : bool
         Whether the convolution is a transposed one.
 

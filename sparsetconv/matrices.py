@@ -49,7 +49,7 @@ def conv_matrix(
         Weights: float32, float64, complex64, complex128 or an integer dtype.
     input_shape : int or sequence of int
         ``(n1, ..., nd)`` or ``(c_in, n1, ..., nd)``.
-    stride, padding, dilation, groups, padding_mode, flip
+    stride, padding, dilation, groups, padding_mode, flip : int, sequence, str, bool
         As for `ConvGeometry`.
     rows : slice, optional
         Only these rows, ``slice(start, stop)``, with global columns, at the cost of these rows.
@@ -140,14 +140,16 @@ def conv_transpose_matrix(
         The array that serves the forward convolution too: there, ``c_in`` are its outputs.
     input_shape : int or sequence of int
         The small shape, ``(n1, ..., nd)`` or ``(c_in, n1, ..., nd)``.
-    stride, padding, dilation, groups, padding_mode, flip
-        Of the forward convolution, as for `ConvGeometry`. With ``"same"`` and ``"same_lower"`` the output has
-        ``n * stride`` samples.
+    stride, padding : int, sequence, str
+        Of the forward convolution, as for `ConvGeometry`. With ``"same"`` and ``"same_lower"`` the output
+        has ``n * stride`` samples.
     output_padding : int or sequence of int
         Samples added at the end of the output, less than ``max(stride, dilation)``.
     output_shape : int or sequence of int, optional
         The output's sizes (channels may be left out), instead of ``output_padding``.
-    rows, dtype, index_dtype, format
+    dilation, groups, padding_mode, flip : int, sequence, str, bool
+        Of the forward convolution, as for `ConvGeometry`.
+    rows, dtype, index_dtype, format : optional
         As for `conv_matrix`.
 
     Returns

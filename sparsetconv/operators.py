@@ -284,7 +284,7 @@ class ConvOperator(_Convolution):
         Weights: float32, float64, complex64, complex128 or an integer dtype. A copy is kept.
     input_shape : int or sequence of int
         ``(n1, ..., nd)`` or ``(c_in, n1, ..., nd)``.
-    stride, padding, dilation, groups, padding_mode, flip
+    stride, padding, dilation, groups, padding_mode, flip : int, sequence, str, bool
         As for `ConvGeometry`.
     method : {"auto", "sparse", "direct", "gemm", "fft"}
         ``"sparse"`` multiplies with the assembled matrix, takes everything, and is the fastest for
@@ -364,7 +364,7 @@ class ConvTransposeOperator(_Convolution):
         Weights; the same array serves the forward convolution.
     input_shape : int or sequence of int
         The small shape.
-    stride, padding, output_padding, output_shape, dilation, groups, padding_mode, flip
+    stride, padding, output_padding, output_shape, dilation, groups, padding_mode, flip : optional
         As for `conv_transpose_matrix`.
     method : {"auto", "sparse", "direct", "gemm", "fft"}
         As for `ConvOperator`.

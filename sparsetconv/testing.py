@@ -132,7 +132,7 @@ def assert_adjoint(
 
     Parameters
     ----------
-    op, exact, rtol, trials, rng
+    op, exact, rtol, trials, rng : optional
         As for `dot_test`.
 
     Raises
@@ -154,7 +154,7 @@ def assert_adjoint(
     >>> stc.testing.assert_adjoint(wrong)
     Traceback (most recent call last):
         ...
-    AssertionError: the adjoint is not that of the operator: ... first at A[1, 0] = 1.0, A.H[0, 1] = 0.0
+    AssertionError: the adjoint is not that of the operator: ... first at A[0, 1] = 0.0, A.H[1, 0] = 1.0
     """
     result = dot_test(op, exact=exact, rtol=rtol, trials=trials, rng=rng)
     operator = _as_operator(op)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.fft
 
 from sparsetconv._kernel import last_axes
 from sparsetconv._threads import thread_count
@@ -53,6 +52,8 @@ class FFTMethod(PaddedMethod):
 
         The circle is at least as long as the extended array, so nothing that is kept wraps.
         """
+        import scipy.fft
+
         dtype = np.result_type(x, self.weights)
         real = dtype.kind == "f"
         x = x.astype(dtype, copy=False)
@@ -70,6 +71,8 @@ class FFTMethod(PaddedMethod):
 
     def _spectrum(self, lengths: list[int], transposed: bool, dtype: np.dtype[Any]) -> Array:
         """Return the transform of the kernel laid out on the circle, channels of the result first."""
+        import scipy.fft
+
         key = (transposed, dtype.kind == "f", dtype.char)
         known = self._spectra.get(key)
         if known is not None:

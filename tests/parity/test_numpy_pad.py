@@ -102,6 +102,23 @@ def test_every_method(case, mode, method):
 
 @each_case
 @each_mode
+def test_transposed_matrix(case, mode):
+    # the forward matrix has a column for each unit vector, padded by numpy; the transposed one has it as a row
+    kernel = draw(case.taps, 15)
+    unit = np.eye(np.prod(case.sizes), dtype=int).reshape(-1, *case.sizes)
+    padded = [np.pad(e, case.pads, mode=MODES[mode]) for e in unit]
+    outputs = [valid_correlation(kernel, e, **case.options) for e in padded]
+    options = {"padding": case.pads, "padding_mode": mode, **case.options}
+    matrix = stc.conv_transpose_matrix(kernel, outputs[0].shape, output_shape=case.sizes, **options)
+    expected = np.reshape(outputs, (len(unit), -1))
+    np.testing.assert_array_equal(matrix.toarray(), expected)
+    y = draw(outputs[0].shape, 16)
+    operator = stc.ConvTransposeOperator(kernel, y.shape, output_shape=case.sizes, **options)
+    np.testing.assert_array_equal(operator.apply(y).ravel(), expected @ y.ravel())
+
+
+@each_case
+@each_mode
 def test_one_tap_is_np_pad_itself(case, mode):
     x = draw(case.sizes, 5)
     expected = np.pad(x, case.pads, mode=MODES[mode])

@@ -98,8 +98,11 @@ def options_of(case):
 def sizes_of_transposed(case, auto_pad):
     attributes = case.attributes
     shape, extra = attributes.get("output_shape"), attributes.get("output_padding", 0)
-    if shape is None:
+    if shape is None and (auto_pad in ("NOTSET", "VALID") or not np.any(extra)):
         return {"output_padding": extra}
+    if shape is None:
+        strides = attributes.get("strides", [1] * len(extra))
+        shape = [n * s for n, s in zip(case.inputs[0].shape[2:], strides, strict=True)]
     if not np.any(extra):
         # explicit pads are ignored; only SAME_UPPER puts the smaller half first
         return {"output_shape": shape, "padding": "same" if auto_pad == "SAME_UPPER" else "same_lower"}
@@ -238,14 +241,17 @@ def test_conv_transpose_against_the_reference_evaluator(name, auto_pad):
 
 @pytest.mark.parametrize(
     "attributes",
-    # crops of different size on every side, with and without samples added
+    # crops of different size on every side; samples added at the end; no crop
     [
         {"pads": [1, 2, 0, 3]},
         {"pads": [2, 0, 1, 1], "strides": [3, 2], "output_padding": [2, 1]},
         {"pads": [0, 3, 2, 1], "dilations": [2, 1], "strides": [1, 2]},
         {"auto_pad": "VALID", "strides": [2, 3]},
+        # n * stride samples all the same, cropped elsewhere
+        {"auto_pad": "SAME_UPPER", "strides": [2, 3], "output_padding": [1, 2]},
+        {"auto_pad": "SAME_LOWER", "strides": [2, 3], "output_padding": [1, 2]},
     ],
-    ids=["pads", "output-padding", "dilations", "valid"],
+    ids=["pads", "output-padding", "dilations", "valid", "same-upper", "same-lower"],
 )
 def test_conv_transpose_with_pads_against_the_reference_evaluator(attributes):
     case = draw_case("ConvTranspose", (2, 3, 4, 3), (2, 2, 4, 5), attributes, 3)
