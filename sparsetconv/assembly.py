@@ -19,13 +19,14 @@ import numpy as np
 
 from sparsetconv import _memory
 from sparsetconv._threads import for_each, thread_count
-from sparsetconv.boundary import AxisRows
+from sparsetconv.boundary import axis_rows
 from sparsetconv.geometry import smallest_index_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sparsetconv._types import Array
+    from sparsetconv.boundary import AxisRows
     from sparsetconv.geometry import ConvGeometry
 
 Box: TypeAlias = tuple[tuple[int, int], ...]
@@ -60,9 +61,8 @@ class MatrixLayout(NamedTuple):
         """Return the layout of a geometry's matrix, or of the transpose of it."""
         c_in, c_out = geometry.channels
         rows, columns = (c_in, c_out) if transposed else (c_out, c_in)
-        # equal axes share their rows
-        known = {axis: AxisRows(axis, transposed) for axis in set(geometry.axes)}
-        return cls(geometry.groups, rows, columns, tuple(known[axis] for axis in geometry.axes))
+        axes = tuple(axis_rows(axis, transposed) for axis in geometry.axes)
+        return cls(geometry.groups, rows, columns, axes)
 
     @property
     def row_shape(self) -> tuple[int, ...]:

@@ -7,9 +7,9 @@ rest on the integer rules of ``_axis``.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,10 +17,17 @@ from sparsetconv._axis import extension_period, source_copies
 from sparsetconv._kernel import last_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Hashable, Iterator
 
     from sparsetconv._axis import Axis, Segment
     from sparsetconv._types import Array, Index
+
+
+T = TypeVar("T")
+
+# axes with at most this many taps are kept between calls, and of each at most so many rows
+KEPT_TAPS = 64
+KEPT_LENGTH = 1024
 
 
 class Row(NamedTuple):
@@ -122,7 +129,16 @@ class AxisRows:
         self.transposed = transposed
         self.shape = (axis.size, axis.outputs) if transposed else (axis.outputs, axis.size)
         self.segments = axis.transposed_segments if transposed else axis.segments
-        self._rows: dict[int, Row] = {}
+        self._kept: dict[Hashable, Any] = {}
+
+    def _keep(self, key: Hashable, make: Callable[[], T], size: int) -> T:
+        """Return what was made for a key before, or make it, and keep it unless that would take much."""
+        known: T | None = self._kept.get(key)
+        if known is None:
+            known = make()
+            if size <= KEPT_LENGTH and len(self._kept) < KEPT_LENGTH:
+                self._kept[key] = known
+        return known
 
     def clip(self, start: int, stop: int) -> Iterator[Segment]:
         """Yield the segments within a range of rows."""
@@ -135,11 +151,8 @@ class AxisRows:
 
     def row(self, number: int) -> Row:
         """Return one row; border rows recur in an N-D matrix, so they are kept."""
-        row = self._rows.get(number)
-        if row is None:
-            row = self._transposed_row(number) if self.transposed else self._forward_row(number)
-            self._rows[number] = row
-        return row
+        make = self._transposed_row if self.transposed else self._forward_row
+        return self._keep(number, lambda: make(number), 1)
 
     def template(self, start: int, stop: int, whole: int) -> Template:
         """Return the rows of a range that the others repeat, side by side.
@@ -151,6 +164,9 @@ class AxisRows:
         whole : int
             Where the range has at most this many entries, all its rows are returned.
         """
+        return self._keep((start, stop, whole), lambda: self._template(start, stop, whole), 1)
+
+    def _template(self, start: int, stop: int, whole: int) -> Template:
         whole_range = self.count(start, stop) <= whole
         rows, shifts, parts = [], [], []
         for first, period, repeat, shift in self.clip(start, stop):
@@ -167,6 +183,9 @@ class AxisRows:
 
     def counts(self, start: int, stop: int) -> Array:
         """Return the number of entries of each row in a range."""
+        return self._keep((start, stop), lambda: self._counts(start, stop), stop - start)
+
+    def _counts(self, start: int, stop: int) -> Array:
         counts = np.empty(stop - start, np.int64)
         at = 0
         for first, period, repeat, _ in self.clip(start, stop):
@@ -214,6 +233,16 @@ class AxisRows:
         columns = steps[valid] // axis.stride
         met = np.broadcast_to(taps, valid.shape)[valid]
         return Row(columns, met, None) if len(copies) == 1 else _merged(columns, met)
+
+
+@lru_cache(maxsize=64)
+def _kept_rows(axis: Axis, transposed: bool) -> AxisRows:
+    return AxisRows(axis, transposed)
+
+
+def axis_rows(axis: Axis, transposed: bool) -> AxisRows:
+    """Return an axis' rows, for short kernels those that were made for the same axis before."""
+    return (_kept_rows if axis.taps <= KEPT_TAPS else AxisRows)(axis, transposed)
 
 
 def source_indices(axis: Axis, positions: Array) -> Array:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Array: TypeAlias = "NDArray[np.float64]"
+    Array: TypeAlias = NDArray[np.float64]
 
 __all__ = ["run"]
 
@@ -35,7 +35,8 @@ BLUR_SIZE, BLUR_RADIUS = 8, 3.0
 NOISE = 0.005
 # the prior: its weight, and the slope per pixel from which on it sees an edge
 PRIOR_WEIGHT, EDGE = 3e-4, 0.01
-PASSES, ITERATIONS = 4, 20
+# damping holds each pass near the picture that it starts from, where neither camera nor prior decide
+PASSES, ITERATIONS, DAMPING = 4, 20, 0.01
 # where the zooms look: the face and the camera
 CROP = slice(96, 224), slice(200, 328)
 
@@ -195,7 +196,8 @@ def _recover(scene: Scene, start: Array) -> Array:
     """Solve for the photograph.
 
     It minimises ``|A x - b|**2 + 2 * PRIOR_WEIGHT * sum(sqrt(|slope of x|**2 + EDGE**2))``, which
-    prefers flat areas and permits edges, by least squares whose weights are renewed in each pass.
+    prefers flat areas and permits edges, by damped least squares whose weights are renewed in each
+    pass.
     """
     from tqdm import tqdm
 
@@ -207,7 +209,7 @@ def _recover(scene: Scene, start: Array) -> Array:
     _say(
         "4. Super-resolution is a least-squares problem",
         "Find the x with A x near what was seen, and few edges: a second ConvOperator measures",
-        f"slopes. {PASSES} x {ITERATIONS} iterations of scipy.sparse.linalg.lsmr, from the bicubic picture:",
+        f"slopes. {PASSES} x {ITERATIONS} iterations of damped lsmr, from the bicubic picture:",
     )
     began = time.perf_counter()
     x = start.ravel()
@@ -217,7 +219,7 @@ def _recover(scene: Scene, start: Array) -> Array:
     with tqdm(total=total, bar_format=shape, file=sys.stdout, disable=None) as bar:
         for _ in range(PASSES):
             stacked = _stacked(scene.camera, slopes, _edge_weights(slopes, x), bar.update)
-            x = lsmr(stacked, wanted, x0=x, maxiter=ITERATIONS, atol=0, btol=0, conlim=0)[0]
+            x = lsmr(stacked, wanted, DAMPING, 0, 0, 0, ITERATIONS, x0=x)[0]
     print(f"   solved for {x.size:,} unknowns in {time.perf_counter() - began:.1f} s")
     return x.reshape(size).clip(0, 1)
 

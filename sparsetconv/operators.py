@@ -84,6 +84,8 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
         batch = array.shape[: array.ndim - len(self.input_shape)]
         if array.shape[len(batch) :] != self.input_shape:
             msg = f"x must have a shape that ends in input_shape {self.input_shape}, got {array.shape}"
+            if array.ndim == 1 and array.size == self.shape[1]:
+                msg += "; flat vectors are multiplied by A @ x"
             raise ValueError(msg)
         return self._on_batch(array.reshape(prod(batch), *self.input_shape), False).reshape(
             *batch, *self.output_shape
@@ -231,6 +233,11 @@ class _Convolution(ArrayOperator):
         sizes = [axis.outputs if transpose else axis.size for axis in geometry.axes]
         split = x.reshape(x.shape[0], geometry.groups, channels, *sizes)
         return self._method.transpose(split) if transpose else self._method.forward(split)
+
+    @property
+    def nnz(self) -> int:
+        """Entries that the matrix has, whether or not it is assembled."""
+        return self.geometry.nnz
 
     def _other(self) -> type[_Convolution]:
         return ConvOperator if self._transposed else ConvTransposeOperator
