@@ -146,9 +146,10 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
 
         Examples
         --------
+        >>> import numpy as np
         >>> import sparsetconv as stc
         >>> A = stc.ConvOperator([1.0, 2.0], 3)
-        >>> A.gram() @ [1.0, 0.0, 0.0]
+        >>> A.gram() @ np.array([1.0, 0.0, 0.0])
         array([1., 2., 0.])
         """
         return GramOperator(self)
