@@ -1,6 +1,7 @@
 """Convolutions as sparse matrices and linear operators, transposed convolution as their exact adjoint."""
 
 from sparsetconv import testing
+from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.kernel_operator import KernelOperator
 from sparsetconv.matrices import conv_matrix, conv_transpose_matrix
@@ -16,6 +17,7 @@ __all__ = [
     "KernelOperator",
     "__version__",
     "conv_matrix",
+    "conv_transpose_geometry",
     "conv_transpose_matrix",
     "testing",
     "zero_insertion_matrix",

@@ -225,8 +225,10 @@ class Axis:
         period = extension_period(self.reach, self.size)
         period //= gcd(period, self.stride)
         repeat = (stop - start) // period
-        yield Segment(start, period, repeat, 0)
-        yield from _singles(start + period * repeat, stop)
+        if repeat > 1:
+            yield Segment(start, period, repeat, 0)
+            start += period * repeat
+        yield from _singles(start, stop)
 
     @cached_property
     def transposed_segments(self) -> tuple[Segment, ...]:

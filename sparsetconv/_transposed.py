@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
 
 
-def transposed_geometry(
+def conv_transpose_geometry(
     input_shape: IntOrInts,
     kernel_shape: IntOrInts,
     *,
@@ -28,7 +28,46 @@ def transposed_geometry(
     padding_mode: PaddingMode = "zeros",
     flip: bool = False,
 ) -> ConvGeometry:
-    """Return the forward geometry from the large array to the small one, ``input_shape``."""
+    """Return the geometry of a transposed convolution: that of the forward one whose transpose it is.
+
+    Parameters
+    ----------
+    input_shape : int or sequence of int
+        The small shape, ``(n1, ..., nd)`` or ``(c_in, n1, ..., nd)``.
+    kernel_shape : int or sequence of int
+        ``(k1, ..., kd)`` or ``(c_in, c_out // groups, k1, ..., kd)``.
+    stride, padding : int, sequence, str
+        Of the forward convolution, as for `ConvGeometry`.
+    output_padding : int or sequence of int
+        Samples added at the end of the output, less than ``max(stride, dilation)``.
+    output_shape : int or sequence of int, optional
+        The output's sizes (channels may be left out), instead of ``output_padding``.
+    dilation, groups, padding_mode, flip : int, sequence, str, bool
+        Of the forward convolution, as for `ConvGeometry`.
+
+    Returns
+    -------
+    ConvGeometry
+        From the large array to the small one, so that its ``input_shape`` is what the transposed
+        convolution returns, and its ``output_shape`` what it takes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter, the rule and what was given; for an impossible ``output_shape`` the sizes
+        that are possible.
+
+    See Also
+    --------
+    conv_transpose_matrix : The matrix, with the formula of the sizes.
+
+    Examples
+    --------
+    >>> import sparsetconv as stc
+    >>> g = stc.conv_transpose_geometry((8, 8), (4, 4), stride=2, padding=1)
+    >>> g.input_shape, g.output_shape, g.nnz
+    ((16, 16), (8, 8), 900)
+    """
     small = _normalize.shape("input_shape", input_shape)
     kernel = _normalize.shape("kernel_shape", kernel_shape)
     groups = _normalize.integer("groups", groups, 1)

@@ -19,14 +19,14 @@ import numpy as np
 
 from sparsetconv import _memory
 from sparsetconv._threads import for_each, thread_count
-from sparsetconv.boundary import axis_rows
+from sparsetconv.axis_rows import axis_rows
 from sparsetconv.geometry import smallest_index_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sparsetconv._types import Array
-    from sparsetconv.boundary import AxisRows
+    from sparsetconv.axis_rows import AxisRows, Template
     from sparsetconv.geometry import ConvGeometry
 
 Box: TypeAlias = tuple[tuple[int, int], ...]
@@ -37,6 +37,8 @@ COPY_BLOCK = 1 << 14
 LINE_ENTRIES = 1 << 9
 # boxes of several channels have at most this many entries
 BOX_ENTRIES = 1 << 17
+# rows of a line that do not repeat are written in chunks of about this many entries (of the last axis)
+CHUNK_ENTRIES = 1 << 16
 # entries for which a second thread pays
 THREAD_ENTRIES = 1 << 20
 
@@ -242,8 +244,9 @@ class _Writer:
             (axis, list(axis.clip(*limits)), prod(sizes[level + 1 :]))
             for level, (axis, limits) in enumerate(zip(axes[:-1], ranges, strict=False))
         ]
-        self.template = axes[-1].template(*ranges[-1], LINE_ENTRIES)
-        self.orders: dict[int, tuple[Array, Array, Array]] = {}
+        self.last = axes[-1]
+        self.chunks = self.last.chunks(*ranges[-1], LINE_ENTRIES, CHUNK_ENTRIES)
+        self.orders: dict[tuple[int, int], tuple[Array, Array, Array]] = {}
 
     def write(self, level: int, weights: Array, columns: Array, entry: int) -> int:
         """Write the rows below one choice of rows of the axes before ``level``.
@@ -282,21 +285,22 @@ class _Writer:
 
     def write_line(self, weights: Array, columns: Array, entry: int) -> int:
         """Write the rows along the last axis; arguments as for `write`."""
-        joined, _, parts = self.template
-        upper, lower, order = self.order(columns.size)
-        values = joined.fold(weights, 2).reshape(weights.shape[0], -1).take(order, 1)
-        line = columns.take(upper) + lower
-        done = 0
-        for count, repeat, shift in parts:
-            length = count * columns.size
-            stop = entry + length
-            self.data[:, entry:stop] = values[:, done : done + length]
-            self.indices[entry:stop] = line[done : done + length]
-            entry, done = self.repeat(entry, stop, repeat, shift), done + length
+        for number, chunk in enumerate(self.chunks):
+            template = self.last.template(chunk)
+            upper, lower, order = self.order(number, template, columns.size)
+            values = template.joined.fold(weights, 2).reshape(weights.shape[0], -1).take(order, 1)
+            line = columns.take(upper) + lower
+            done = 0
+            for count, repeat, shift in template.parts:
+                length = count * columns.size
+                stop = entry + length
+                self.data[:, entry:stop] = values[:, done : done + length]
+                self.indices[entry:stop] = line[done : done + length]
+                entry, done = self.repeat(entry, stop, repeat, shift), done + length
         return entry
 
-    def order(self, count: int) -> tuple[Array, Array, Array]:
-        """Return how a line with ``count`` columns so far is put in order.
+    def order(self, number: int, template: Template, count: int) -> tuple[Array, Array, Array]:
+        """Return how a chunk of a line with ``count`` columns so far is put in order.
 
         Returns
         -------
@@ -304,13 +308,14 @@ class _Writer:
             For each entry: which of the columns so far, its column on the last axis, and its place
             in the table ``(count, template columns)``.
         """
-        known = self.orders.get(count)
+        known = self.orders.get((number, count))
         if known is None:
-            joined, numbers, _ = self.template
+            numbers = template.numbers
             order = np.argsort(np.concatenate([numbers] * count), kind="stable")
             upper, place = np.divmod(order, max(1, numbers.size))
-            known = upper, joined.columns.take(place), order
-            self.orders[count] = known
+            known = upper, template.joined.columns.take(place), order
+            if len(self.chunks) == 1:
+                self.orders[number, count] = known
         return known
 
     def repeat(self, first: int, stop: int, repeat: int, shift: int) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from sparsetconv import __version__
 from sparsetconv._axis import PADDING_MODES
 from sparsetconv._normalize import MODE_ALIASES, PADDING_WORDS
-from sparsetconv._transposed import transposed_geometry
+from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.matrices import FORMATS, geometry_matrix
 from sparsetconv.plan import describe
@@ -122,7 +122,7 @@ def _geometry(args: argparse.Namespace, kernel_shape: tuple[int, ...]) -> ConvGe
         for name in ("stride", "padding", "dilation", "groups", "padding_mode", "flip")
     }
     if args.transposed:
-        return transposed_geometry(
+        return conv_transpose_geometry(
             args.shape,
             kernel_shape,
             output_padding=args.output_padding,

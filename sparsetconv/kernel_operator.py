@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 from sparsetconv import _normalize
 from sparsetconv._kernel import as_array, last_axes
-from sparsetconv._transposed import transposed_geometry
+from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.boundary import Extension, source_indices
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.operators import ArrayOperator
@@ -104,7 +104,7 @@ class KernelOperator(ArrayOperator):
         fixed = as_array("x", x)
         transposed = _normalize.flag("transposed", transposed)
         if transposed:
-            geometry = transposed_geometry(
+            geometry = conv_transpose_geometry(
                 fixed.shape,
                 kernel_shape,
                 stride=stride,

@@ -5,7 +5,6 @@ Floor 2. The border where kernels, words and formats are checked; the work is in
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import scipy.sparse as sp
 
 from sparsetconv import _memory, _normalize
 from sparsetconv._kernel import as_array, oriented_weights
-from sparsetconv._transposed import transposed_geometry
+from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.assembly import MatrixLayout, csr_arrays
 from sparsetconv.geometry import ConvGeometry
 
@@ -190,7 +189,7 @@ def conv_transpose_matrix(
            [0, 3]])
     """
     weights = as_array("kernel", kernel, dtype)
-    geometry = transposed_geometry(
+    geometry = conv_transpose_geometry(
         input_shape,
         weights.shape,
         stride=stride,
@@ -265,8 +264,8 @@ def _row_range(rows: slice | None, total: int) -> tuple[int, int]:
     if not isinstance(rows, slice) or rows.step not in (None, 1):
         msg = f"rows must be a slice of unit step, got {rows!r}"
         raise TypeError(msg)
-    start = 0 if rows.start is None else operator.index(rows.start)
-    stop = total if rows.stop is None else operator.index(rows.stop)
+    start = 0 if rows.start is None else _normalize.integer("rows.start", rows.start)
+    stop = total if rows.stop is None else _normalize.integer("rows.stop", rows.stop)
     if not 0 <= start <= stop <= total:
         msg = f"rows must satisfy 0 <= start <= stop <= {total}, the number of rows; got {rows!r}"
         raise ValueError(msg)

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from sparsetconv._kernel import INEXACT, INTEGERS, as_array, oriented_weights
-from sparsetconv._transposed import transposed_geometry
+from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.matrices import geometry_matrix
 from sparsetconv.methods import choose
@@ -427,7 +427,7 @@ class ConvTransposeOperator(_Convolution):
         method: str = "auto",
     ) -> None:
         weights = as_array("kernel", kernel)
-        geometry = transposed_geometry(
+        geometry = conv_transpose_geometry(
             input_shape,
             weights.shape,
             stride=stride,

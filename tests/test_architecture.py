@@ -11,10 +11,10 @@ import sparsetconv as stc
 
 PACKAGE = Path(stc.__file__).parent
 
-# a module may import from lower floors; on floors 0 and 3 also from those before it in the line
+# a module may import from lower floors; on some floors also from those before it in the line
 FLOORS = [
     ["_types", "_axis", "_normalize", "_memory", "_threads", "_kernel", "geometry", "_transposed"],
-    ["boundary"],
+    ["boundary", "axis_rows"],
     ["assembly", "matrices", "resampling"],
     ["methods._base", "methods._compiled", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cost", "methods"],
     ["operators", "kernel_operator"],

@@ -1,5 +1,7 @@
 """The closed form against naive loops, exactly."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
 from sparsetconv import assembly
+from sparsetconv._axis import PADDING_MODES
 from sparsetconv.matrices import geometry_matrix
 
 
@@ -20,27 +23,64 @@ def assert_canonical(matrix):
         assert (np.diff(matrix.indices[start:stop]) > 0).all()
 
 
-@settings(max_examples=2500, deadline=None)
-@given(geometries())
-def test_closed_form_equals_naive_loops(case):
-    kernel_shape, input_shape, options = case
-    kernel = distinct_kernel(kernel_shape)
-    dense = naive_matrix(kernel, input_shape, **options)
-    pattern = naive_pattern(kernel_shape, input_shape, **options)
-    geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
-    forward = stc.conv_matrix(kernel, input_shape, **options)
-    transposed = geometry_matrix(geometry, kernel, True)
-    assert geometry.matrix_shape == dense.shape
-    assert geometry.nnz == pattern.sum()
-    for matrix, expected, where in ((forward, dense, pattern), (transposed, dense.T, pattern.T)):
-        assert_canonical(matrix)
-        assert matrix.shape == expected.shape
-        np.testing.assert_array_equal(matrix.toarray(), expected)
-        # stored entries are the pattern, whatever the values
-        np.testing.assert_array_equal(np.diff(matrix.indptr), where.sum(1))
-    arrays = (forward.data, forward.indices, forward.indptr)
-    assert geometry.nbytes(kernel.dtype) == sum(array.nbytes for array in arrays)
-    assert forward.indices.dtype == geometry.index_dtype
+def features(geometry):
+    """Yield what is special about a geometry."""
+    yield f"{geometry.ndim}-D"
+    yield "channels" if geometry.has_channels else "plain"
+    for axis in geometry.axes:
+        yield axis.mode
+        if axis.reach == axis.mode != "zeros":
+            yield f"{axis.mode} in use"
+        if axis.before < 0 or axis.after < 0:
+            yield "cropped"
+        if axis.extent > axis.size:
+            yield "kernel longer than the signal"
+        if max(axis.before, axis.after) > axis.size:
+            yield "pad longer than the signal"
+        if axis.taps % 2 == 0:
+            yield "even size"
+        if axis.dilation > 1 and axis.taps > 1:
+            yield "dilated"
+        if axis.stride > 1:
+            yield "strided"
+    if geometry.groups > 1:
+        yield "groups"
+    if geometry.flip:
+        yield "flipped"
+
+
+def test_closed_form_equals_naive_loops():
+    """Over 2,000 geometries, and each feature in at least a hundred of them."""
+    seen = Counter()
+
+    @settings(max_examples=2500, deadline=None)
+    @given(geometries())
+    def check(case):
+        kernel_shape, input_shape, options = case
+        kernel = distinct_kernel(kernel_shape)
+        dense = naive_matrix(kernel, input_shape, **options)
+        pattern = naive_pattern(kernel_shape, input_shape, **options)
+        geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
+        seen.update({"all", *features(geometry)})
+        forward = stc.conv_matrix(kernel, input_shape, **options)
+        transposed = geometry_matrix(geometry, kernel, True)
+        assert geometry.matrix_shape == dense.shape
+        assert geometry.nnz == pattern.sum()
+        for matrix, expected, where in ((forward, dense, pattern), (transposed, dense.T, pattern.T)):
+            assert_canonical(matrix)
+            assert matrix.shape == expected.shape
+            np.testing.assert_array_equal(matrix.toarray(), expected)
+            # stored entries are the pattern, whatever the values
+            np.testing.assert_array_equal(np.diff(matrix.indptr), where.sum(1))
+        arrays = (forward.data, forward.indices, forward.indptr)
+        assert geometry.nbytes(kernel.dtype) == sum(array.nbytes for array in arrays)
+        assert forward.indices.dtype == geometry.index_dtype
+
+    check()
+    assert seen.pop("all") >= 2000
+    assert {f"{n}-D" for n in (1, 2, 3, 4)} | {f"{mode} in use" for mode in PADDING_MODES[1:]} <= set(seen)
+    assert len(seen) == 4 + 2 + 5 + 4 + 8
+    assert min(seen.values()) >= 100, seen
 
 
 @settings(max_examples=500, deadline=None)
@@ -65,6 +105,9 @@ LARGE = {
     "reflected picture": ((7, 4), (150, 140), {"padding": 4, "padding_mode": "reflect"}),
     "strided, dilated, wrapped": ((4, 5), (160, 90), {"padding": 6, "stride": (3, 2), "dilation": (2, 1), "padding_mode": "circular"}),
     "channels and groups": ((12, 3, 3, 2), (6, 60, 50), {"groups": 2, "padding": "same"}),
+    "one interior row": ((700,), (700,), {"padding": 3}),
+    "all border": ((90,), (90,), {"padding": ((0, 89),), "padding_mode": "circular"}),
+    "long windows": ((40, 37), (50, 45), {"padding": 20, "padding_mode": ("zeros", "reflect")}),
     "volume": ((3, 2, 4), (20, 22, 24), {"padding": "same", "padding_mode": ("zeros", "symmetric", "replicate")}),
 }  # fmt: skip
 
@@ -86,6 +129,7 @@ def test_repeated_blocks(name, threads, monkeypatch):
     monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
     monkeypatch.setattr(assembly, "THREAD_ENTRIES", 1000)
     monkeypatch.setattr(assembly, "BOX_ENTRIES", 5000)
+    monkeypatch.setattr(assembly, "CHUNK_ENTRIES", 2000)
     kernel_shape, input_shape, options = LARGE[name]
     kernel = np.random.default_rng(0).integers(1, 100, kernel_shape)
     geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
@@ -99,11 +143,12 @@ def test_repeated_blocks(name, threads, monkeypatch):
     assert (transposed != expected.T).nnz == 0
     assert transposed.nnz == geometry.nnz
     assert_sorted(transposed)
-    # a range that begins and ends inside lines
-    start, stop = matrix.shape[0] // 7, matrix.shape[0] * 6 // 7 + 1
-    part = geometry_matrix(geometry, kernel, False, rows=slice(start, stop))
-    assert (part != matrix[start:stop]).nnz == 0
-    np.testing.assert_array_equal(part.indptr, matrix.indptr[start : stop + 1] - matrix.indptr[start])
+    # a range that begins and ends inside lines, and inside the phases of the transpose
+    for whole, flip in ((matrix, False), (transposed, True)):
+        start, stop = whole.shape[0] // 7, whole.shape[0] * 6 // 7 + 1
+        part = geometry_matrix(geometry, kernel, flip, rows=slice(start, stop))
+        assert (part != whole[start:stop]).nnz == 0
+        np.testing.assert_array_equal(part.indptr, whole.indptr[start : stop + 1] - whole.indptr[start])
 
 
 def assert_sorted(matrix):

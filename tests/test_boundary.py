@@ -1,4 +1,4 @@
-"""Axis rows and the extension of arrays, against walked-out periods."""
+"""The extension of arrays, against walked-out periods."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from reference import extension_index
 from strategies import geometries
 
-from sparsetconv.boundary import AxisRows, Extension
+from sparsetconv.boundary import Extension
 from sparsetconv.geometry import ConvGeometry
 
 
@@ -37,26 +37,6 @@ def test_extend_and_fold(case):
     # fold is the adjoint, exactly
     z = rng.integers(-9, 10, extended.shape)
     assert (extended * z).sum() == (x * extension.fold(z.copy())).sum()
-
-
-@settings(max_examples=300, deadline=None)
-@given(geometries(max_ndim=1))
-def test_rows_are_canonical_and_transposed(case):
-    kernel_shape, input_shape, options = case
-    (axis,) = ConvGeometry(input_shape, kernel_shape, **options).axes
-    dense = []
-    for transposed in (False, True):
-        rows = AxisRows(axis, transposed)
-        matrix = np.zeros((*rows.shape, axis.taps), int)
-        for number in range(rows.shape[0]):
-            row = rows.row(number)
-            assert (np.diff(row.columns) > 0).all()
-            # folding the identity shows which taps each column sums
-            matrix[number, row.columns] = row.fold(np.eye(axis.taps, dtype=int), 1).T
-        assert rows.count(0, rows.shape[0]) == matrix.any(2).sum()
-        np.testing.assert_array_equal(rows.counts(0, rows.shape[0]), matrix.any(2).sum(1))
-        dense.append(matrix)
-    np.testing.assert_array_equal(dense[0], dense[1].swapaxes(0, 1))
 
 
 @pytest.mark.parametrize("dtype", ["int8", "float32", "complex64"])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from strategies import geometries
 
 import sparsetconv as stc
-from sparsetconv._transposed import transposed_geometry
+from sparsetconv._transposed import conv_transpose_geometry
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 4])
@@ -86,7 +86,7 @@ def test_transposed_geometry_leads_back(case):
             >= axis.stride
         ):
             return
-    back = transposed_geometry(
+    back = conv_transpose_geometry(
         forward.output_shape, kernel_shape, output_shape=forward.input_shape[-forward.ndim :], **options
     )
     assert back.input_shape == forward.input_shape
@@ -122,7 +122,7 @@ def test_transposed_sizes(options, expected):
     [("same", 6, 0), ("same_lower", 6, 1), ("same", 5, 1), ("same_lower", 5, 1), ("same", 7, 0)],
 )
 def test_transposed_same_splits_the_total(word, wanted, before):
-    g = transposed_geometry(3, 3, stride=2, padding=word, output_shape=wanted)
+    g = conv_transpose_geometry(3, 3, stride=2, padding=word, output_shape=wanted)
     assert g.padding[0][0] == before
     assert g.input_shape == (wanted,)
 
