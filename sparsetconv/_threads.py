@@ -25,13 +25,32 @@ def thread_count() -> int:
     return os.cpu_count() or 1
 
 
+_pools: dict[int, ThreadPoolExecutor] = {}
+
+if hasattr(os, "register_at_fork"):
+    # a pool's threads do not come along into a forked child, which makes pools of its own
+    os.register_at_fork(after_in_child=_pools.clear)
+
+
 def for_each(function: Callable[[T], object], items: Iterable[T], workers: int) -> None:
-    """Call ``function`` on every item, in so many threads; the first exception is raised."""
-    if workers == 1:
-        for item in items:
+    """Call ``function`` on every item, in so many threads, this one included; the first exception is raised.
+
+    Items may not call `for_each` with several workers themselves.
+    """
+    todo = list(items)
+    if workers == 1 or len(todo) == 1:
+        for item in todo:
             function(item)
         return
-    # made anew each time: a pool that outlived a fork would never answer in the child
-    with ThreadPoolExecutor(workers) as pool:
-        for done in [pool.submit(function, item) for item in items]:
-            done.result()
+    pool = _pools.get(workers)
+    if pool is None:
+        pool = _pools.setdefault(workers, ThreadPoolExecutor(workers - 1, "sparsetconv"))
+    # this thread takes its share of the items, the pool the others
+    share = -(-len(todo) // workers)
+    others = [pool.submit(function, item) for item in todo[share:]]
+    try:
+        for item in todo[:share]:
+            function(item)
+    finally:
+        for other in others:
+            other.result()

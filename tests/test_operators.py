@@ -1,5 +1,6 @@
 """The laws of linear operators: every geometry x method x dtype x padding mode."""
 
+import multiprocessing
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -198,6 +199,33 @@ def test_shared_by_threads(method):
         close(method, "float64")(product, e)
     again = A.rmatvec(products[3])
     np.testing.assert_array_equal(back[3], again)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_works_after_a_fork(method):
+    """A child process multiplies although its parent's threads did not come along."""
+    A = stc.ConvOperator(integers((5, 4), "float64"), (400, 300), padding="same", method=method)
+    x = integers(A.shape[1], "float64", 1)
+    expected = A @ x
+    context = multiprocessing.get_context("fork")
+    with context.Pool(1) as pool:
+        result = pool.apply_async(A.matvec, (x,)).get(timeout=60)
+    np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("threads", ["1", "2", "5"])
+@pytest.mark.parametrize("method", ["sparse", "direct", "gemm"])
+def test_thread_count_changes_no_bit(method, threads, monkeypatch):
+    """Threads divide the outputs, never a sum."""
+    kernel = np.random.default_rng(0).standard_normal((5, 4))
+    A = stc.ConvOperator(
+        kernel, (300, 400), stride=(1, 2), padding=3, padding_mode="symmetric", method=method
+    )
+    x, y = (np.random.default_rng(n).standard_normal(A.shape[n]) for n in (1, 0))
+    expected = A @ x, A.H @ y
+    monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
+    np.testing.assert_array_equal(A @ x, expected[0])
+    np.testing.assert_array_equal(A.H @ y, expected[1])
 
 
 def test_kernel_is_a_read_only_copy():

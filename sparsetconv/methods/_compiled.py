@@ -2,126 +2,156 @@
 
 No loop here is parallel by itself: they release the interpreter's lock and are called on ranges of units
 from several threads, which is safe for concurrent callers and after a fork, as numba's own thread pools
-are not.
-
-A unit is a tile of one line (the last axis) of one batch item and group; units write to disjoint places.
+are not. Products may be fused with sums; nothing else is reordered, so that NaN and infinity behave.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
-TILE = 4096
+compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def add_scaled_lines(
-    out: Any, x: Any, w0: Any, w1: Any, w2: Any, w3: Any, b0: int, b1: int, b2: int, b3: int, step: int
-) -> None:
-    """Add four scaled lines of ``x``, from four places, to ``out``."""
-    if step == 1:
-        for j in range(out.size):
-            out[j] += w0 * x[b0 + j] + w1 * x[b1 + j] + w2 * x[b2 + j] + w3 * x[b3 + j]
-    else:
-        for j in range(out.size):
-            i = j * step
-            out[j] += w0 * x[b0 + i] + w1 * x[b1 + i] + w2 * x[b2 + i] + w3 * x[b3 + i]
+@compiled  # type: ignore[untyped-decorator]
+def weighted_sum(out: Any, src: Any, offsets: Any, w: Any, at: int) -> None:
+    """Set ``out[j]`` to the sum over taps of ``w[t] * src[at + offsets[t] + j]``, eight taps at a time.
 
-
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def correlate(x: Any, w: Any, y: Any, bases: Any, offsets: Any, step: int, first: int, last: int) -> None:
-    """Compute units ``first`` to ``last`` of a valid correlation.
-
-    x : (batch * groups, c_in, positions), w : (groups, c_out, c_in, taps),
-    y : (batch * groups, c_out, lines, outputs); the line's first position is ``bases[line]``,
-    a tap reads ``offsets[tap]`` further on, the next output ``step`` further on.
+    Slices tell the compiler that no index is negative: the loops become vector instructions.
     """
-    groups, c_out, c_in, taps = w.shape
-    lines, outputs = y.shape[2], y.shape[3]
-    tiles = (outputs + TILE - 1) // TILE
-    for unit in range(first, last):
-        item = unit // (lines * tiles)
-        line = unit // tiles % lines
-        start = unit % tiles * TILE
-        stop = min(start + TILE, outputs)
-        base = bases[line] + start * step
-        group = item % groups
-        for o in range(c_out):
-            out = y[item, o, line, start:stop]
-            out[:] = 0
-            for i in range(c_in):
-                source = x[item, i]
-                weights = w[group, o, i]
-                t = 0
-                while t + 4 <= taps:
-                    add_scaled_lines(
-                        out, source, weights[t], weights[t + 1], weights[t + 2], weights[t + 3],
-                        base + offsets[t], base + offsets[t + 1],
-                        base + offsets[t + 2], base + offsets[t + 3], step,
-                    )  # fmt: skip
-                    t += 4
-                while t < taps:
-                    weight, place = weights[t], base + offsets[t]
-                    if step == 1:
-                        for j in range(out.size):
-                            out[j] += weight * source[place + j]
-                    else:
-                        for j in range(out.size):
-                            out[j] += weight * source[place + j * step]
-                    t += 1
+    n, taps = out.size, offsets.size
+    out[:] = 0
+    t = 0
+    while t + 8 <= taps:
+        a, b, c, d = at + offsets[t], at + offsets[t + 1], at + offsets[t + 2], at + offsets[t + 3]
+        e, f, g, h = at + offsets[t + 4], at + offsets[t + 5], at + offsets[t + 6], at + offsets[t + 7]
+        x0, x1, x2, x3 = src[a : a + n], src[b : b + n], src[c : c + n], src[d : d + n]
+        x4, x5, x6, x7 = src[e : e + n], src[f : f + n], src[g : g + n], src[h : h + n]
+        w0, w1, w2, w3, w4, w5, w6, w7 = (
+            w[t], w[t + 1], w[t + 2], w[t + 3], w[t + 4], w[t + 5], w[t + 6], w[t + 7]
+        )  # fmt: skip
+        for j in range(n):
+            out[j] += ((w0 * x0[j] + w1 * x1[j]) + (w2 * x2[j] + w3 * x3[j])) + (
+                (w4 * x4[j] + w5 * x5[j]) + (w6 * x6[j] + w7 * x7[j])
+            )
+        t += 8
+    while t + 3 <= taps:
+        a, b, c = at + offsets[t], at + offsets[t + 1], at + offsets[t + 2]
+        x0, x1, x2 = src[a : a + n], src[b : b + n], src[c : c + n]
+        w0, w1, w2 = w[t], w[t + 1], w[t + 2]
+        for j in range(n):
+            out[j] += (w0 * x0[j] + w1 * x1[j]) + w2 * x2[j]
+        t += 3
+    while t < taps:
+        a = at + offsets[t]
+        x0, w0 = src[a : a + n], w[t]
+        for j in range(n):
+            out[j] += w0 * x0[j]
+        t += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def scatter(
-    y: Any, w: Any, z: Any, lead: Any, small: Any, strides: Any, taps: Any, spacing: int, step: int,
+@compiled  # type: ignore[untyped-decorator]
+def weighted_sums(y0: Any, y1: Any, y2: Any, y3: Any, src: Any, offsets: Any, w: Any, at: int) -> None:
+    """Do `weighted_sum` for four outputs and four rows of ``w`` at once, which read ``src`` once."""
+    n, taps = y0.size, offsets.size
+    y0[:] = 0
+    y1[:] = 0
+    y2[:] = 0
+    y3[:] = 0
+    t = 0
+    while t + 3 <= taps:
+        a, b, c = at + offsets[t], at + offsets[t + 1], at + offsets[t + 2]
+        x0, x1, x2 = src[a : a + n], src[b : b + n], src[c : c + n]
+        p0, p1, p2 = w[0, t], w[0, t + 1], w[0, t + 2]
+        q0, q1, q2 = w[1, t], w[1, t + 1], w[1, t + 2]
+        r0, r1, r2 = w[2, t], w[2, t + 1], w[2, t + 2]
+        s0, s1, s2 = w[3, t], w[3, t + 1], w[3, t + 2]
+        for j in range(n):
+            u0, u1, u2 = x0[j], x1[j], x2[j]
+            y0[j] += (p0 * u0 + p1 * u1) + p2 * u2
+            y1[j] += (q0 * u0 + q1 * u1) + q2 * u2
+            y2[j] += (r0 * u0 + r1 * u1) + r2 * u2
+            y3[j] += (s0 * u0 + s1 * u1) + s2 * u2
+        t += 3
+    while t < taps:
+        a = at + offsets[t]
+        x0 = src[a : a + n]
+        p0, q0, r0, s0 = w[0, t], w[1, t], w[2, t], w[3, t]
+        for j in range(n):
+            u0 = x0[j]
+            y0[j] += p0 * u0
+            y1[j] += q0 * u0
+            y2[j] += r0 * u0
+            y3[j] += s0 * u0
+        t += 1
+
+
+@compiled  # type: ignore[untyped-decorator]
+def correlate(
+    src: Any, w: Any, out: Any, pieces: Any, bounds: Any, offsets: Any, step: int, tile: int,
     first: int, last: int,
 ) -> None:  # fmt: skip
-    """Compute units ``first`` to ``last`` of the transpose: a line gathers all that reach it.
+    """Compute units ``first`` to ``last``; a unit is a tile of one piece of one batch item and group.
 
-    y : (batch * groups, c_out, lines, outputs), w : (groups, c_out, c_in, leading taps, last taps),
-    z : (batch * groups, c_in, positions of the leading axes, positions of the last axis).
-    For the leading axes: ``lead`` positions, ``small`` outputs and ``strides`` of each, ``taps[tap]`` the
-    dilated place of a leading tap on each. On the last axis taps are ``spacing`` apart, outputs ``step``.
+    src : (batch * groups, positions), w : (groups, results, taps), offsets : (taps,), out : (batch * groups,
+    results, lines, length). A row of ``pieces`` is one run of outputs: its line, the first of its places on
+    the line (the next is ``step`` further on), their number, where in ``src`` the first one reads through
+    a tap of offset 0, and its list of taps, which is ``bounds[list]`` to ``bounds[list + 1]``.
     """
-    groups, c_out, c_in, leading, last_taps = w.shape
-    lines, length, outputs = z.shape[2], z.shape[3], y.shape[3]
-    tiles = (length + TILE - 1) // TILE
-    axes = lead.size
+    groups, results = w.shape[0], w.shape[1]
+    longest = 0
+    for number in range(pieces.shape[0]):
+        longest = max(longest, pieces[number, 2])
+    tiles = (longest + tile - 1) // tile
+    rows = (
+        np.empty(tile, out.dtype),
+        np.empty(tile, out.dtype),
+        np.empty(tile, out.dtype),
+        np.empty(tile, out.dtype),
+    )
     for unit in range(first, last):
-        item = unit // (lines * tiles)
-        line = unit // tiles % lines
-        start = unit % tiles * TILE
-        stop = min(start + TILE, length)
-        group = item % groups
-        for i in range(c_in):
-            z[item, i, line, start:stop] = 0
-        for tap in range(leading):
-            source, rest, scale, hit = 0, line, 1, True
-            for axis in range(axes - 1, -1, -1):
-                place = rest % lead[axis] - taps[tap, axis]
-                rest //= lead[axis]
-                output = place // strides[axis]
-                if place < 0 or place % strides[axis] != 0 or output >= small[axis]:
-                    hit = False
-                    break
-                source += output * scale
-                scale *= small[axis]
-            if not hit:
-                continue
-            for i in range(c_in):
-                target = z[item, i, line]
-                for o in range(c_out):
-                    values = y[item, o, source]
-                    for t in range(last_taps):
-                        weight = w[group, o, i, tap, t]
-                        shift = t * spacing
-                        low = max(0, (start - shift + step - 1) // step)
-                        high = min(outputs, (stop - 1 - shift) // step + 1)
-                        if step == 1:
-                            for j in range(low, high):
-                                target[shift + j] += weight * values[j]
-                        else:
-                            for j in range(low, high):
-                                target[shift + j * step] += weight * values[j]
+        item = unit // (pieces.shape[0] * tiles)
+        line, place, count, base, taps = pieces[unit // tiles % pieces.shape[0]]
+        begin = unit % tiles * tile
+        n = min(tile, count - begin)
+        if n <= 0:
+            continue
+        low, high = bounds[taps], bounds[taps + 1]
+        wanted = offsets[low:high]
+        source = src[item]
+        weights = w[item % groups, :, low:high]
+        start = place + begin * step
+        result = 0
+        while result < results:
+            many = 4 if result + 4 <= results else 1
+            if many == 4:
+                weighted_sums(
+                    rows[0][:n], rows[1][:n], rows[2][:n], rows[3][:n],
+                    source, wanted, weights[result : result + 4], base + begin,
+                )  # fmt: skip
+            else:
+                weighted_sum(rows[0][:n], source, wanted, weights[result], base + begin)
+            for row in range(many):
+                target, values = out[item, result + row, line], rows[row]
+                if step == 1:
+                    target[start : start + n] = values[:n]
+                else:
+                    for j in range(n):
+                        target[start + j * step] = values[j]
+            result += many
+
+
+@compiled  # type: ignore[untyped-decorator]
+def split_phases(x: Any, out: Any, first: int, last: int) -> None:
+    """Divide lines of ``x``, (lines, length), into phases: ``out`` is (lines, phases, places)."""
+    phases, most = out.shape[1], out.shape[2]
+    for line in range(first, last):
+        for phase in range(phases):
+            count = (x.shape[1] - phase + phases - 1) // phases
+            target, source = out[line, phase], x[line]
+            for q in range(count):
+                target[q] = source[q * phases + phase]
+            for q in range(count, most):
+                target[q] = 0

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 # below this many entries the matrix is as fast as any method, and nothing has to be compiled
 SMALL = 200_000
-# seconds for each entry or multiplication of a float32; other dtypes in proportion to their size
-SPARSE_ENTRY = 0.45e-9
-SPARSE_VALUE_BYTE = 0.06e-9
+# seconds; those for a multiplication and a point are a float32's, other dtypes are in proportion
+SPARSE_ENTRY = 0.6e-9
+SPARSE_VALUE_BYTE = 0.15e-9
 DIRECT_MULTIPLY = 0.05e-9
-GEMM_MULTIPLY = 0.015e-9
-PASS_BYTE = 0.25e-9
+GEMM_MULTIPLY = 0.01e-9
+PASS_BYTE = 0.2e-9
 FFT_POINT = 0.35e-9
 CALL = 1e-4
 ASSEMBLY_BYTE = 0.2e-9
@@ -42,30 +42,24 @@ def estimate(geometry: ConvGeometry, dtype: np.dtype[np.generic]) -> dict[str, f
     dict
         From the method's name to seconds.
     """
-    size = dtype.itemsize / 4
-    extended = [axis.high - axis.low + 1 for axis in geometry.axes]
-    c_in, c_out = geometry.channels
-    taps = prod(axis.taps for axis in geometry.axes)
-    outputs = prod(geometry.output_shape)
-    multiplies = outputs * c_in * taps
-    padded = geometry.groups * c_in * prod(extended) * dtype.itemsize
-    results = outputs * dtype.itemsize
-    complexity = (2 if dtype.kind == "c" else 1) * size
-    transforms = geometry.groups * (c_in + c_out) + geometry.groups * c_in * c_out
-    points = prod(extended)
-    copies = (
-        PASS_BYTE
-        * taps
-        * (
-            geometry.groups * c_in * prod(axis.outputs for axis in geometry.axes) * dtype.itemsize
-            + 2 * results
-        )
+    axes, groups, (c_in, c_out) = geometry.axes, geometry.groups, geometry.channels
+    taps, outputs = prod(axis.taps for axis in axes), prod(axis.outputs for axis in axes)
+    points = prod(axis.high - axis.low + 1 for axis in axes)
+    # bytes of the padded input, of what one tap reads of it, and of the result
+    padded, read, results = (
+        groups * channels * size * dtype.itemsize
+        for channels, size in ((c_in, points), (c_in, outputs), (c_out, outputs))
     )
+    width = dtype.itemsize / 4
+    multiplies = groups * c_in * c_out * outputs * taps * width * (2 if dtype.kind == "c" else 1)
+    # SciPy divides a transform among threads by its lines; a single line is not divided
+    serial = 2 if len(axes) == 1 else 1
+    transforms = groups * (c_in + c_out + c_in * c_out) * width * serial
     return {
         "sparse": geometry.nnz * (SPARSE_ENTRY + SPARSE_VALUE_BYTE * dtype.itemsize),
-        "direct": CALL + multiplies * DIRECT_MULTIPLY * complexity + PASS_BYTE * (padded + results),
-        "gemm": CALL + multiplies * GEMM_MULTIPLY * complexity + copies,
-        "fft": CALL + FFT_POINT * size * points * transforms * max(1.0, log2(points)),
+        "direct": CALL + multiplies * DIRECT_MULTIPLY + PASS_BYTE * (padded + results),
+        "gemm": CALL + multiplies * GEMM_MULTIPLY + PASS_BYTE * taps * (read + 2 * results),
+        "fft": CALL + FFT_POINT * transforms * points * max(1.0, log2(points)),
     }
 
 
