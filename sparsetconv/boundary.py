@@ -149,6 +149,7 @@ class Extension:
         Returns
         -------
         (..., n1, ..., nd) array
+            May be a view of ``z``.
         """
         if self._whole:
             return z
@@ -162,8 +163,12 @@ class Extension:
             for piece in pieces:
                 source = view[piece.positions]
                 view[piece.samples] += source if piece.step else source.sum(0, z.dtype, keepdims=True)
-        out = np.zeros(lead + tuple(axis.size for axis in self.axes), z.dtype)
-        out[last_axes(self._inside)] = z[last_axes(self._placed)]
+        folded: Array = z[last_axes(self._placed)]
+        sizes = tuple(axis.size for axis in self.axes)
+        if folded.shape[len(lead) :] == sizes:
+            return folded
+        out = np.zeros(lead + sizes, z.dtype)
+        out[last_axes(self._inside)] = folded
         return out
 
 

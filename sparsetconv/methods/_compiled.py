@@ -17,33 +17,20 @@ compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract
 
 @compiled  # type: ignore[untyped-decorator]
 def weighted_sum(out: Any, src: Any, offsets: Any, w: Any, at: int) -> None:
-    """Set ``out[j]`` to the sum over taps of ``w[t] * src[at + offsets[t] + j]``, eight taps at a time.
+    """Set ``out[j]`` to the sum over taps of ``w[t] * src[at + offsets[t] + j]``, four taps at a time.
 
     Slices tell the compiler that no index is negative: the loops become vector instructions.
     """
     n, taps = out.size, offsets.size
     out[:] = 0
     t = 0
-    while t + 8 <= taps:
+    while t + 4 <= taps:
         a, b, c, d = at + offsets[t], at + offsets[t + 1], at + offsets[t + 2], at + offsets[t + 3]
-        e, f, g, h = at + offsets[t + 4], at + offsets[t + 5], at + offsets[t + 6], at + offsets[t + 7]
         x0, x1, x2, x3 = src[a : a + n], src[b : b + n], src[c : c + n], src[d : d + n]
-        x4, x5, x6, x7 = src[e : e + n], src[f : f + n], src[g : g + n], src[h : h + n]
-        w0, w1, w2, w3, w4, w5, w6, w7 = (
-            w[t], w[t + 1], w[t + 2], w[t + 3], w[t + 4], w[t + 5], w[t + 6], w[t + 7]
-        )  # fmt: skip
+        w0, w1, w2, w3 = w[t], w[t + 1], w[t + 2], w[t + 3]
         for j in range(n):
-            out[j] += ((w0 * x0[j] + w1 * x1[j]) + (w2 * x2[j] + w3 * x3[j])) + (
-                (w4 * x4[j] + w5 * x5[j]) + (w6 * x6[j] + w7 * x7[j])
-            )
-        t += 8
-    while t + 3 <= taps:
-        a, b, c = at + offsets[t], at + offsets[t + 1], at + offsets[t + 2]
-        x0, x1, x2 = src[a : a + n], src[b : b + n], src[c : c + n]
-        w0, w1, w2 = w[t], w[t + 1], w[t + 2]
-        for j in range(n):
-            out[j] += (w0 * x0[j] + w1 * x1[j]) + w2 * x2[j]
-        t += 3
+            out[j] += (w0 * x0[j] + w1 * x1[j]) + (w2 * x2[j] + w3 * x3[j])
+        t += 4
     while t < taps:
         a = at + offsets[t]
         x0, w0 = src[a : a + n], w[t]
@@ -53,39 +40,38 @@ def weighted_sum(out: Any, src: Any, offsets: Any, w: Any, at: int) -> None:
 
 
 @compiled  # type: ignore[untyped-decorator]
-def weighted_sums(y0: Any, y1: Any, y2: Any, y3: Any, src: Any, offsets: Any, w: Any, at: int) -> None:
-    """Do `weighted_sum` for four outputs and four rows of ``w`` at once, which read ``src`` once."""
+def weighted_sums(
+    y0: Any, y1: Any, y2: Any, y3: Any, src: Any, offsets: Any, w0: Any, w1: Any, w2: Any, w3: Any, at: int
+) -> None:
+    """Do `weighted_sum` for four outputs at once, which read ``src`` once."""
     n, taps = y0.size, offsets.size
     y0[:] = 0
     y1[:] = 0
     y2[:] = 0
     y3[:] = 0
     t = 0
-    while t + 3 <= taps:
-        a, b, c = at + offsets[t], at + offsets[t + 1], at + offsets[t + 2]
-        x0, x1, x2 = src[a : a + n], src[b : b + n], src[c : c + n]
-        p0, p1, p2 = w[0, t], w[0, t + 1], w[0, t + 2]
-        q0, q1, q2 = w[1, t], w[1, t + 1], w[1, t + 2]
-        r0, r1, r2 = w[2, t], w[2, t + 1], w[2, t + 2]
-        s0, s1, s2 = w[3, t], w[3, t + 1], w[3, t + 2]
+    while t + 2 <= taps:
+        a, b = at + offsets[t], at + offsets[t + 1]
+        x0, x1 = src[a : a + n], src[b : b + n]
+        p0, p1, q0, q1 = w0[t], w0[t + 1], w1[t], w1[t + 1]
+        r0, r1, s0, s1 = w2[t], w2[t + 1], w3[t], w3[t + 1]
         for j in range(n):
-            u0, u1, u2 = x0[j], x1[j], x2[j]
-            y0[j] += (p0 * u0 + p1 * u1) + p2 * u2
-            y1[j] += (q0 * u0 + q1 * u1) + q2 * u2
-            y2[j] += (r0 * u0 + r1 * u1) + r2 * u2
-            y3[j] += (s0 * u0 + s1 * u1) + s2 * u2
-        t += 3
-    while t < taps:
+            u0, u1 = x0[j], x1[j]
+            y0[j] += p0 * u0 + p1 * u1
+            y1[j] += q0 * u0 + q1 * u1
+            y2[j] += r0 * u0 + r1 * u1
+            y3[j] += s0 * u0 + s1 * u1
+        t += 2
+    if t < taps:
         a = at + offsets[t]
         x0 = src[a : a + n]
-        p0, q0, r0, s0 = w[0, t], w[1, t], w[2, t], w[3, t]
+        p0, q0, r0, s0 = w0[t], w1[t], w2[t], w3[t]
         for j in range(n):
             u0 = x0[j]
             y0[j] += p0 * u0
             y1[j] += q0 * u0
             y2[j] += r0 * u0
             y3[j] += s0 * u0
-        t += 1
 
 
 @compiled  # type: ignore[untyped-decorator]
@@ -105,12 +91,7 @@ def correlate(
     for number in range(pieces.shape[0]):
         longest = max(longest, pieces[number, 2])
     tiles = (longest + tile - 1) // tile
-    rows = (
-        np.empty(tile, out.dtype),
-        np.empty(tile, out.dtype),
-        np.empty(tile, out.dtype),
-        np.empty(tile, out.dtype),
-    )
+    buffer = np.empty((4, tile), out.dtype)
     for unit in range(first, last):
         item = unit // (pieces.shape[0] * tiles)
         line, place, count, base, taps = pieces[unit // tiles % pieces.shape[0]]
@@ -121,25 +102,23 @@ def correlate(
         low, high = bounds[taps], bounds[taps + 1]
         wanted = offsets[low:high]
         source = src[item]
-        weights = w[item % groups, :, low:high]
+        weights = w[item % groups]
         start = place + begin * step
         result = 0
         while result < results:
             many = 4 if result + 4 <= results else 1
             if many == 4:
                 weighted_sums(
-                    rows[0][:n], rows[1][:n], rows[2][:n], rows[3][:n],
-                    source, wanted, weights[result : result + 4], base + begin,
+                    buffer[0][:n], buffer[1][:n], buffer[2][:n], buffer[3][:n], source, wanted,
+                    weights[result][low:high], weights[result + 1][low:high],
+                    weights[result + 2][low:high], weights[result + 3][low:high], base + begin,
                 )  # fmt: skip
             else:
-                weighted_sum(rows[0][:n], source, wanted, weights[result], base + begin)
+                weighted_sum(buffer[0][:n], source, wanted, weights[result][low:high], base + begin)
             for row in range(many):
-                target, values = out[item, result + row, line], rows[row]
-                if step == 1:
-                    target[start : start + n] = values[:n]
-                else:
-                    for j in range(n):
-                        target[start + j * step] = values[j]
+                target, values = out[item, result + row, line], buffer[row]
+                for j in range(n):
+                    target[start + j * step] = values[j]
             result += many
 
 

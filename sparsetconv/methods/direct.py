@@ -76,7 +76,7 @@ class DirectMethod(PaddedMethod):
 
     def __init__(self, geometry: ConvGeometry, weights: Array) -> None:
         super().__init__(geometry, weights)
-        self._prepared: dict[tuple[int, str], tuple[Array, Array]] = {}
+        self._prepared: dict[tuple[bool, str], tuple[Array, Array]] = {}
 
     def forward(self, x: Array) -> Array:
         """See `Method.forward`."""
@@ -105,7 +105,7 @@ class DirectMethod(PaddedMethod):
         step = self.geometry.axes[-1].stride
         if step > 1:
             extended = _split(extended, step)
-        return self._correlated(extended, weights, self._forward_taps, self.outputs)
+        return self._correlated(extended, weights, False, self.outputs)
 
     @cached_property
     def _forward_taps(self) -> _Taps:
@@ -129,7 +129,7 @@ class DirectMethod(PaddedMethod):
     def _transpose(self, y: Array, weights: Array) -> Array:
         source = self._extension_by_zeros.extend(y)
         sizes = tuple(stop - start for start, stop in map(_positions, self.geometry.axes))
-        out = self._correlated(source, weights.swapaxes(1, 2), self._transposed_taps, sizes)
+        out = self._correlated(source, weights.swapaxes(1, 2), True, sizes)
         return self._folding.fold(out)
 
     @cached_property
@@ -176,14 +176,14 @@ class DirectMethod(PaddedMethod):
             table, np.array(bounds), np.concatenate(chosen), np.concatenate(offsets), axes[-1].stride
         )
 
-    def _correlated(self, source: Array, weights: Array, taps: _Taps, sizes: tuple[int, ...]) -> Array:
+    def _correlated(self, source: Array, weights: Array, transposed: bool, sizes: tuple[int, ...]) -> Array:
         """Run the loops.
 
         Parameters
         ----------
         source : (batch, groups, sources, ...) array
         weights : (groups, results, sources, k1, ..., kd) array
-        taps : _Taps
+        transposed : bool
         sizes : tuple of int
             Of the result.
 
@@ -193,11 +193,12 @@ class DirectMethod(PaddedMethod):
         """
         from sparsetconv.methods import _compiled
 
+        taps = self._transposed_taps if transposed else self._forward_taps
         batch, groups, channels = source.shape[:3]
         results = weights.shape[1]
         flat = np.ascontiguousarray(source).reshape(batch * groups, -1)
         positions = flat.shape[1] // channels
-        key = id(taps), weights.dtype.char
+        key = transposed, weights.dtype.char
         if key not in self._prepared:
             self._prepared[key] = _listed(weights, taps, positions)
         offsets, values = self._prepared[key]

@@ -1,0 +1,258 @@
+"""Operators side by side with what people use today, in both directions.
+
+Run ``python asv_benchmarks/peers.py [--json FILE] [--only TEXT] [--repetitions N]``. It prints a
+Markdown table of medians in milliseconds and saves them as JSON. Peers that are not installed are left
+out (``pip install pylops torch==2.13.0``).
+
+Every peer runs in its best configuration: objects and transforms prepared before, the transpose of a
+sparse matrix made explicit, as many threads as we use. Every product is compared with ours before it is
+timed. The repetitions of all contestants of a line alternate, so that a slow moment of the machine hits
+all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.ndimage
+import scipy.signal
+
+import sparsetconv as stc
+from sparsetconv._threads import thread_count
+
+Pair = tuple[Callable[[], Any], Callable[[], Any]]
+
+# (name, kernel shape, input shape, stride, dtypes); padding is k // 2 with zeros, as every peer can do it
+CASES = [
+    *((f"2-D 1024^2 k{k}", (k, k), (1024, 1024), 1, "fd") for k in (3, 7, 15, 31, 65)),
+    *((f"2-D 1024^2 k{k} stride 2", (k, k), (1024, 1024), 2, "fd") for k in (3, 7)),
+    ("2-D 512^2 k9", (9, 9), (512, 512), 1, "D"),
+    ("2-D 128^2 k5", (5, 5), (128, 128), 1, "d"),
+    ("2-D 32^2 k3", (3, 3), (32, 32), 1, "d"),
+    *((f"3-D 128^3 k{k}", (k, k, k), (128, 128, 128), 1, "f") for k in (3, 5, 9)),
+    *((f"1-D 1e6 k{k}", (k,), (1_000_000,), 1, "d") for k in (31, 2001)),
+    ("3 to 16 channels 256^2 k3", (16, 3, 3, 3), (3, 256, 256), 1, "fd"),
+    ("16 to 16 channels 256^2 k3", (16, 16, 3, 3), (16, 256, 256), 1, "fd"),
+    ("64 to 64 channels 56^2 k3", (64, 64, 3, 3), (64, 56, 56), 1, "fd"),
+    ("64 to 128 channels 56^2 k3 stride 2", (128, 64, 3, 3), (64, 56, 56), 2, "fd"),
+]
+# sparse matrices past this many bytes are left out, and contestants slower than this many seconds
+MOST_BYTES, MOST_SECONDS = 3e9, 3.0
+
+
+class Problem:
+    """One line: the data, and our operator."""
+
+    def __init__(
+        self, kernel_shape: tuple[int, ...], input_shape: tuple[int, ...], stride: int, code: str
+    ) -> None:
+        rng = np.random.default_rng(0)
+
+        def draw(shape: tuple[int, ...]) -> np.ndarray:
+            values = rng.standard_normal(shape)
+            return (values + 1j * rng.standard_normal(shape) if code == "D" else values).astype(code)
+
+        self.kernel, self.x, self.stride, self.dtype = (
+            draw(kernel_shape),
+            draw(input_shape),
+            stride,
+            np.dtype(code),
+        )
+        self.channels = len(kernel_shape) > len(input_shape)
+        self.ndim = len(input_shape) - self.channels
+        self.options = {"stride": stride, "padding": tuple(k // 2 for k in kernel_shape[-self.ndim :])}
+        self.operator = stc.ConvOperator(self.kernel, input_shape, **self.options)
+        self.y = draw(self.operator.output_shape)
+
+
+def ours(p: Problem) -> Pair:
+    A, B = p.operator, p.operator.H
+    x, y = p.x.ravel(), p.y.ravel()
+    return lambda: A @ x, lambda: B @ y
+
+
+def scipy_csr(p: Problem) -> Pair | None:
+    if p.operator.geometry.nbytes(p.dtype) > MOST_BYTES:
+        return None
+    A = p.operator.tosparse()
+    B = A.conj().T.tocsr()
+    x, y = p.x.ravel(), p.y.ravel()
+    return lambda: A @ x, lambda: B @ y
+
+
+def pylops(p: Problem) -> Pair | None:
+    if p.channels or p.stride > 1 or p.dtype.kind == "c":
+        return None
+    import pylops
+
+    # PyLops convolves, so the kernel of a correlation is given reversed
+    flipped = p.kernel[(slice(None, None, -1),) * p.ndim].copy()
+    offset = [k // 2 for k in p.kernel.shape]
+    if p.ndim == 1:
+        A = pylops.signalprocessing.Convolve1D(p.x.shape, flipped, offset=offset[0], dtype=p.dtype)
+    else:
+        A = pylops.signalprocessing.ConvolveND(
+            p.x.shape, flipped, offset=offset, axes=range(p.ndim), dtype=p.dtype
+        )
+    x, y = p.x.ravel(), p.y.ravel()
+    return lambda: A.matvec(x), lambda: A.rmatvec(y)
+
+
+def torch(p: Problem) -> Pair:
+    import torch
+
+    torch.set_num_threads(thread_count())
+    forward = getattr(torch.nn.functional, f"conv{p.ndim}d")
+    transposed = getattr(torch.nn.functional, f"conv_transpose{p.ndim}d")
+    w, x, y = (torch.from_numpy(np.ascontiguousarray(v)) for v in (p.kernel, p.x, p.y))
+    if not p.channels:
+        w, x, y = w[None, None], x[None], y[None]
+    pads = p.options["padding"]
+    # the size that a stride leaves open
+    extra = tuple(n - ((m - 1) * p.stride + k - 2 * b) for n, m, k, b in zip(
+        p.x.shape[-p.ndim :], p.y.shape[-p.ndim :], p.kernel.shape[-p.ndim :], pads, strict=True
+    ))  # fmt: skip
+    conjugate = w.conj().resolve_conj()
+
+    def adjoint() -> Any:
+        with torch.inference_mode():
+            return transposed(y[None], conjugate, stride=p.stride, padding=pads, output_padding=extra)
+
+    def product() -> Any:
+        with torch.inference_mode():
+            return forward(x[None], w, stride=p.stride, padding=pads)
+
+    return product, adjoint
+
+
+def signal_method(function: Callable[..., Any]) -> Callable[[Problem], Pair | None]:
+    def contestant(p: Problem) -> Pair | None:
+        if p.channels:
+            return None
+        flipped = p.kernel[(slice(None, None, -1),) * p.ndim]
+        conjugate = p.kernel.conj()
+        steps = (slice(None, None, p.stride),) * p.ndim
+
+        def adjoint() -> Any:
+            y = p.y
+            if p.stride > 1:
+                y = np.zeros_like(p.x)
+                y[steps] = p.y
+            return function(y, conjugate, "same")
+
+        return lambda: function(p.x, flipped, "same")[steps], adjoint
+
+    return contestant
+
+
+def ndimage(p: Problem) -> Pair | None:
+    if p.channels or p.stride > 1:
+        return None
+    conjugate = p.kernel.conj()
+    # ndimage conjugates the weights of a complex correlation
+    return (
+        lambda: scipy.ndimage.correlate(p.x, conjugate, mode="constant"),
+        lambda: scipy.ndimage.convolve(p.y, conjugate, mode="constant"),
+    )
+
+
+CONTESTANTS: dict[str, Callable[[Problem], Pair | None]] = {
+    "sparsetconv": ours,
+    "SciPy CSR": scipy_csr,
+    "PyLops": pylops,
+    "torch": torch,
+    "fftconvolve": signal_method(scipy.signal.fftconvolve),
+    "oaconvolve": signal_method(scipy.signal.oaconvolve),
+    "ndimage": ndimage,
+}
+
+
+def contestants(p: Problem) -> Iterator[tuple[str, Pair]]:
+    """Yield those that are installed, can do it, agree with us, and are not hopelessly slow."""
+    reference = [np.asarray(function()).ravel() for function in ours(p)]
+    tolerance = 1e-3 if p.dtype.itemsize == 4 else 1e-9
+    for name, prepare in CONTESTANTS.items():
+        try:
+            pair = prepare(p)
+        except ImportError:
+            continue
+        if pair is None:
+            continue
+        start = time.perf_counter()
+        for function, expected in zip(pair, reference, strict=True):
+            result = np.asarray(function()).ravel()
+            np.testing.assert_allclose(
+                result, expected, rtol=0, atol=tolerance * np.abs(expected).max(), err_msg=name
+            )
+        if name == "sparsetconv" or time.perf_counter() - start < 2 * MOST_SECONDS:
+            yield name, pair
+
+
+def medians(runners: dict[str, Callable[[], Any]], repetitions: int) -> dict[str, float]:
+    """Time all contestants in turn, again and again; return medians in milliseconds."""
+    times: dict[str, list[float]] = {name: [] for name in runners}
+    for number in range(repetitions):
+        for name, function in runners.items():
+            # what takes long is timed a few times only
+            if number >= 3 and statistics.median(times[name]) > 0.25:
+                continue
+            start = time.perf_counter()
+            result = function()
+            times[name].append(time.perf_counter() - start)
+            del result
+    return {name: statistics.median(values) * 1e3 for name, values in times.items()}
+
+
+def main() -> None:
+    """Print the table and save it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, default=Path("peers.json"))
+    parser.add_argument("--only", default="", help="only lines whose name contains this")
+    parser.add_argument("--repetitions", type=int, default=15)
+    args = parser.parse_args()
+    print(f"| line | dtype | direction | method | {' | '.join(CONTESTANTS)} | best peer / ours |")
+    print("|---" * (len(CONTESTANTS) + 5) + "|")
+    rows, ratios, symmetry = [], [], []
+    for name, kernel_shape, input_shape, stride, codes in CASES:
+        for code in codes:
+            if args.only not in name:
+                continue
+            problem = Problem(kernel_shape, input_shape, stride, code)
+            found = dict(contestants(problem))
+            results = []
+            for direction, side in (("forward", 0), ("adjoint", 1)):
+                result = medians({n: pair[side] for n, pair in found.items()}, args.repetitions)
+                results.append(result)
+                ratio = min(v for n, v in result.items() if n != "sparsetconv") / result["sparsetconv"]
+                ratios.append(ratio)
+                method = problem.operator.method
+                cells = [f"{result[n]:.2f}" if n in result else "" for n in CONTESTANTS]
+                line = [name, problem.dtype.name, direction, method, *cells, f"{ratio:.2f}"]
+                print(f"| {' | '.join(line)} |", flush=True)
+                rows.append(
+                    {
+                        "line": name,
+                        "dtype": problem.dtype.name,
+                        "direction": direction,
+                        "method": method,
+                        "ms": result,
+                    }
+                )
+            symmetry.append(results[1]["sparsetconv"] / results[0]["sparsetconv"])
+    for title, values, worst in (
+        ("best peer over ours", ratios, min(ratios)),
+        ("adjoint over forward", symmetry, max(symmetry)),
+    ):
+        print(f"\n{title}: geometric mean {statistics.geometric_mean(values):.2f}, worst {worst:.2f}")
+    args.json.write_text(json.dumps({"threads": thread_count(), "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
