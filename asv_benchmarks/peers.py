@@ -1,6 +1,6 @@
 """Operators side by side with what people use today, in both directions.
 
-Run ``python asv_benchmarks/peers.py [--json FILE] [--only TEXT] [--repetitions N]``. It prints a
+Run ``python asv_benchmarks/peers.py [--json FILE] [--only REGEX] [--repetitions N]``. It prints a
 Markdown table of medians in milliseconds and saves them as JSON. Peers that are not installed are left
 out (``pip install pylops torch==2.13.0``).
 
@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -187,12 +189,18 @@ def contestants(p: Problem) -> Iterator[tuple[str, Pair]]:
             continue
         start = time.perf_counter()
         for function, expected in zip(pair, reference, strict=True):
-            result = np.asarray(function()).ravel()
+            try:
+                result = np.asarray(function()).ravel()
+            except RuntimeError as error:
+                # torch unfolds large kernels into more memory than there is
+                print(f"<!-- {name}: {str(error)[:80]} -->", file=sys.stderr)
+                break
             np.testing.assert_allclose(
                 result, expected, rtol=0, atol=tolerance * np.abs(expected).max(), err_msg=name
             )
-        if name == "sparsetconv" or time.perf_counter() - start < 2 * MOST_SECONDS:
-            yield name, pair
+        else:
+            if name == "sparsetconv" or time.perf_counter() - start < 2 * MOST_SECONDS:
+                yield name, pair
 
 
 def medians(runners: dict[str, Callable[[], Any]], repetitions: int) -> dict[str, float]:
@@ -214,7 +222,7 @@ def main() -> None:
     """Print the table and save it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, default=Path("peers.json"))
-    parser.add_argument("--only", default="", help="only lines whose name contains this")
+    parser.add_argument("--only", default="", help="only lines whose name matches this regular expression")
     parser.add_argument("--repetitions", type=int, default=15)
     args = parser.parse_args()
     print(f"| line | dtype | direction | method | {' | '.join(CONTESTANTS)} | best peer / ours |")
@@ -222,7 +230,7 @@ def main() -> None:
     rows, ratios, symmetry = [], [], []
     for name, kernel_shape, input_shape, stride, codes in CASES:
         for code in codes:
-            if args.only not in name:
+            if not re.search(args.only, name):
                 continue
             problem = Problem(kernel_shape, input_shape, stride, code)
             found = dict(contestants(problem))
