@@ -296,7 +296,7 @@ class ConvOperator(_Convolution):
         As for `ConvGeometry`.
     method : {"auto", "sparse", "direct", "gemm", "fft"}
         ``"sparse"`` multiplies with the assembled matrix, takes everything, and is the fastest for
-        small problems; ``"direct"`` is a compiled stencil; ``"gemm"`` one matrix product for each tap,
+        small problems; ``"direct"`` is a compiled stencil; ``"gemm"`` one matrix product for each tile,
         for many channels; ``"fft"`` for large kernels. ``"auto"`` takes the one with the lowest
         estimate. ``"direct"``, ``"gemm"`` and ``"fft"`` do not accept kernels with NaN or infinity,
         ``"fft"`` no integer kernels; with ``"fft"`` a NaN or an infinity in the input spreads to every

@@ -23,6 +23,7 @@ SPARSE_VALUE_BYTE = 0.15e-9
 DIRECT_MULTIPLY = 0.05e-9
 GEMM_MULTIPLY = 0.01e-9
 PASS_BYTE = 0.2e-9
+PANEL_BYTE = 0.3e-9
 FFT_POINT = 0.35e-9
 CALL = 1e-4
 ASSEMBLY_BYTE = 0.2e-9
@@ -58,7 +59,7 @@ def estimate(geometry: ConvGeometry, dtype: np.dtype[np.generic]) -> dict[str, f
     return {
         "sparse": geometry.nnz * (SPARSE_ENTRY + SPARSE_VALUE_BYTE * dtype.itemsize),
         "direct": CALL + multiplies * DIRECT_MULTIPLY + PASS_BYTE * (padded + results),
-        "gemm": CALL + multiplies * GEMM_MULTIPLY + PASS_BYTE * taps * (read + 2 * results),
+        "gemm": CALL + multiplies * GEMM_MULTIPLY + PANEL_BYTE * taps * read + PASS_BYTE * results,
         "fft": CALL + FFT_POINT * transforms * points * max(1.0, log2(points)),
     }
 
