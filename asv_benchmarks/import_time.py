@@ -1,6 +1,8 @@
 """What ``import sparsetconv`` costs over ``import scipy.sparse.linalg``.
 
-Run ``python asv_benchmarks/import_time.py``: medians over fresh interpreters, alternating.
+Run ``python asv_benchmarks/import_time.py`` with the package installed: medians over fresh
+interpreters, alternating. Without compiled bytecode (``PYTHONDONTWRITEBYTECODE`` in a source tree) it
+measures Python's compiler instead.
 """
 
 from __future__ import annotations
