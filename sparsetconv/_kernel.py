@@ -21,9 +21,18 @@ INTEGERS = frozenset(np.dtype(code) for code in "bhilqBHILQ")
 INEXACT = frozenset(np.dtype(code) for code in "fdFD")
 
 
+def named_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
+    """Return a dtype, or raise an error that names the parameter."""
+    try:
+        return np.dtype(dtype)
+    except TypeError:
+        msg = f"{name} must be a dtype, got {dtype!r}"
+        raise TypeError(msg) from None
+
+
 def checked_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
     """Return a supported dtype in native byte order, or raise."""
-    wanted = np.dtype(dtype).newbyteorder("=")
+    wanted = named_dtype(name, dtype).newbyteorder("=")
     if wanted not in INTEGERS | INEXACT:
         msg = (
             f"{name} must be float32, float64, complex64, complex128 or an integer, "
@@ -39,7 +48,11 @@ def as_array(name: str, value: Any, dtype: DTypeLike | None = None) -> Array:
         kind = type(value).__name__
         msg = f"{name} must be a NumPy array, got one on a GPU ({kind}); copy it with {name}.get()"
         raise TypeError(msg)
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        msg = f"{name} must be an array, got a sequence whose parts differ in length"
+        raise ValueError(msg) from None
     own = checked_dtype(name, array.dtype)
     if dtype is None:
         return array.astype(own, copy=False)

@@ -19,14 +19,14 @@ Padding = int | str | Sequence[int | tuple[int, int]]
 PaddingMode = str | Sequence[str]
 
 
-def integer(name: str, value: Any, minimum: int | None = None) -> int:
+def integer(name: str, value: Any, minimum: int | None = None, hint: str = "") -> int:
     """Return ``value`` as an int, or raise."""
     try:
         if isinstance(value, bool):
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        msg = f"{name} must be an integer, got {value!r} of type {type(value).__name__}"
+        msg = f"{name} must be an integer{hint}, got {value!r} of type {type(value).__name__}"
         raise TypeError(msg) from None
     if minimum is not None and number < minimum:
         msg = f"{name} must be at least {minimum}, got {number}"
@@ -64,7 +64,8 @@ def padding(value: Any, ndim: int) -> str | tuple[tuple[int, int], ...]:
     if isinstance(value, str):
         return word("padding", value, PADDING_WORDS)
     if not is_sequence(value):
-        return ((integer("padding", value),) * 2,) * ndim
+        words = " or one of " + ", ".join(PADDING_WORDS)
+        return ((integer("padding", value, hint=words),) * 2,) * ndim
     entries = tuple(value)
     if len(entries) != ndim:
         hint = "; for one axis padded differently on its two sides write ((before, after),)"
@@ -109,7 +110,7 @@ def padding_mode(value: Any, ndim: int) -> tuple[str, ...]:
 
 def flag(name: str, value: Any) -> bool:
     """Return a bool, refusing what only looks like one."""
-    if value not in (True, False):
+    if is_sequence(value) or value not in (True, False):
         msg = f"{name} must be True or False, got {value!r}"
         raise TypeError(msg)
     return bool(value)

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sparsetconv import _memory, _normalize
-from sparsetconv._kernel import as_array, oriented_weights
+from sparsetconv._kernel import as_array, named_dtype, oriented_weights
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.assembly import MatrixLayout, csr_arrays
 from sparsetconv.geometry import ConvGeometry
@@ -251,7 +251,7 @@ def _canonical(matrix: Any) -> Any:
 def _index_dtype(index_dtype: DTypeLike | None) -> np.dtype[Any] | None:
     if index_dtype is None:
         return None
-    wanted = np.dtype(index_dtype)
+    wanted = named_dtype("index_dtype", index_dtype)
     if wanted not in (np.int32, np.int64):
         msg = f"index_dtype must be int32 or int64, got {wanted}"
         raise ValueError(msg)

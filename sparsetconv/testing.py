@@ -171,7 +171,11 @@ def assert_adjoint(
 def _as_operator(op: Any) -> Any:
     if hasattr(op, "matvec") and hasattr(op, "rmatvec") and hasattr(op, "shape"):
         return op
-    return aslinearoperator(op)
+    try:
+        return aslinearoperator(op)
+    except TypeError:
+        msg = f"op must be a matrix or have shape, matvec and rmatvec, got {type(op).__name__}"
+        raise TypeError(msg) from None
 
 
 def _normals(generator: np.random.Generator, size: int, dtype: np.dtype[Any]) -> Array:

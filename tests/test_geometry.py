@@ -170,6 +170,13 @@ def raises(error, match, *args, **options):
             TypeError,
             r"padding\[0\] must be an integer, got 'same'",
         ),
+        (
+            ((4, 4), (3, 3)),
+            {"padding": None},
+            TypeError,
+            "padding must be an integer or one of valid, .* got None",
+        ),
+        (((4, 4), (3, 3)), {"flip": np.ones(2)}, TypeError, "flip must be True or False, got array"),
         (((4, 4), (3, 3)), {"flip": "no"}, TypeError, "flip must be True or False, got 'no'"),
         (((4, 4), (3, 3)), {"padding_mode": 3}, TypeError, "padding_mode must be a string, got 3"),
         # values

@@ -116,6 +116,8 @@ def test_exact_mode_says_when_it_cannot_be():
         stc.testing.dot_test(operator([[0.3, 1.0], [0.0, 1.0]]), exact=True)
     with pytest.raises(ValueError, match="needs sums below 16777216 in float32"):
         stc.testing.dot_test(operator(np.full((2, 2), 2.0**25, np.float32)), exact=True)
+    with pytest.raises(TypeError, match="op must be a matrix or have shape, matvec and rmatvec, got str"):
+        stc.testing.dot_test("abc")
     with pytest.raises(ValueError, match="trials must be at least 1, got 0"):
         stc.testing.dot_test(np.eye(2), trials=0)
 
