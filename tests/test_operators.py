@@ -201,7 +201,9 @@ def test_shared_by_threads(method):
     np.testing.assert_array_equal(back[3], again)
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # Python 3.12 warns of what is tested
+@pytest.mark.filterwarnings(
+    "ignore:.*multi-threaded:DeprecationWarning"
+)  # Python 3.12 warns of what is tested
 @pytest.mark.parametrize("method", METHODS)
 def test_works_after_a_fork(method):
     """A child process multiplies although its parent's threads did not come along."""
