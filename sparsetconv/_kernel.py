@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from sparsetconv._types import Array
 
 
-INTEGERS = frozenset(np.dtype(code) for code in "bhilqBHILQ")
-INEXACT = frozenset(np.dtype(code) for code in "fdFD")
+SUPPORTED = frozenset(np.dtype(code) for code in "bhilqBHILQfdFD")
 
 
 def named_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
@@ -33,7 +32,7 @@ def named_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
 def checked_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
     """Return a supported dtype in native byte order, or raise."""
     wanted = named_dtype(name, dtype).newbyteorder("=")
-    if wanted not in INTEGERS | INEXACT:
+    if wanted not in SUPPORTED:
         msg = (
             f"{name} must be float32, float64, complex64, complex128 or an integer, "
             f"got {np.dtype(dtype)}; convert it, for example with .astype(numpy.float32)"

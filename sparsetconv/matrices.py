@@ -221,14 +221,13 @@ def geometry_matrix(
     if format == "csc" and rows is None:
         # the columns of a matrix are the rows of its transpose
         across = MatrixLayout.of(geometry, not transposed)
-        arrays = csr_arrays(across, _by_rows(weights, not transposed), 0, across.shape[0], wanted_index)
-        return _canonical(sp.csc_array(arrays, shape=layout.shape))
+        rows_across = oriented_csr(across, weights, not transposed, 0, across.shape[0], wanted_index)
+        return _canonical(rows_across.T)
     if format == "bsr":
         block = _block_size(geometry, transposed)
     elif format == "dia":
         _check_diagonals(geometry)
-    arrays = csr_arrays(layout, _by_rows(weights, transposed), start, stop, wanted_index)
-    matrix = _canonical(sp.csr_array(arrays, shape=(stop - start, layout.shape[1])))
+    matrix = oriented_csr(layout, weights, transposed, start, stop, wanted_index)
     if format == "bsr":
         return _checked_bsr(matrix, block)
     if format == "dia":
@@ -236,9 +235,19 @@ def geometry_matrix(
     return matrix.asformat(format)
 
 
-def _by_rows(weights: Array, transposed: bool) -> Array:
-    """Return the weights with the channels of the rows before those of the columns."""
-    return weights.swapaxes(1, 2) if transposed else weights
+def oriented_csr(
+    layout: MatrixLayout,
+    weights: Array,
+    transposed: bool,
+    start: int,
+    stop: int,
+    index_dtype: np.dtype[Any] | None = None,
+) -> Any:
+    """Return rows of a layout's matrix as CSR, from weights ``(groups, c_out, c_in, k1, ..., kd)``."""
+    # the channels of the rows come before those of the columns
+    by_rows = weights.swapaxes(1, 2) if transposed else weights
+    arrays = csr_arrays(layout, by_rows, start, stop, index_dtype)
+    return _canonical(sp.csr_array(arrays, shape=(stop - start, layout.shape[1])))
 
 
 def _canonical(matrix: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from sparsetconv._kernel import INEXACT, INTEGERS, as_array, oriented_weights
+from sparsetconv._kernel import SUPPORTED, as_array, oriented_weights
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.matrices import geometry_matrix
@@ -103,7 +103,7 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
         """Return an array whose products with the operator have a dtype that all methods know."""
         array = np.asarray(x)
         result = np.result_type(array.dtype, self.dtype)
-        if result not in INEXACT | INTEGERS:
+        if result not in SUPPORTED:
             msg = f"x must be of a real, complex or integer dtype up to double precision, got {array.dtype}"
             raise TypeError(msg)
         return array
