@@ -16,7 +16,7 @@ FLOORS = [
     ["_types", "_axis", "_normalize", "_memory", "_threads", "_kernel", "geometry", "_transposed"],
     ["boundary", "axis_rows"],
     ["assembly", "matrices", "resampling"],
-    ["methods._base", "methods._compiled", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cost", "methods"],
+    ["methods._base", "methods._sides", "methods._tables", "methods._emit", "methods._compiled", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cost", "methods"],
     ["operators", "kernel_operator"],
     ["plan", "testing"],
     ["_demo_figure", "demo", "cli"],

@@ -1,136 +1,386 @@
-"""The stencil's loops, compiled by numba. Imported when first needed, by ``direct`` alone.
+"""The stencil's loops, compiled. Imported when first needed, by ``direct`` alone.
 
-No loop here is parallel by itself: they release the interpreter's lock and are called on ranges of units
-from several threads, which is safe for concurrent callers and after a fork, as numba's own thread pools
-are not. Products may be fused with sums; nothing else is reordered, so that NaN and infinity behave.
+No loop here is parallel by itself: they release the interpreter's lock and are called by several threads,
+which is safe for concurrent callers and after a fork, as numba's own thread pools are not. Products may be
+fused with sums; nothing else is reordered, so that NaN and infinity behave.
+
+The loops are written with the operators of ``_emit``; numba compiles them for the processor at hand, keeps
+the result on disk, and calls them. Every function below emits a piece of code where it is called. The tables
+of a plan stand in one array of integers, ``t``; ``tb.NAME`` is the place of its number, or of where a table
+begins (see ``_tables``). ``w`` is a thread's own scratch.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core.codegen import get_host_cpu_features
+from numba.extending import intrinsic
 
-compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+from sparsetconv.methods import _emit, _tables
+from sparsetconv.methods import _tables as tb
+from sparsetconv.methods._emit import INTEGER, SHORT, TRUTH, Code, Memory, Value, Variable
 
 
-@compiled  # type: ignore[untyped-decorator]
-def weighted_sum(out: Any, src: Any, offsets: Any, w: Any, at: int) -> None:
-    """Set ``out[j]`` to the sum over taps of ``w[t] * src[at + offsets[t] + j]``, four taps at a time.
+def _register_shape(features: str) -> tuple[int, int]:
+    """Return the bytes of a vector, and how many stand side by side, for what a processor has."""
+    known = set(features.split(","))
+    if "+avx512f" in known:
+        return 64, 4
+    if "+avx2" in known:
+        # sixteen registers: eight of sums, two of input
+        return 32, 2
+    return 16, 4 if "+neon" in known else 2
 
-    Slices tell the compiler that no index is negative: the loops become vector instructions.
+
+# As many as VECTORS times SLOTS vectors of sums stay in registers while all taps go by.
+VECTOR_BYTES, VECTORS = _register_shape(get_host_cpu_features())
+
+
+class _Arrays(NamedTuple):
+    """What the loops work on."""
+
+    x: Memory
+    out: Memory
+    slab: Memory
+    weights: Memory
+    t: Memory
+    w: Memory
+
+
+def emit_sums(code: Code, m: _Arrays, out: Memory, starts: Value, steps: Value, slots: Value,
+              weight: Value, bounds: Value) -> None:  # fmt: skip
+    """Set ``out[w[starts + s] + w[steps + v] + j]`` to sums of ``weight * slab[w[FROM + v] + offset + j]``.
+
+    ``s`` runs over ``slots`` results, ``v`` over `VECTORS` vectors, ``j`` over the places of a vector:
+    callers see to it that so many can be read and written. In ``t`` stand the offsets of all taps, and from
+    ``bounds`` on what divides them into the lists of ``RANGES``. A tap has a weight for each slot of its
+    range, in ``weights`` from ``weight`` on.
+
+    Left to itself a compiler keeps one sum in memory and adds one tap after another to it: two loads and a
+    store for each multiplication. Here each vector of input that is loaded serves up to four results, which
+    may be four output channels, or four lines of one picture: a line of input meets one row of the kernel in
+    one output line, and the next row in the next. At a kernel's first and last rows only some of the lines
+    take part, so the taps come in ten lists, one for each range of slots.
     """
-    n, taps = out.size, offsets.size
-    out[:] = 0
-    t = 0
-    while t + 4 <= taps:
-        a, b, c, d = at + offsets[t], at + offsets[t + 1], at + offsets[t + 2], at + offsets[t + 3]
-        x0, x1, x2, x3 = src[a : a + n], src[b : b + n], src[c : c + n], src[d : d + n]
-        w0, w1, w2, w3 = w[t], w[t + 1], w[t + 2], w[t + 3]
-        for j in range(n):
-            out[j] += (w0 * x0[j] + w1 * x1[j]) + (w2 * x2[j] + w3 * x3[j])
-        t += 4
-    while t < taps:
-        a = at + offsets[t]
-        x0, w0 = src[a : a + n], w[t]
-        for j in range(n):
-            out[j] += w0 * x0[j]
-        t += 1
+    builder, element = code.builder, out.element
+    size = _bytes(element)
+    vector = ir.VectorType(element, VECTOR_BYTES // size)
+    zero = ir.Constant(vector, [ir.Constant(element, 0)] * vector.count)
+    everywhere = ir.Constant(ir.VectorType(SHORT, vector.count), [SHORT(0)] * vector.count)
+
+    def vector_at(pointer: Any) -> Any:
+        return builder.bitcast(pointer, vector.as_pointer())
+
+    def splat(scalar: Any) -> Any:
+        first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, SHORT(0))
+        return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), everywhere)
+
+    sums = [[zero] * VECTORS for _ in range(tb.SLOTS)]
+    sources = [m.slab.at(m.w[tb.FROM + v]) for v in range(VECTORS)]
+    reads = m.t.at(m.t[tb.OFFSETS])
+    tap, place = m.t[bounds].value, m.weights.at(weight)
+    for number, (low, high) in enumerate(tb.RANGES):
+        stop = m.t[bounds + (number + 1)].value
+        before = builder.block
+        head, body, after = (builder.append_basic_block(name) for name in ("taps", "tap", "summed"))
+        builder.branch(head)
+        builder.position_at_end(head)
+
+        def running(value: Any, before: Any = before) -> Any:
+            phi = builder.phi(value.type)
+            phi.add_incoming(value, before)
+            return phi
+
+        tap, place = running(tap), running(place)
+        sums[low:high] = [[running(value) for value in row] for row in sums[low:high]]
+        builder.cbranch(builder.icmp_signed("<", tap, stop), body, after)
+        builder.position_at_end(body)
+        read = builder.load(builder.gep(reads, [tap]))
+        samples = [builder.load(vector_at(builder.gep(s, [read])), align=size) for s in sources]
+        for slot, row in enumerate(sums[low:high]):
+            w = splat(builder.load(builder.gep(place, [INTEGER(slot)])))
+            for phi, sample in zip(row, samples, strict=True):
+                phi.add_incoming(_multiply_add(code, element, w, sample, phi), body)
+        tap.add_incoming(builder.add(tap, INTEGER(1)), body)
+        place.add_incoming(builder.gep(place, [INTEGER(high - low)]), body)
+        builder.branch(head)
+        builder.position_at_end(after)
+    for slot, row in enumerate(sums):
+        with code.when(code.integer(slot) < slots):
+            begin = m.w[starts + slot]
+            for v, value in enumerate(row):
+                builder.store(value, vector_at(out.at(begin + m.w[steps + v])), align=size)
 
 
-@compiled  # type: ignore[untyped-decorator]
-def weighted_sums(
-    y0: Any, y1: Any, y2: Any, y3: Any, src: Any, offsets: Any, w0: Any, w1: Any, w2: Any, w3: Any, at: int
-) -> None:
-    """Do `weighted_sum` for four outputs at once, which read ``src`` once."""
-    n, taps = y0.size, offsets.size
-    y0[:] = 0
-    y1[:] = 0
-    y2[:] = 0
-    y3[:] = 0
-    t = 0
-    while t + 2 <= taps:
-        a, b = at + offsets[t], at + offsets[t + 1]
-        x0, x1 = src[a : a + n], src[b : b + n]
-        p0, p1, q0, q1 = w0[t], w0[t + 1], w1[t], w1[t + 1]
-        r0, r1, s0, s1 = w2[t], w2[t + 1], w3[t], w3[t + 1]
-        for j in range(n):
-            u0, u1 = x0[j], x1[j]
-            y0[j] += p0 * u0 + p1 * u1
-            y1[j] += q0 * u0 + q1 * u1
-            y2[j] += r0 * u0 + r1 * u1
-            y3[j] += s0 * u0 + s1 * u1
-        t += 2
-    if t < taps:
-        a = at + offsets[t]
-        x0 = src[a : a + n]
-        p0, q0, r0, s0 = w0[t], w1[t], w2[t], w3[t]
-        for j in range(n):
-            u0 = x0[j]
-            y0[j] += p0 * u0
-            y1[j] += q0 * u0
-            y2[j] += r0 * u0
-            y3[j] += s0 * u0
+def _multiply_add(code: Code, element: Any, a: Any, b: Any, c: Any) -> Any:
+    builder = code.builder
+    if isinstance(element, ir.IntType):
+        return builder.add(builder.mul(a, b), c)
+    return builder.fadd(builder.fmul(a, b, flags=("contract",)), c, flags=("contract",))
 
 
-@compiled  # type: ignore[untyped-decorator]
-def correlate(
-    src: Any, w: Any, out: Any, pieces: Any, bounds: Any, offsets: Any, step: int, tile: int,
-    first: int, last: int,
-) -> None:  # fmt: skip
-    """Compute units ``first`` to ``last``; a unit is a tile of one piece of one batch item and group.
+def emit_fill(code: Code, m: _Arrays, start: Value, step: Value, to: Variable, unit: Value, low: Value,
+              high: Value) -> None:  # fmt: skip
+    """Copy a unit's rows of a plane of ``x``, extended, into ``slab``: places ``low`` to ``high`` of a line.
 
-    src : (batch * groups, positions), w : (groups, results, taps), offsets : (taps,), out : (batch * groups,
-    results, lines, length). A row of ``pieces`` is one run of outputs: its line, the first of its places on
-    the line (the next is ``step`` further on), their number, where in ``src`` the first one reads through
-    a tap of offset 0, and its list of taps, which is ``bounds[list]`` to ``bounds[list + 1]``.
+    The plane begins at ``x[start]``, its samples are ``step`` apart.
     """
-    groups, results = w.shape[0], w.shape[1]
-    longest = 0
-    for number in range(pieces.shape[0]):
-        longest = max(longest, pieces[number, 2])
-    tiles = (longest + tile - 1) // tile
-    buffer = np.empty((4, tile), out.dtype)
-    for unit in range(first, last):
-        item = unit // (pieces.shape[0] * tiles)
-        line, place, count, base, taps = pieces[unit // tiles % pieces.shape[0]]
-        begin = unit % tiles * tile
-        n = min(tile, count - begin)
-        if n <= 0:
-            continue
-        low, high = bounds[taps], bounds[taps + 1]
-        wanted = offsets[low:high]
-        source = src[item]
-        weights = w[item % groups]
-        start = place + begin * step
-        result = 0
-        while result < results:
-            many = 4 if result + 4 <= results else 1
-            if many == 4:
-                weighted_sums(
-                    buffer[0][:n], buffer[1][:n], buffer[2][:n], buffer[3][:n], source, wanted,
-                    weights[result][low:high], weights[result + 1][low:high],
-                    weights[result + 2][low:high], weights[result + 3][low:high], base + begin,
-                )  # fmt: skip
-            else:
-                weighted_sum(buffer[0][:n], source, wanted, weights[result][low:high], base + begin)
-            for row in range(many):
-                target, values = out[item, result + row, line], buffer[row]
-                for j in range(n):
-                    target[start + j * step] = values[j]
-            result += many
+    t, x, slab = m.t, m.x, m.slab
+    phases, lines = t[tb.PHASES], t[tb.LINE_COUNT]
+    jump = phases * step
+    first = t[unit + 2] * lines
+    with code.loop(first, first + t[unit + 3] * lines) as line:
+        row, inside = t[t[tb.SOURCE_ROWS] + line // lines], t[t[tb.SOURCE_LINES] + line % lines]
+        outside = (row < 0) | (inside < 0)
+        begin_line = start + (row + inside) * step
+        with code.loop(0, phases) as phase:
+            column, main = t[tb.COLUMNS] + phase * t[tb.PLACES], t[tb.MAINS] + phase * 2
+            # between these, samples follow one another at a fixed distance
+            begin = outside.choose(high, t[main].maximum(low).minimum(high))
+            end = t[main + 1].minimum(high).maximum(begin)
+            for near, far in ((low, begin), (end, high)):
+                with code.loop(near, far) as place:
+                    sample = outside.choose(-1, t[column + place])
+                    with code.either(sample < 0) as (zero, known):
+                        with zero:
+                            slab[to.now + place] = 0
+                        with known:
+                            slab[to.now + place] = x[begin_line + sample * step]
+            count = end - begin
+            with code.when(code.integer(0) < count):
+                source = begin_line + t[column + begin] * step
+                with code.either(jump.equals(1)) as (near, apart):
+                    with near:
+                        slab.copy(to.now + begin, x, source, count, _bytes(x.element))
+                    with apart, code.loop(0, count) as place:
+                        slab[to.now + begin + place] = x[source + place * jump]
+            to.add(t[tb.PITCH])
 
 
-@compiled  # type: ignore[untyped-decorator]
-def split_phases(x: Any, out: Any, first: int, last: int) -> None:
-    """Divide lines of ``x``, (lines, length), into phases: ``out`` is (lines, phases, places)."""
-    phases, most = out.shape[1], out.shape[2]
-    for line in range(first, last):
-        for phase in range(phases):
-            count = (x.shape[1] - phase + phases - 1) // phases
-            target, source = out[line, phase], x[line]
-            for q in range(count):
-                target[q] = source[q * phases + phase]
-            for q in range(count, most):
-                target[q] = 0
+def emit_write(code: Code, m: _Arrays, here: Value, mate: Value, to: Value, step: Value, count: Value,
+               pairing: Value, add: Value) -> None:  # fmt: skip
+    """Set, or add to, every ``step``-th result; with ``pairing`` the next ones too, from a second row."""
+    out, buffer = m.out, m.slab
+    nothing = code.integer(0)
+    with code.either(add.differs(0)) as (adding, setting):
+        with adding:
+            for row, shift, number in ((here, 0, count), (mate, 1, pairing.equals(0).choose(nothing, count))):
+                with code.loop(0, number) as i:
+                    place = to + i * step + shift
+                    out[place] = out.sum(out[place], buffer[row + i])
+        with setting, code.either(pairing.differs(0)) as (pairs, single):
+            with pairs, code.loop(0, count) as i:
+                out[to + i * 2] = buffer[here + i]
+                out[to + i * 2 + 1] = buffer[mate + i]
+            with single, code.loop(0, count) as i:
+                out[to + i * step] = buffer[here + i]
+
+
+def emit_write_slots(code: Code, m: _Arrays, slots: Value, step: Value, pairing: Value, add: Value) -> None:
+    """Bring results from the rows of the buffer, which stands in front of the slab, to where they belong.
+
+    ``pairing`` is 1 if slots are pairs of neighbours, 2 if every slot has a mate in a row of its own.
+    """
+    w = m.w
+    width = w[tb.BESIDE + 1]
+    with code.loop(0, slots, pairing.equals(1).choose(2, 1)) as slot:
+        here = w[slot + tb.ROWS]
+        mate = w[pairing.equals(2).choose(slot + tb.MATES, slot + pairing + tb.ROWS)]
+        v = code.variable(0)
+        with code.repeat(lambda: v.now < VECTORS):
+            # whole vectors that follow one another
+            first, place = v.now, w[v.now + tb.STEPS]
+            count = code.variable(w[v.now + tb.COUNTS])
+            v.add(1)
+
+            def follows() -> Value:
+                last = v.now.minimum(VECTORS - 1)
+                whole = w[v.now + (tb.COUNTS - 1)].equals(width)
+                return (v.now < VECTORS) & whole & w[last + tb.STEPS].equals(place + count.now * step)
+
+            with code.repeat(follows):
+                count.add(w[v.now + tb.COUNTS])
+                v.add(1)
+            shift = first * width
+            emit_write(code, m, here + shift, mate + shift, w[slot] + place, step, count.now, pairing, add)
+
+
+def emit_vectors(code: Code, m: _Arrays, group: Variable, last: Value, j: Variable, low: Value, high: Value,
+                 source: Value, line: Value, step: Value, add: Value) -> Value:  # fmt: skip
+    """Take the next vectors of groups up to ``last``, which may belong to several of them.
+
+    ``group`` and ``j`` become the group and the place that come next. Returns whether all vectors are whole.
+    """
+    t, w = m.t, m.w
+    width, lead, origin, whole = w[tb.BESIDE + 1], t[group.now], j.now, code.variable(1)
+    with code.loop(0, VECTORS) as v, code.either(group.now.equals(last)) as (none, some):
+        with none:
+            # repeat the first
+            w[v + tb.AT], w[v + tb.STEPS], w[v + tb.COUNTS] = w[tb.AT], w[tb.STEPS], 0
+        with some:
+            # the last vector of a line lies over the one before, where that does no harm
+            place = add.differs(0).choose(j.now, j.now.minimum(high - width).maximum(low))
+            count = width.minimum(high - place)
+            whole.set(count.equals(width).choose(whole.now, 0))
+            w[v + tb.COUNTS] = count
+            w[v + tb.AT] = t[group.now + 5] + place + source
+            w[v + tb.STEPS] = (t[group.now] - lead) * line + (place - origin) * step
+            j.add(width)
+            with code.when(j.now >= high):
+                group.add(tb.GROUP)
+                j.set(low)
+    return whole.now
+
+
+def emit_run(code: Code, m: _Arrays, first: Value, last: Value, run: Value, low: Value, high: Value,
+             source: Value, target: Value, weight: Value) -> None:  # fmt: skip
+    """Compute places ``low`` to ``high`` of one run of groups ``first`` to ``last``, of one pattern."""
+    t, w = m.t, m.w
+    parts, side = t[tb.PLANE_PARTS] * t[tb.ITEM_PARTS], t[tb.SIDE]
+    line, step = t[tb.OUT_LINE] * parts, t[run + 3] * parts
+    together, add, paired = t[first + 4], t[first + 7] | t[run + 4], t[run + 6]
+    pattern = t[first + 6] * t[tb.LISTS]
+    complex_pairs = t[tb.PLANE_PARTS].equals(2) & step.equals(2) & add.equals(0)
+    pairing = paired.differs(0).choose(2, complex_pairs.choose(1, 0))
+    group, j = code.variable(first), code.variable(low)
+    with code.repeat(lambda: group.now < last):
+        lead, place = group.now, target + t[run + 2] * parts + j.now * step
+        whole = emit_vectors(code, m, group, last, j, low, high, source, line, step, add)
+        # or else through the buffer
+        straight = whole.differs(0) & step.equals(1) & (add | paired).equals(0)
+        with code.loop(0, t[tb.BLOCKS]) as block:
+            starts, abreast = t[tb.STARTS] + block * side, side.minimum(t[tb.RESULTS] - block * side)
+            slots = together * abreast
+            with code.loop(0, slots) as slot:
+                w[slot] = place + t[lead + slot // abreast] * line + t[starts + slot % abreast]
+            with code.loop(0, paired + 1) as mate:
+                other = run + mate * tb.RUN
+                number, shift = pattern + t[other + 5], t[other]
+                with code.loop(0, VECTORS) as v:
+                    w[v + tb.FROM] = w[v + tb.AT] + shift
+                start = weight + block * t[tb.BLOCK_WEIGHTS] + t[t[tb.WSTARTS] + number]
+                where = Memory(
+                    code, code.builder.select(straight.value, m.out.pointer, m.slab.pointer), m.out.element
+                )
+                rows = straight.choose(0, mate * (tb.MATES - tb.ROWS) + tb.ROWS)
+                steps = straight.choose(tb.STEPS, tb.BESIDE)
+                bounds = t[tb.BOUNDS] + number * t[tb.LIMITS]
+                emit_sums(code, m, where, rows, steps, slots, start, bounds)
+            with code.when(straight.equals(Value(code, TRUTH(0)))):
+                emit_write_slots(code, m, slots, step, pairing, add)
+
+
+def emit_unit(code: Code, m: _Arrays, item: Value, unit: Value) -> None:
+    """Compute one unit of one item: extend its source, then run after run of its groups."""
+    t = m.t
+    plane_parts, parts = t[tb.PLANE_PARTS], t[tb.PLANE_PARTS] * t[tb.ITEM_PARTS]
+    whole_item, part = item // t[tb.ITEM_PARTS], item % t[tb.ITEM_PARTS]
+    origin, end = t[unit + 4], t[unit + 5]
+    near = (origin + t[tb.LOWEST]).maximum(0)
+    far = (end + t[tb.LOWEST] + t[tb.SPREAD]).minimum(t[tb.PLACES])
+    at = t[tb.SLAB] - origin - t[tb.LOWEST]
+    with code.loop(0, t[tb.PLANES]) as plane:
+        start = (whole_item * t[tb.PLANES] + plane) // plane_parts * t[tb.IN_SIZE] * parts
+        to = code.variable(at + plane * t[tb.PLANE_SIZE])
+        emit_fill(code, m, start + part + plane % plane_parts, parts, to, unit, near, far)
+    target = whole_item * (t[tb.RESULTS] // plane_parts) * t[tb.OUT_SIZE] * parts + part
+    weight = whole_item % t[tb.CHANNEL_GROUPS] * t[tb.BLOCKS] * t[tb.BLOCK_WEIGHTS]
+    source = at - t[unit + 2] * t[tb.ROW_SIZE]
+    group, last = code.variable(t[tb.GROUPS] + t[unit] * tb.GROUP), t[tb.GROUPS] + t[unit + 1] * tb.GROUP
+    with code.repeat(lambda: group.now < last):
+        # groups of one pattern that set results go together
+        first, stop = group.now, code.variable(group.now + tb.GROUP)
+
+        def goes_along() -> Value:
+            there = (stop.now < last).choose(stop.now, first)
+            alike = t[there + 6].equals(t[first + 6]) & (t[there + 7] | t[first + 7]).equals(0)
+            return (stop.now < last) & alike
+
+        with code.repeat(goes_along):
+            stop.add(tb.GROUP)
+        run = code.variable(t[tb.RUNS] + t[unit + 6] * tb.RUN)
+        with code.repeat(lambda: run.now < t[tb.RUNS] + t[unit + 7] * tb.RUN):
+            base, count = t[run.now], t[run.now + 1]
+            low, high = (origin - base).maximum(0), (end - base).minimum(count)
+            with code.when(low < high):
+                emit_run(code, m, first, stop.now, run.now, low, high, source, target, weight)
+            run.add((t[run.now + 6] + 1) * tb.RUN)
+        group.set(stop.now)
+
+
+def emit_stencil(code: Code, m: _Arrays, counter: Any, first: Value, units: Value, last: Value) -> None:
+    """Compute units until ``counter``, which tells all threads the next one, has reached ``last``."""
+
+    def take() -> Any:
+        return Value(code, code.builder.atomic_rmw("add", counter, INTEGER(1), "monotonic"))
+
+    number = code.variable(take())
+    with code.repeat(lambda: number.now < last):
+        unit = m.t[tb.UNITS] + (first + number.now % units) * tb.UNIT
+        emit_unit(code, m, number.now // units, unit)
+        number.set(take())
+
+
+def _bytes(element: Any) -> int:
+    return 4 if isinstance(element, ir.FloatType) else 8
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _loops(
+    typing: Any, x: Any, out: Any, slab: Any, weights: Any, t: Any, w: Any, counter: Any, first: Any,
+    units: Any, last: Any, version: Any,
+) -> tuple[Any, Callable[..., Any]]:  # fmt: skip
+    """Call the loops, which are emitted as a function of their own."""
+    del typing
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        arrays = [
+            context.make_array(kind)(context, builder, value).data
+            for kind, value in zip(signature.args[:7], args[:7], strict=True)
+        ]
+        elements = [context.get_data_type(kind.dtype) for kind in signature.args[:6]]
+        given = [*arrays, *args[7:10]]
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in given])
+        function = ir.Function(builder.module, kind, "sparsetconv_stencil")
+        function.linkage = "internal"
+        inside = ir.IRBuilder(function.append_basic_block("entry"))
+        code = Code(inside)
+        memories = (Memory(code, *pair) for pair in zip(function.args[:6], elements, strict=True))
+        numbers = (Value(code, number) for number in function.args[7:])
+        emit_stencil(code, _Arrays(*memories), function.args[6], *numbers)
+        inside.ret_void()
+        builder.call(function, given)
+        return context.get_dummy_value()
+
+    return types.void(x, out, slab, weights, t, w, counter, first, units, last, version), generate
+
+
+def _compiled(version: int) -> Any:
+    """Return the compiled function. Its closure, ``version``, is part of what numba's cache compares."""
+    options = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+
+    @njit(cache=True, **options)  # type: ignore[untyped-decorator]
+    def stencil(
+        x: Any, out: Any, slab: Any, weights: Any, t: Any, w: Any, counter: Any, first: int, units: int,
+        last: int,
+    ) -> None:  # fmt: skip
+        """Compute units, ``units`` for each item, from unit number ``first`` on, of ``last`` in all.
+
+        ``counter`` says which is next; threads that share it divide the work as it goes. Which thread
+        computes a unit makes no difference to its bits.
+        """
+        _loops(x, out, slab, weights, t, w, counter, first, units, last, version)
+
+    return stencil
+
+
+# the code depends on these files too
+stencil = _compiled(
+    zlib.crc32(b"".join(Path(str(module.__file__)).read_bytes() for module in (_emit, _tables)))
+)

@@ -1,0 +1,182 @@
+"""Integers, arrays and loops of LLVM's language, written as in Python.
+
+Floor 3, for ``_compiled`` alone. numba translates Python to LLVM well but slowly: seconds for the stencil's
+loops, most of them spent on what those loops do not need (types to infer, negative indices, exceptions). Here
+the same loops are written down directly, with operators that emit one instruction each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+
+INTEGER, SHORT, TRUTH = ir.IntType(64), ir.IntType(32), ir.IntType(1)
+
+
+class Value:
+    """A number, or a truth, of the emitted code. Division is for numbers that are not negative."""
+
+    def __init__(self, code: Code, value: Any) -> None:
+        self.code, self.value = code, value
+
+    def _binary(self, name: str, other: Any) -> Value:
+        return Value(self.code, getattr(self.code.builder, name)(self.value, self.code.raw(other)))
+
+    def _compared(self, sign: str, other: Any) -> Value:
+        return Value(self.code, self.code.builder.icmp_signed(sign, self.value, self.code.raw(other)))
+
+    def __add__(self, other: Any) -> Value:
+        return self._binary("add", other)
+
+    def __sub__(self, other: Any) -> Value:
+        return self._binary("sub", other)
+
+    def __mul__(self, other: Any) -> Value:
+        return self._binary("mul", other)
+
+    def __floordiv__(self, other: Any) -> Value:
+        return self._binary("sdiv", other)
+
+    def __mod__(self, other: Any) -> Value:
+        return self._binary("srem", other)
+
+    def __and__(self, other: Any) -> Value:
+        return self._binary("and_", other)
+
+    def __or__(self, other: Any) -> Value:
+        return self._binary("or_", other)
+
+    def __lt__(self, other: Any) -> Value:
+        return self._compared("<", other)
+
+    def __ge__(self, other: Any) -> Value:
+        return self._compared(">=", other)
+
+    def equals(self, other: Any) -> Value:
+        return self._compared("==", other)
+
+    def differs(self, other: Any) -> Value:
+        return self._compared("!=", other)
+
+    def choose(self, yes: Any, no: Any) -> Value:
+        """Return one of two numbers, by a truth."""
+        code = self.code
+        return Value(code, code.builder.select(self.value, code.raw(yes), code.raw(no)))
+
+    def minimum(self, other: Any) -> Value:
+        smaller: Value = self < other
+        return smaller.choose(self, other)
+
+    def maximum(self, other: Any) -> Value:
+        smaller: Value = self < other
+        return smaller.choose(other, self)
+
+
+class Variable:
+    """An integer that changes."""
+
+    def __init__(self, code: Code, place: Any) -> None:
+        self.code, self.place = code, place
+
+    @property
+    def now(self) -> Value:
+        return Value(self.code, self.code.builder.load(self.place))
+
+    def set(self, value: Any) -> None:
+        self.code.builder.store(self.code.raw(value), self.place)
+
+    def add(self, value: Any) -> None:
+        self.set(self.now + value)
+
+
+class Memory:
+    """An array: ``memory[place]`` loads, ``memory[place] = value`` stores."""
+
+    def __init__(self, code: Code, pointer: Any, element: Any) -> None:
+        self.code, self.pointer, self.element = code, pointer, element
+
+    def at(self, place: Any) -> Any:
+        return self.code.builder.gep(self.pointer, [self.code.raw(place)])
+
+    def __getitem__(self, place: Any) -> Value:
+        return Value(self.code, self.code.builder.load(self.at(place)))
+
+    def __setitem__(self, place: Any, value: Any) -> None:
+        stored = ir.Constant(self.element, value) if isinstance(value, int) else value.value
+        self.code.builder.store(stored, self.at(place))
+
+    def sum(self, a: Value, b: Value) -> Value:
+        """Add two elements."""
+        builder = self.code.builder
+        add = builder.add if isinstance(self.element, ir.IntType) else builder.fadd
+        return Value(self.code, add(a.value, b.value))
+
+    def copy(self, to: Any, source: Memory, start: Any, count: Value, size: int) -> None:
+        """Copy neighbouring elements of ``size`` bytes."""
+        builder, octets = self.code.builder, ir.IntType(8).as_pointer()
+        move = builder.module.declare_intrinsic("llvm.memcpy", [octets, octets, INTEGER])
+        pointers = (builder.bitcast(p, octets) for p in (self.at(to), source.at(start)))
+        builder.call(move, [*pointers, (count * size).value, TRUTH(0)])
+
+
+class Code:
+    """A function that is being written.
+
+    Parameters
+    ----------
+    builder : llvmlite.ir.IRBuilder
+        At the end of the function's first block.
+    """
+
+    def __init__(self, builder: Any) -> None:
+        self.builder = builder
+        self._entry = builder.block
+
+    def raw(self, value: Any) -> Any:
+        return INTEGER(value) if isinstance(value, int) else value.value
+
+    def integer(self, value: int) -> Value:
+        return Value(self, INTEGER(value))
+
+    def variable(self, value: Any) -> Variable:
+        """Return a variable, with room of its own in the function's first block."""
+        builder = self.builder
+        with builder.goto_block(self._entry):
+            builder.position_at_start(self._entry)
+            place = builder.alloca(INTEGER)
+        variable = Variable(self, place)
+        variable.set(value)
+        return variable
+
+    @contextmanager
+    def when(self, truth: Value) -> Iterator[None]:
+        with self.builder.if_then(truth.value):
+            yield
+
+    def either(self, truth: Value) -> Any:
+        """Return two contexts: for what is done if so, and if not."""
+        return self.builder.if_else(truth.value)
+
+    @contextmanager
+    def repeat(self, condition: Callable[[], Value]) -> Iterator[None]:
+        """Repeat what is written inside as long as the condition, asked anew each time, holds."""
+        builder = self.builder
+        head, body, after = (builder.append_basic_block(name) for name in ("while", "do", "done"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        builder.cbranch(condition().value, body, after)
+        builder.position_at_end(body)
+        yield
+        builder.branch(head)
+        builder.position_at_end(after)
+
+    @contextmanager
+    def loop(self, start: Any, stop: Any, step: Any = 1) -> Iterator[Value]:
+        """Count from ``start`` up to ``stop``."""
+        number = self.variable(start)
+        with self.repeat(lambda: number.now < stop):
+            yield number.now
+            number.add(step)
