@@ -16,7 +16,7 @@ FLOORS = [
     ["_types", "_axis", "_normalize", "_memory", "_threads", "_kernel", "geometry", "_transposed"],
     ["boundary", "axis_rows"],
     ["assembly", "matrices", "resampling"],
-    ["methods._base", "methods._sides", "methods._tables", "methods._emit", "methods._compiled", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cost", "methods"],
+    ["methods._base", "methods._sides", "methods._tables", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cost", "methods"],
     ["operators", "kernel_operator"],
     ["plan", "testing"],
     ["_demo_figure", "demo", "cli"],
@@ -26,7 +26,7 @@ ORDER = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, n
 STANDARD_LIBRARY_ONLY = {"_axis", "_normalize", "_memory", "_threads"}
 # heavy packages, and the only modules that may import them
 ONE_PLACE = {
-    "numba": {"methods._compiled"},
+    "numba": {"methods._emit", "methods._compiled", "methods._compiled_fft"},
     "matplotlib": {"_demo_figure", "demo"},
     "skimage": {"demo"},
     "tqdm": {"demo"},

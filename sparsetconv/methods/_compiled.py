@@ -12,34 +12,28 @@ begins (see ``_tables``). ``w`` is a thread's own scratch.
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from llvmlite import ir
-from numba import njit, types
-from numba.core.codegen import get_host_cpu_features
-from numba.extending import intrinsic
+from numba import njit
 
 from sparsetconv.methods import _emit, _tables
 from sparsetconv.methods import _tables as tb
-from sparsetconv.methods._emit import INTEGER, SHORT, TRUTH, Code, Memory, Value, Variable
-
-
-def _register_shape(features: str) -> tuple[int, int]:
-    """Return the bytes of a vector, and how many stand side by side, for what a processor has."""
-    known = set(features.split(","))
-    if "+avx512f" in known:
-        return 64, 4
-    if "+avx2" in known:
-        # sixteen registers: eight of sums, two of input
-        return 32, 2
-    return 16, 4 if "+neon" in known else 2
-
-
-# As many as VECTORS times SLOTS vectors of sums stay in registers while all taps go by.
-VECTOR_BYTES, VECTORS = _register_shape(get_host_cpu_features())
+from sparsetconv.methods._emit import (
+    INTEGER,
+    OPTIONS,
+    SHORT,
+    TRUTH,
+    VECTOR_BYTES,
+    VECTORS,
+    Code,
+    Memory,
+    Value,
+    Variable,
+    bytes_of,
+    loops_of,
+    version_of,
+)  # fmt: skip
 
 
 class _Arrays(NamedTuple):
@@ -69,7 +63,7 @@ def emit_sums(code: Code, m: _Arrays, out: Memory, starts: Value, steps: Value, 
     take part, so the taps come in ten lists, one for each range of slots.
     """
     builder, element = code.builder, out.element
-    size = _bytes(element)
+    size = bytes_of(element)
     vector = ir.VectorType(element, VECTOR_BYTES // size)
     zero = ir.Constant(vector, [ir.Constant(element, 0)] * vector.count)
     everywhere = ir.Constant(ir.VectorType(SHORT, vector.count), [SHORT(0)] * vector.count)
@@ -157,7 +151,7 @@ def emit_fill(code: Code, m: _Arrays, start: Value, step: Value, to: Variable, u
                 source = begin_line + t[column + begin] * step
                 with code.either(jump.equals(1)) as (near, apart):
                     with near:
-                        slab.copy(to.now + begin, x, source, count, _bytes(x.element))
+                        slab.copy(to.now + begin, x, source, count, bytes_of(x.element))
                     with apart, code.loop(0, count) as place:
                         slab[to.now + begin + place] = x[source + place * jump]
             to.add(t[tb.PITCH])
@@ -327,45 +321,13 @@ def emit_stencil(code: Code, m: _Arrays, counter: Any, first: Value, units: Valu
         number.set(take())
 
 
-def _bytes(element: Any) -> int:
-    return 4 if isinstance(element, ir.FloatType) else 8
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _loops(
-    typing: Any, x: Any, out: Any, slab: Any, weights: Any, t: Any, w: Any, counter: Any, first: Any,
-    units: Any, last: Any, version: Any,
-) -> tuple[Any, Callable[..., Any]]:  # fmt: skip
-    """Call the loops, which are emitted as a function of their own."""
-    del typing
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        arrays = [
-            context.make_array(kind)(context, builder, value).data
-            for kind, value in zip(signature.args[:7], args[:7], strict=True)
-        ]
-        elements = [context.get_data_type(kind.dtype) for kind in signature.args[:6]]
-        given = [*arrays, *args[7:10]]
-        kind = ir.FunctionType(ir.VoidType(), [value.type for value in given])
-        function = ir.Function(builder.module, kind, "sparsetconv_stencil")
-        function.linkage = "internal"
-        inside = ir.IRBuilder(function.append_basic_block("entry"))
-        code = Code(inside)
-        memories = (Memory(code, *pair) for pair in zip(function.args[:6], elements, strict=True))
-        numbers = (Value(code, number) for number in function.args[7:])
-        emit_stencil(code, _Arrays(*memories), function.args[6], *numbers)
-        inside.ret_void()
-        builder.call(function, given)
-        return context.get_dummy_value()
-
-    return types.void(x, out, slab, weights, t, w, counter, first, units, last, version), generate
+_loops = loops_of(lambda code, arrays, *rest: emit_stencil(code, _Arrays(*arrays), *rest))
 
 
 def _compiled(version: int) -> Any:
     """Return the compiled function. Its closure, ``version``, is part of what numba's cache compares."""
-    options = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
-    @njit(cache=True, **options)  # type: ignore[untyped-decorator]
+    @njit(cache=True, **OPTIONS)  # type: ignore[untyped-decorator]
     def stencil(
         x: Any, out: Any, slab: Any, weights: Any, t: Any, w: Any, counter: Any, first: int, units: int,
         last: int,
@@ -380,7 +342,4 @@ def _compiled(version: int) -> Any:
     return stencil
 
 
-# the code depends on these files too
-stencil = _compiled(
-    zlib.crc32(b"".join(Path(str(module.__file__)).read_bytes() for module in (_emit, _tables)))
-)
+stencil = _compiled(version_of(_emit, _tables))

@@ -1,19 +1,41 @@
 """Integers, arrays and loops of LLVM's language, written as in Python.
 
-Floor 3, for ``_compiled`` alone. numba translates Python to LLVM well but slowly: seconds for the stencil's
+Floor 3, for the compiled modules. numba translates Python to LLVM well but slowly: seconds for the stencil's
 loops, most of them spent on what those loops do not need (types to infer, negative indices, exceptions). Here
 the same loops are written down directly, with operators that emit one instruction each.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from llvmlite import ir
+from numba import types
+from numba.core.codegen import get_host_cpu_features
+from numba.extending import intrinsic
 
+OPTIONS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 INTEGER, SHORT, TRUTH = ir.IntType(64), ir.IntType(32), ir.IntType(1)
+
+
+def _register_shape(features: str) -> tuple[int, int]:
+    """Return the bytes of a vector, and how many stand side by side, for what a processor has."""
+    known = set(features.split(","))
+    if "+avx512f" in known:
+        return 64, 4
+    if "+avx2" in known:
+        # sixteen registers: eight of sums, two of input
+        return 32, 2
+    return 16, 4 if "+neon" in known else 2
+
+
+# As many as VECTORS times SLOTS vectors of sums stay in registers while all taps go by.
+VECTOR_BYTES, VECTORS = _register_shape(get_host_cpu_features())
 
 
 class Value:
@@ -180,3 +202,49 @@ class Code:
         with self.repeat(lambda: number.now < stop):
             yield number.now
             number.add(step)
+
+
+def bytes_of(element: Any) -> int:
+    """Return the size of an element: the loops know floats of two lengths and 64-bit integers."""
+    return 4 if isinstance(element, ir.FloatType) else 8
+
+
+def loops_of(emit: Callable[..., None]) -> Any:
+    """Return what compiled code can call to run the loops that ``emit`` emits, as a function of their own.
+
+    Its arguments are six arrays, a counter, three numbers, and one that stands for what the code depends on.
+    ``emit`` is called with a `Code`, the arrays, a pointer to the counter, and the numbers.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        arrays = [
+            context.make_array(kind)(context, builder, value).data
+            for kind, value in zip(signature.args[:7], args[:7], strict=True)
+        ]
+        elements = [context.get_data_type(kind.dtype) for kind in signature.args[:6]]
+        given = [*arrays, *args[7:10]]
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in given])
+        function = ir.Function(builder.module, kind, "sparsetconv_loops")
+        function.linkage = "internal"
+        inside = ir.IRBuilder(function.append_basic_block("entry"))
+        code = Code(inside)
+        memories = [Memory(code, *pair) for pair in zip(function.args[:6], elements, strict=True)]
+        emit(code, memories, function.args[6], *(Value(code, number) for number in function.args[7:]))
+        inside.ret_void()
+        builder.call(function, given)
+        return context.get_dummy_value()
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def loops(
+        typing: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, counter: Any, first: Any, units: Any,
+        last: Any, version: Any,
+    ) -> tuple[Any, Callable[..., Any]]:  # fmt: skip
+        del typing
+        return types.void(a, b, c, d, e, f, counter, first, units, last, version), generate
+
+    return loops
+
+
+def version_of(*modules: ModuleType) -> int:
+    """Return a number that changes with the sources of modules."""
+    return zlib.crc32(b"".join(Path(str(module.__file__)).read_bytes() for module in modules))

@@ -102,7 +102,8 @@ class _Loops:
     """
 
     def __init__(self, plan: Plan, weights: Array) -> None:
-        from sparsetconv.methods._compiled import VECTOR_BYTES, VECTORS, stencil
+        from sparsetconv.methods._compiled import stencil
+        from sparsetconv.methods._emit import VECTOR_BYTES, VECTORS
 
         self._stencil = stencil
         width = VECTOR_BYTES // weights.itemsize

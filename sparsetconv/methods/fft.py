@@ -1,13 +1,20 @@
-"""Method ``"fft"``: one product of transforms; for large kernels."""
+"""Method ``"fft"``: products of transforms, tile by tile; for large kernels.
+
+Floor 3. How tiles are cut is in ``_tiles``, the loops are in ``_compiled_fft``. The kernel's transform is
+kept, one for each direction.
+"""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv._kernel import last_axes
-from sparsetconv._threads import thread_count
+from sparsetconv._axis import Axis
+from sparsetconv._threads import for_each, thread_count
+from sparsetconv.boundary import Extension
+from sparsetconv.methods import _tiles
 from sparsetconv.methods._base import PaddedMethod
 
 if TYPE_CHECKING:
@@ -16,18 +23,18 @@ if TYPE_CHECKING:
 
 
 class FFTMethod(PaddedMethod):
-    """The padded input and the kernel meet as Fourier transforms; the kernel's is kept.
+    """Tiles of the extended input and the kernel meet as Fourier transforms (overlap-save).
 
-    Each output is a sum over all samples in this form, with round-off in the order of the largest: a
-    NaN or an infinity in the input reaches every output of its batch item and group, not only those
-    that the matrix sends it to.
+    Each result is a sum over all samples of its tile in this form, with round-off in the order of the
+    largest: a NaN or an infinity in the input reaches other outputs than those that the matrix sends it to,
+    of any tile that is computed at the same time.
     """
 
     name = "fft"
 
     def __init__(self, geometry: ConvGeometry, weights: Array) -> None:
         super().__init__(geometry, weights)
-        self._spectra: dict[tuple[bool, bool, str], Array] = {}
+        self._prepared: dict[tuple[bool, str, int], _Transforms] = {}
 
     @staticmethod
     def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
@@ -38,55 +45,80 @@ class FFTMethod(PaddedMethod):
 
     def forward(self, x: Array) -> Array:
         """See `Method.forward`."""
-        extended = self._convolved(self.extension.extend(x), False)
-        return extended[self.extension.window((0,) * len(self.taps))]
+        return self._convolved(x, False)
 
     def transpose(self, y: Array) -> Array:
         """See `Method.transpose`."""
-        spread = np.zeros((*y.shape[:3], *self.extension.shape), y.dtype)
-        spread[self.extension.window((0,) * len(self.taps))] = y
-        return self.extension.fold(self._convolved(spread, True))
+        return self._folding.fold(self._convolved(y, True))
+
+    @cached_property
+    def _folding(self) -> Extension:
+        """The fold that follows the transpose; nothing along axes with zeros outside."""
+        axes = self.geometry.axes
+        plain = (Axis(axis.size, 1, 1, 0, 0, 1, "zeros") for axis in axes)
+        return Extension(tuple(p if a.reach == "zeros" else a for a, p in zip(axes, plain, strict=True)))
 
     def _convolved(self, x: Array, transposed: bool) -> Array:
-        """Convolve an extended array circularly with the kernel (transposed) or with its mirror image.
-
-        The circle is at least as long as the extended array, so nothing that is kept wraps.
-        """
-        import scipy.fft
-
         dtype = np.result_type(x, self.weights)
-        real = dtype.kind == "f"
-        x = x.astype(dtype, copy=False)
-        axes = tuple(range(3, x.ndim))
-        lengths = [scipy.fft.next_fast_len(length, real) for length in self.extension.shape]
-        forward, backward = (scipy.fft.rfftn, scipy.fft.irfftn) if real else (scipy.fft.fftn, scipy.fft.ifftn)
-        workers = thread_count()
-        spectrum = forward(x, lengths, axes, workers=workers)
-        kernel = self._spectrum(lengths, transposed, dtype)
-        # (batch, groups, c, frequencies) with (groups, other c, c, frequencies)
-        mixed = np.einsum("bgi...,goi...->bgo...", spectrum, kernel)
-        circle = backward(mixed, lengths, axes, overwrite_x=True, workers=workers)
-        result: Array = circle[last_axes(slice(length) for length in self.extension.shape)]
-        return result
+        key = transposed, dtype.char, x.shape[0]
+        transforms = self._prepared.get(key)
+        if transforms is None:
+            weights = self.weights.swapaxes(1, 2) if transposed else self.weights
+            make = _tiles.transposed if transposed else _tiles.forward
+            axes = [make(axis) for axis in self.geometry.axes]
+            transforms = _Transforms(axes, x.shape, weights, dtype)
+            self._prepared[key] = transforms
+        return transforms(np.ascontiguousarray(x, dtype))
 
-    def _spectrum(self, lengths: list[int], transposed: bool, dtype: np.dtype[Any]) -> Array:
-        """Return the transform of the kernel laid out on the circle, channels of the result first."""
-        import scipy.fft
 
-        key = (transposed, dtype.kind == "f", dtype.char)
-        known = self._spectra.get(key)
-        if known is not None:
-            return known
-        sign = 1 if transposed else -1
-        places = [
-            sign * axis.dilation * np.arange(axis.taps) % length
-            for axis, length in zip(self.geometry.axes, lengths, strict=True)
-        ]
-        circle = np.zeros((*self.weights.shape[:3], *lengths), dtype)
-        circle[last_axes(np.ix_(*places))] = self.weights
-        transform = scipy.fft.rfftn if dtype.kind == "f" else scipy.fft.fftn
-        spectrum: Array = transform(circle, axes=tuple(range(3, circle.ndim)), workers=thread_count())
-        if transposed:
-            spectrum = spectrum.swapaxes(1, 2)
-        self._spectra[key] = spectrum
-        return spectrum
+class _Transforms:
+    """The loops for one direction, dtype and shape, with all that they need.
+
+    Parameters
+    ----------
+    axes : sequence of Correlated
+    shape : tuple of int
+        Of the input: ``(batch, groups, channels, ...)``.
+    weights : (groups, results, channels, k1, ..., kd) array
+    dtype : dtype
+    """
+
+    def __init__(
+        self, axes: list[_tiles.Correlated], shape: tuple[int, ...], weights: Array, dtype: np.dtype[Any]
+    ) -> None:
+        from sparsetconv.methods._compiled_fft import convolve_tiles
+        from sparsetconv.methods._emit import VECTOR_BYTES
+
+        self._convolve = convolve_tiles
+        real = np.zeros(0, dtype).real.dtype
+        width = VECTOR_BYTES // real.itemsize
+        parts = dtype.itemsize // real.itemsize
+        batch, groups, c_in = shape[:3]
+        c_out = weights.shape[1]
+        # two real tiles travel as one complex one
+        slots = width * 2 // parts
+        lengths = _tiles.tile_lengths(axes, batch, slots, 2 * VECTOR_BYTES)
+        tiling = _tiles.Tiling(axes, lengths, shape[3:])
+        self._shape = (batch, groups, c_out, *(axis.results for axis in axes))
+        self._dtype, self._real, self._groups = dtype, real, groups
+        self._units = -(-tiling.tiles * batch // slots)
+        self._table = tiling.table(batch, parts, (c_in, c_out, groups), slots)
+        spectrum = tiling.spectrum(weights)
+        self._spectra = np.stack([spectrum.real, spectrum.imag], -1).astype(real).reshape(-1)
+        self._twiddles = _tiles.twiddles(max(lengths)).astype(real)
+        regions = 1 if c_in == c_out == 1 else c_in + 1
+        self._elements = regions * tiling.size * width * 2
+
+    def __call__(self, x: Array) -> Array:
+        out = np.empty(self._shape, self._dtype)
+        source, result = x.view(self._real).reshape(-1), out.view(self._real).reshape(-1)
+        counter, last = np.zeros(1, np.int64), self._units * self._groups
+
+        def work(_: int) -> None:
+            buffer = np.zeros(self._elements, self._real)
+            kernel = self._spectra, self._twiddles, self._table
+            self._convolve(source, result, *kernel, buffer, counter, 0, self._units, last)
+
+        workers = min(thread_count(), last)
+        for_each(work, range(workers), workers)
+        return out
