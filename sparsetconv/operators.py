@@ -117,6 +117,32 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
         lead = () if array.shape == (prod(here), 1) else array.shape[:-1]
         return self._on_batch(array.reshape(prod(lead), *here), adjoint).reshape(*lead, prod(there))
 
+    def matvec(self, x: ArrayLike) -> Array:
+        """Multiply with a vector, ``(n,)`` or ``(n, 1)``, as `scipy.sparse.linalg.LinearOperator.matvec`."""
+        if type(x) is np.ndarray and x.ndim == 1 and x.dtype == self.dtype and x.size == self.shape[1]:
+            # what solvers call, without SciPy's checks, which take longer than a small product
+            return self._flat(x, False)
+        product: Array = super().matvec(x)
+        return product
+
+    def rmatvec(self, x: ArrayLike) -> Array:
+        """Multiply the adjoint with a vector, as `scipy.sparse.linalg.LinearOperator.rmatvec`."""
+        if type(x) is np.ndarray and x.ndim == 1 and x.dtype == self.dtype and x.size == self.shape[0]:
+            return self._flat(x, True)
+        product: Array = super().rmatvec(x)
+        return product
+
+    def _flat(self, x: Array, adjoint: bool) -> Array:
+        """Apply to a vector of the operator's dtype."""
+        if adjoint:
+            return self._apply_adjoint(x.reshape(1, *self.output_shape)).reshape(-1)
+        return self._apply(x.reshape(1, *self.input_shape)).reshape(-1)
+
+    def __matmul__(self, other: Any) -> Any:
+        if type(other) is np.ndarray and other.ndim == 1:
+            return self.matvec(other)
+        return super().__matmul__(other)
+
     def _matvec(self, x: Array) -> Array:
         return self._vectors(x, False)
 
@@ -227,13 +253,16 @@ class _Convolution(ArrayOperator):
             return self._run(y, not self._transposed)
         return self._run(y.conj(), not self._transposed).conj()
 
+    def _flat(self, x: Array, adjoint: bool) -> Array:
+        if adjoint and self.dtype.kind == "c":
+            return self._method.vector(x.conj(), not self._transposed).conj()
+        return self._method.vector(x, self._transposed is not adjoint)
+
     def _run(self, x: Array, transpose: bool) -> Array:
-        geometry = self.geometry
-        c_in, c_out = geometry.channels
-        channels = c_out if transpose else c_in
-        sizes = [axis.outputs if transpose else axis.size for axis in geometry.axes]
-        split = x.reshape(x.shape[0], geometry.groups, channels, *sizes)
-        return self._method.transpose(split) if transpose else self._method.forward(split)
+        method = self._method
+        if transpose:
+            return method.transpose(x.reshape(x.shape[0], *method.small_shape))
+        return method.forward(x.reshape(x.shape[0], *method.large_shape))
 
     @property
     def nnz(self) -> int:

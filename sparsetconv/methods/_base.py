@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from sparsetconv._axis import Axis
 from sparsetconv.boundary import Extension
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
 
@@ -27,6 +30,11 @@ class Method(ABC):
     geometry : ConvGeometry
     weights : (groups, c_out, c_in, k1, ..., kd) array
         Never written to.
+
+    Attributes
+    ----------
+    large_shape, small_shape : tuple of int
+        ``(groups, channels, ...)`` of the input and of the output of the forward direction.
     """
 
     name: ClassVar[str]
@@ -34,6 +42,9 @@ class Method(ABC):
     def __init__(self, geometry: ConvGeometry, weights: Array) -> None:
         self.geometry = geometry
         self.weights = weights
+        groups, (c_in, c_out) = geometry.groups, geometry.channels
+        self.large_shape = (groups, c_in, *(axis.size for axis in geometry.axes))
+        self.small_shape = (groups, c_out, *(axis.outputs for axis in geometry.axes))
 
     @staticmethod
     def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
@@ -49,19 +60,19 @@ class Method(ABC):
     def transpose(self, y: Array) -> Array:
         """Return the plain transpose (no conjugate) applied to ``(batch, groups, c_out, m1, ..., md)``."""
 
+    def vector(self, x: Array, transposed: bool) -> Array:
+        """Return the product with one flat array of the weights' dtype, in either direction."""
+        if transposed:
+            return self.transpose(x.reshape(1, *self.small_shape)).reshape(-1)
+        return self.forward(x.reshape(1, *self.large_shape)).reshape(-1)
+
 
 class PaddedMethod(Method):
-    """A method that pads the input, then runs a valid convolution on it.
+    """A method that computes with an input extended by its padding.
 
     Padded zeros are multiplied like any sample: with a kernel that is not finite they would make NaN
     where the matrix has no entry, so such kernels are refused.
     """
-
-    def __init__(self, geometry: ConvGeometry, weights: Array) -> None:
-        super().__init__(geometry, weights)
-        self.extension = Extension(geometry.axes)
-        self.taps = tuple(axis.taps for axis in geometry.axes)
-        self.outputs = tuple(axis.outputs for axis in geometry.axes)
 
     @staticmethod
     def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
@@ -70,3 +81,9 @@ class PaddedMethod(Method):
         if not np.isfinite(weights).all():
             return "a kernel with NaN or infinity (padded zeros would spread it)"
         return None
+
+
+def folding(axes: Sequence[Axis]) -> Extension:
+    """Return what folds the padding back: nothing along axes with zeros outside, which is dropped."""
+    plain = (Axis(axis.size, 1, 1, 0, 0, 1, "zeros") for axis in axes)
+    return Extension(tuple(p if a.reach == "zeros" else a for a, p in zip(axes, plain, strict=True)))

@@ -63,32 +63,51 @@ def forward_side(axis: Axis) -> Side:
     return Side(samples, [everywhere], axis.outputs)
 
 
-def transposed_side(axis: Axis) -> Side:
-    """Return an axis of the transposed direction: a phase for each stride.
+def read_range(axis: Axis) -> tuple[int, int]:
+    """Return the positions that the transposed direction computes before it folds the padding back.
 
-    Positions are counted from the first that the forward direction reads. Where zeros stand outside, those
-    outside of the signal are dropped.
+    They are counted from the first that the forward direction reads. Where zeros stand outside they are the
+    signal itself, as what is outside is dropped; else all that the forward direction reads.
     """
-    start, stop = -axis.low, axis.size - axis.low
-    if axis.reach != "zeros":
-        start, stop = min(start, 0), max(stop, axis.high - axis.low + 1)
-    # zeros in front, so that the first position and its last tap have something to read
-    front = max((axis.extent - 1) // axis.stride - start // axis.stride, 1 - axis.outputs)
-    after = max(0, (stop - 1) // axis.stride - axis.outputs + 1)
-    samples = np.arange(-front, axis.outputs + after)
-    samples[(samples < 0) | (samples >= axis.outputs)] = -1
-    phases = []
+    if axis.reach == "zeros":
+        return -axis.low, axis.size - axis.low
+    return 0, axis.high - axis.low + 1
+
+
+def zeros_around(axis: Axis, start: int, stop: int) -> tuple[int, int]:
+    """Return how many zeros the small array needs on both sides, so that all taps have something to read."""
+    before = max((axis.extent - 1) // axis.stride - start // axis.stride, 1 - axis.outputs)
+    return before, max(0, (stop - 1) // axis.stride - axis.outputs + 1)
+
+
+def polyphase(axis: Axis, start: int, stop: int) -> Iterator[tuple[Array, Array, Array, Array]]:
+    """Divide the positions from ``start`` to ``stop`` by stride.
+
+    Yields, for each phase that has positions, its taps, what they read in the small array extended by
+    `zeros_around`, the bases from which that is counted, and the positions.
+    """
+    before, _ = zeros_around(axis, start, stop)
+    taps = np.arange(axis.taps)
     for phase in range(axis.stride):
         positions = np.arange(start + (phase - start) % axis.stride, stop, axis.stride)
         if positions.size:
-            taps = np.array(
-                [t for t in range(axis.taps) if t * axis.dilation % axis.stride == phase], np.int64
-            )
-            reads = -(taps * axis.dilation // axis.stride)
-            bases = (positions - phase) // axis.stride + front
-            signal = positions + axis.low
-            added = (signal < 0) | (signal >= axis.size)
-            phases.append(Phase(taps, reads, bases, source_indices(axis, signal), added))
+            own = taps[taps * axis.dilation % axis.stride == phase]
+            reads = -(own * axis.dilation // axis.stride)
+            yield own, reads, (positions - phase) // axis.stride + before, positions
+
+
+def transposed_side(axis: Axis) -> Side:
+    """Return an axis of the transposed direction: a phase for each stride."""
+    (low, high), signal = read_range(axis), (-axis.low, axis.size - axis.low)
+    start, stop = min(low, signal[0]), max(high, signal[1])
+    before, after = zeros_around(axis, start, stop)
+    samples = np.arange(-before, axis.outputs + after)
+    samples[(samples < 0) | (samples >= axis.outputs)] = -1
+    phases = []
+    for taps, reads, bases, positions in polyphase(axis, start, stop):
+        place = positions + axis.low
+        added = (place < 0) | (place >= axis.size)
+        phases.append(Phase(taps, reads, bases, source_indices(axis, place), added))
     return Side(samples, phases, axis.size)
 
 

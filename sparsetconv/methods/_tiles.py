@@ -16,7 +16,7 @@ import numpy as np
 
 from sparsetconv._kernel import last_axes
 from sparsetconv.boundary import source_indices
-from sparsetconv.methods._sides import sums
+from sparsetconv.methods._sides import read_range, sums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,9 +82,7 @@ def transposed(axis: Axis) -> Correlated:
 
     Where zeros stand outside, the results are the signal's samples.
     """
-    start, stop = 0, axis.high - axis.low + 1
-    if axis.reach == "zeros":
-        start, stop = -axis.low, axis.size - axis.low
+    start, stop = read_range(axis)
     output, rest = np.divmod(np.arange(start - axis.extent + 1, stop), axis.stride)
     samples = np.where((rest == 0) & (output >= 0) & (output < axis.outputs), output, -1)
     reads = axis.extent - 1 - np.arange(axis.taps) * axis.dilation

@@ -52,10 +52,7 @@ class DirectMethod(PaddedMethod):
             values = values.view(values.real.dtype)
         plan, loops = self._prepare(transposed, dtype, values.dtype)
         batch, groups = x.shape[:2]
-        axes = self.geometry.axes
-        sizes = tuple(axis.size if transposed else axis.outputs for axis in axes)
-        c_in, c_out = self.geometry.channels
-        out = np.empty((batch, groups, c_in if transposed else c_out, *sizes), dtype)
+        out = np.empty((batch, *(self.large_shape if transposed else self.small_shape)), dtype)
         # narrower integers are summed in 64 bits
         sums = np.empty(out.shape, np.int64) if exact and out.itemsize < 8 else out
         flat, result = values.reshape(-1), sums.view(values.dtype).reshape(-1)

@@ -6,16 +6,13 @@ kept, one for each direction.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv._axis import Axis
 from sparsetconv._threads import for_each, thread_count
-from sparsetconv.boundary import Extension
 from sparsetconv.methods import _tiles
-from sparsetconv.methods._base import PaddedMethod
+from sparsetconv.methods._base import PaddedMethod, folding
 
 if TYPE_CHECKING:
     from sparsetconv._types import Array
@@ -34,6 +31,7 @@ class FFTMethod(PaddedMethod):
 
     def __init__(self, geometry: ConvGeometry, weights: Array) -> None:
         super().__init__(geometry, weights)
+        self._folding = folding(geometry.axes)
         self._prepared: dict[tuple[bool, str, int], _Transforms] = {}
 
     @staticmethod
@@ -50,13 +48,6 @@ class FFTMethod(PaddedMethod):
     def transpose(self, y: Array) -> Array:
         """See `Method.transpose`."""
         return self._folding.fold(self._convolved(y, True))
-
-    @cached_property
-    def _folding(self) -> Extension:
-        """The fold that follows the transpose; nothing along axes with zeros outside."""
-        axes = self.geometry.axes
-        plain = (Axis(axis.size, 1, 1, 0, 0, 1, "zeros") for axis in axes)
-        return Extension(tuple(p if a.reach == "zeros" else a for a, p in zip(axes, plain, strict=True)))
 
     def _convolved(self, x: Array, transposed: bool) -> Array:
         dtype = np.result_type(x, self.weights)

@@ -1,23 +1,26 @@
 """Method ``"gemm"``: channels and taps as one matrix product, tile by tile.
 
-Floor 3. For a tile of outputs, what all taps read of all channels is copied into a panel that stays in cache,
-and the kernel as a ``(c_out, c_in * taps)`` matrix multiplies it. The whole input is never unfolded.
+Floor 3. For a tile of results, what all taps read of all channels is copied into a panel that stays in cache,
+and the kernel as a matrix multiplies it. The input is never unfolded as a whole. The transposed direction is
+the same, once for each phase of the strides, on the small array extended by zeros.
 """
 
 from __future__ import annotations
 
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
+from sparsetconv._axis import Axis
 from sparsetconv._kernel import last_axes
-from sparsetconv.methods._base import PaddedMethod
+from sparsetconv.boundary import Extension
+from sparsetconv.methods._base import PaddedMethod, folding
+from sparsetconv.methods._sides import polyphase, read_range, zeros_around
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     from sparsetconv._types import Array, Index
     from sparsetconv.geometry import ConvGeometry
@@ -25,64 +28,120 @@ if TYPE_CHECKING:
 PANEL_BYTES = 1 << 21
 
 
+class _AxisPhase(NamedTuple):
+    """Results of one axis that meet the same taps.
+
+    Attributes
+    ----------
+    taps : sequence of int
+    reads : sequence of int
+        What each tap reads for the first result, in the extended source.
+    step : int
+        From there to what it reads for the next result.
+    results : slice
+    """
+
+    taps: Sequence[int]
+    reads: Sequence[int]
+    step: int
+    results: slice
+
+    @property
+    def number(self) -> int:
+        return len(range(self.results.start, self.results.stop, self.results.step))
+
+
+class _Direction:
+    """One direction: how the source is extended, and the phases of its results.
+
+    Parameters
+    ----------
+    extension : Extension
+    axes : sequence of list of _AxisPhase
+    sizes : tuple of int
+        Of the results.
+    weights : (groups, results, channels, k1, ..., kd) array
+    """
+
+    def __init__(
+        self, extension: Extension, axes: Sequence[list[_AxisPhase]], sizes: tuple[int, ...], weights: Array
+    ) -> None:
+        self._extension, self._sizes, self._results = extension, sizes, weights.shape[1]
+        self._phases = []
+        for phases in product(*axes):
+            index = np.ix_(*(range(n) for n in weights.shape[:3]), *(phase.taps for phase in phases))
+            # (groups, results, channels * taps)
+            own = np.ascontiguousarray(weights[index].reshape(*weights.shape[:2], -1))
+            self._phases.append((phases, own))
+
+    def product(self, x: Array, dtype: np.dtype[np.generic]) -> Array:
+        """Return the results for ``(batch, groups, channels, ...)``."""
+        extended = self._extension.extend(x.astype(dtype, copy=False))
+        out = np.empty((*x.shape[:2], self._results, *self._sizes), dtype)
+        for phases, matrix in self._phases:
+            weights = matrix.astype(dtype, copy=False)
+            first, *others = phases
+            row = max(1, matrix.shape[0] * matrix.shape[2]) * prod(p.number for p in others) * dtype.itemsize
+            step = max(1, PANEL_BYTES // row)
+            for item, start in product(range(len(x)), range(0, first.number, step)):
+                count = min(step, first.number - start)
+                panel = _panel(extended[item], phases, start, count)
+                begin = first.results.start + start * first.results.step
+                rows = slice(begin, begin + (count - 1) * first.results.step + 1, first.results.step)
+                place: Index = (item, ..., rows, *(phase.results for phase in others))
+                target = out[place]
+                target[...] = (weights @ panel).reshape(target.shape)
+        return out
+
+
+def _panel(source: Array, phases: Sequence[_AxisPhase], start: int, count: int) -> Array:
+    """Return what ``count`` rows of results read: ``(groups, channels * taps, results)``."""
+    counts = (count, *(phase.number for phase in phases[1:]))
+    starts = (start, *(0 for _ in phases[1:]))
+    steps = [phase.step for phase in phases]
+    panel = np.empty((*source.shape[:2], prod(len(p.taps) for p in phases), *counts), source.dtype)
+    for tap, reads in enumerate(product(*(phase.reads for phase in phases))):
+        window = last_axes(
+            slice(read + first * step, read + (first + number - 1) * step + 1, step)
+            for read, first, number, step in zip(reads, starts, counts, steps, strict=True)
+        )
+        if panel.shape[2] == 1 and panel.size:
+            # a single tap: often no copy at all
+            panel = source[window]
+            break
+        panel[:, :, tap] = source[window]
+    return panel.reshape(source.shape[0], -1, prod(counts))
+
+
 class GemmMethod(PaddedMethod):
-    """BLAS products of the kernel with panels of the padded input; best with many channels."""
+    """BLAS products of the kernel with panels of the extended source; best with many channels."""
 
     name = "gemm"
 
     def __init__(self, geometry: ConvGeometry, weights: Array) -> None:
         super().__init__(geometry, weights)
-        # (groups, c_out, c_in * taps)
-        self._matrix = np.ascontiguousarray(weights.reshape(*weights.shape[:2], -1))
+        forward, backward, zeros, sizes = [], [], [], []
+        for axis in geometry.axes:
+            taps = range(axis.taps)
+            reads = [t * axis.dilation for t in taps]
+            forward.append([_AxisPhase(taps, reads, axis.stride, slice(0, axis.outputs, 1))])
+            start, stop = read_range(axis)
+            phases = []
+            for own, read, bases, positions in polyphase(axis, start, stop):
+                results = slice(int(positions[0]) - start, int(positions[-1]) - start + 1, axis.stride)
+                phases.append(_AxisPhase(own.tolist(), (read + bases[0]).tolist(), 1, results))
+            backward.append(phases)
+            zeros.append(Axis(axis.outputs, 1, 1, *zeros_around(axis, start, stop), 1, "zeros"))
+            sizes.append(stop - start)
+        outputs = tuple(axis.outputs for axis in geometry.axes)
+        self._folding = folding(geometry.axes)
+        self._forward = _Direction(Extension(geometry.axes), forward, outputs, weights)
+        self._backward = _Direction(Extension(tuple(zeros)), backward, tuple(sizes), weights.swapaxes(1, 2))
 
     def forward(self, x: Array) -> Array:
         """See `Method.forward`."""
-        windows = self._windows(self.extension.extend(x))
-        dtype = np.result_type(x, self.weights)
-        matrix = self._matrix.astype(dtype, copy=False)
-        groups, c_out, depth = matrix.shape
-        out = np.empty((x.shape[0], groups, c_out, *self.outputs), dtype)
-        for item, rows in self._tiles(x.shape[0], dtype.itemsize):
-            tile = windows[item][self._row_index(rows)]
-            panel = np.ascontiguousarray(tile, dtype).reshape(groups, depth, -1)
-            result = out[item, :, :, rows]
-            result[...] = (matrix @ panel).reshape(result.shape)
-        return out
+        return self._forward.product(x, np.result_type(x, self.weights))
 
     def transpose(self, y: Array) -> Array:
         """See `Method.transpose`."""
-        dtype = np.result_type(y, self.weights)
-        matrix = self._matrix.astype(dtype, copy=False).swapaxes(1, 2)
-        groups, _, c_out = matrix.shape
-        out = np.zeros((y.shape[0], groups, self.weights.shape[2], *self.extension.shape), dtype)
-        windows = self._windows(out)
-        for item, rows in self._tiles(y.shape[0], dtype.itemsize):
-            tile = windows[item][self._row_index(rows)]
-            values = y[item, :, :, rows].reshape(groups, c_out, -1)
-            panel = (matrix @ values).reshape(tile.shape)
-            # windows of one tap do not overlap, those of different taps do
-            for tap in product(*map(range, self.taps)):
-                place: Index = (slice(None), slice(None), *tap)
-                tile[place] += panel[place]
-        return self.extension.fold(out)
-
-    def _windows(self, extended: Array) -> Array:
-        """Return a view ``(batch, groups, c_in, k1, ..., kd, m1, ..., md)`` of an extended array."""
-        axes = self.geometry.axes
-        steps = extended.strides[3:]
-        taps = (step * axis.dilation for step, axis in zip(steps, axes, strict=True))
-        outputs = (step * axis.stride for step, axis in zip(steps, axes, strict=True))
-        shape = (*extended.shape[:3], *self.taps, *self.outputs)
-        return as_strided(extended, shape, (*extended.strides[:3], *taps, *outputs))
-
-    def _row_index(self, rows: slice) -> Index:
-        """Return the index of rows of the first spatial axis of the outputs, which are the last axes."""
-        return last_axes([rows, *[slice(None)] * (len(self.outputs) - 1)])
-
-    def _tiles(self, batch: int, itemsize: int) -> Iterator[tuple[int, slice]]:
-        """Yield batch items and ranges of the first spatial axis whose panels fit."""
-        row = self._matrix.shape[0] * self._matrix.shape[2] * prod(self.outputs[1:]) * itemsize
-        step = max(1, PANEL_BYTES // row)
-        for item in range(batch):
-            for start in range(0, self.outputs[0], step):
-                yield item, slice(start, min(start + step, self.outputs[0]))
+        return self._folding.fold(self._backward.product(y, np.result_type(y, self.weights)))
