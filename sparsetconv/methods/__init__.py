@@ -6,7 +6,7 @@ does not accept in its ``refusal``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sparsetconv import _memory, _normalize
 from sparsetconv.methods import cost
@@ -27,7 +27,20 @@ METHODS: dict[str, type[Method]] = {
 METHOD_WORDS = ("auto", *METHODS)
 
 
-def choose(name: str, geometry: ConvGeometry, weights: Array) -> type[Method]:
+class Choice(NamedTuple):
+    """A method, and why.
+
+    Attributes
+    ----------
+    method : type of Method
+    reason : str
+    """
+
+    method: type[Method]
+    reason: str
+
+
+def choose(name: str, geometry: ConvGeometry, weights: Array) -> Choice:
     """Return the method of that name, or for ``"auto"`` the one with the lowest estimate.
 
     Small matrices are multiplied as such. A matrix that would take more than half of the memory that is
@@ -39,12 +52,35 @@ def choose(name: str, geometry: ConvGeometry, weights: Array) -> type[Method]:
         if refusal is not None:
             msg = f"method={name!r} does not accept {refusal}; use method='sparse' or 'auto'"
             raise ValueError(msg)
-        return METHODS[name]
+        return Choice(METHODS[name], "it was asked for")
     if geometry.nnz <= cost.SMALL:
-        return SparseMethod
+        return Choice(
+            SparseMethod, f"up to {cost.SMALL:,} entries the matrix is fast, and nothing is compiled"
+        )
     accepted = {n: m for n, m in METHODS.items() if m.refusal(geometry, weights) is None}
-    available = _memory.available_bytes()
-    if len(accepted) > 1 and available is not None and 2 * geometry.nbytes(weights.dtype) > available:
+    if len(accepted) > 1 and _too_large(geometry, weights):
         del accepted["sparse"]
     costs = cost.estimate(geometry, weights.dtype)
-    return accepted[min(accepted, key=costs.__getitem__)]
+    return Choice(accepted[min(accepted, key=costs.__getitem__)], "it has the lowest estimate")
+
+
+def _too_large(geometry: ConvGeometry, weights: Array) -> bool:
+    """Return whether the matrix would take more than half of the memory that is free."""
+    available = _memory.available_bytes()
+    return available is not None and 2 * geometry.nbytes(weights.dtype) > available
+
+
+def explain(choice: Choice, geometry: ConvGeometry, weights: Array) -> str:
+    """Return a text that says which method was chosen, why, and what each would cost."""
+    lines = [f"method {choice.method.name!r}: {choice.reason}", "estimated time of a product:"]
+    for name, seconds in cost.estimate(geometry, weights.dtype).items():
+        refusal = METHODS[name].refusal(geometry, weights)
+        note = ""
+        if refusal is not None:
+            note = f", but it does not accept {refusal}"
+        elif name == "sparse":
+            nbytes = geometry.nbytes(weights.dtype)
+            note = f", of a matrix of {geometry.nnz:,} entries in {nbytes:,} bytes"
+            note += ", too many for the memory that is free" if _too_large(geometry, weights) else ""
+        lines.append(f"  {name:<7}{seconds * 1e3:10.3f} ms{note}")
+    return "\n".join(lines)

@@ -43,8 +43,32 @@ LENGTH, BITS, STRIDE, LINES, LINE_STARTS, AXIS = range(6)
 
 # bytes that the tiles of a unit may take; past the second-level cache they are slower by this much
 MOST_BYTES, NEAR_BYTES, FAR = 1 << 23, 1 << 21, 1.3
-# what gathering, multiplying and scattering a sample costs beside one step of its transform
-OVERHEAD = 6.0
+# what gathering, multiplying and scattering a tile's sample costs beside one step of a vector's transforms
+OVERHEAD = 0.4
+
+
+class Span(NamedTuple):
+    """The sizes of one axis of a correlation: what `tile_lengths` has to know.
+
+    Attributes
+    ----------
+    source : int
+        Places of the extended source.
+    extent : int
+        Places from the first that a result reads to the last.
+    results : int
+    step : int
+        Places of the source from one result to the next.
+    """
+
+    source: int
+    extent: int
+    results: int
+    step: int
+
+    def valid(self, length: int) -> int:
+        """Return how many results of a tile are right."""
+        return (length - self.extent) // self.step + 1
 
 
 class Correlated(NamedTuple):
@@ -67,8 +91,8 @@ class Correlated(NamedTuple):
     step: int
 
     @property
-    def extent(self) -> int:
-        return int(self.reads.max()) + 1
+    def span(self) -> Span:
+        return Span(self.samples.size, int(self.reads.max()) + 1, self.results, self.step)
 
 
 def forward(axis: Axis) -> Correlated:
@@ -89,17 +113,12 @@ def transposed(axis: Axis) -> Correlated:
     return Correlated(samples, reads, stop - start, 1)
 
 
-def valid(axis: Correlated, length: int) -> int:
-    """Return how many results of a tile are right."""
-    return (length - axis.extent) // axis.step + 1
-
-
-def tile_lengths(axes: Sequence[Correlated], items: int, slots: int, vector_bytes: int) -> tuple[int, ...]:
+def tile_lengths(spans: Sequence[Span], items: int, slots: int, vector_bytes: int) -> tuple[int, ...]:
     """Choose the powers of two that cost least.
 
     Parameters
     ----------
-    axes : sequence of Correlated
+    spans : sequence of Span
     items : int
         Independent convolutions that share a kernel.
     slots : int
@@ -108,15 +127,17 @@ def tile_lengths(axes: Sequence[Correlated], items: int, slots: int, vector_byte
         Bytes of a vector of complex numbers.
     """
     choices = []
-    for axis in axes:
-        least = (axis.extent - 1).bit_length()
-        choices.append(range(least, max(least, (axis.samples.size - 1).bit_length()) + 1))
+    for span in spans:
+        least = (span.extent - 1).bit_length()
+        # past a few times the kernel nothing is gained; with one axis up to what fits
+        most = min((span.source - 1).bit_length(), least + (5 if len(spans) > 1 else 16))
+        choices.append(range(least, max(least, most) + 1))
 
     def cost(bits: tuple[int, ...]) -> float:
-        tiles = prod(-(-axis.results // valid(axis, 1 << b)) for axis, b in zip(axes, bits, strict=True))
+        tiles = prod(-(-span.results // span.valid(1 << b)) for span, b in zip(spans, bits, strict=True))
         size = 1 << sum(bits)
         far = FAR if size * vector_bytes > NEAR_BYTES else 1
-        return -(-tiles * items // slots) * size * (sum(bits) + OVERHEAD) * far
+        return -(-tiles * items // slots) * size * (sum(bits) + OVERHEAD * slots) * far
 
     fitting = [bits for bits in product(*choices) if vector_bytes << sum(bits) <= MOST_BYTES]
     best = min(fitting, key=cost) if fitting else tuple(choice[0] for choice in choices)
@@ -162,7 +183,7 @@ class Tiling:
             strides.insert(0, strides[0] * length + 1)
         self._strides = strides
         self.size = strides[0] * lengths[0]
-        self._valid = [valid(axis, length) for axis, length in zip(axes, lengths, strict=True)]
+        self._valid = [axis.span.valid(length) for axis, length in zip(axes, lengths, strict=True)]
         self._tiles = [-(-axis.results // v) for axis, v in zip(axes, self._valid, strict=True)]
         self.tiles = prod(self._tiles)
 

@@ -1,6 +1,6 @@
-"""Estimated seconds of each method: the model behind ``method="auto"`` and ``plan``.
+"""Estimated seconds of each method: the model behind ``method="auto"``, ``explain`` and ``plan``.
 
-Floor 3. The constants were measured on two cores at about 2 GHz with AVX-512
+Floor 3. The constants were measured with two threads on cores at about 3 GHz with AVX-512
 (``asv_benchmarks/method_costs.py`` measures them anew); the choice depends on their ratios, which move
 little between machines.
 """
@@ -12,21 +12,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sparsetconv.methods._tiles import OVERHEAD, Span, tile_lengths
+
 if TYPE_CHECKING:
     from sparsetconv.geometry import ConvGeometry
 
 # below this many entries the matrix is as fast as any method, and nothing has to be compiled
 SMALL = 200_000
-# seconds; those for a multiplication and a point are a float32's, other dtypes are in proportion
-SPARSE_ENTRY = 0.6e-9
-SPARSE_VALUE_BYTE = 0.15e-9
-DIRECT_MULTIPLY = 0.05e-9
-GEMM_MULTIPLY = 0.01e-9
-PASS_BYTE = 0.2e-9
-PANEL_BYTE = 0.3e-9
-FFT_POINT = 0.35e-9
-CALL = 1e-4
+# seconds; those for a multiplication are a float32's, other dtypes are in proportion
+SPARSE_ENTRY = 0.4e-9
+SPARSE_VALUE_BYTE = 0.06e-9
+DIRECT_MULTIPLY = 0.0115e-9
+GEMM_MULTIPLY = 0.009e-9
+PASS_BYTE = 0.09e-9
+WEIGHT_BYTE = 0.1e-9
+PANEL_BYTE = 0.25e-9
+# one step of the transforms of a vector of tiles, and what goes with it
+FFT_STEP = 2.8e-9
+CALL = 1e-5
 ASSEMBLY_BYTE = 0.2e-9
+# bytes of a vector; results of a stencil come in whole ones, and its units are about so many
+VECTOR, UNITS = 64, 16
 
 
 def estimate(geometry: ConvGeometry, dtype: np.dtype[np.generic]) -> dict[str, float]:
@@ -53,15 +59,30 @@ def estimate(geometry: ConvGeometry, dtype: np.dtype[np.generic]) -> dict[str, f
     )
     width = dtype.itemsize / 4
     multiplies = groups * c_in * c_out * outputs * taps * width * (2 if dtype.kind == "c" else 1)
-    # SciPy divides a transform among threads by its lines; a single line is not divided
-    serial = 2 if len(axes) == 1 else 1
-    transforms = groups * (c_in + c_out + c_in * c_out) * width * serial
+    # short lines fill vectors in part; every unit reads all weights
+    real = dtype.itemsize // (2 if dtype.kind == "c" else 1)
+    narrow = max(1.0, VECTOR / real / axes[-1].outputs)
+    weights = groups * c_in * c_out * taps * dtype.itemsize * min(UNITS, axes[0].outputs)
+    passes = PASS_BYTE * (padded + results)
     return {
         "sparse": geometry.nnz * (SPARSE_ENTRY + SPARSE_VALUE_BYTE * dtype.itemsize),
-        "direct": CALL + multiplies * DIRECT_MULTIPLY + PASS_BYTE * (padded + results),
+        "direct": CALL + multiplies * DIRECT_MULTIPLY * narrow + passes + WEIGHT_BYTE * weights,
         "gemm": CALL + multiplies * GEMM_MULTIPLY + PANEL_BYTE * taps * read + PASS_BYTE * results,
-        "fft": CALL + FFT_POINT * transforms * points * max(1.0, log2(points)),
+        "fft": CALL + passes + _transform_seconds(geometry, real, dtype.kind == "c"),
     }
+
+
+def _transform_seconds(geometry: ConvGeometry, itemsize: int, is_complex: bool) -> float:
+    """Return the estimate for the tiles that ``fft`` would cut."""
+    spans = [Span(a.high - a.low + 1, a.extent, a.outputs, a.stride) for a in geometry.axes]
+    slots = VECTOR // itemsize * (1 if is_complex else 2)
+    lengths = tile_lengths(spans, 1, slots, 2 * VECTOR)
+    tiles = prod(-(-span.results // span.valid(m)) for span, m in zip(spans, lengths, strict=True))
+    c_in, c_out = geometry.channels
+    steps = (c_in + c_out) / 2 * (log2(prod(lengths)) + OVERHEAD * slots) + 2 * (c_in * c_out - 1)
+    # one unit keeps one thread busy
+    units = -(-tiles // slots) * geometry.groups
+    return FFT_STEP * max(units, 2) * prod(lengths) * steps
 
 
 def assembly_seconds(geometry: ConvGeometry, dtype: np.dtype[np.generic]) -> float:

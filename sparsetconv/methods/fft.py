@@ -88,7 +88,7 @@ class _Transforms:
         c_out = weights.shape[1]
         # two real tiles travel as one complex one
         slots = width * 2 // parts
-        lengths = _tiles.tile_lengths(axes, batch, slots, 2 * VECTOR_BYTES)
+        lengths = _tiles.tile_lengths([axis.span for axis in axes], batch, slots, 2 * VECTOR_BYTES)
         tiling = _tiles.Tiling(axes, lengths, shape[3:])
         self._shape = (batch, groups, c_out, *(axis.results for axis in axes))
         self._dtype, self._real, self._groups = dtype, real, groups
