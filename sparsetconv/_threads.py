@@ -7,15 +7,26 @@ plain threads serve for work that is a few long array operations.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
+_limit: int | None = None
+
+
 def thread_count() -> int:
-    """Return ``NUMBA_NUM_THREADS`` or ``OMP_NUM_THREADS`` if set, else the CPUs that we may run on."""
+    """Return how many threads to use.
+
+    The limit that ``threadpoolctl`` was asked for, else ``NUMBA_NUM_THREADS`` or ``OMP_NUM_THREADS`` if set,
+    else the CPUs that we may run on.
+    """
+    notice_threadpoolctl()
+    if _limit is not None:
+        return _limit
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         value = os.environ.get(name, "")
         if value.isdigit() and int(value) > 0:
@@ -23,6 +34,43 @@ def thread_count() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def set_thread_limit(number: int | None) -> None:
+    """Set the limit that `thread_count` returns, or take it away."""
+    global _limit
+    _limit = number
+
+
+_registered = False
+
+
+def notice_threadpoolctl() -> None:
+    """Make ``threadpoolctl`` control our threads too, once it is imported: ``user_api="sparsetconv"``.
+
+    It knows thread pools by the libraries that are loaded; ours has none, so NumPy's, which always is, stands
+    for it. Limits hold that are set after the first operator was made.
+    """
+    global _registered
+    threadpoolctl: Any = sys.modules.get("threadpoolctl")
+    if _registered or threadpoolctl is None:
+        return
+    _registered = True
+
+    class Controller(threadpoolctl.LibController):  # type: ignore[misc]
+        user_api = internal_api = "sparsetconv"
+        filename_prefixes = ("_multiarray_umath",)
+
+        def get_num_threads(self) -> int:
+            return thread_count()
+
+        def set_num_threads(self, num_threads: int) -> None:
+            set_thread_limit(num_threads)
+
+        def get_version(self) -> None:
+            return None
+
+    threadpoolctl.register(Controller)
 
 
 _pools: dict[int, ThreadPoolExecutor] = {}

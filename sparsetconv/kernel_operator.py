@@ -1,13 +1,12 @@
 """`KernelOperator`: the output of a convolution as a linear function of its kernel.
 
-Floor 4. For a fixed input ``x`` each tap of the kernel meets one window of the padded input; the product is
-a sum over taps of channel matrices times windows, and its adjoint, the gradient with respect to the
-kernel, is the inner product of the output with each window. Neither stores a matrix.
+Floor 4. The product is a convolution like any other, whose input stays and whose kernel changes; its adjoint,
+the gradient with respect to the kernel, is a correlation of the padded input with the output. Neither stores
+a matrix.
 """
 
 from __future__ import annotations
 
-from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +14,20 @@ import numpy as np
 import scipy.sparse as sp
 
 from sparsetconv import _normalize
-from sparsetconv._kernel import as_array, last_axes
+from sparsetconv._kernel import as_array, last_axes, oriented_weights
 from sparsetconv._transposed import conv_transpose_geometry
-from sparsetconv.boundary import Extension, source_indices
+from sparsetconv.array_operator import ArrayOperator
+from sparsetconv.boundary import source_indices
 from sparsetconv.geometry import ConvGeometry
-from sparsetconv.operators import ArrayOperator
+from sparsetconv.methods.cost import SMALL
+from sparsetconv.methods.gradient import KernelGradient, KernelProducts
+from sparsetconv.methods.windows import Windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import ArrayLike
 
     from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
-    from sparsetconv._types import Array, Index
+    from sparsetconv._types import Array
 
 
 class KernelOperator(ArrayOperator):
@@ -134,12 +134,15 @@ class KernelOperator(ArrayOperator):
         self.x = x.copy()
         self.x.setflags(write=False)
         self.geometry, self.transposed = geometry, transposed
-        self._extension = Extension(geometry.axes)
         c_in, c_out = geometry.channels
         sizes = [axis.outputs if transposed else axis.size for axis in geometry.axes]
-        split = self.x.reshape(geometry.groups, c_out if transposed else c_in, *sizes)
-        # (groups, channels, ...): what a tap's window is taken of, or what is put into it
-        self._fixed = split if transposed else self._extension.extend(split)
+        # (groups, channels, ...)
+        self._fixed = self.x.reshape(geometry.groups, c_out if transposed else c_in, *sizes)
+        # small problems are not worth compiling for
+        small = geometry.nnz <= SMALL
+        windows = Windows(geometry)
+        self._products: Windows | KernelProducts = windows if small else KernelProducts(geometry, x.dtype)
+        self._gradient = windows.gradient if small else KernelGradient(geometry)
 
     @classmethod
     def _of(cls, x: Array, geometry: ConvGeometry, transposed: bool) -> KernelOperator:
@@ -150,54 +153,28 @@ class KernelOperator(ArrayOperator):
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self)._of, (self.x, self.geometry, self.transposed)
 
-    def _windows(self) -> Iterator[tuple[tuple[int, ...], Index]]:
-        """Yield each tap's place in the kernel, and what it reads of an extended array."""
-        axes = self.geometry.axes
-        for tap in product(*(range(axis.taps) for axis in axes)):
-            place = (
-                tuple(a.taps - 1 - t for t, a in zip(tap, axes, strict=True)) if self.geometry.flip else tap
-            )
-            yield place, self._extension.window(tap)
-
     def _apply(self, x: Array) -> Array:
-        geometry = self.geometry
-        c_in, c_out = geometry.channels
-        # (batch, groups, c_out, c_in, k1, ..., kd), channels those of the forward convolution
-        w = x.reshape(x.shape[0], geometry.groups, c_out, c_in, *(axis.taps for axis in geometry.axes))
-        dtype = np.result_type(w, self.x)
-        outputs = tuple(axis.outputs for axis in geometry.axes)
+        geometry, fixed = self.geometry, self._fixed
+        # kernels as the user gives them, in the forward convolution's layout
+        weights = np.stack(
+            [oriented_weights(k, geometry.groups, geometry.flip, geometry.has_channels) for k in x]
+        )
         if self.transposed:
-            flat = self._fixed.reshape(geometry.groups, c_out, -1)
-            spread = np.zeros((x.shape[0], geometry.groups, c_in, *self._extension.shape), dtype)
-            for place, window in self._windows():
-                part = w[last_axes(place)].swapaxes(-1, -2) @ flat
-                spread[window] += part.reshape(*part.shape[:3], *outputs)
-            return self._extension.fold(spread)
-        out = np.zeros((x.shape[0], geometry.groups, c_out, prod(outputs)), dtype)
-        for place, window in self._windows():
-            out += w[last_axes(place)] @ self._fixed[window].reshape(geometry.groups, c_in, -1)
-        return out
+            return self._products.transpose(weights, fixed)
+        return self._products.forward(weights, fixed)
 
     def _apply_adjoint(self, y: Array) -> Array:
         geometry = self.geometry
         c_in, c_out = geometry.channels
-        batch = y.shape[0]
-        dtype = np.result_type(y, self.x)
-        taps = tuple(axis.taps for axis in geometry.axes)
-        gradient = np.empty((batch, geometry.groups, c_out, c_in, *taps), dtype)
         sizes = [axis.size if self.transposed else axis.outputs for axis in geometry.axes]
-        split = y.reshape(batch, geometry.groups, c_in if self.transposed else c_out, *sizes)
-        if self.transposed:
-            extended = self._extension.extend(split)
-            fixed = self._fixed.conj().reshape(geometry.groups, c_out, -1)
-            for place, window in self._windows():
-                read = extended[window].reshape(batch, geometry.groups, c_in, -1)
-                gradient[last_axes(place)] = fixed @ read.swapaxes(-1, -2)
-        else:
-            flat = split.reshape(batch, geometry.groups, c_out, -1)
-            for place, window in self._windows():
-                met = self._fixed[window].conj().reshape(geometry.groups, c_in, -1)
-                gradient[last_axes(place)] = flat @ met.swapaxes(-1, -2)
+        fixed = self._fixed.conj()
+        gradients = []
+        for residual in y.reshape(len(y), geometry.groups, c_in if self.transposed else c_out, *sizes):
+            pair = (residual, fixed) if self.transposed else (fixed, residual)
+            gradients.append(self._gradient(*pair))
+        gradient = np.stack(gradients)
+        if geometry.flip:
+            gradient = gradient[last_axes([slice(None, None, -1)] * len(geometry.axes))]
         return gradient
 
     def tosparse(self, format: str = "csr") -> Any:

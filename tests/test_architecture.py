@@ -16,8 +16,8 @@ FLOORS = [
     ["_types", "_axis", "_normalize", "_memory", "_threads", "_kernel", "geometry", "_transposed"],
     ["boundary", "axis_rows"],
     ["assembly", "matrices", "resampling"],
-    ["methods._base", "methods._sides", "methods._tables", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cost", "methods"],
-    ["operators", "kernel_operator"],
+    ["methods._base", "methods._sides", "methods._tables", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cost", "methods", "methods.windows", "methods._compiled_gradient", "methods.gradient"],
+    ["array_operator", "operators", "kernel_operator"],
     ["plan", "testing"],
     ["_demo_figure", "demo", "cli"],
     ["__init__", "__main__"],
@@ -26,7 +26,7 @@ ORDER = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, n
 STANDARD_LIBRARY_ONLY = {"_axis", "_normalize", "_memory", "_threads"}
 # heavy packages, and the only modules that may import them
 ONE_PLACE = {
-    "numba": {"methods._emit", "methods._compiled", "methods._compiled_fft"},
+    "numba": {"methods._emit", "methods._compiled", "methods._compiled_fft", "methods._compiled_gradient"},
     "matplotlib": {"_demo_figure", "demo"},
     "skimage": {"demo"},
     "tqdm": {"demo"},

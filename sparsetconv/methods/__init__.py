@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sparsetconv import _memory, _normalize
+from sparsetconv import _memory, _normalize, _threads
 from sparsetconv.methods import cost
 from sparsetconv.methods._base import Method
 from sparsetconv.methods.direct import DirectMethod
@@ -46,6 +46,7 @@ def choose(name: str, geometry: ConvGeometry, weights: Array) -> Choice:
     Small matrices are multiplied as such. A matrix that would take more than half of the memory that is
     free is not considered.
     """
+    _threads.notice_threadpoolctl()
     name = _normalize.word("method", name, METHOD_WORDS)
     if name != "auto":
         refusal = METHODS[name].refusal(geometry, weights)

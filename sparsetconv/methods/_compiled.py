@@ -36,7 +36,7 @@ from sparsetconv.methods._emit import (
 )  # fmt: skip
 
 
-class _Arrays(NamedTuple):
+class Arrays(NamedTuple):
     """What the loops work on."""
 
     x: Memory
@@ -47,7 +47,7 @@ class _Arrays(NamedTuple):
     w: Memory
 
 
-def emit_sums(code: Code, m: _Arrays, out: Memory, starts: Value, steps: Value, slots: Value,
+def emit_sums(code: Code, m: Arrays, out: Memory, starts: Value, steps: Value, slots: Value,
               weight: Value, bounds: Value) -> None:  # fmt: skip
     """Set ``out[w[starts + s] + w[steps + v] + j]`` to sums of ``weight * slab[w[FROM + v] + offset + j]``.
 
@@ -100,7 +100,7 @@ def emit_sums(code: Code, m: _Arrays, out: Memory, starts: Value, steps: Value, 
         for slot, row in enumerate(sums[low:high]):
             w = splat(builder.load(builder.gep(place, [INTEGER(slot)])))
             for phi, sample in zip(row, samples, strict=True):
-                phi.add_incoming(_multiply_add(code, element, w, sample, phi), body)
+                phi.add_incoming(multiply_add(code, element, w, sample, phi), body)
         tap.add_incoming(builder.add(tap, INTEGER(1)), body)
         place.add_incoming(builder.gep(place, [INTEGER(high - low)]), body)
         builder.branch(head)
@@ -112,14 +112,14 @@ def emit_sums(code: Code, m: _Arrays, out: Memory, starts: Value, steps: Value, 
                 builder.store(value, vector_at(out.at(begin + m.w[steps + v])), align=size)
 
 
-def _multiply_add(code: Code, element: Any, a: Any, b: Any, c: Any) -> Any:
+def multiply_add(code: Code, element: Any, a: Any, b: Any, c: Any) -> Any:
     builder = code.builder
     if isinstance(element, ir.IntType):
         return builder.add(builder.mul(a, b), c)
     return builder.fadd(builder.fmul(a, b, flags=("contract",)), c, flags=("contract",))
 
 
-def emit_fill(code: Code, m: _Arrays, start: Value, step: Value, to: Variable, unit: Value, low: Value,
+def emit_fill(code: Code, m: Arrays, start: Value, step: Value, to: Variable, unit: Value, low: Value,
               high: Value) -> None:  # fmt: skip
     """Copy a unit's rows of a plane of ``x``, extended, into ``slab``: places ``low`` to ``high`` of a line.
 
@@ -157,7 +157,7 @@ def emit_fill(code: Code, m: _Arrays, start: Value, step: Value, to: Variable, u
             to.add(t[tb.PITCH])
 
 
-def emit_write(code: Code, m: _Arrays, here: Value, mate: Value, to: Value, step: Value, count: Value,
+def emit_write(code: Code, m: Arrays, here: Value, mate: Value, to: Value, step: Value, count: Value,
                pairing: Value, add: Value) -> None:  # fmt: skip
     """Set, or add to, every ``step``-th result; with ``pairing`` the next ones too, from a second row."""
     out, buffer = m.out, m.slab
@@ -176,7 +176,7 @@ def emit_write(code: Code, m: _Arrays, here: Value, mate: Value, to: Value, step
                 out[to + i * step] = buffer[here + i]
 
 
-def emit_write_slots(code: Code, m: _Arrays, slots: Value, step: Value, pairing: Value, add: Value) -> None:
+def emit_write_slots(code: Code, m: Arrays, slots: Value, step: Value, pairing: Value, add: Value) -> None:
     """Bring results from the rows of the buffer, which stands in front of the slab, to where they belong.
 
     ``pairing`` is 1 if slots are pairs of neighbours, 2 if every slot has a mate in a row of its own.
@@ -205,7 +205,7 @@ def emit_write_slots(code: Code, m: _Arrays, slots: Value, step: Value, pairing:
             emit_write(code, m, here + shift, mate + shift, w[slot] + place, step, count.now, pairing, add)
 
 
-def emit_vectors(code: Code, m: _Arrays, group: Variable, last: Value, j: Variable, low: Value, high: Value,
+def emit_vectors(code: Code, m: Arrays, group: Variable, last: Value, j: Variable, low: Value, high: Value,
                  source: Value, line: Value, step: Value, add: Value) -> Value:  # fmt: skip
     """Take the next vectors of groups up to ``last``, which may belong to several of them.
 
@@ -232,7 +232,7 @@ def emit_vectors(code: Code, m: _Arrays, group: Variable, last: Value, j: Variab
     return whole.now
 
 
-def emit_run(code: Code, m: _Arrays, first: Value, last: Value, run: Value, low: Value, high: Value,
+def emit_run(code: Code, m: Arrays, first: Value, last: Value, run: Value, low: Value, high: Value,
              source: Value, target: Value, weight: Value) -> None:  # fmt: skip
     """Compute places ``low`` to ``high`` of one run of groups ``first`` to ``last``, of one pattern."""
     t, w = m.t, m.w
@@ -270,22 +270,38 @@ def emit_run(code: Code, m: _Arrays, first: Value, last: Value, run: Value, low:
                 emit_write_slots(code, m, slots, step, pairing, add)
 
 
-def emit_unit(code: Code, m: _Arrays, item: Value, unit: Value) -> None:
-    """Compute one unit of one item: extend its source, then run after run of its groups."""
+class UnitSource(NamedTuple):
+    """Where the extended source of a unit is: its bases along the last axis, and base 0 of its first line."""
+
+    begin: Value
+    end: Value
+    origin: Value
+
+
+def emit_source(code: Code, m: Arrays, item: Value, unit: Value) -> UnitSource:
+    """Extend what a unit of an item reads, all planes of it."""
     t = m.t
     plane_parts, parts = t[tb.PLANE_PARTS], t[tb.PLANE_PARTS] * t[tb.ITEM_PARTS]
     whole_item, part = item // t[tb.ITEM_PARTS], item % t[tb.ITEM_PARTS]
-    origin, end = t[unit + 4], t[unit + 5]
-    near = (origin + t[tb.LOWEST]).maximum(0)
+    begin, end = t[unit + 4], t[unit + 5]
+    near = (begin + t[tb.LOWEST]).maximum(0)
     far = (end + t[tb.LOWEST] + t[tb.SPREAD]).minimum(t[tb.PLACES])
-    at = t[tb.SLAB] - origin - t[tb.LOWEST]
+    at = t[tb.SLAB] - begin - t[tb.LOWEST]
     with code.loop(0, t[tb.PLANES]) as plane:
         start = (whole_item * t[tb.PLANES] + plane) // plane_parts * t[tb.IN_SIZE] * parts
         to = code.variable(at + plane * t[tb.PLANE_SIZE])
         emit_fill(code, m, start + part + plane % plane_parts, parts, to, unit, near, far)
+    return UnitSource(begin, end, at - t[unit + 2] * t[tb.ROW_SIZE])
+
+
+def emit_unit(code: Code, m: Arrays, item: Value, unit: Value) -> None:
+    """Compute one unit of one item: extend its source, then run after run of its groups."""
+    t = m.t
+    plane_parts, parts = t[tb.PLANE_PARTS], t[tb.PLANE_PARTS] * t[tb.ITEM_PARTS]
+    whole_item, part = item // t[tb.ITEM_PARTS], item % t[tb.ITEM_PARTS]
     target = whole_item * (t[tb.RESULTS] // plane_parts) * t[tb.OUT_SIZE] * parts + part
     weight = whole_item % t[tb.CHANNEL_GROUPS] * t[tb.BLOCKS] * t[tb.BLOCK_WEIGHTS]
-    source = at - t[unit + 2] * t[tb.ROW_SIZE]
+    source = emit_source(code, m, item, unit)
     group, last = code.variable(t[tb.GROUPS] + t[unit] * tb.GROUP), t[tb.GROUPS] + t[unit + 1] * tb.GROUP
     with code.repeat(lambda: group.now < last):
         # groups of one pattern that set results go together
@@ -301,14 +317,14 @@ def emit_unit(code: Code, m: _Arrays, item: Value, unit: Value) -> None:
         run = code.variable(t[tb.RUNS] + t[unit + 6] * tb.RUN)
         with code.repeat(lambda: run.now < t[tb.RUNS] + t[unit + 7] * tb.RUN):
             base, count = t[run.now], t[run.now + 1]
-            low, high = (origin - base).maximum(0), (end - base).minimum(count)
+            low, high = (source.begin - base).maximum(0), (source.end - base).minimum(count)
             with code.when(low < high):
-                emit_run(code, m, first, stop.now, run.now, low, high, source, target, weight)
+                emit_run(code, m, first, stop.now, run.now, low, high, source.origin, target, weight)
             run.add((t[run.now + 6] + 1) * tb.RUN)
         group.set(stop.now)
 
 
-def emit_stencil(code: Code, m: _Arrays, counter: Any, first: Value, units: Value, last: Value) -> None:
+def emit_stencil(code: Code, m: Arrays, counter: Any, first: Value, units: Value, last: Value) -> None:
     """Compute units until ``counter``, which tells all threads the next one, has reached ``last``."""
 
     def take() -> Any:
@@ -321,7 +337,7 @@ def emit_stencil(code: Code, m: _Arrays, counter: Any, first: Value, units: Valu
         number.set(take())
 
 
-_loops = loops_of(lambda code, arrays, *rest: emit_stencil(code, _Arrays(*arrays), *rest))
+_loops = loops_of(lambda code, arrays, *rest: emit_stencil(code, Arrays(*arrays), *rest))
 
 
 def _compiled(version: int) -> Any:

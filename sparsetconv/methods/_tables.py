@@ -12,6 +12,7 @@ The source is never extended as a whole. Results are divided into units whose so
 
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import pairwise, product
 from math import gcd, prod
 from typing import TYPE_CHECKING, NamedTuple
@@ -318,6 +319,27 @@ class Plan:
                         waiting.append((*unit, plain, len(self.runs)))
         return np.array(setting + waiting, np.int64), len(waiting), tall
 
+    @cached_property
+    def _taps(self) -> tuple[list[Array], Array, Array, Array]:
+        """Return which taps each range of each list has, and the tables of `prepared`."""
+        across = np.arange(self.layout.planes) * self._plane_size
+        chosen, offsets, bounds, starts = [], [], [], []
+        at = start = 0
+        for ranges in self._lists():
+            row = [at]
+            starts.append(start)
+            for low, high in RANGES:
+                if (low, high) in ranges:
+                    reads, taps = ranges[low, high]
+                    offsets.append(sums([across, reads]))
+                    chosen.append(taps)
+                    at += offsets[-1].size
+                    start += self.layout.planes * taps.size * self._side
+                row.append(at)
+            bounds.append(row)
+        table = np.concatenate([np.zeros(0, np.int64), *offsets])
+        return chosen, table, np.array(bounds, np.int64), np.array(starts, np.int64)
+
     def prepared(self, weights: Array) -> tuple[Array, Array, Array, Array]:
         """Lay out the kernel.
 
@@ -337,36 +359,16 @@ class Plan:
         starts : (lists,) array
             Where each list's weights begin.
         """
-        groups = weights.shape[0]
-        flat = np.zeros(
-            (groups, self._blocks * self._side, self.layout.planes, prod(weights.shape[3:])), weights.dtype
-        )
-        flat[:, : self.layout.results] = weights.reshape(*weights.shape[:3], -1)
+        chosen, *tables = self._taps
+        groups, results, planes = weights.shape[:3]
+        flat = np.zeros((groups, self._blocks * self._side, planes, prod(weights.shape[3:])), weights.dtype)
+        flat[:, :results] = weights.reshape(*weights.shape[:3], -1)
         flat = flat.reshape(groups, self._blocks, self._side, *flat.shape[2:])
-        across = np.arange(self.layout.planes) * self._plane_size
-        values, offsets, bounds, starts = [], [], [], []
-        at = start = 0
-        for ranges in self._lists():
-            row = [at]
-            starts.append(start)
-            for low, high in RANGES:
-                if (low, high) in ranges:
-                    reads, taps = ranges[low, high]
-                    offsets.append(sums([across, reads]))
-                    # (groups, blocks, side, planes, taps, lines) to (..., planes, taps, lines, side)
-                    chosen = np.moveaxis(flat[..., taps], 2, -1).reshape(groups, self._blocks, -1)
-                    values.append(chosen)
-                    at += offsets[-1].size
-                    start += chosen.shape[-1]
-                row.append(at)
-            bounds.append(row)
+        # (groups, blocks, side, planes, taps, lines) to (groups, blocks, planes, taps, lines, side)
+        values = [np.moveaxis(flat[..., taps], 2, -1).reshape(groups, self._blocks, -1) for taps in chosen]
         empty = np.zeros((groups, self._blocks, 0), weights.dtype)
-        return (
-            np.ascontiguousarray(np.concatenate([empty, *values], 2)),
-            np.concatenate([np.zeros(0, np.int64), *offsets]),
-            np.array(bounds, np.int64),
-            np.array(starts, np.int64),
-        )
+        offsets, bounds, starts = tables
+        return np.ascontiguousarray(np.concatenate([empty, *values], 2)), offsets, bounds, starts
 
     def _lists(self) -> Iterator[dict[tuple[int, int], tuple[Array, Array]]]:
         """Yield each list: from a range of slots to ``(taps,)`` offsets and ``(taps, lines)`` flat taps."""

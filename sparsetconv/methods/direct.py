@@ -33,7 +33,14 @@ class DirectMethod(PaddedMethod):
 
     def __init__(self, geometry: ConvGeometry, weights: Array) -> None:
         super().__init__(geometry, weights)
+        self._plans: dict[tuple[bool, Layout], Plan] = {}
         self._prepared: dict[tuple[bool, str], tuple[Plan, _Loops]] = {}
+
+    def with_weights(self, weights: Array) -> DirectMethod:
+        """Return the method for other weights of the same shape, with the same plans."""
+        other = DirectMethod(self.geometry, weights)
+        other._plans = self._plans
+        return other
 
     def forward(self, x: Array) -> Array:
         """See `Method.forward`."""
@@ -84,7 +91,9 @@ class DirectMethod(PaddedMethod):
             item_parts = 2
         groups, results, planes = weights.shape[:3]
         layout = Layout(groups, planes, results, plane_parts, item_parts, real.itemsize)
-        plan = Plan(self.geometry.axes, transposed, layout)
+        plan = self._plans.get((transposed, layout))
+        if plan is None:
+            plan = self._plans.setdefault((transposed, layout), Plan(self.geometry.axes, transposed, layout))
         loops = _Loops(plan, weights.astype(real, copy=False))
         return self._prepared.setdefault(key, (plan, loops))
 

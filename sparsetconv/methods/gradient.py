@@ -1,0 +1,167 @@
+"""A convolution as a function of its kernel: products by the methods, and the gradient as a correlation.
+
+Floor 3, above the methods. For the gradient the input extended by its padding and the output meet in an inner
+product for each weight: few taps one by one in compiled loops, many at once by Fourier transforms.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsetconv._kernel import last_axes
+from sparsetconv._threads import for_each, thread_count
+from sparsetconv.boundary import Extension
+from sparsetconv.methods import choose
+from sparsetconv.methods._tables import SCRATCH, SLOTS, Layout, Plan
+from sparsetconv.methods.direct import DirectMethod
+
+if TYPE_CHECKING:
+    from sparsetconv._types import Array
+    from sparsetconv.geometry import ConvGeometry
+    from sparsetconv.methods._base import Method
+
+# taps past which transforms are faster
+MANY_TAPS = 400
+
+
+class KernelProducts:
+    """Products with kernels that change, by the method that suits the geometry.
+
+    Parameters
+    ----------
+    geometry : ConvGeometry
+    dtype : dtype
+        Of the kernels.
+    """
+
+    def __init__(self, geometry: ConvGeometry, dtype: np.dtype[Any]) -> None:
+        self._geometry = geometry
+        c_in, c_out = geometry.channels
+        taps = (axis.taps for axis in geometry.axes)
+        weights = np.broadcast_to(np.zeros(1, dtype), (geometry.groups, c_out, c_in, *taps))
+        self._method = choose("auto", geometry, weights).method
+        self._direct = DirectMethod(geometry, weights)
+
+    def _of(self, weights: Array) -> Method:
+        if self._method is DirectMethod:
+            return self._direct.with_weights(weights)
+        return self._method(self._geometry, weights)
+
+    def forward(self, weights: Array, large: Array) -> Array:
+        """See `Windows.forward`."""
+        return np.concatenate([self._of(kernel).forward(large[None]) for kernel in weights])
+
+    def transpose(self, weights: Array, small: Array) -> Array:
+        """See `Windows.transpose`."""
+        return np.concatenate([self._of(kernel).transpose(small[None]) for kernel in weights])
+
+
+class KernelGradient:
+    """Sums over outputs of what each tap reads times an output's number.
+
+    Parameters
+    ----------
+    geometry : ConvGeometry
+    """
+
+    def __init__(self, geometry: ConvGeometry) -> None:
+        self.geometry = geometry
+        self._extension = Extension(geometry.axes)
+        self._plans: dict[tuple[int, int], tuple[Plan, Array, int]] = {}
+
+    def __call__(self, large: Array, small: Array) -> Array:
+        """Return the gradient.
+
+        Parameters
+        ----------
+        large : (groups, c_in, n1, ..., nd) array
+            The input.
+        small : (groups, c_out, m1, ..., md) array
+            One number for each output. Nothing is conjugated.
+
+        Returns
+        -------
+        (groups, c_out, c_in, k1, ..., kd) array
+        """
+        dtype = np.result_type(large, small)
+        if dtype.kind in "iu":
+            wide = self._summed(large.astype(np.int64), small.astype(np.int64), dtype)
+            return wide.astype(dtype)
+        large, small = (np.ascontiguousarray(array, dtype) for array in (large, small))
+        if prod(axis.taps for axis in self.geometry.axes) > MANY_TAPS:
+            return self._transformed(large, small)
+        return self._summed(large, small, dtype)
+
+    def _plan(self, parts: int, itemsize: int) -> tuple[Plan, Array, int]:
+        known = self._plans.get((parts, itemsize))
+        if known is not None:
+            return known
+        from sparsetconv.methods._emit import VECTOR_BYTES
+
+        geometry = self.geometry
+        c_in, _ = geometry.channels
+        # with as many results as slots each line is a group of its own, and the taps are one list
+        layout = Layout(geometry.groups, c_in * parts, SLOTS, parts, 1, itemsize)
+        plan = Plan(geometry.axes, False, layout)
+        taps = tuple(axis.taps for axis in geometry.axes)
+        line = int((plan.units[:, 5] - plan.units[:, 4]).max()) + 4 * VECTOR_BYTES
+        _, tables = plan.compiled(np.zeros((geometry.groups, SLOTS, c_in * parts, *taps)), line)
+        known = plan, tables, line + plan.elements + 4 * VECTOR_BYTES
+        return self._plans.setdefault((parts, itemsize), known)
+
+    def _summed(self, large: Array, small: Array, dtype: np.dtype[Any]) -> Array:
+        from sparsetconv.methods._compiled_gradient import ENTRIES, SMALL_PLANES, kernel_gradient
+
+        geometry = self.geometry
+        groups, (c_in, c_out) = geometry.groups, geometry.channels
+        taps = tuple(axis.taps for axis in geometry.axes)
+        parts = 2 if dtype.kind == "c" else 1
+        real = large.real.dtype
+        plan, tables, elements = self._plan(parts, real.itemsize)
+        units, entries = len(plan.units), c_in * parts * prod(taps)
+        partial = np.zeros((groups, units, c_out * parts, entries), real)
+        flat = [array.view(real).reshape(-1) for array in (large, small)]
+        scratch = np.zeros(SCRATCH, np.int64)
+        scratch[SMALL_PLANES], scratch[ENTRIES] = c_out * parts, entries
+        counter, last = np.zeros(1, np.int64), groups * units
+
+        def work(_: int) -> None:
+            slab = np.zeros(elements, real)
+            x, out, y = flat[0], partial.reshape(-1), flat[1]
+            kernel_gradient(x, out, slab, y, tables, scratch, counter, 0, units, last)
+
+        workers = min(thread_count(), last)
+        for_each(work, range(workers), workers)
+        total: Array = partial.sum(1)
+        if parts == 1:
+            return total.reshape(groups, c_out, c_in, *taps)
+        # (groups, c_out, part, c_in, part, taps)
+        pairs = total.reshape(groups, c_out, 2, c_in, 2, *taps)
+        gradient = np.empty((groups, c_out, c_in, *taps), dtype)
+        gradient.real = pairs[:, :, 0, :, 0] - pairs[:, :, 1, :, 1]
+        gradient.imag = pairs[:, :, 0, :, 1] + pairs[:, :, 1, :, 0]
+        return gradient
+
+    def _transformed(self, large: Array, small: Array) -> Array:
+        """Correlate on a circle as long as the extended input: no lag that is a tap's wraps."""
+        import scipy.fft
+
+        axes = self.geometry.axes
+        real = large.dtype.kind == "f"
+        spread = np.zeros((*small.shape[:2], *self._extension.shape), small.dtype)
+        spread[self._extension.window((0,) * len(axes))] = small
+        lengths = [scipy.fft.next_fast_len(length, real) for length in self._extension.shape]
+        forward, backward = (scipy.fft.rfftn, scipy.fft.irfftn) if real else (scipy.fft.fftn, scipy.fft.ifftn)
+        options: dict[str, Any] = {"s": lengths, "workers": thread_count()}
+        options["axes"] = tuple(range(2, large.ndim))
+        # the transform of the reversed array is the conjugate of that of its conjugate
+        reverse = forward(spread.conj(), **options).conj()
+        product = reverse[:, :, None] * forward(self._extension.extend(large), **options)[:, None]
+        options["axes"] = tuple(range(3, product.ndim))
+        lags = backward(product, **options)
+        index = last_axes(np.ix_(*(np.arange(axis.taps) * axis.dilation for axis in axes)))
+        gradient: Array = lags[index]
+        return gradient
