@@ -111,3 +111,70 @@ def test_bad_input(call, error, match):
 def test_repr():
     K = stc.KernelOperator(np.ones((3, 5)), (3, 2, 2), transposed=True)
     assert repr(K) == "<12x12 KernelOperator, transposed, dtype=float64, kernels (3, 2, 2) to (2, 6)>"
+
+
+# large enough that the loops are compiled; even sizes, everything different along the axes
+LARGE = {
+    "line": ((9,), (50_001,), {"padding": ((6, 3),), "stride": 2}),
+    "picture": ((4, 5), (180, 150), {"padding": "same"}),
+    "strides": ((5, 4), (300, 280), {"padding": ((3, 1), (2, 2)), "stride": (2, 3), "dilation": (1, 2)}),
+    "channels": ((4, 3, 3, 2), (6, 60, 61), {"padding": 1, "groups": 2, "flip": True}),
+    "volume": ((3, 4, 2), (30, 31, 32), {"padding": 1, "stride": (1, 2, 1)}),
+    "many taps": ((24, 25), (90, 91), {"padding": ((9, 3), (7, 12))}),
+    "many taps, strided": ((4, 2, 24, 20), (2, 90, 91), {"padding": 7, "stride": 2}),
+}
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "circular"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128", "int64"])
+@pytest.mark.parametrize("name", LARGE)
+def test_compiled_directions(name, dtype, mode, transposed):
+    """Against the operator in the input, which is proven elsewhere, and against the product's own adjoint."""
+    kernel_shape, input_shape, options = LARGE[name]
+    forward = stc.ConvOperator(
+        integers(kernel_shape, dtype), input_shape, padding_mode=mode, method="direct", **options
+    )
+    assert forward.nnz > 200_000
+    x = integers(forward.output_shape if transposed else input_shape, dtype, 1)
+    extra = {"output_shape": input_shape[-len(forward.geometry.axes) :]} if transposed else {}
+    K = stc.KernelOperator(x, kernel_shape, padding_mode=mode, transposed=transposed, **options, **extra)
+    w = integers(kernel_shape, dtype, 2)
+    A = stc.ConvOperator(w, input_shape, padding_mode=mode, method="direct", **options)
+    expected = (A.T if transposed else A) @ x.ravel()
+    y = integers(K.shape[0], dtype, 3)
+    gradient = K.H @ y
+    if np.dtype(dtype).kind == "i":
+        np.testing.assert_array_equal(K @ w.ravel(), expected)
+        assert np.vdot(y, K @ w.ravel()) == np.vdot(gradient, w.ravel())
+        return
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(K @ w.ravel(), expected, rtol=0, atol=40 * eps * np.abs(expected).max())
+    scale = np.linalg.norm(y) * np.linalg.norm(expected)
+    assert abs(np.vdot(y, K @ w.ravel()) - np.vdot(gradient, w.ravel())) <= 40 * eps * scale
+    # one weight at a time: the gradient is exact for these integers
+    for place in (0, w.size // 2, w.size - 1):
+        unit = np.zeros(w.size, dtype)
+        unit[place] = 1
+        exact = np.vdot(K @ unit, y)
+        assert abs(gradient[place] - exact) <= 200 * eps * max(1.0, abs(gradient).max())
+
+
+def test_gradient_has_the_same_bits_in_any_number_of_threads(monkeypatch):
+    rng = np.random.default_rng(0)
+    K = stc.KernelOperator(rng.standard_normal((200, 190)), (6, 5), padding="same")
+    y = rng.standard_normal(K.shape[0])
+    results = []
+    for threads in ("1", "2", "5", "2"):
+        monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
+        results.append(K.H @ y)
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+
+
+def test_several_kernels_at_once():
+    rng = np.random.default_rng(0)
+    K = stc.KernelOperator(rng.standard_normal((2, 100, 90)), (3, 2, 4, 3), padding=2)
+    W, Y = rng.standard_normal((K.shape[1], 3)), rng.standard_normal((K.shape[0], 3))
+    np.testing.assert_array_equal(K @ W, np.stack([K @ w for w in W.T], 1))
+    np.testing.assert_array_equal(K.rmatmat(Y), np.stack([K.H @ y for y in Y.T], 1))

@@ -1,0 +1,215 @@
+"""The methods on problems large enough to be cut: tiles, units, chunks, threads. And why one is chosen."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from operator_cases import integers
+
+import sparsetconv as stc
+from sparsetconv import _threads
+from sparsetconv._axis import PADDING_MODES
+from sparsetconv.methods import _sides, _tables, _tiles
+
+# name: (kernel shape, input shape, options); each is there for what its comment says
+LARGE = {
+    # one line in several tiles; the transposed direction adds padding afterwards
+    "line": ((7,), (20_001,), {"padding": ((5, 2),)}),
+    "line, stride 2": ((6,), (20_001,), {"padding": ((1, 4),), "stride": 2}),
+    "line, stride 3, dilated": ((5,), (30_000,), {"padding": 4, "stride": 3, "dilation": 2}),
+    # lines longer than a tile, few of them
+    "wide": ((2, 3), (3, 9_000), {"padding": ((2, 1), (1, 3))}),
+    # many lines: groups of four, an incomplete one at the end
+    "tall": ((5, 4), (203, 37), {"padding": "same"}),
+    "tall, stride 2": ((4, 5), (203, 90), {"padding": ((3, 1), (2, 2)), "stride": 2}),
+    "tall, dilated": ((3, 2), (121, 40), {"padding": 3, "dilation": (3, 5)}),
+    "tall, strides and dilation": ((3, 4), (130, 61), {"padding": 2, "stride": (4, 3), "dilation": (6, 2)}),
+    "cropped": ((3, 3), (90, 80), {"padding": ((-7, 2), (3, -9)), "stride": (1, 2)}),
+    "volume": ((3, 2, 4), (19, 23, 31), {"padding": ((1, 2), (1, 1), (2, 3)), "stride": (2, 1, 2)}),
+    # results in blocks of three, of four and less
+    "five channels": ((5, 3, 3, 2), (3, 30, 29), {"padding": 1}),
+    "six channels": ((6, 2, 2, 3), (2, 30, 29), {"padding": 1, "stride": 2}),
+    "two channels": ((2, 7, 3, 3), (7, 30, 29), {"padding": ((2, 0), (1, 1))}),
+    "groups": ((9, 2, 3, 3), (6, 25, 21), {"groups": 3, "padding": 1, "stride": (1, 2)}),
+}
+each_case = pytest.mark.parametrize("name", LARGE)
+each_mode = pytest.mark.parametrize("mode", PADDING_MODES)
+
+
+@each_case
+@each_mode
+@pytest.mark.parametrize(
+    ("method", "dtype"),
+    [
+        (method, dtype)
+        for method in ("direct", "gemm", "fft")
+        for dtype in ("float32", "float64", "complex128", "int32")
+        if (method, dtype) != ("fft", "int32")  # refused
+    ],
+)
+def test_large_problems(name, mode, method, dtype):
+    kernel_shape, input_shape, options = LARGE[name]
+    kernel = integers(kernel_shape, dtype)
+    A = stc.ConvOperator(kernel, input_shape, padding_mode=mode, method=method, **options)
+    M = A.tosparse()
+    x, y = integers(A.shape[1], dtype, 1), integers(A.shape[0], dtype, 2)
+    for actual, expected in ((A @ x, M @ x), (A.T @ y, M.T @ y)):
+        assert actual.dtype == expected.dtype
+        if method == "fft":
+            eps = np.finfo(dtype).eps
+            np.testing.assert_allclose(actual, expected, rtol=0, atol=20 * eps * np.abs(expected).max())
+        else:
+            np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("method", ["sparse", "direct", "gemm", "fft"])
+@pytest.mark.parametrize("name", ["line", "tall, stride 2", "six channels"])
+def test_batches_and_mixed_dtypes(name, method):
+    """A real kernel on complex data travels as real and imaginary parts; items share tiles of the FFT."""
+    kernel_shape, input_shape, options = LARGE[name]
+    A = stc.ConvOperator(integers(kernel_shape, "float64"), input_shape, method=method, **options)
+    M = A.tosparse()
+    X = integers((A.shape[1], 5), "complex128", 1)
+    for operand in (X, np.asfortranarray(X), X[:, :1]):
+        np.testing.assert_allclose(A.matmat(operand), M @ operand, rtol=1e-12, atol=1e-10)
+    batch = X.T.reshape(5, *A.input_shape)
+    np.testing.assert_allclose(A.apply(batch).reshape(5, -1), (M @ X).T, rtol=1e-12, atol=1e-10)
+    Y = integers((A.shape[0], 3), "complex128", 2)
+    np.testing.assert_allclose(A.rmatmat(Y), M.T @ Y, rtol=1e-12, atol=1e-10)
+
+
+def test_no_matrix_is_turned_wrongly():
+    """Large matrices are transposed block by block, in threads."""
+    A = stc.ConvOperator(np.array([1.0, 2.0]), 100_003, method="direct")
+    X = np.random.default_rng(0).standard_normal((A.shape[1], 3))
+    np.testing.assert_array_equal(A.matmat(X), X[:-1] + 2 * X[1:])
+
+
+@pytest.mark.parametrize("threads", ["1", "2", "3"])
+@pytest.mark.parametrize("method", ["sparse", "direct", "gemm", "fft"])
+@pytest.mark.parametrize("name", ["wide", "tall", "groups"])
+def test_no_bit_depends_on_threads_or_moments(name, method, threads, monkeypatch):
+    kernel_shape, input_shape, options = LARGE[name]
+    rng = np.random.default_rng(0)
+    A = stc.ConvOperator(
+        rng.standard_normal(kernel_shape), input_shape, method=method, padding_mode="reflect", **options
+    )
+    x = rng.standard_normal((40, *A.input_shape))
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
+    first = A.apply(x)
+    back = A.H.apply(first)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
+    for _ in range(3):
+        np.testing.assert_array_equal(A.apply(x), first)
+        np.testing.assert_array_equal(A.H.apply(first), back)
+
+
+def test_threadpoolctl():
+    """Its limit holds for our threads, and ends with its context."""
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    before = _threads.thread_count()
+    with threadpoolctl.threadpool_limits(1):
+        assert _threads.thread_count() == 1
+    assert _threads.thread_count() == before
+    with threadpoolctl.threadpool_limits(3, user_api="sparsetconv"):
+        assert _threads.thread_count() == 3
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        assert _threads.thread_count() == before
+
+
+@pytest.mark.parametrize("features", ["+avx2", "+neon", ""])
+def test_processors_with_shorter_vectors(features, tmp_path):
+    """The loops are emitted for a processor's registers; those of others compute the same here."""
+    code = f"""
+import numba.core.codegen
+numba.core.codegen.get_host_cpu_features = lambda: {features!r}
+import numpy as np
+import sparsetconv as stc
+from sparsetconv.methods import _emit
+assert _emit.VECTOR_BYTES < 64
+rng = np.random.default_rng(0)
+for kernel_shape, input_shape, options in (
+    ((5, 4), (60, 70), {{"stride": 2, "padding": 3, "padding_mode": "reflect"}}),
+    ((3, 2, 3, 3), (2, 40, 50), {{"padding": 1}}),
+):
+    for dtype in ("float32", "float64"):
+        kernel = rng.integers(-3, 4, kernel_shape).astype(dtype)
+        for method in ("direct", "fft"):
+            A = stc.ConvOperator(kernel, input_shape, method=method, **options)
+            M = A.tosparse()
+            x, y = (rng.integers(-3, 4, n).astype(dtype) for n in A.shape[::-1])
+            np.testing.assert_allclose(A @ x, M @ x, atol=1e-3)
+            np.testing.assert_allclose(A.T @ y, M.T @ y, atol=1e-3)
+        K = stc.KernelOperator(x.reshape(input_shape), kernel_shape, **options)
+        np.testing.assert_allclose(K.H @ y, K.tosparse().T @ y, atol=1e-2)
+"""
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=env)
+
+
+def test_explain_says_what_was_chosen_and_why():
+    A = stc.ConvOperator(np.ones((5, 5), np.float32), (900, 900), padding="same")
+    first, second, *costs = A.explain().splitlines()
+    assert first == f"method {A.method!r}: it has the lowest estimate"
+    assert second == "estimated time of a product:"
+    estimates = {line.split()[0]: float(line.split()[1]) for line in costs}
+    assert min(estimates, key=estimates.__getitem__) == A.method == "direct"
+    assert f"{A.nnz:,} entries" in A.explain()
+    assert A.H.explain() == A.explain()
+    assert "it was asked for" in stc.ConvOperator(np.ones(3), 9, method="gemm").explain()
+    assert "nothing is compiled" in stc.ConvOperator(np.ones(3), 9).explain()
+    whole = stc.ConvOperator(np.ones((3, 3), int), (900, 900)).explain()
+    assert "does not accept an integer kernel" in whole
+
+
+def test_small_problems_compile_nothing():
+    code = """
+import sys
+import numpy as np
+import sparsetconv as stc
+A = stc.ConvOperator(np.ones((3, 3)), (64, 64), padding="same")
+A.H @ (A @ np.ones(4096))
+K = stc.KernelOperator(np.ones((64, 64)), (3, 3))
+K.H @ (K @ np.ones(9))
+assert "numba" not in sys.modules, "numba was imported"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 400), st.integers(1, 60), st.integers(1, 5)), min_size=1, max_size=3),
+    st.sampled_from([8, 16, 32]),
+)
+def test_tiles_hold_the_kernel_and_cover_the_results(axes, slots):
+    spans = [_tiles.Span(results * step + extent, extent, results, step) for results, extent, step in axes]
+    lengths = _tiles.tile_lengths(spans, 1, slots, 128)
+    for span, length in zip(spans, lengths, strict=True):
+        assert length & (length - 1) == 0
+        assert span.valid(length) >= 1
+
+
+@pytest.mark.parametrize("length", [1, 2, 4, 8, 16, 32, 128])
+def test_frequencies_are_all_there_once(length):
+    assert sorted(_tiles.frequencies(length)) == list(range(length))
+
+
+@given(st.lists(st.tuples(st.integers(-5, 5), st.booleans()), min_size=1, max_size=30))
+def test_even_runs_cover_everything_in_order(pairs):
+    targets = np.cumsum([step for step, _ in pairs])
+    added = np.array([flag for _, flag in pairs])
+    runs = list(_sides.even(targets, added))
+    assert [i for start, stop in runs for i in range(start, stop)] == list(range(len(pairs)))
+    for start, stop in runs:
+        assert len(set(np.diff(targets[start:stop]))) <= 1
+        assert len(set(added[start:stop])) == 1
+
+
+def test_scratch_has_room_for_all_vectors():
+    from sparsetconv.methods import _emit
+
+    assert _emit.VECTORS <= _tables.AT - _tables.STEPS
+    assert _tables.SCRATCH >= _tables.BESIDE + _emit.VECTORS
