@@ -138,22 +138,26 @@ def emit_fill(code: Code, m: Arrays, start: Value, step: Value, to: Variable, un
             # between these, samples follow one another at a fixed distance
             begin = outside.choose(high, t[main].maximum(low).minimum(high))
             end = t[main + 1].minimum(high).maximum(begin)
-            for near, far in ((low, begin), (end, high)):
-                with code.loop(near, far) as place:
-                    sample = outside.choose(-1, t[column + place])
+            place = code.variable(low)
+            with code.repeat(lambda: place.now < high):
+                # over what follows
+                place.set((place.now.equals(begin) & (begin < end)).choose(end, place.now))
+                with code.when(place.now < high):
+                    sample = outside.choose(-1, t[column + place.now])
                     with code.either(sample < 0) as (zero, known):
                         with zero:
-                            slab[to.now + place] = 0
+                            slab[to.now + place.now] = 0
                         with known:
-                            slab[to.now + place] = x[begin_line + sample * step]
+                            slab[to.now + place.now] = x[begin_line + sample * step]
+                    place.add(1)
             count = end - begin
             with code.when(code.integer(0) < count):
                 source = begin_line + t[column + begin] * step
                 with code.either(jump.equals(1)) as (near, apart):
                     with near:
                         slab.copy(to.now + begin, x, source, count, bytes_of(x.element))
-                    with apart, code.loop(0, count) as place:
-                        slab[to.now + begin + place] = x[source + place * jump]
+                    with apart, code.loop(0, count) as number:
+                        slab[to.now + begin + number] = x[source + number * jump]
             to.add(t[tb.PITCH])
 
 
@@ -161,13 +165,12 @@ def emit_write(code: Code, m: Arrays, here: Value, mate: Value, to: Value, step:
                pairing: Value, add: Value) -> None:  # fmt: skip
     """Set, or add to, every ``step``-th result; with ``pairing`` the next ones too, from a second row."""
     out, buffer = m.out, m.slab
-    nothing = code.integer(0)
     with code.either(add.differs(0)) as (adding, setting):
-        with adding:
-            for row, shift, number in ((here, 0, count), (mate, 1, pairing.equals(0).choose(nothing, count))):
-                with code.loop(0, number) as i:
-                    place = to + i * step + shift
-                    out[place] = out.sum(out[place], buffer[row + i])
+        with adding, code.loop(0, pairing.equals(0).choose(1, 2)) as second:
+            row = second.equals(0).choose(here, mate)
+            with code.loop(0, count) as i:
+                place = to + i * step + second
+                out[place] = out.sum(out[place], buffer[row + i])
         with setting, code.either(pairing.differs(0)) as (pairs, single):
             with pairs, code.loop(0, count) as i:
                 out[to + i * 2] = buffer[here + i]
@@ -187,16 +190,17 @@ def emit_write_slots(code: Code, m: Arrays, slots: Value, step: Value, pairing: 
         here = w[slot + tb.ROWS]
         mate = w[pairing.equals(2).choose(slot + tb.MATES, slot + pairing + tb.ROWS)]
         v = code.variable(0)
-        with code.repeat(lambda: v.now < VECTORS):
+        vectors = w[tb.NUMBER]
+        with code.repeat(lambda: v.now < vectors):
             # whole vectors that follow one another
             first, place = v.now, w[v.now + tb.STEPS]
             count = code.variable(w[v.now + tb.COUNTS])
             v.add(1)
 
             def follows() -> Value:
-                last = v.now.minimum(VECTORS - 1)
+                last = v.now.minimum(vectors - 1)
                 whole = w[v.now + (tb.COUNTS - 1)].equals(width)
-                return (v.now < VECTORS) & whole & w[last + tb.STEPS].equals(place + count.now * step)
+                return (v.now < vectors) & whole & w[last + tb.STEPS].equals(place + count.now * step)
 
             with code.repeat(follows):
                 count.add(w[v.now + tb.COUNTS])
@@ -213,7 +217,7 @@ def emit_vectors(code: Code, m: Arrays, group: Variable, last: Value, j: Variabl
     """
     t, w = m.t, m.w
     width, lead, origin, whole = w[tb.BESIDE + 1], t[group.now], j.now, code.variable(1)
-    with code.loop(0, VECTORS) as v, code.either(group.now.equals(last)) as (none, some):
+    with code.loop(0, w[tb.NUMBER]) as v, code.either(group.now.equals(last)) as (none, some):
         with none:
             # repeat the first
             w[v + tb.AT], w[v + tb.STEPS], w[v + tb.COUNTS] = w[tb.AT], w[tb.STEPS], 0

@@ -40,10 +40,12 @@ RANGES = tuple((low, high) for low in range(SLOTS) for high in range(low + 1, SL
 GROUP, RUN, UNIT = 8, 7, 8
 # In a thread's scratch stand, after where the results of the slots begin: how far from there the vectors of
 # results stand, where their bases stand in the source, the same for a run or its mate, and how many of their
-# places are wanted; the rows of the buffer, and those of mates; where the vectors of a row stand.
+# places are wanted; the rows of the buffer, and those of mates; where the vectors of a row stand; how many
+# vectors there are, which is known when the loops are compiled, but must not make them longer.
 STEPS, AT, FROM, COUNTS, ROWS = (SLOTS + 8 * n for n in range(5))
 MATES, BESIDE = ROWS + SLOTS, ROWS + 2 * SLOTS
-SCRATCH = BESIDE + 8
+NUMBER = BESIDE + 8
+SCRATCH = NUMBER + 1
 # The array of all tables begins with these numbers, at these places:
 # - those of the `Layout`;
 # - samples of a plane of the source, of a plane of the result, and of a line of the result;

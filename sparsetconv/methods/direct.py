@@ -12,7 +12,7 @@ import numpy as np
 
 from sparsetconv._threads import for_each, thread_count
 from sparsetconv.methods._base import PaddedMethod
-from sparsetconv.methods._tables import BESIDE, ROWS, SCRATCH, SLOTS, Layout, Plan
+from sparsetconv.methods._tables import BESIDE, NUMBER, ROWS, SCRATCH, SLOTS, Layout, Plan
 
 if TYPE_CHECKING:
     from sparsetconv._types import Array
@@ -119,6 +119,7 @@ class _Loops:
         self._elements = buffer + plan.elements + 2 * VECTORS * width
         self._scratch = np.zeros(SCRATCH, np.int64)
         self._scratch[ROWS : ROWS + 2 * SLOTS] = np.arange(2 * SLOTS) * VECTORS * width
+        self._scratch[NUMBER] = VECTORS
         self._scratch[BESIDE : BESIDE + VECTORS] = np.arange(VECTORS) * width
 
     def run(self, x: Array, out: Array, items: int, first: int, count: int, workers: int) -> None:
