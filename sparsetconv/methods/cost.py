@@ -27,6 +27,8 @@ GEMM_MULTIPLY = 0.009e-9
 PASS_BYTE = 0.09e-9
 WEIGHT_BYTE = 0.1e-9
 PANEL_BYTE = 0.25e-9
+# copying every other sample into a panel, or out of a result, takes so much longer
+APART = 3
 # one step of the transforms of a vector of tiles, and what goes with it
 FFT_STEP = 2.8e-9
 CALL = 1e-5
@@ -64,10 +66,11 @@ def estimate(geometry: ConvGeometry, dtype: np.dtype[np.generic]) -> dict[str, f
     narrow = max(1.0, VECTOR / real / axes[-1].outputs)
     weights = groups * c_in * c_out * taps * dtype.itemsize * min(UNITS, axes[0].outputs)
     passes = PASS_BYTE * (padded + results)
+    panels = PANEL_BYTE * taps * read * (APART if axes[-1].stride > 1 else 1)
     return {
         "sparse": geometry.nnz * (SPARSE_ENTRY + SPARSE_VALUE_BYTE * dtype.itemsize),
         "direct": CALL + multiplies * DIRECT_MULTIPLY * narrow + passes + WEIGHT_BYTE * weights,
-        "gemm": CALL + multiplies * GEMM_MULTIPLY + PANEL_BYTE * taps * read + PASS_BYTE * results,
+        "gemm": CALL + multiplies * GEMM_MULTIPLY + panels + PASS_BYTE * results,
         "fft": CALL + passes + _transform_seconds(geometry, real, dtype.kind == "c"),
     }
 
