@@ -3,10 +3,12 @@
 from sparsetconv import testing
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.geometry import ConvGeometry
+from sparsetconv.interpolation import interpolation_kernel
 from sparsetconv.kernel_operator import KernelOperator
 from sparsetconv.matrices import conv_matrix, conv_transpose_matrix
 from sparsetconv.operators import ConvOperator, ConvTransposeOperator
-from sparsetconv.resampling import zero_insertion_matrix
+from sparsetconv.resampling import resize_matrix, zero_insertion_matrix
+from sparsetconv.resize_operator import ResizeOperator
 
 __version__ = "0.1.0"
 
@@ -15,10 +17,13 @@ __all__ = [
     "ConvOperator",
     "ConvTransposeOperator",
     "KernelOperator",
+    "ResizeOperator",
     "__version__",
     "conv_matrix",
     "conv_transpose_geometry",
     "conv_transpose_matrix",
+    "interpolation_kernel",
+    "resize_matrix",
     "testing",
     "zero_insertion_matrix",
 ]

@@ -1,4 +1,4 @@
-"""`ArrayOperator`: a linear operator between arrays, and its Gram operator.
+"""`ArrayOperator`: a linear operator between arrays, its adjoint, and its Gram operator.
 
 Floor 4. It turns all that SciPy may ask for into two methods on batches of arrays, which subclasses define.
 """
@@ -158,6 +158,23 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
             raise TypeError(msg)
         return x
 
+    def _adjoint(self) -> ArrayOperator:
+        return AdjointOperator(self)
+
+    def tosparse(self, format: str = "csr") -> Any:
+        """Return the operator's matrix.
+
+        Parameters
+        ----------
+        format : str
+            Any of SciPy's.
+
+        Returns
+        -------
+        scipy.sparse array
+        """
+        raise NotImplementedError
+
     def gram(self) -> GramOperator:
         """Return the operator's Gram operator, ``A.H @ A``.
 
@@ -194,6 +211,50 @@ def _columns(x: Array) -> Array:
 
     for_each(copy, range(workers), workers)
     return columns
+
+
+class AdjointOperator(ArrayOperator):
+    """The adjoint ``A.H`` of an operator, itself one between arrays.
+
+    Parameters
+    ----------
+    operator : ArrayOperator
+        ``A``.
+    """
+
+    def __init__(self, operator: ArrayOperator) -> None:
+        super().__init__(operator.dtype, operator.output_shape, operator.input_shape)
+        self.operator = operator
+
+    def _apply(self, x: Array) -> Array:
+        return self.operator._apply_adjoint(x)
+
+    def _apply_adjoint(self, y: Array) -> Array:
+        return self.operator._apply(y)
+
+    def _adjoint(self) -> ArrayOperator:
+        return self.operator
+
+    def _transpose(self) -> Any:
+        # the plain transpose of a real operator is its adjoint
+        return self.operator if self.dtype.kind != "c" else super()._transpose()
+
+    def tosparse(self, format: str = "csr") -> Any:
+        """Return the conjugate transpose of the operator's matrix.
+
+        Parameters
+        ----------
+        format : str
+            Any of SciPy's.
+
+        Returns
+        -------
+        scipy.sparse array
+        """
+        return self.operator.tosparse().conj().T.asformat(format)
+
+    def __repr__(self) -> str:
+        return f"<{self.shape[0]}x{self.shape[1]} adjoint of {self.operator!r}>"
 
 
 class GramOperator(ArrayOperator):

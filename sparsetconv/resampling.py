@@ -5,6 +5,7 @@ Floor 2.
 
 from __future__ import annotations
 
+from functools import reduce
 from math import prod
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +14,10 @@ import scipy.sparse as sp
 
 from sparsetconv import _memory, _normalize
 from sparsetconv._kernel import checked_dtype
+from sparsetconv._resize import resize_geometry
+from sparsetconv._threads import for_each, thread_count
 from sparsetconv.geometry import smallest_index_dtype
+from sparsetconv.interpolation import axis_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +25,11 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from sparsetconv._normalize import IntOrInts
+    from sparsetconv._resize import ResizeGeometry
+    from sparsetconv._types import Array
+
+# entries for which threads pay
+THREAD_WORK = 1 << 18
 
 
 def zero_insertion_matrix(input_shape: IntOrInts, stride: IntOrInts, *, dtype: DTypeLike = np.float64) -> Any:
@@ -88,3 +97,208 @@ def zero_insertion_matrix(input_shape: IntOrInts, stride: IntOrInts, *, dtype: D
     matrix = sp.csr_array(arrays, shape=(rows, columns))
     matrix.has_canonical_format = True
     return matrix
+
+
+def resize_matrix(
+    input_shape: IntOrInts,
+    output_shape: IntOrInts | None = None,
+    *,
+    scale: float | Sequence[float] | None = None,
+    mode: str = "linear",
+    coordinate_mode: str | None = None,
+    nearest_mode: str | None = None,
+    cubic_coeff: float | None = None,
+    exclude_outside: bool | None = None,
+    antialias: bool | None = None,
+    convention: str | None = None,
+    dtype: DTypeLike = np.float64,
+) -> Any:
+    """Return the matrix that resizes an array, up or down.
+
+    Parameters
+    ----------
+    input_shape : int or sequence of int
+        ``(n1, ..., nd)``.
+    output_shape : int or sequence of int, optional
+        ``(m1, ..., md)``, or the sizes of the last axes; the axes in front, channels say, stay as they are.
+    scale : number or sequence of numbers, optional
+        Instead of `output_shape`: outputs for each sample, one for all axes, or one for each of the last.
+        A size is ``floor(n * scale)`` (rounded in the conventions of OpenCV, Pillow and scikit-image).
+    mode : str
+        ``"nearest"``, ``"linear"`` (or ``"bilinear"``, ``"trilinear"``), ``"cubic"`` (``"bicubic"``,
+        ``"tricubic"``), ``"lanczos3"`` (``"lanczos"``), or ``"area"``: the mean over the output's cell.
+    coordinate_mode : str, optional
+        Where output ``o`` looks: ``"half_pixel"`` (the default) at ``(o + 0.5) / scale - 0.5``;
+        ``"asymmetric"`` at ``o / scale``; ``"align_corners"`` at ``o * (n - 1) / (n * scale - 1)``;
+        ``"pytorch_half_pixel"`` as half_pixel, but at 0 where there is one output; ``"half_pixel_symmetric"``
+        as half_pixel, with the centres of both signals on each other where ``n * scale`` is not whole.
+    nearest_mode : str, optional
+        Which neighbour is nearest: ``"round_prefer_floor"`` (the default: the lower one of a tie),
+        ``"round_prefer_ceil"``, ``"floor"`` or ``"ceil"``.
+    cubic_coeff : float, optional
+        Coefficient of the cubic kernel, -0.75 by default.
+    exclude_outside : bool, optional
+        Whether taps beyond the border are left out, and the others scaled up to the same sum. By default
+        (False, but True with lanczos3) they read the edge sample.
+    antialias : bool, optional
+        Whether the kernel is stretched over all samples that an output stands for, where the array shrinks.
+        False by default.
+    convention : str, optional
+        ``"torch"``, ``"onnx"``, ``"opencv"``, ``"pillow"``, ``"tensorflow"`` or ``"skimage"``: the package
+        whose result is meant, with its own defaults for all that is not given here, and its own modes.
+    dtype : dtype, optional
+        Of the entries.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        Of shape ``(prod(output_shape), prod(input_shape))``, canonical, without stored zeros; its rows sum
+        to 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter, the rule and what was given.
+    MemoryError
+        With the number of bytes, before they are asked for.
+
+    See Also
+    --------
+    ResizeOperator : The same as an operator, which never forms the matrix.
+    interpolation_kernel : The kernel that makes a transposed convolution the same.
+
+    Notes
+    -----
+    The matrix is the Kronecker product of one factor for each axis. A factor's entry is
+    ``A[o, j] = h((x(o) - j) / r) / sum_j' h((x(o) - j') / r)``, with ``x(o)`` the position of output
+    ``o``, ``h`` the mode's kernel and ``r = max(1 / scale, 1)`` with `antialias`, else 1; entries of one
+    sample are summed. Names and meanings are those of ONNX's operator Resize [1]_; ``"area"`` and
+    ``"lanczos3"`` are beyond it.
+
+    References
+    ----------
+    .. [1] ONNX, "Resize", operator schemas, version 19.
+
+    Examples
+    --------
+    >>> import sparsetconv as stc
+    >>> stc.resize_matrix(3, scale=2).toarray()
+    array([[1.  , 0.  , 0.  ],
+           [0.75, 0.25, 0.  ],
+           [0.25, 0.75, 0.  ],
+           [0.  , 0.75, 0.25],
+           [0.  , 0.25, 0.75],
+           [0.  , 0.  , 1.  ]])
+    >>> stc.resize_matrix((3, 480, 640), (240, 320), mode="bicubic", convention="pillow").shape
+    (230400, 921600)
+    """
+    geometry = resize_geometry(
+        input_shape,
+        output_shape,
+        scale=scale,
+        mode=mode,
+        coordinate_mode=coordinate_mode,
+        nearest_mode=nearest_mode,
+        cubic_coeff=cubic_coeff,
+        exclude_outside=exclude_outside,
+        antialias=antialias,
+        convention=convention,
+    )
+    return kronecker(axis_matrices(geometry), float_dtype(dtype))
+
+
+def float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    """Return a dtype that holds the weights of an interpolation, or raise."""
+    values = checked_dtype("dtype", dtype)
+    if values.kind not in "fc":
+        msg = f"dtype must be a real or complex floating-point one, got {values}"
+        raise TypeError(msg)
+    return values
+
+
+def axis_matrices(geometry: ResizeGeometry) -> tuple[Any, ...]:
+    """Return the factors, one ``(m, n)`` float64 CSR matrix for each axis."""
+    return tuple(axis_matrix(axis) for axis in geometry.axes)
+
+
+def kronecker(factors: Sequence[Any], dtype: np.dtype[Any]) -> Any:
+    """Return the Kronecker product of CSR matrices with sorted rows, itself such a matrix.
+
+    Row pointers are outer sums of the factors' row lengths, and the entries are written where they belong:
+    nothing is sorted.
+    """
+    rows, columns = (prod(factor.shape[side] for factor in factors) for side in (0, 1))
+    nnz = prod(factor.nnz for factor in factors)
+    index = smallest_index_dtype(rows, columns, nnz)
+    need = nnz * (dtype.itemsize + index.itemsize) + (rows + 1) * index.itemsize
+    _memory.require("the matrix", need, "ResizeOperator needs none")
+    if len(factors) == 1:
+        only = factors[0]
+        matrix = sp.csr_array(
+            (only.data.astype(dtype), only.indices.astype(index), only.indptr.astype(index)), shape=only.shape
+        )
+    else:
+        matrix = reduce(lambda b, a: _kronecker_pair(a, b, dtype, index), reversed(factors))
+    matrix.has_canonical_format = True
+    return matrix
+
+
+def _kronecker_pair(a: Any, b: Any, dtype: np.dtype[Any], index: np.dtype[Any]) -> Any:
+    lengths = np.multiply.outer(np.diff(a.indptr), np.diff(b.indptr)).ravel()
+    pointers = np.zeros(lengths.size + 1, index)
+    np.cumsum(lengths, out=pointers[1:])
+    indices, data = np.empty(pointers[-1], index), np.empty(pointers[-1], dtype)
+    blocks = _equal_rows(a)
+    lines = {offsets.tobytes(): _line(b, offsets, index) for offsets, _, _ in blocks}
+
+    def write(block: tuple[Array, Array, Array]) -> None:
+        """Write all rows of ``a`` with the same weights: the first, then copies moved sideways."""
+        offsets, weights, members = block
+        which, line_indices, line_values = lines[offsets.tobytes()]
+        line_data = (weights[which] * line_values).astype(dtype, copy=False)
+        for row in members:
+            start = int(a.indptr[row]) * b.nnz
+            place = slice(start, start + line_data.size)
+            data[place] = line_data
+            np.add(line_indices, index.type(a.indices[a.indptr[row]] * b.shape[1]), out=indices[place])
+
+    for_each(write, _shared(blocks), thread_count() if indices.size > THREAD_WORK else 1)
+    return sp.csr_array((data, indices, pointers), shape=(a.shape[0] * b.shape[0], a.shape[1] * b.shape[1]))
+
+
+def _equal_rows(a: Any) -> list[tuple[Array, Array, Array]]:
+    """Return, for each different row of a matrix, its columns less the first, its values, and which rows."""
+    known: dict[tuple[bytes, bytes], list[int]] = {}
+    for row, (first, last) in enumerate(zip(a.indptr[:-1], a.indptr[1:], strict=True)):
+        columns = a.indices[first:last]
+        key = (columns - columns[:1]).tobytes(), a.data[first:last].tobytes()
+        known.setdefault(key, []).append(row)
+    return [
+        (np.frombuffer(columns, a.indices.dtype), np.frombuffer(values, a.data.dtype), np.array(rows))
+        for (columns, values), rows in known.items()
+    ]
+
+
+def _shared(blocks: list[tuple[Array, Array, Array]]) -> list[tuple[Array, Array, Array]]:
+    """Divide blocks of many rows, so that threads share them."""
+    return [
+        (columns, values, part)
+        for columns, values, rows in blocks
+        for part in np.array_split(rows, min(len(rows), thread_count()))
+    ]
+
+
+def _line(b: Any, offsets: Array, index: np.dtype[Any]) -> tuple[Array, Array, Array]:
+    """Return what all rows of ``a`` with the same columns, counted from their first, have in common.
+
+    For each place in the product of such a row with ``b``: which of its entries stands there, the column that
+    this gives, and the entry of ``b``. Places go by row of ``b``, then by entry of ``a``, then of ``b``.
+    """
+    length = len(offsets)
+    counts = np.repeat(np.diff(b.indptr), length)
+    which = np.repeat(np.tile(np.arange(length), b.shape[0]), counts)
+    begins = np.repeat(b.indptr[:-1], length)
+    ends = np.cumsum(counts)
+    entry = np.arange(which.size) + np.repeat(begins - (ends - counts), counts)
+    columns = (offsets.astype(index) * b.shape[1])[which] + b.indices[entry].astype(index)
+    return which, columns, b.data[entry]

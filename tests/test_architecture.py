@@ -13,17 +13,17 @@ PACKAGE = Path(stc.__file__).parent
 
 # a module may import from lower floors; on some floors also from those before it in the line
 FLOORS = [
-    ["_types", "_axis", "_normalize", "_memory", "_threads", "_kernel", "geometry", "_transposed"],
-    ["boundary", "axis_rows"],
+    ["_types", "_axis", "_normalize", "_memory", "_threads", "_kernel", "geometry", "_transposed", "_resize"],
+    ["boundary", "axis_rows", "interpolation"],
     ["assembly", "matrices", "resampling"],
-    ["methods._base", "methods._sides", "methods._tables", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cost", "methods", "methods.windows", "methods._compiled_gradient", "methods.gradient"],
-    ["array_operator", "operators", "kernel_operator"],
+    ["methods._base", "methods._sides", "methods._tables", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cost", "methods", "methods.windows", "methods._compiled_gradient", "methods.gradient", "methods.separable"],
+    ["array_operator", "operators", "kernel_operator", "resize_operator"],
     ["plan", "testing"],
     ["_demo_figure", "demo", "cli"],
     ["__init__", "__main__"],
 ]  # fmt: skip
 ORDER = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}
-STANDARD_LIBRARY_ONLY = {"_axis", "_normalize", "_memory", "_threads"}
+STANDARD_LIBRARY_ONLY = {"_axis", "_resize", "_normalize", "_memory", "_threads"}
 # heavy packages, and the only modules that may import them
 ONE_PLACE = {
     "numba": {"methods._emit", "methods._compiled", "methods._compiled_fft", "methods._compiled_gradient"},

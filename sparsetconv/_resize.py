@@ -1,0 +1,350 @@
+"""What a resize means: sizes and positions along each axis, and what other packages mean by their words.
+
+Floor 0, standard library only. A convention is a table from a package's modes to rules; a rule, a size and a
+scale make a `ResizeAxis`, which holds no word that is still to be understood. Positions are exact fractions.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+from math import prod
+from numbers import Rational, Real
+from typing import TYPE_CHECKING, Any
+
+from sparsetconv import _normalize
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MODE_ALIASES = {
+    "bilinear": "linear",
+    "trilinear": "linear",
+    "bicubic": "cubic",
+    "tricubic": "cubic",
+    "lanczos": "lanczos3",
+}
+COORDINATE_MODES = (
+    "half_pixel",
+    "align_corners",
+    "asymmetric",
+    "pytorch_half_pixel",
+    "half_pixel_symmetric",
+)
+NEAREST_MODES = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one mode makes weights.
+
+    Attributes
+    ----------
+    kind : str
+        ``nearest``, ``linear``, ``cubic``, ``lanczos3``, ``spline``, ``area``, ``adaptive_average``; or a
+        package's own nearest, ``nearest_opencv`` and ``nearest_pillow``.
+    coordinate_mode, nearest_mode, cubic_coeff : str, str, float
+        As for `resize_matrix`.
+    border : str
+        What a tap outside the signal reads: the edge (``clamp``), nothing (``drop``; the others are scaled
+        up), or the signal mirrored at its edge sample (``mirror``).
+    smoothing : str
+        What is done before shrinking: nothing (``none``), ``stretch`` the kernel, or a ``gaussian``.
+    """
+
+    kind: str
+    coordinate_mode: str = "half_pixel"
+    nearest_mode: str = "round_prefer_floor"
+    cubic_coeff: float = -0.75
+    border: str = "clamp"
+    smoothing: str = "none"
+
+    @property
+    def has_positions(self) -> bool:
+        """Whether the coordinate mode has a say: cells that are averaged, or counted, have their own."""
+        return self.kind in ("nearest", "linear", "cubic", "lanczos3", "spline")
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What a package does: a rule for each mode, without and with antialiasing, and how it takes a scale."""
+
+    modes: Mapping[str, Rule]
+    antialiased: Mapping[str, Rule] = field(default_factory=dict)
+    # what the package does where it is not told
+    antialias: bool = False
+    # sizes that a scale leaves are rounded, else cut
+    rounds: bool = False
+    # positions follow the scale that was given, else the ratio of the sizes
+    keeps_scale: bool = True
+
+
+def _stretched(**rules: Rule) -> dict[str, Rule]:
+    return {mode: replace(rule, smoothing="stretch") for mode, rule in rules.items()}
+
+
+_ONNX = {"nearest": Rule("nearest"), "linear": Rule("linear"), "cubic": Rule("cubic")}
+_LANCZOS = Rule("lanczos3", border="drop")
+_KEYS = Rule("cubic", cubic_coeff=-0.5, border="drop")
+_DROPPED = Rule("linear", border="drop")
+_ROUNDED = Rule("nearest", nearest_mode="round_prefer_ceil")
+_STRETCHED = _stretched(linear=_DROPPED, cubic=_KEYS, lanczos3=_LANCZOS)
+_SPLINE = {"linear": Rule("linear", border="mirror"), "cubic": Rule("spline", border="mirror")}
+_OWN = _ONNX | {"lanczos3": _LANCZOS, "area": Rule("area")}
+
+CONVENTIONS = {
+    "onnx": Convention(_ONNX, _stretched(linear=_ONNX["linear"], cubic=_ONNX["cubic"])),
+    "torch": Convention(
+        {
+            "nearest": Rule("nearest", "asymmetric", "floor"),
+            "nearest-exact": _ROUNDED,
+            "linear": _ONNX["linear"],
+            "cubic": _ONNX["cubic"],
+            "area": Rule("adaptive_average"),
+        },
+        _stretched(linear=_DROPPED, cubic=_KEYS),
+    ),
+    "opencv": Convention(
+        {
+            "nearest": Rule("nearest_opencv"),
+            "linear": _ONNX["linear"],
+            "cubic": _ONNX["cubic"],
+            "area": Rule("area"),
+        },
+        rounds=True,
+    ),
+    "pillow": Convention(
+        {"nearest": Rule("nearest_pillow")}, _STRETCHED, antialias=True, rounds=True, keeps_scale=False
+    ),
+    "tensorflow": Convention(
+        {
+            "nearest": _ROUNDED,
+            "linear": _ONNX["linear"],
+            "cubic": _KEYS,
+            "lanczos3": _LANCZOS,
+            "area": Rule("area"),
+        },
+        _STRETCHED,
+        keeps_scale=False,
+    ),
+    "skimage": Convention(
+        {"nearest": _ROUNDED, **_SPLINE},
+        {mode: replace(rule, smoothing="gaussian") for mode, rule in _SPLINE.items()},
+        antialias=True,
+        rounds=True,
+        keeps_scale=False,
+    ),
+}
+# without a convention: ONNX's meanings, and the modes that ONNX does not have
+OWN = Convention(_OWN, _stretched(**{mode: _OWN[mode] for mode in ("linear", "cubic", "lanczos3")}))
+
+
+@dataclass(frozen=True)
+class ResizeAxis:
+    """One axis of a resize.
+
+    Attributes
+    ----------
+    size, outputs : int
+        Samples before and after.
+    scale : Fraction
+        Outputs for each sample, as positions see it; ``outputs / size`` unless a scale was given.
+    rule : Rule
+        How positions become weights.
+    """
+
+    size: int
+    outputs: int
+    scale: Fraction
+    rule: Rule
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether nothing changes."""
+        return self.size == self.outputs and self.scale == 1
+
+    @cached_property
+    def line(self) -> tuple[Fraction, Fraction]:
+        """Slope and start of the positions: output ``o`` looks at the sample ``slope * o + start``."""
+        mode, scale, half = self.rule.coordinate_mode, self.scale, Fraction(1, 2)
+        if mode == "asymmetric":
+            return 1 / scale, Fraction(0)
+        if mode == "align_corners":
+            length = scale * self.size
+            return (Fraction(0) if length == 1 else (self.size - 1) / (length - 1)), Fraction(0)
+        if mode == "pytorch_half_pixel" and self.outputs == 1:
+            return Fraction(0), Fraction(0)
+        start = half / scale - half
+        if mode == "half_pixel_symmetric":
+            start += Fraction(self.size, 2) - self.outputs / scale / 2
+        return 1 / scale, start
+
+    @property
+    def shrinking(self) -> Fraction:
+        """How many samples stand for one output, at least 1."""
+        return max(Fraction(1), 1 / self.scale)
+
+
+@dataclass(frozen=True)
+class ResizeGeometry:
+    """A resize of every axis; see `resize_geometry`."""
+
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    axes: tuple[ResizeAxis, ...]
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """Rows and columns of the matrix."""
+        return prod(self.output_shape), prod(self.input_shape)
+
+
+def resize_geometry(
+    input_shape: Any,
+    output_shape: Any,
+    *,
+    scale: Any,
+    mode: Any,
+    coordinate_mode: Any,
+    nearest_mode: Any,
+    cubic_coeff: Any,
+    exclude_outside: Any,
+    antialias: Any,
+    convention: Any,
+) -> ResizeGeometry:
+    """Return what a resize means, its parameters as for `resize_matrix`; None leaves it to the convention."""
+    sizes = _normalize.shape("input_shape", input_shape)
+    if convention is not None:
+        convention = _normalize.word("convention", convention, tuple(CONVENTIONS))
+    package = CONVENTIONS[convention] if convention else OWN
+    rule = _rule(package, convention, mode, antialias)
+    rule = _changed(rule, convention, coordinate_mode, nearest_mode, cubic_coeff, exclude_outside)
+    pairs = _sizes_and_scales(sizes, output_shape, scale, package)
+    if convention == "torch" and rule.coordinate_mode == "align_corners":
+        if rule.smoothing != "none":
+            msg = "antialias must be False with coordinate_mode='align_corners' in the torch convention"
+            raise ValueError(msg)
+        # torch counts whole outputs here
+        pairs = [(outputs, Fraction(outputs, n)) for n, (outputs, _) in zip(sizes, pairs, strict=True)]
+    axes = tuple(
+        ResizeAxis(n, outputs, ratio, rule) for n, (outputs, ratio) in zip(sizes, pairs, strict=True)
+    )
+    return ResizeGeometry(sizes, tuple(axis.outputs for axis in axes), axes)
+
+
+def canonical_mode(name: Any, known: tuple[str, ...]) -> str:
+    """Return a mode without its alias, or raise and list those known."""
+    aliases = tuple(alias for alias, mode in MODE_ALIASES.items() if mode in known)
+    word = _normalize.word("mode", name, (*known, *aliases))
+    return MODE_ALIASES.get(word, word)
+
+
+def _rule(package: Convention, convention: str | None, mode: Any, antialias: Any) -> Rule:
+    known = tuple(dict.fromkeys((*package.modes, *package.antialiased)))
+    where = f" with convention={convention!r}" if convention else ""
+    try:
+        mode = canonical_mode(mode, known)
+    except ValueError as error:
+        msg = f"{error}{where}"
+        raise ValueError(msg) from None
+    if antialias is None:
+        antialias = (package.antialias and mode in package.antialiased) or mode not in package.modes
+    table = package.antialiased if _normalize.flag("antialias", antialias) else package.modes
+    if mode not in table:
+        msg = f"antialias must be {not antialias} with mode={mode!r}{where}, got {antialias}"
+        raise ValueError(msg)
+    return table[mode]
+
+
+def _changed(
+    rule: Rule,
+    convention: str | None,
+    coordinate_mode: Any,
+    nearest_mode: Any,
+    cubic_coeff: Any,
+    exclude_outside: Any,
+) -> Rule:
+    """Return the rule with what the user asked for beside the convention."""
+    changes: dict[str, Any] = {}
+    if coordinate_mode is not None:
+        changes["coordinate_mode"] = _normalize.word("coordinate_mode", coordinate_mode, COORDINATE_MODES)
+        if not rule.has_positions and coordinate_mode != "half_pixel":
+            whose = f"convention={convention!r}" if convention else "mode='area'"
+            msg = f"coordinate_mode must be left out here, {whose} has its own; got {coordinate_mode!r}"
+            raise ValueError(msg)
+    if nearest_mode is not None:
+        changes["nearest_mode"] = _normalize.word("nearest_mode", nearest_mode, NEAREST_MODES)
+    if cubic_coeff is not None:
+        if isinstance(cubic_coeff, bool) or not isinstance(cubic_coeff, Real):
+            msg = f"cubic_coeff must be a number, got {cubic_coeff!r}"
+            raise TypeError(msg)
+        changes["cubic_coeff"] = float(cubic_coeff)
+        if not math.isfinite(changes["cubic_coeff"]):
+            msg = f"cubic_coeff must be finite, got {cubic_coeff!r}"
+            raise ValueError(msg)
+    if exclude_outside is not None:
+        if _normalize.flag("exclude_outside", exclude_outside):
+            changes["border"] = "drop"
+        elif rule.border == "drop":
+            changes["border"] = "clamp"
+    return replace(rule, **changes)
+
+
+def _sizes_and_scales(
+    sizes: tuple[int, ...], output_shape: Any, scale: Any, package: Convention
+) -> list[tuple[int, Fraction]]:
+    """Return the outputs and the scale of each axis; axes in front that nothing is said of stay."""
+    if (output_shape is None) == (scale is None):
+        msg = f"one of output_shape and scale must be given, got {output_shape!r} and {scale!r}"
+        raise ValueError(msg)
+    if scale is None:
+        wanted = _for_last_axes("output_shape", output_shape, sizes)
+        outputs = _normalize.shape("output_shape", wanted)
+        kept = sizes[: len(sizes) - len(outputs)]
+        return [(m, Fraction(m, n)) for n, m in zip(sizes, (*kept, *outputs), strict=True)]
+    if _normalize.is_sequence(scale):
+        scales = _for_last_axes("scale", scale, sizes)
+        scales = (1,) * (len(sizes) - len(scales)) + scales
+    else:
+        scales = (scale,) * len(sizes)
+    return [_scaled(i, n, s, package) for i, (n, s) in enumerate(zip(sizes, scales, strict=True))]
+
+
+def _for_last_axes(name: str, value: Any, sizes: tuple[int, ...]) -> tuple[Any, ...]:
+    values = tuple(value) if _normalize.is_sequence(value) else (value,)
+    if not 1 <= len(values) <= len(sizes):
+        msg = f"{name} must have an entry for each of the last axes of input_shape {sizes}, got {value!r}"
+        raise ValueError(msg)
+    return values
+
+
+def _scaled(number: int, size: int, scale: Any, package: Convention) -> tuple[int, Fraction]:
+    exact, product = _exact_scale(scale, size)
+    outputs = round(product) if package.rounds else math.floor(product)
+    if outputs < 1:
+        msg = (
+            f"scale must leave at least one sample: axis {number} has {size}, "
+            f"times {scale} that is {float(product):g}"
+        )
+        raise ValueError(msg)
+    return outputs, exact if package.keeps_scale else Fraction(outputs, size)
+
+
+def _exact_scale(scale: Any, size: int) -> tuple[Fraction, Fraction | float]:
+    """Return a scale as the simplest fraction that it can mean, and its product with a size."""
+    if isinstance(scale, bool) or not isinstance(scale, Real):
+        msg = f"scale must be a positive number, one for all axes or one for each of the last, got {scale!r}"
+        raise TypeError(msg)
+    if not (math.isfinite(scale) and float(scale) > 0):
+        msg = f"scale must be positive and finite, got {scale!r}"
+        raise ValueError(msg)
+    if isinstance(scale, Rational):
+        exact = Fraction(operator.index(scale)) if hasattr(scale, "__index__") else Fraction(scale)
+        return exact, exact * size
+    given = float(scale)
+    simple = Fraction(given).limit_denominator(1 << 20)
+    # the product as torch and ONNX form it, so that sizes agree with theirs
+    return simple if float(simple) == given else Fraction(given), given * size

@@ -1,0 +1,152 @@
+"""`ResizeOperator`: interpolation as a linear operator.
+
+Floor 4. One small sparse factor for each axis; their product, the matrix, is never formed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsetconv._resize import resize_geometry
+from sparsetconv.array_operator import ArrayOperator
+from sparsetconv.methods.separable import Separable
+from sparsetconv.resampling import axis_matrices, float_dtype, kronecker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import DTypeLike
+
+    from sparsetconv._normalize import IntOrInts
+    from sparsetconv._resize import ResizeGeometry
+    from sparsetconv._types import Array
+
+
+class ResizeOperator(ArrayOperator):
+    """The resize of an array, up or down, as a linear operator.
+
+    Parameters
+    ----------
+    input_shape : int or sequence of int
+        ``(n1, ..., nd)``.
+    output_shape : int or sequence of int, optional
+        ``(m1, ..., md)``, or the sizes of the last axes.
+    scale, mode, coordinate_mode, nearest_mode, cubic_coeff, exclude_outside, antialias, convention : optional
+        As for `resize_matrix`.
+    dtype : dtype, optional
+        The operator's; a product has the wider one of it and the operand's.
+
+    Attributes
+    ----------
+    factors : tuple of (m, n) scipy.sparse.csr_array
+        One for each axis, float64. The matrix is their Kronecker product.
+    input_shape, output_shape : tuple of int
+    shape : tuple of int
+        ``(prod(output_shape), prod(input_shape))``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter, the rule and what was given.
+
+    See Also
+    --------
+    resize_matrix : The matrix, with the meaning of every parameter.
+    interpolation_kernel : Makes `ConvTransposeOperator` the same, away from the border.
+
+    Notes
+    -----
+    ``R @ x`` is ``resize_matrix(input_shape, ...) @ x``. The adjoint gives every sample back what it gave to
+    the outputs: it is no interpolation, its rows do not sum to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sparsetconv as stc
+    >>> R = stc.ResizeOperator((2, 3), scale=2, mode="bilinear")
+    >>> R.apply(np.ones((5, 2, 3))).shape
+    (5, 4, 6)
+    >>> R.H.apply(np.ones((4, 6)))
+    array([[4., 4., 4.],
+           [4., 4., 4.]])
+    """
+
+    def __init__(
+        self,
+        input_shape: IntOrInts,
+        output_shape: IntOrInts | None = None,
+        *,
+        scale: float | Sequence[float] | None = None,
+        mode: str = "linear",
+        coordinate_mode: str | None = None,
+        nearest_mode: str | None = None,
+        cubic_coeff: float | None = None,
+        exclude_outside: bool | None = None,
+        antialias: bool | None = None,
+        convention: str | None = None,
+        dtype: DTypeLike = np.float64,
+    ) -> None:
+        geometry = resize_geometry(
+            input_shape,
+            output_shape,
+            scale=scale,
+            mode=mode,
+            coordinate_mode=coordinate_mode,
+            nearest_mode=nearest_mode,
+            cubic_coeff=cubic_coeff,
+            exclude_outside=exclude_outside,
+            antialias=antialias,
+            convention=convention,
+        )
+        self._settle(geometry, float_dtype(dtype))
+
+    def _settle(self, geometry: ResizeGeometry, dtype: np.dtype[Any]) -> None:
+        super().__init__(dtype, geometry.input_shape, geometry.output_shape)
+        self._geometry = geometry
+        self.factors = axis_matrices(geometry)
+        needed = [
+            None if axis.is_identity else factor
+            for axis, factor in zip(geometry.axes, self.factors, strict=True)
+        ]
+        self._product = Separable(needed, [factor.shape for factor in self.factors])
+
+    @classmethod
+    def _of(cls, geometry: ResizeGeometry, dtype: np.dtype[Any]) -> ResizeOperator:
+        operator = cls.__new__(cls)
+        operator._settle(geometry, dtype)
+        return operator
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self)._of, (self._geometry, self.dtype)
+
+    def _apply(self, x: Array) -> Array:
+        return self._product.apply(x.astype(np.result_type(x, self.dtype), copy=False), False)
+
+    def _apply_adjoint(self, y: Array) -> Array:
+        return self._product.apply(y.astype(np.result_type(y, self.dtype), copy=False), True)
+
+    def _transpose(self) -> Any:
+        # the factors are real, whatever the dtype
+        return self._adjoint()
+
+    def tosparse(self, format: str = "csr") -> Any:
+        """Return the operator's matrix, as from `resize_matrix`.
+
+        Parameters
+        ----------
+        format : str
+            Any of SciPy's.
+
+        Returns
+        -------
+        scipy.sparse array
+        """
+        return kronecker(self.factors, self.dtype).asformat(format)
+
+    def __repr__(self) -> str:
+        return (
+            f"<{self.shape[0]}x{self.shape[1]} ResizeOperator, dtype={self.dtype}, "
+            f"{self.input_shape} to {self.output_shape}>"
+        )
