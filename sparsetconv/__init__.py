@@ -5,6 +5,7 @@ from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.interpolation import interpolation_kernel
 from sparsetconv.kernel_operator import KernelOperator
+from sparsetconv.learning import fit_kernel
 from sparsetconv.matrices import conv_matrix, conv_transpose_matrix
 from sparsetconv.operators import ConvOperator, ConvTransposeOperator
 from sparsetconv.resampling import resize_matrix, zero_insertion_matrix
@@ -22,6 +23,7 @@ __all__ = [
     "conv_matrix",
     "conv_transpose_geometry",
     "conv_transpose_matrix",
+    "fit_kernel",
     "interpolation_kernel",
     "resize_matrix",
     "testing",

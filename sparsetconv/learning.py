@@ -1,0 +1,373 @@
+"""`fit_kernel`: the weights of a convolution that explain given pairs of arrays best.
+
+Floor 5. A convolution is linear in its kernel, so the best kernel is a least-squares solution. The sums over
+all pairs that determine it are accumulated one pair after another; or `KernelOperator`, stacked, meets LSMR.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from itertools import chain, groupby, islice, zip_longest
+from math import isfinite, prod, sqrt
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.linalg import LinAlgWarning, cho_factor, cho_solve, lapack
+from scipy.sparse.linalg import LinearOperator, lsmr
+
+from sparsetconv import _memory, _normalize
+from sparsetconv._kernel import as_array, last_axes
+from sparsetconv._transposed import conv_transpose_geometry
+from sparsetconv.geometry import ConvGeometry
+from sparsetconv.kernel_operator import KernelOperator
+from sparsetconv.methods.normal import NormalEquations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike
+
+    from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
+    from sparsetconv._types import Array
+
+METHODS = ("auto", "cholesky", "lsmr")
+# weights of one output channel past which their products with each other are too many
+MANY_WEIGHTS = 4096
+# elements of equal arrays that are taken together
+TOGETHER = 1 << 18
+# reciprocal condition numbers below which fewer than four digits are left
+DOUBTFUL = 1e-12
+# LSMR's, relative to the norms of the operator and of the targets
+TOLERANCE = 1e-13
+HELP = "more varied pairs or ridge > 0 would help"
+_MISSING = object()
+
+_Shapes = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+def fit_kernel(
+    inputs: Iterable[ArrayLike],
+    targets: Iterable[ArrayLike],
+    kernel_shape: IntOrInts,
+    *,
+    transposed: bool = True,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    dilation: IntOrInts = 1,
+    groups: int = 1,
+    padding_mode: PaddingMode = "zeros",
+    flip: bool = False,
+    ridge: float = 0.0,
+    method: str = "auto",
+) -> Array:
+    """Return the kernel whose convolution of the inputs is nearest to the targets, in least squares.
+
+    Parameters
+    ----------
+    inputs, targets : iterable of array_like
+        Pairs of arrays, taken one after another, so that generators serve; sizes may differ from pair to
+        pair. An array counts as a batch, its first axis numbering the pairs; one pair alone is ``[x], [y]``.
+        Shapes are ``(n1, ..., nd)`` or ``(channels, n1, ..., nd)``; a target's is that of the output.
+    kernel_shape : int or sequence of int
+        ``(k1, ..., kd)``; with channels ``(c_in, c_out // groups, k1, ..., kd)``, or, not `transposed`,
+        ``(c_out, c_in // groups, k1, ..., kd)``.
+    transposed : bool
+        Whether the convolution is a transposed one, which goes up for a stride.
+    stride, padding, dilation, groups, padding_mode, flip : int, sequence, str, bool
+        As for `ConvTransposeOperator` or `ConvOperator`. Which of the possible sizes a transposed
+        convolution has is read off the targets.
+    ridge : float
+        Weight of the squared norm of the kernel beside the squared error, in units of squared input times
+        the number of outputs; 0 or more.
+    method : {"auto", "cholesky", "lsmr"}
+        ``"cholesky"`` sums up the normal equations, pair by pair, and factors them; it keeps no pair.
+        ``"lsmr"`` keeps all pairs and iterates: for kernels too large to be squared. ``"auto"`` changes over
+        at 4096 weights for one output channel.
+
+    Returns
+    -------
+    array
+        Of shape `kernel_shape`, floating-point, in the precision of the pairs; all sums are in double.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter, the rule and what was given; if there are fewer equations than unknowns.
+    numpy.linalg.LinAlgError
+        If the pairs do not determine every weight and `ridge` is 0.
+
+    Warns
+    -----
+    scipy.linalg.LinAlgWarning
+        If the weights are determined, but so badly that fewer than four digits can be trusted; or if LSMR
+        stopped early.
+
+    See Also
+    --------
+    KernelOperator : The linear operator from a kernel to the output.
+    interpolation_kernel : Kernels that somebody chose.
+
+    Notes
+    -----
+    With ``K_i`` the `KernelOperator` of input ``i``, the kernel is
+    ``argmin_w sum_i norm(K_i w - y_i)**2 + ridge * norm(w)**2``, the solution of
+    ``(sum_i K_i^H K_i + ridge I) w = sum_i K_i^H y_i``: a closed form, with no learning rate and no epochs.
+    The matrix has a row for each weight of one output channel; all output channels of a group share it. The
+    outputs of a transposed convolution fall into phases that share no weights, and are summed apart.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sparsetconv as stc
+    >>> x = np.random.default_rng(0).standard_normal((4, 20))
+    >>> y = stc.ConvTransposeOperator([1.0, 2.0, 3.0, 4.0], 20, stride=2, padding=1).apply(x)
+    >>> stc.fit_kernel(x, y, 4, stride=2, padding=1).round(10)
+    array([1., 2., 3., 4.])
+    """
+    shape = _normalize.shape("kernel_shape", kernel_shape)
+    word = _normalize.word("method", method, METHODS)
+    damping = _checked_ridge(ridge)
+    problem = _Problem(
+        shape,
+        _normalize.flag("transposed", transposed),
+        _normalize.flag("flip", flip),
+        _normalize.integer("groups", groups, 1),
+        {"stride": stride, "padding": padding, "dilation": dilation, "padding_mode": padding_mode},
+    )
+    pairs = problem.pairs(inputs, targets)
+    first = next(pairs, None)
+    if first is None:
+        msg = "inputs and targets must have at least one pair"
+        raise ValueError(msg)
+    if word == "auto":
+        word = "cholesky" if problem.unknowns(first) <= MANY_WEIGHTS else "lsmr"
+    solve = _by_cholesky if word == "cholesky" else _by_lsmr
+    weights, dtype = solve(problem, first, pairs, damping)
+    return weights.astype(dtype)
+
+
+def _checked_ridge(ridge: Any) -> float:
+    if isinstance(ridge, bool) or not isinstance(ridge, Real):
+        msg = f"ridge must be a number, got {ridge!r}"
+        raise TypeError(msg)
+    if not (isfinite(ridge) and float(ridge) >= 0):
+        msg = f"ridge must be finite and not negative, got {ridge!r}"
+        raise ValueError(msg)
+    return float(ridge)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Arrays that belong together, ``(batch, ...)``, and the geometry of the forward direction."""
+
+    inputs: Array
+    targets: Array
+    geometry: ConvGeometry
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The kernel's: floating-point, and no less precise than the arrays."""
+        dtype = np.result_type(self.inputs, self.targets)
+        return dtype if dtype.kind in "fc" else np.dtype(np.float64)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What all pairs have in common."""
+
+    kernel_shape: tuple[int, ...]
+    transposed: bool
+    flip: bool
+    groups: int
+    options: dict[str, Any]
+
+    def unknowns(self, pair: _Pair) -> int:
+        """Return how many weights make one output channel."""
+        return self.channels(pair)[0] * prod(axis.taps for axis in pair.geometry.axes)
+
+    def channels(self, pair: _Pair) -> tuple[int, int]:
+        """Return the channels of a group that an output reads, and those that are made."""
+        c_in, c_out = pair.geometry.channels
+        return (c_out, c_in) if self.transposed else (c_in, c_out)
+
+    def pairs(self, inputs: Iterable[ArrayLike], targets: Iterable[ArrayLike]) -> Iterator[_Pair]:
+        """Yield checked pairs, neighbours of the same shapes together."""
+        geometries: dict[_Shapes, ConvGeometry] = {}
+        checked = self._checked(inputs, targets, geometries)
+        for shapes, run in groupby(checked, key=lambda pair: (pair[0].shape, pair[1].shape)):
+            count = max(1, TOGETHER // prod(shapes[1]))
+            while part := list(islice(run, count)):
+                x, y = (np.stack(side) for side in zip(*part, strict=True))
+                yield _Pair(x, y, geometries[shapes])
+
+    def _checked(
+        self,
+        inputs: Iterable[ArrayLike],
+        targets: Iterable[ArrayLike],
+        geometries: dict[_Shapes, ConvGeometry],
+    ) -> Iterator[tuple[Array, Array]]:
+        """Yield pairs that fit the kernel and each other, and note their geometries."""
+        rank = len(self.kernel_shape)
+        # the channel form has one axis less than its kernel, and at least a spatial one
+        ranks = (rank, rank - 1) if rank > 2 else (rank,)
+        for number, (given, wanted) in enumerate(_zipped(inputs, targets)):
+            x, y = _finite(f"inputs[{number}]", given), _finite(f"targets[{number}]", wanted)
+            if x.ndim not in ranks:
+                msg = (
+                    f"inputs[{number}] must have {' or '.join(map(str, ranks))} axes here, "
+                    f"got the shape {x.shape}; one pair alone is passed as [x], [y]"
+                )
+                raise ValueError(msg)
+            ranks = (x.ndim,)
+            if (x.shape, y.shape) not in geometries:
+                geometries[x.shape, y.shape] = self._geometry(number, x.shape, y.shape)
+            yield x, y
+
+    def _geometry(self, number: int, x: tuple[int, ...], y: tuple[int, ...]) -> ConvGeometry:
+        options: dict[str, Any] = {**self.options, "groups": self.groups, "flip": self.flip}
+        make: Callable[..., ConvGeometry] = ConvGeometry
+        if self.transposed:
+            make, options["output_shape"] = conv_transpose_geometry, y
+        try:
+            geometry = make(x, self.kernel_shape, **options)
+        except (TypeError, ValueError) as error:
+            msg = f"inputs[{number}] of shape {x} and targets[{number}] of shape {y} do not fit: {error}"
+            raise type(error)(msg) from None
+        output = geometry.input_shape if self.transposed else geometry.output_shape
+        if output != y:
+            msg = (
+                f"targets[{number}] must have the shape of the output of inputs[{number}], "
+                f"{output} for {x}; got {y}"
+            )
+            raise ValueError(msg)
+        return geometry
+
+
+def _zipped(inputs: Any, targets: Any) -> Iterator[tuple[Any, Any]]:
+    for name, value in (("inputs", inputs), ("targets", targets)):
+        if not isinstance(value, Iterable):
+            msg = f"{name} must be a sequence or an iterator of arrays, got {value!r}"
+            raise TypeError(msg)
+    for number, pair in enumerate(zip_longest(inputs, targets, fillvalue=_MISSING)):
+        for name, value in zip(("inputs", "targets"), pair, strict=True):
+            if value is _MISSING:
+                msg = f"inputs and targets must be pairs, but {name} ended after {number}"
+                raise ValueError(msg)
+        yield pair
+
+
+def _finite(name: str, value: ArrayLike) -> Array:
+    array = as_array(name, value)
+    if not np.isfinite(array).all():
+        msg = f"{name} must be finite, got NaN or infinity"
+        raise ValueError(msg)
+    return array
+
+
+def _check_count(equations: int, unknowns: int, ridge: float) -> None:
+    if equations < unknowns and not ridge:
+        msg = (
+            f"inputs and targets give fewer equations ({equations} outputs of one channel) than a kernel has "
+            f"unknowns ({unknowns} weights); more pairs, a smaller kernel or ridge > 0 would do"
+        )
+        raise ValueError(msg)
+
+
+def _by_cholesky(
+    problem: _Problem, first: _Pair, others: Iterator[_Pair], ridge: float
+) -> tuple[Array, np.dtype[Any]]:
+    reads, gives = problem.channels(first)
+    groups, unknowns = problem.groups, problem.unknowns(first)
+    _memory.require(
+        "the normal equations", 8 * (groups + 3) * unknowns**2, "method='lsmr' does not form them"
+    )
+    taps = tuple(axis.taps for axis in first.geometry.axes)
+    equations = NormalEquations(groups, reads, gives, taps)
+    dtype = first.dtype
+    for pair in chain([first], others):
+        dtype = np.result_type(dtype, pair.dtype)
+        sides = ((pair.inputs, reads), (pair.targets, gives))
+        # (batch, groups, channels, n1, ..., nd)
+        arrays = [a.reshape(len(a), groups, c, *a.shape[a.ndim - len(taps) :]) for a, c in sides]
+        equations.add(pair.geometry, problem.transposed, *arrays)
+    _check_count(equations.equations, unknowns, ridge)
+    solved = [_solve(n, b, ridge) for n, b in zip(equations.matrix, equations.right, strict=True)]
+    weights = np.stack(solved).reshape(groups, reads, *taps, gives)
+    weights = np.moveaxis(weights, -1, 2 if problem.transposed else 1)
+    if problem.flip:
+        weights = weights[last_axes([slice(None, None, -1)] * len(taps))]
+    return weights.reshape(problem.kernel_shape), dtype
+
+
+def _solve(matrix: Array, right: Array, ridge: float) -> Array:
+    """Solve the normal equations of one group, scaled to a diagonal of ones."""
+    size = len(matrix)
+    diagonal = matrix.diagonal().real
+    if not ridge and not diagonal.all():
+        unread = size - np.count_nonzero(diagonal)
+        msg = f"{unread} of the {size} weights of an output channel read no sample but zeros; {HELP}"
+        raise np.linalg.LinAlgError(msg)
+    scale = 1 / np.sqrt(diagonal + ridge)
+    scaled = scale[:, None] * matrix * scale
+    scaled.flat[:: size + 1] = 1
+    norm = np.abs(scaled).sum(0).max()
+    try:
+        factor = cho_factor(scaled, overwrite_a=True, check_finite=False)
+        (estimate,) = lapack.get_lapack_funcs(("pocon",), (factor[0],))
+        reciprocal = float(estimate(factor[0], norm)[0])
+    except np.linalg.LinAlgError:
+        reciprocal = 0.0
+    if reciprocal < size * np.finfo(float).eps:
+        msg = f"the normal equations are singular: the pairs do not determine all {size} weights; {HELP}"
+        raise np.linalg.LinAlgError(msg)
+    if reciprocal < DOUBTFUL:
+        msg = f"the pairs hardly determine the weights: reciprocal condition number {reciprocal:.0e}; {HELP}"
+        warnings.warn(msg, LinAlgWarning, stacklevel=4)
+    solution: Array = scale[:, None] * cho_solve(factor, scale[:, None] * right, check_finite=False)
+    return solution
+
+
+def _by_lsmr(
+    problem: _Problem, first: _Pair, others: Iterator[_Pair], ridge: float
+) -> tuple[Array, np.dtype[Any]]:
+    operators, targets, dtype = [], [], first.dtype
+    for pair in chain([first], others):
+        dtype = np.result_type(dtype, pair.dtype)
+        double = np.result_type(pair.dtype, np.float64)
+        operators += [
+            KernelOperator._of(x.astype(double), pair.geometry, problem.transposed) for x in pair.inputs
+        ]
+        targets.append(pair.targets.ravel())
+    right = np.concatenate(targets).astype(np.result_type(dtype, np.float64))
+    _check_count(right.size // (problem.channels(first)[1] * problem.groups), problem.unknowns(first), ridge)
+    # in exact arithmetic as many as there are weights would do
+    maximum = 100 + 10 * prod(problem.kernel_shape)
+    stacked = _Stacked(operators, right.dtype)
+    solution, stop, iterations, *_ = lsmr(
+        stacked, right, damp=sqrt(ridge), atol=TOLERANCE, btol=TOLERANCE, conlim=0, maxiter=maximum
+    )
+    if stop not in (0, 1, 2, 4, 5):
+        msg = f"LSMR stopped after {iterations} iterations without reaching its tolerance; {HELP}"
+        warnings.warn(msg, LinAlgWarning, stacklevel=3)
+    return solution.reshape(problem.kernel_shape), dtype
+
+
+class _Stacked(LinearOperator):  # type: ignore[misc]
+    """Operators of one kernel on top of each other."""
+
+    def __init__(self, operators: list[KernelOperator], dtype: np.dtype[Any]) -> None:
+        super().__init__(dtype, (sum(op.shape[0] for op in operators), operators[0].shape[1]))
+        self.operators = operators
+        self.cuts = np.cumsum([op.shape[0] for op in operators])[:-1]
+
+    def _matvec(self, x: Array) -> Array:
+        return np.concatenate([op.matvec(x.ravel()) for op in self.operators])
+
+    def _rmatvec(self, y: Array) -> Array:
+        parts = np.split(y.ravel(), self.cuts)
+        pairs = zip(self.operators, parts, strict=True)
+        return reduce(np.add, (op.rmatvec(part) for op, part in pairs))
