@@ -1,4 +1,4 @@
-"""The command line: ``python -m sparsetconv demo | plan | build``.
+"""The command line: ``python -m sparsetconv demo | plan | build | upsample | learn``.
 
 Floor 6. Words become arguments of the public functions; the rules are theirs, and so are the messages.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv import __version__
+from sparsetconv import __version__, pictures
 from sparsetconv._axis import PADDING_MODES
 from sparsetconv._normalize import MODE_ALIASES, PADDING_WORDS
 from sparsetconv._transposed import conv_transpose_geometry
@@ -93,7 +93,42 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--format", choices=FORMATS, default="csr", help="sparse format in a .npz file")
     build.add_argument("--force", action="store_true", help="overwrite without asking")
     _add_geometry(build)
+    _add_pictures(commands)
     return parser
+
+
+def _add_pictures(commands: Any) -> None:
+    upsample = commands.add_parser("upsample", help="make a picture larger")
+    upsample.add_argument("input", type=Path, help="a picture: PNG, TIFF, JPEG and more, of 8 or 16 bits")
+    upsample.add_argument("output", type=Path, help="the larger picture; its ending names the format")
+    upsample.add_argument("--scale", type=number, required=True, help="pixels for each, such as 2")
+    upsample.add_argument("--mode", choices=pictures.MODES, default="learned")
+    upsample.add_argument(
+        "--kernel", type=Path, help="with learned: a .npy file from learn; for 2, 3, 4 one is at hand"
+    )
+    upsample.add_argument("--force", action="store_true", help="overwrite without asking")
+    learn = commands.add_parser("learn", help="fit the kernel that restores pictures after shrinking")
+    learn.add_argument("pictures", type=Path, nargs="+", help="files; each channel counts as a picture")
+    learn.add_argument("--scale", type=int, required=True, help="such as 2")
+    learn.add_argument("--kernel", type=int, required=True, help="rows and columns of the kernel, such as 12")
+    learn.add_argument("--ridge", type=float, default=0.0, help="weight of the kernel's squared norm")
+    learn.add_argument("-o", "--output", type=Path, required=True, help="the kernel, a .npy file")
+    learn.add_argument("--force", action="store_true", help="overwrite without asking")
+
+
+def number(text: str) -> float:
+    """Parse an integer or a decimal number.
+
+    Examples
+    --------
+    >>> number("2"), number("1.5")
+    (2, 1.5)
+    """
+    try:
+        return int(text) if text.strip().lstrip("+-").isdigit() else float(text)
+    except ValueError:
+        msg = f"expected a number such as 2 or 1.5, got {text!r}"
+        raise argparse.ArgumentTypeError(msg) from None
 
 
 def _add_geometry(parser: argparse.ArgumentParser) -> None:
@@ -170,6 +205,51 @@ def _ask_to_overwrite(path: Path) -> None:
         raise FileExistsError(msg)
 
 
+def _progress(items: Any, what: str, unit: str) -> Any:
+    """Return the items behind a progress bar, which shows on a terminal alone."""
+    try:
+        from tqdm import tqdm
+    except ImportError as error:
+        msg = 'pictures need tqdm, from an extra: python -m pip install "sparsetconv[pictures]"'
+        raise ImportError(msg) from error
+    return tqdm(items, desc=what, unit=unit, disable=None)
+
+
+def _upsample(args: argparse.Namespace) -> None:
+    picture = pictures.read(args.input)
+    pictures.check_format(args.output, picture)
+    if args.output.exists() and not args.force:
+        _ask_to_overwrite(args.output)
+    kernel = None if args.kernel is None else np.load(args.kernel, allow_pickle=False)
+    # four channels are three colours and opacity
+    alpha = picture.ndim == 3 and picture.shape[2] == 4
+    larger = pictures.upsample(
+        picture,
+        args.scale,
+        args.mode,
+        kernel=kernel,
+        alpha=alpha,
+        progress=lambda channels: _progress(channels, "upsample", "channel"),
+    )
+    pictures.write(args.output, larger)
+    sizes = (f"{a.shape[1]} x {a.shape[0]}" for a in (picture, larger))
+    print(f"{args.output}: {' to '.join(sizes)} pixels, {larger.dtype}, {args.mode}")
+
+
+def _learn(args: argparse.Namespace) -> None:
+    if args.output.suffix != ".npy":
+        msg = f"output must end in .npy, got {str(args.output)!r}"
+        raise ValueError(msg)
+    if args.output.exists() and not args.force:
+        _ask_to_overwrite(args.output)
+    files = (pictures.read(path) for path in _progress(args.pictures, "learn", "picture"))
+    # opacity is no picture
+    opaque = (p[..., :3] if p.ndim == 3 and p.shape[2] == 4 else p for p in files)
+    kernel = pictures.learn(opaque, args.scale, args.kernel, ridge=args.ridge)
+    np.save(args.output, kernel)
+    print(f"{args.output}: a kernel of {kernel.shape[0]} x {kernel.shape[1]} for scale {args.scale}")
+
+
 def _demo(args: argparse.Namespace) -> None:
     from sparsetconv.demo import run
 
@@ -190,7 +270,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, or 1 after an error, which is printed in one line. argparse exits with 2 by itself.
     """
     args = _parser().parse_args(argv)
-    commands = {"demo": _demo, "plan": _plan, "build": _build}
+    commands = {"demo": _demo, "plan": _plan, "build": _build, "upsample": _upsample, "learn": _learn}
     try:
         commands[args.command](args)
     except (ValueError, TypeError, OSError, MemoryError, ImportError) as error:

@@ -42,6 +42,8 @@ class ResizeOperator(ArrayOperator):
     ----------
     factors : tuple of (m, n) scipy.sparse.csr_array
         One for each axis, float64. The matrix is their Kronecker product.
+    geometry : ResizeGeometry
+        Sizes, and each axis' scale and rule.
     input_shape, output_shape : tuple of int
     shape : tuple of int
         ``(prod(output_shape), prod(input_shape))``.
@@ -104,7 +106,7 @@ class ResizeOperator(ArrayOperator):
 
     def _settle(self, geometry: ResizeGeometry, dtype: np.dtype[Any]) -> None:
         super().__init__(dtype, geometry.input_shape, geometry.output_shape)
-        self._geometry = geometry
+        self.geometry = geometry
         self.factors = axis_matrices(geometry)
         needed = [
             None if axis.is_identity else factor
@@ -119,7 +121,7 @@ class ResizeOperator(ArrayOperator):
         return operator
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self)._of, (self._geometry, self.dtype)
+        return type(self)._of, (self.geometry, self.dtype)
 
     def _apply(self, x: Array) -> Array:
         return self._product.apply(x.astype(np.result_type(x, self.dtype), copy=False), False)

@@ -19,7 +19,7 @@ FLOORS = [
     ["methods._base", "methods._sides", "methods._tables", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cost", "methods", "methods.windows", "methods._compiled_gradient", "methods.gradient", "methods.separable", "methods.normal"],
     ["array_operator", "operators", "kernel_operator", "resize_operator"],
     ["plan", "testing", "learning"],
-    ["_demo_figure", "demo", "cli"],
+    ["_demo_figure", "demo", "pictures", "cli"],
     ["__init__", "__main__"],
 ]  # fmt: skip
 ORDER = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}
@@ -29,7 +29,8 @@ ONE_PLACE = {
     "numba": {"methods._emit", "methods._compiled", "methods._compiled_fft", "methods._compiled_gradient"},
     "matplotlib": {"_demo_figure", "demo"},
     "skimage": {"demo"},
-    "tqdm": {"demo"},
+    "tqdm": {"demo", "cli"},
+    "cv2": {"pictures"},
 }
 
 
@@ -99,7 +100,17 @@ def test_import_is_light():
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         ).stdout.split()
     )
-    assert not loaded & {"numba", "matplotlib", "skimage", "tqdm", "cupy", "torch", "mpi4py", "petsc4py"}
+    assert not loaded & {
+        "numba",
+        "matplotlib",
+        "skimage",
+        "tqdm",
+        "cupy",
+        "torch",
+        "cv2",
+        "mpi4py",
+        "petsc4py",
+    }
 
 
 def test_all_is_what_exists():

@@ -1,5 +1,8 @@
 """The kernel that `fit_kernel` returns is where torch's gradient vanishes; our operator inside torch's autograd."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -44,38 +47,36 @@ def test_optimum_has_zero_gradient(name, ridge):
     assert w.grad.abs().max() < 1e-11 * start.grad.abs().max()
 
 
-class OurConvolution(torch.autograd.Function):
-    """The page's example: the operator forward, its adjoint and the kernel's adjoint backward."""
-
-    @staticmethod
-    def forward(ctx, x, w, options):
-        ctx.save_for_backward(x, w)
-        ctx.options = options
-        A = stc.ConvTransposeOperator(w.detach().numpy(), x.shape, **options)
-        return torch.from_numpy(A.apply(x.detach().numpy()))
-
-    @staticmethod
-    def backward(ctx, y):
-        x, w = ctx.saved_tensors
-        shape = x.shape
-        A = stc.ConvTransposeOperator(w.numpy(), shape, **ctx.options)
-        K = stc.KernelOperator(x.numpy(), w.shape, transposed=True, **ctx.options)
-        return torch.from_numpy(A.H.apply(y.numpy())), torch.from_numpy(K.H.apply(y.numpy())), None
+def convolution_of_the_page():
+    """Run the block of docs/learning.md that defines the function."""
+    page = (Path(__file__).parents[2] / "docs" / "learning.md").read_text()
+    (block,) = [
+        b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if b.startswith("import torch")
+    ]
+    names = {}
+    exec(block, names)
+    return names["TransposedConvolution"]
 
 
 @pytest.mark.parametrize(
     "options", [{"stride": 2, "padding": 1}, {"stride": (2, 1), "groups": 2, "padding": (0, 2)}], ids=str
 )
-def test_two_directions_as_forward_and_backward(options):
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
+def test_two_directions_as_forward_and_backward(options, dtype):
+    function = convolution_of_the_page()
     rng = np.random.default_rng(0)
-    x = torch.tensor(rng.standard_normal((4, 5, 6)), requires_grad=True)
-    w = torch.tensor(rng.standard_normal((4, 3, 4, 3)), requires_grad=True)
-    ours = OurConvolution.apply(x, w, options)
+
+    def random(*shape):
+        values = torch.tensor(rng.standard_normal(shape), dtype=dtype)
+        return values + 1j * torch.tensor(rng.standard_normal(shape)) if dtype.is_complex else values
+
+    x, w = random(4, 5, 6).requires_grad_(), random(4, 3, 4, 3).requires_grad_()
+    ours = function.apply(x, w, options)
     theirs = torch.nn.functional.conv_transpose2d(x[None], w, **options)[0]
     assert torch.allclose(ours, theirs, atol=1e-12)
-    weights = torch.tensor(rng.standard_normal(tuple(ours.shape)))
-    expected = torch.autograd.grad((theirs * weights).sum(), (x, w))
-    found = torch.autograd.grad((ours * weights).sum(), (x, w))
+    weights = random(*ours.shape)
+    expected = torch.autograd.grad(theirs, (x, w), weights)
+    found = torch.autograd.grad(ours, (x, w), weights)
     for a, b in zip(found, expected, strict=True):
         assert torch.allclose(a, b, atol=1e-11)
-    assert torch.autograd.gradcheck(lambda *pair: OurConvolution.apply(*pair, options), (x, w))
+    assert torch.autograd.gradcheck(lambda *pair: function.apply(*pair, options), (x, w))
