@@ -1,6 +1,6 @@
 """Convolutions as sparse matrices and linear operators, transposed convolution as their exact adjoint."""
 
-from sparsetconv import testing
+from sparsetconv import pictures, testing
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.interpolation import interpolation_kernel
@@ -25,6 +25,7 @@ __all__ = [
     "conv_transpose_matrix",
     "fit_kernel",
     "interpolation_kernel",
+    "pictures",
     "resize_matrix",
     "testing",
     "zero_insertion_matrix",

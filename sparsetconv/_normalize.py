@@ -35,8 +35,10 @@ def integer(name: str, value: Any, minimum: int | None = None, hint: str = "") -
 
 
 def is_sequence(value: Any) -> bool:
-    """Tell whether a value has entries; a word has none."""
-    return isinstance(value, Iterable) and not isinstance(value, (str, bytes))
+    """Tell whether a value has entries; a word has none, nor has an array without axes."""
+    return (
+        isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) > 0
+    )
 
 
 def shape(name: str, value: Any) -> tuple[int, ...]:

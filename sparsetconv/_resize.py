@@ -1,24 +1,22 @@
-"""What a resize means: sizes and positions along each axis, and what other packages mean by their words.
+"""What a resize means: the rule, the sizes and the positions of each axis.
 
-Floor 0, standard library only. A convention is a table from a package's modes to rules; a rule, a size and a
-scale make a `ResizeAxis`, which holds no word that is still to be understood. Positions are exact fractions.
+Floor 0, standard library only. A convention's rule, a size and a scale make a `ResizeAxis`, which holds no
+word that is still to be understood. Positions are exact fractions.
 """
 
 from __future__ import annotations
 
 import math
 import operator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from math import prod
 from numbers import Rational, Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sparsetconv import _normalize
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from sparsetconv._conventions import CONVENTIONS, OWN, Convention, Rule
 
 MODE_ALIASES = {
     "bilinear": "linear",
@@ -34,112 +32,9 @@ COORDINATE_MODES = (
     "pytorch_half_pixel",
     "half_pixel_symmetric",
 )
+# more than any memory holds, and less than a 64-bit index does
+LARGEST = 2**62
 NEAREST_MODES = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How one mode makes weights.
-
-    Attributes
-    ----------
-    kind : str
-        ``nearest``, ``linear``, ``cubic``, ``lanczos3``, ``spline``, ``area``, ``adaptive_average``; or a
-        package's own nearest, ``nearest_opencv`` and ``nearest_pillow``.
-    coordinate_mode, nearest_mode, cubic_coeff : str, str, float
-        As for `resize_matrix`.
-    border : str
-        What a tap outside the signal reads: the edge (``clamp``), nothing (``drop``; the others are scaled
-        up), or the signal mirrored at its edge sample (``mirror``).
-    smoothing : str
-        What is done before shrinking: nothing (``none``), ``stretch`` the kernel, or a ``gaussian``.
-    """
-
-    kind: str
-    coordinate_mode: str = "half_pixel"
-    nearest_mode: str = "round_prefer_floor"
-    cubic_coeff: float = -0.75
-    border: str = "clamp"
-    smoothing: str = "none"
-
-    @property
-    def has_positions(self) -> bool:
-        """Whether the coordinate mode has a say: cells that are averaged, or counted, have their own."""
-        return self.kind in ("nearest", "linear", "cubic", "lanczos3", "spline")
-
-
-@dataclass(frozen=True)
-class Convention:
-    """What a package does: a rule for each mode, without and with antialiasing, and how it takes a scale."""
-
-    modes: Mapping[str, Rule]
-    antialiased: Mapping[str, Rule] = field(default_factory=dict)
-    # what the package does where it is not told
-    antialias: bool = False
-    # sizes that a scale leaves are rounded, else cut
-    rounds: bool = False
-    # positions follow the scale that was given, else the ratio of the sizes
-    keeps_scale: bool = True
-
-
-def _stretched(**rules: Rule) -> dict[str, Rule]:
-    return {mode: replace(rule, smoothing="stretch") for mode, rule in rules.items()}
-
-
-_ONNX = {"nearest": Rule("nearest"), "linear": Rule("linear"), "cubic": Rule("cubic")}
-_LANCZOS = Rule("lanczos3", border="drop")
-_KEYS = Rule("cubic", cubic_coeff=-0.5, border="drop")
-_DROPPED = Rule("linear", border="drop")
-_ROUNDED = Rule("nearest", nearest_mode="round_prefer_ceil")
-_STRETCHED = _stretched(linear=_DROPPED, cubic=_KEYS, lanczos3=_LANCZOS)
-_SPLINE = {"linear": Rule("linear", border="mirror"), "cubic": Rule("spline", border="mirror")}
-_OWN = _ONNX | {"lanczos3": _LANCZOS, "area": Rule("area")}
-
-CONVENTIONS = {
-    "onnx": Convention(_ONNX, _stretched(linear=_ONNX["linear"], cubic=_ONNX["cubic"])),
-    "torch": Convention(
-        {
-            "nearest": Rule("nearest", "asymmetric", "floor"),
-            "nearest-exact": _ROUNDED,
-            "linear": _ONNX["linear"],
-            "cubic": _ONNX["cubic"],
-            "area": Rule("adaptive_average"),
-        },
-        _stretched(linear=_DROPPED, cubic=_KEYS),
-    ),
-    "opencv": Convention(
-        {
-            "nearest": Rule("nearest_opencv"),
-            "linear": _ONNX["linear"],
-            "cubic": _ONNX["cubic"],
-            "area": Rule("area"),
-        },
-        rounds=True,
-    ),
-    "pillow": Convention(
-        {"nearest": Rule("nearest_pillow")}, _STRETCHED, antialias=True, rounds=True, keeps_scale=False
-    ),
-    "tensorflow": Convention(
-        {
-            "nearest": _ROUNDED,
-            "linear": _ONNX["linear"],
-            "cubic": _KEYS,
-            "lanczos3": _LANCZOS,
-            "area": Rule("area"),
-        },
-        _STRETCHED,
-        keeps_scale=False,
-    ),
-    "skimage": Convention(
-        {"nearest": _ROUNDED, **_SPLINE},
-        {mode: replace(rule, smoothing="gaussian") for mode, rule in _SPLINE.items()},
-        antialias=True,
-        rounds=True,
-        keeps_scale=False,
-    ),
-}
-# without a convention: ONNX's meanings, and the modes that ONNX does not have
-OWN = Convention(_OWN, _stretched(**{mode: _OWN[mode] for mode in ("linear", "cubic", "lanczos3")}))
 
 
 @dataclass(frozen=True)
@@ -223,16 +118,27 @@ def resize_geometry(
     rule = _rule(package, convention, mode, antialias)
     rule = _changed(rule, convention, coordinate_mode, nearest_mode, cubic_coeff, exclude_outside)
     pairs = _sizes_and_scales(sizes, output_shape, scale, package)
-    if convention == "torch" and rule.coordinate_mode == "align_corners":
-        if rule.smoothing != "none":
+    if convention == "torch":
+        if rule.coordinate_mode == "align_corners" and rule.smoothing != "none":
             msg = "antialias must be False with coordinate_mode='align_corners' in the torch convention"
             raise ValueError(msg)
-        # torch counts whole outputs here
-        pairs = [(outputs, Fraction(outputs, n)) for n, (outputs, _) in zip(sizes, pairs, strict=True)]
+        pairs = [
+            (outputs, Fraction(outputs, n) if _torch_forgets(rule, n, outputs, len(sizes)) else ratio)
+            for n, (outputs, ratio) in zip(sizes, pairs, strict=True)
+        ]
     axes = tuple(
         ResizeAxis(n, outputs, ratio, rule) for n, (outputs, ratio) in zip(sizes, pairs, strict=True)
     )
     return ResizeGeometry(sizes, tuple(axis.outputs for axis in axes), axes)
+
+
+def _torch_forgets(rule: Rule, size: int, outputs: int, ndim: int) -> bool:
+    """Tell whether torch goes by the sizes of an axis although a scale was given."""
+    if rule.coordinate_mode == "align_corners":
+        return True
+    if rule.kind == "nearest" and rule.coordinate_mode == "asymmetric":
+        return ndim == 2 and outputs in (size, 2 * size)
+    return outputs == size and (rule.kind == "linear" or rule.smoothing == "stretch")
 
 
 def canonical_mode(name: Any, known: tuple[str, ...]) -> str:
@@ -269,6 +175,11 @@ def _changed(
 ) -> Rule:
     """Return the rule with what the user asked for beside the convention."""
     changes: dict[str, Any] = {}
+    given = {"nearest_mode": nearest_mode, "cubic_coeff": cubic_coeff}
+    for name, kinds in (("nearest_mode", ("nearest_opencv", "nearest_pillow")), ("cubic_coeff", ("spline",))):
+        if given[name] is not None and rule.kind in kinds:
+            msg = f"{name} must be left out here, convention={convention!r} has its own; got {given[name]!r}"
+            raise ValueError(msg)
     if coordinate_mode is not None:
         changes["coordinate_mode"] = _normalize.word("coordinate_mode", coordinate_mode, COORDINATE_MODES)
         if not rule.has_positions and coordinate_mode != "half_pixel":
@@ -323,6 +234,9 @@ def _for_last_axes(name: str, value: Any, sizes: tuple[int, ...]) -> tuple[Any, 
 
 def _scaled(number: int, size: int, scale: Any, package: Convention) -> tuple[int, Fraction]:
     exact, product = _exact_scale(scale, size)
+    if product > LARGEST:
+        msg = f"scale must leave less than 2**62 samples: axis {number} has {size}, which leaves too many"
+        raise ValueError(msg)
     outputs = round(product) if package.rounds else math.floor(product)
     if outputs < 1:
         msg = (
@@ -338,7 +252,7 @@ def _exact_scale(scale: Any, size: int) -> tuple[Fraction, Fraction | float]:
     if isinstance(scale, bool) or not isinstance(scale, Real):
         msg = f"scale must be a positive number, one for all axes or one for each of the last, got {scale!r}"
         raise TypeError(msg)
-    if not (math.isfinite(scale) and float(scale) > 0):
+    if not (isinstance(scale, Rational) or math.isfinite(scale)) or not bool(scale > 0):  # type: ignore[operator]
         msg = f"scale must be positive and finite, got {scale!r}"
         raise ValueError(msg)
     if isinstance(scale, Rational):

@@ -105,12 +105,12 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
         return array
 
     def _vectors(self, x: Array, adjoint: bool) -> Array:
-        """Apply to ``(..., n)``, or to ``(n, 1)`` as SciPy before 1.18 passes it."""
+        """Apply to ``(..., n)``."""
         array = self._checked(x)
         here, there = self.input_shape, self.output_shape
         if adjoint:
             here, there = there, here
-        lead = () if array.shape == (prod(here), 1) else array.shape[:-1]
+        lead = array.shape[:-1]
         return self._on_batch(array.reshape(prod(lead), *here), adjoint).reshape(*lead, prod(there))
 
     def matvec(self, x: ArrayLike) -> Array:
@@ -135,15 +135,24 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
         return self._apply(x.reshape(1, *self.input_shape)).reshape(-1)
 
     def __matmul__(self, other: Any) -> Any:
-        if type(other) is np.ndarray and other.ndim == 1:
-            return self.matvec(other)
+        if type(other) is np.ndarray:
+            if other.ndim == 1:
+                return self.matvec(other)
+            own = other.shape[-len(self.input_shape) :] == self.input_shape
+            if own and other.ndim > 1 and other.shape[-2] != self.shape[1]:
+                msg = (
+                    f"the operand must be a vector or a matrix with {self.shape[1]} rows, got the shape "
+                    f"{other.shape}, which ends in input_shape: arrays are what .apply takes"
+                )
+                raise ValueError(msg)
         return super().__matmul__(other)
 
     def _matvec(self, x: Array) -> Array:
-        return self._vectors(x, False)
+        # SciPy before 1.18 passes (n, 1) on
+        return self._vectors(x.reshape(-1) if x.shape == (self.shape[1], 1) else x, False)
 
     def _rmatvec(self, x: Array) -> Array:
-        return self._vectors(x, True)
+        return self._vectors(x.reshape(-1) if x.shape == (self.shape[0], 1) else x, True)
 
     def _matmat(self, X: Array) -> Array:
         return self._vectors(_columns(self._dense(X)), False).swapaxes(-1, -2)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv import __version__, pictures
+from sparsetconv import __version__, _picture_files, pictures
 from sparsetconv._axis import PADDING_MODES
 from sparsetconv._normalize import MODE_ALIASES, PADDING_WORDS
 from sparsetconv._transposed import conv_transpose_geometry
@@ -102,7 +102,12 @@ def _add_pictures(commands: Any) -> None:
     upsample.add_argument("input", type=Path, help="a picture: PNG, TIFF, JPEG and more, of 8 or 16 bits")
     upsample.add_argument("output", type=Path, help="the larger picture; its ending names the format")
     upsample.add_argument("--scale", type=number, required=True, help="pixels for each, such as 2")
-    upsample.add_argument("--mode", choices=pictures.MODES, default="learned")
+    upsample.add_argument(
+        "--mode",
+        choices=pictures.MODES,
+        default="learned",
+        help="learned (the default) takes whole scales, the others any",
+    )
     upsample.add_argument(
         "--kernel", type=Path, help="with learned: a .npy file from learn; for 2, 3, 4 one is at hand"
     )
@@ -184,10 +189,9 @@ def _build(args: argparse.Namespace) -> None:
     if output.suffix not in OUTPUTS:
         msg = f"output must end in one of {', '.join(OUTPUTS)}, got {str(output)!r}"
         raise ValueError(msg)
-    kernel = as_array("kernel", np.load(args.kernel, allow_pickle=False))
+    kernel = as_array("kernel", _load(args.kernel))
     geometry = _geometry(args, kernel.shape)
-    if output.exists() and not args.force:
-        _ask_to_overwrite(output)
+    _check_output(args)
     matrix = geometry_matrix(geometry, kernel, args.transposed, format=args.format)
     if output.suffix == ".npz":
         sp.save_npz(output, matrix)
@@ -216,11 +220,10 @@ def _progress(items: Any, what: str, unit: str) -> Any:
 
 
 def _upsample(args: argparse.Namespace) -> None:
-    picture = pictures.read(args.input)
-    pictures.check_format(args.output, picture)
-    if args.output.exists() and not args.force:
-        _ask_to_overwrite(args.output)
-    kernel = None if args.kernel is None else np.load(args.kernel, allow_pickle=False)
+    picture = _picture_files.read(args.input)
+    _picture_files.check_format(args.output, picture)
+    _check_output(args)
+    kernel = None if args.kernel is None else _load(args.kernel)
     # four channels are three colours and opacity
     alpha = picture.ndim == 3 and picture.shape[2] == 4
     larger = pictures.upsample(
@@ -231,23 +234,45 @@ def _upsample(args: argparse.Namespace) -> None:
         alpha=alpha,
         progress=lambda channels: _progress(channels, "upsample", "channel"),
     )
-    pictures.write(args.output, larger)
-    sizes = (f"{a.shape[1]} x {a.shape[0]}" for a in (picture, larger))
-    print(f"{args.output}: {' to '.join(sizes)} pixels, {larger.dtype}, {args.mode}")
+    _picture_files.write(args.output, larger)
+    sizes = " to ".join(f"{a.shape[1]} x {a.shape[0]}" for a in (picture, larger))
+    channels = 1 if larger.ndim == 2 else larger.shape[2]
+    print(f"{args.output}: {sizes} pixels, {channels} channel(s) of {larger.dtype}, {args.mode}")
 
 
 def _learn(args: argparse.Namespace) -> None:
     if args.output.suffix != ".npy":
         msg = f"output must end in .npy, got {str(args.output)!r}"
         raise ValueError(msg)
-    if args.output.exists() and not args.force:
-        _ask_to_overwrite(args.output)
-    files = (pictures.read(path) for path in _progress(args.pictures, "learn", "picture"))
+    _check_output(args)
+    for path in args.pictures:
+        path.stat()
+    files = (_picture_files.read(path) for path in _progress(args.pictures, "learn", "picture"))
     # opacity is no picture
     opaque = (p[..., :3] if p.ndim == 3 and p.shape[2] == 4 else p for p in files)
     kernel = pictures.learn(opaque, args.scale, args.kernel, ridge=args.ridge)
     np.save(args.output, kernel)
     print(f"{args.output}: a kernel of {kernel.shape[0]} x {kernel.shape[1]} for scale {args.scale}")
+
+
+def _load(path: Path) -> Any:
+    """Return the array in a .npy file."""
+    with path.open("rb") as file:
+        try:
+            return np.lib.format.read_array(file, allow_pickle=False)
+        except ValueError as error:
+            msg = f"{path} must hold one array, as numpy.save writes it, of numbers"
+            raise ValueError(msg) from error
+
+
+def _check_output(args: argparse.Namespace) -> None:
+    """Fail, or ask, before the work rather than after it."""
+    output: Path = args.output
+    if not output.parent.is_dir():
+        msg = f"output must lie in a folder that exists, got {output}"
+        raise FileNotFoundError(msg)
+    if output.exists() and not args.force:
+        _ask_to_overwrite(output)
 
 
 def _demo(args: argparse.Namespace) -> None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import reduce
-from math import ceil, lcm
+from math import ceil, lcm, prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from sparsetconv import _memory, _normalize
-from sparsetconv._resize import OWN, ResizeAxis, canonical_mode, resize_geometry
+from sparsetconv._conventions import OWN
+from sparsetconv._resize import ResizeAxis, canonical_mode, resize_geometry
 from sparsetconv.geometry import smallest_index_dtype
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def axis_matrix(axis: ResizeAxis) -> Any:
         Of float64, canonical, no zeros stored; each row sums to 1.
     """
     kind = axis.rule.kind
+    _memory.require("an axis of the matrix", 96 * axis.outputs, "the output's size sets it")
     if kind in RADIUS:
         matrix = _interpolated(axis)
     elif kind in ("area", "adaptive_average"):
@@ -71,7 +73,7 @@ def interpolation_kernel(mode: str, factor: IntOrInts, *, cubic_coeff: float = -
     -------
     (k1, ..., kd) array
         Of float64, symmetric, with ``k = 2 * r * factor`` taps along an axis for an even factor, and one
-        less for an odd one (a single tap for 1); ``r`` is 1/2 (nearest), 1 (linear), 2 (cubic), 3 (lanczos3).
+        less for an odd one, ``r`` being 1 (linear), 2 (cubic) or 3 (lanczos3); nearest has ``factor`` taps.
 
     Raises
     ------
@@ -113,7 +115,7 @@ def interpolation_kernel(mode: str, factor: IntOrInts, *, cubic_coeff: float = -
         msg = f"factor must be one integer or {axes} with mode={mode!r}, got {factor!r}"
         raise ValueError(msg)
     columns = [_column(name, stride, cubic_coeff) for stride in factors]
-    _memory.require("the kernel", 8 * int(np.prod([float(c.size) for c in columns])), "factor sets its size")
+    _memory.require("the kernel", 8 * prod(column.size for column in columns), "factor sets its size")
     return reduce(np.multiply.outer, columns)
 
 
@@ -134,8 +136,10 @@ def _column(mode: str, stride: int, cubic_coeff: float) -> Array:
         convention=None,
     )
     spread = axis_matrix(geometry.axes[0])[:, [2 * radius]].toarray()[:, 0]
-    reached = np.flatnonzero(spread)
-    column: Array = spread[reached[0] : reached[-1] + 1]
+    # an even factor has no tap in the middle, and an odd one zeros at both ends
+    taps = stride if mode == "nearest" else 2 * radius * stride - stride % 2
+    first = (spread.size - taps) // 2
+    column: Array = spread[first : first + taps]
     return column
 
 
@@ -144,7 +148,6 @@ def _positions(axis: ResizeAxis) -> tuple[Array, Array, int]:
     slope, start = axis.line
     denominator = lcm(slope.denominator, start.denominator)
     step, first = int(slope * denominator), int(start * denominator)
-    _memory.require("an axis of the matrix", 64 * axis.outputs, "the output's size sets it")
     # Python's integers where 64 bits do not hold the products
     largest = abs(step) * axis.outputs + abs(first) + 4 * denominator
     numbers = np.arange(axis.outputs, dtype=np.int64)
@@ -185,14 +188,16 @@ def _interpolated(axis: ResizeAxis) -> Any:
     rule = axis.rule
     stretch = axis.shrinking if rule.smoothing == "stretch" else Fraction(1)
     reach = ceil(RADIUS[rule.kind] * stretch)
-    _memory.require("an axis of the matrix", 48 * axis.outputs * 2 * reach, "its sizes set that")
+    _memory.require("an axis of the matrix", 84 * axis.outputs * 2 * reach, "its sizes set that")
     floors, rests, denominator = _positions(axis)
     offsets = np.arange(1 - reach, reach + 1)
     distances = offsets - (rests / denominator).astype(np.float64)[:, None]
     weights = _kernel_of(rule.kind, rule.cubic_coeff)(np.abs(distances) / float(stretch))
     reads = floors[:, None] + offsets
     if rule.border == "drop":
-        weights[(reads < 0) | (reads >= axis.size)] = 0
+        outside = (reads < 0) | (reads >= axis.size)
+        # where that would leave nothing, the edge sample stands in
+        weights[outside & (np.where(outside, 0, weights) != 0).any(1, keepdims=True)] = 0
     weights /= weights.sum(1, keepdims=True)
     return _folded(reads, weights, axis.size, "clamp" if rule.border == "drop" else rule.border)
 
@@ -236,7 +241,7 @@ def _averaged(axis: ResizeAxis) -> Any:
     p, q = step.numerator, step.denominator
     # in units of 1 / q: output o covers o * p to (o + 1) * p, sample j covers j * q to (j + 1) * q
     width = p // q + 2
-    _memory.require("an axis of the matrix", 48 * axis.outputs * width, "its sizes set that")
+    _memory.require("an axis of the matrix", 96 * axis.outputs * width, "its sizes set that")
     starts = np.arange(axis.outputs, dtype=object if p * (axis.outputs + 1) > 2**62 else np.int64) * p
     ends = starts + p
     reads = (starts // q)[:, None] + np.arange(width)
@@ -252,7 +257,7 @@ def _averaged(axis: ResizeAxis) -> Any:
 def _gaussian(size: int, sigma: float) -> Any:
     """Return the matrix of scipy.ndimage's Gaussian filter, its border mirrored at the edge sample."""
     reach = int(4 * sigma + 0.5)
-    _memory.require("the Gaussian filter", 48 * size * (2 * reach + 1), "its sizes set that")
+    _memory.require("the Gaussian filter", 64 * size * (2 * reach + 1), "its sizes set that")
     offsets = np.arange(-reach, reach + 1)
     weights = np.exp(-0.5 * (offsets / sigma) ** 2)
     weights /= weights.sum()

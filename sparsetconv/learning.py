@@ -71,12 +71,14 @@ def fit_kernel(
     inputs, targets : iterable of array_like
         Pairs of arrays, taken one after another, so that generators serve; sizes may differ from pair to
         pair. An array counts as a batch, its first axis numbering the pairs; one pair alone is ``[x], [y]``.
-        Shapes are ``(n1, ..., nd)`` or ``(channels, n1, ..., nd)``; a target's is that of the output.
+        Shapes are ``(n1, ..., nd)`` or ``(channels, n1, ..., nd)``, without a batch axis inside a list; a
+        target's is that of the output.
     kernel_shape : int or sequence of int
         ``(k1, ..., kd)``; with channels ``(c_in, c_out // groups, k1, ..., kd)``, or, not `transposed`,
         ``(c_out, c_in // groups, k1, ..., kd)``.
     transposed : bool
-        Whether the convolution is a transposed one, which goes up for a stride.
+        Whether the convolution is a transposed one, as for up-sampling. **True by default**; False for the
+        kernel of a `ConvOperator`.
     stride, padding, dilation, groups, padding_mode, flip : int, sequence, str, bool
         As for `ConvTransposeOperator` or `ConvOperator`. Which of the possible sizes a transposed
         convolution has is read off the targets.
@@ -85,8 +87,9 @@ def fit_kernel(
         the number of outputs; 0 or more.
     method : {"auto", "cholesky", "lsmr"}
         ``"cholesky"`` sums up the normal equations, pair by pair, and factors them; it keeps no pair.
-        ``"lsmr"`` keeps all pairs and iterates: for kernels too large to be squared. ``"auto"`` changes over
-        at 4096 weights for one output channel.
+        ``"lsmr"`` keeps all pairs and iterates: for kernels too large to be squared; of several best kernels
+        it returns the one of the smallest norm. ``"auto"`` changes over at 4096 weights for one output
+        channel.
 
     Returns
     -------
@@ -98,7 +101,7 @@ def fit_kernel(
     TypeError, ValueError
         Naming the parameter, the rule and what was given; if there are fewer equations than unknowns.
     numpy.linalg.LinAlgError
-        If the pairs do not determine every weight and `ridge` is 0.
+        With Cholesky, if the pairs (and `ridge`) do not determine every weight in double precision.
 
     Warns
     -----
@@ -199,7 +202,7 @@ class _Problem:
         geometries: dict[_Shapes, ConvGeometry] = {}
         checked = self._checked(inputs, targets, geometries)
         for shapes, run in groupby(checked, key=lambda pair: (pair[0].shape, pair[1].shape)):
-            count = max(1, TOGETHER // prod(shapes[1]))
+            count = max(1, TOGETHER // max(map(prod, shapes)))
             while part := list(islice(run, count)):
                 x, y = (np.stack(side) for side in zip(*part, strict=True))
                 yield _Pair(x, y, geometries[shapes])
@@ -215,11 +218,11 @@ class _Problem:
         # the channel form has one axis less than its kernel, and at least a spatial one
         ranks = (rank, rank - 1) if rank > 2 else (rank,)
         for number, (given, wanted) in enumerate(_zipped(inputs, targets)):
-            x, y = _finite(f"inputs[{number}]", given), _finite(f"targets[{number}]", wanted)
+            x, y = _own(f"inputs[{number}]", given), _own(f"targets[{number}]", wanted)
             if x.ndim not in ranks:
                 msg = (
-                    f"inputs[{number}] must have {' or '.join(map(str, ranks))} axes here, "
-                    f"got the shape {x.shape}; one pair alone is passed as [x], [y]"
+                    f"inputs[{number}] must have {' or '.join(map(str, ranks))} axes with the kernel_shape "
+                    f"{self.kernel_shape}, got the shape {x.shape}; one pair alone is passed as [x], [y]"
                 )
                 raise ValueError(msg)
             ranks = (x.ndim,)
@@ -260,8 +263,9 @@ def _zipped(inputs: Any, targets: Any) -> Iterator[tuple[Any, Any]]:
         yield pair
 
 
-def _finite(name: str, value: ArrayLike) -> Array:
-    array = as_array(name, value)
+def _own(name: str, value: ArrayLike) -> Array:
+    # a copy: a generator may fill the same array again
+    array = as_array(name, value).copy()
     if not np.isfinite(array).all():
         msg = f"{name} must be finite, got NaN or infinity"
         raise ValueError(msg)

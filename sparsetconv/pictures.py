@@ -1,7 +1,6 @@
 """Pictures: up-sampled by fixed or learned kernels, and kernels learned from them.
 
-Floor 6. Pictures are arrays ``(rows, columns)`` or ``(rows, columns, channels)``, as files hold them; `read`
-and `write` are OpenCV's, from the extra ``pictures``, imported when called.
+Floor 6. Pictures are arrays ``(rows, columns)`` or ``(rows, columns, channels)``, as files hold them.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from functools import cache
 from itertools import tee
 from math import prod
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from sparsetconv import _memory, _normalize
 from sparsetconv._kernel import as_array
+from sparsetconv.geometry import INT32_MAX
 from sparsetconv.learning import fit_kernel
 from sparsetconv.operators import ConvTransposeOperator
 from sparsetconv.resize_operator import ResizeOperator
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
 
     Enlarge: TypeAlias = Callable[[Array], Array]
 
-__all__ = ["MODES", "learn", "learned_kernel", "read", "shrink", "upsample", "write"]
+__all__ = ["MODES", "learn", "learned_kernel", "shrink", "upsample"]
 
 MODES = ("nearest", "bilinear", "bicubic", "lanczos", "learned")
 SHIPPED = Path(__file__).with_name("learned_kernels.npz")
+# how far from 1 the weights that meet in one pixel may sum to
+NEAR_ONE = 0.05
 DEPTHS = tuple(np.dtype(name) for name in ("uint8", "uint16", "float32", "float64"))
 
 
@@ -59,7 +62,8 @@ def upsample(
         The learned kernel, from `learn`. If not given, the one that comes with the package for a scale of 2,
         3 or 4.
     alpha : bool
-        Whether the last channel is opacity, by which the others are weighted.
+        Whether the last channel is opacity, by which the others are weighted. Channels then keep to the range
+        that they have in the picture.
     progress : callable
         What the range of channels is led through, such as ``tqdm.tqdm``.
 
@@ -110,13 +114,18 @@ def upsample(
     _memory.require("the larger picture", need, "scale sets its size")
     larger = np.empty((*shape, len(planes)), array.dtype)
     opacity = planes[-1].astype(dtype) if _normalize.flag("alpha", alpha) and len(planes) > 1 else None
-    weight = None if opacity is None else enlarge(opacity)
+    weight = None if opacity is None else _within(enlarge(opacity), opacity)
     for channel in progress(range(len(planes))):
-        if opacity is None or weight is None or channel == len(planes) - 1:
-            result = enlarge(planes[channel].astype(dtype))
+        plane = planes[channel].astype(dtype)
+        if opacity is None or weight is None:
+            result = enlarge(plane)
+        elif channel == len(planes) - 1:
+            result = weight
         else:
-            result = enlarge(planes[channel] * opacity)
+            result = enlarge(plane * opacity)
             result = np.divide(result, weight, out=np.zeros_like(result), where=weight > 0)
+            # where next to nothing is seen, next to nothing was divided by
+            result = _within(result, plane)
         larger[..., channel] = _of_depth(result, array.dtype)
     return larger.reshape(*shape, *array.shape[2:])
 
@@ -181,12 +190,13 @@ def learn(pictures: Iterable[ArrayLike], scale: int, taps: int, *, ridge: float 
     Returns
     -------
     (taps, taps) array
-        For `upsample`, and for `ConvTransposeOperator` with a stride of `scale`.
+        Symmetric, for `upsample`, and for `ConvTransposeOperator` with a stride of `scale`.
 
     Raises
     ------
     TypeError, ValueError, numpy.linalg.LinAlgError
-        As `fit_kernel`.
+        As `fit_kernel`; if `taps` is even and `scale` odd or the other way; if what comes out keeps no flat
+        area.
 
     See Also
     --------
@@ -206,8 +216,17 @@ def learn(pictures: Iterable[ArrayLike], scale: int, taps: int, *, ridge: float 
     >>> pictures.learn([picture], 2, 6).shape
     (6, 6)
     """
+    if isinstance(pictures, np.ndarray) and pictures.ndim < 4:
+        msg = f"pictures must be several, got an array of shape {pictures.shape}; one alone is [picture]"
+        raise ValueError(msg)
     factor = _normalize.integer("scale", scale, 1)
     size = _normalize.integer("taps", taps, factor)
+    if (size - factor) % 2:
+        msg = (
+            f"taps must be {'odd' if factor % 2 else 'even'} as scale is, so that the kernel has its middle "
+            f"over that of a pixel; got {size} for scale {factor}"
+        )
+        raise ValueError(msg)
     margin, padding = _margin((size, size), factor)
 
     def pairs() -> Iterator[tuple[Array, Array]]:
@@ -222,13 +241,17 @@ def learn(pictures: Iterable[ArrayLike], scale: int, taps: int, *, ridge: float 
     left, right = tee(pairs())
     small, large = (pair[0] for pair in left), (pair[1] for pair in right)
     kernel = fit_kernel(small, large, (size, size), stride=factor, padding=padding, ridge=ridge)
-    for row in range(factor):
-        for column in range(factor):
-            kernel[row::factor, column::factor] /= kernel[row::factor, column::factor].sum()
-    return kernel
+    sums = _phase_sums(kernel, factor)
+    if abs(sums - 1).max() > NEAR_ONE:
+        msg = (
+            "pictures must determine a kernel that keeps flat areas: the weights that meet in one pixel sum "
+            f"to {sums.min():.3g} to {sums.max():.3g}; more pictures or less ridge would help"
+        )
+        raise ValueError(msg)
+    balanced: Array = kernel / np.tile(sums, [-(-size // factor)] * 2)[:size, :size]
+    return balanced
 
 
-@cache
 def learned_kernel(scale: int) -> Array:
     """Return the learned kernel that comes with the package.
 
@@ -257,128 +280,27 @@ def learned_kernel(scale: int) -> Array:
     >>> pictures.learned_kernel(2).shape
     (12, 12)
     """
-    with np.load(SHIPPED) as shipped:
-        known = sorted(int(name) for name in shipped.files)
-        if scale not in known:
-            msg = f"scale must be one of {', '.join(map(str, known))} without a kernel, got {scale!r}"
-            raise ValueError(msg)
-        kernel: Array = shipped[str(int(scale))]
-    kernel.setflags(write=False)
-    return kernel
-
-
-def read(path: Path) -> Array:
-    """Return the picture in a file, with the channels, in the order and the depth that OpenCV finds.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Any format that OpenCV reads: PNG, TIFF, JPEG and more.
-
-    Returns
-    -------
-    (rows, columns) or (rows, columns, channels) array
-        Turned as the camera says. Colours in the order blue, green, red, opacity.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no picture, or several.
-    ImportError
-        If OpenCV is missing.
-    """
-    cv2 = _opencv()
-    data = np.frombuffer(path.read_bytes(), np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if picture is None:
-        msg = f"{path} is no picture that OpenCV can read"
-        raise ValueError(msg)
-    if cv2.imcount(str(path)) > 1:
-        msg = f"{path} holds {cv2.imcount(str(path))} pictures; a file with one is needed"
-        raise ValueError(msg)
-    if picture.ndim == 2 or picture.shape[2] == 3:
-        # once more as the camera was held, which OpenCV does only where it also drops the opacity
-        picture = cv2.imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
-    array: Array = picture
-    return array
-
-
-def write(path: Path, picture: Array) -> None:
-    """Write a picture, channels as `read` returns them.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Its ending names the format.
-    picture : (rows, columns) or (rows, columns, channels) array
-
-    Raises
-    ------
-    ValueError
-        If the format cannot hold the picture's depth or channels.
-    ImportError
-        If OpenCV is missing.
-    """
-    check_format(path, picture)
-    encoded = _encoded(path, picture)
-    if encoded is None:
-        msg = f"OpenCV could not encode {path}"
-        raise ValueError(msg)
-    path.write_bytes(encoded.tobytes())
-
-
-def check_format(path: Path, picture: Array) -> None:
-    """Raise if a file's format would silently change the depth or the channels of a picture.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-    picture : (rows, columns) or (rows, columns, channels) array
-
-    Raises
-    ------
-    ValueError
-        Naming formats that serve.
-    """
-    cv2 = _opencv()
-    corner = np.zeros((64, 64, *picture.shape[2:]), picture.dtype)
-    encoded = _encoded(path, corner)
-    again = None if encoded is None else cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
-    if again is None or again.dtype != corner.dtype or again.shape != corner.shape:
-        ending, channels = path.suffix or "a name without an ending", corner[0, 0].size
+    kernels = _shipped()
+    if scale not in tuple(kernels):
+        known = ", ".join(map(str, kernels))
         msg = (
-            f"{ending} cannot hold {channels} channel(s) of {corner.dtype}: "
-            "PNG holds 8 and 16 bits, TIFF floating-point numbers too"
+            f"scale must be one of {known}, for which a kernel is at hand, got {scale!r}; learn makes others"
         )
         raise ValueError(msg)
+    return kernels[int(scale)]
 
 
-def _encoded(path: Path, picture: Array) -> Array | None:
-    cv2 = _opencv()
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        done, encoded = cv2.imencode(path.suffix or ".", picture)
-    except cv2.error:
-        return None
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-    return encoded if done else None
-
-
-def _opencv() -> Any:
-    try:
-        import cv2
-    except ImportError as error:
-        msg = 'pictures in files need OpenCV, from an extra: python -m pip install "sparsetconv[pictures]"'
-        raise ImportError(msg) from error
-    return cv2
+@cache
+def _shipped() -> dict[int, Array]:
+    with np.load(SHIPPED) as file:
+        kernels = {int(name): file[name] for name in file.files}
+    for kernel in kernels.values():
+        kernel.setflags(write=False)
+    return kernels
 
 
 def _picture(name: str, value: ArrayLike) -> Array:
-    array = as_array(name, value)
+    array = np.asarray(value)
     if array.dtype not in DEPTHS:
         msg = f"{name} must be of uint8, uint16, float32 or float64, got {array.dtype}"
         raise TypeError(msg)
@@ -402,14 +324,23 @@ def _learned(
     shape: tuple[int, ...], scale: Any, kernel: ArrayLike | None, dtype: np.dtype[Any]
 ) -> tuple[Enlarge, tuple[int, ...]]:
     """Return a transposed convolution of the picture with its edge repeated, cut back to size."""
-    factor = _normalize.integer(
-        "scale", int(scale) if isinstance(scale, float) and scale.is_integer() else scale, 1
-    )
+    is_number = isinstance(scale, Real)
+    factor = int(scale) if is_number and 1 <= scale <= INT32_MAX else 0
+    if not factor or scale != factor:
+        msg = f"scale must be a whole number with mode='learned', got {scale!r}; other modes take any"
+        raise ValueError(msg)
     weights = as_array("kernel", learned_kernel(factor) if kernel is None else kernel)
     if weights.ndim != 2 or min(weights.shape) < factor or weights.dtype.kind == "c":
         msg = (
             f"kernel must be real, of two axes with at least scale = {factor} taps each, "
             f"got {weights.dtype} of shape {weights.shape}"
+        )
+        raise ValueError(msg)
+    sums = _phase_sums(weights, factor)
+    if not abs(sums - 1).max() <= NEAR_ONE:
+        msg = (
+            f"kernel must keep flat areas, which at scale={factor} it does not: the weights that meet in one "
+            f"pixel sum to {sums.min():.3g} to {sums.max():.3g}. Was it learned for another scale?"
         )
         raise ValueError(msg)
     margin, padding = _margin(weights.shape, factor)
@@ -419,6 +350,11 @@ def _learned(
         weights.astype(dtype), wide, stride=factor, padding=padding, output_shape=larger
     )
     return lambda plane: operator.apply(np.pad(plane, margin, mode="edge")), larger
+
+
+def _phase_sums(kernel: Array, scale: int) -> Array:
+    """Return the sums of the weights that meet in each of the ``(scale, scale)`` pixels."""
+    return np.array([[kernel[r::scale, c::scale].sum() for c in range(scale)] for r in range(scale)])
 
 
 def _margin(taps: tuple[int, ...], scale: int) -> tuple[int, list[tuple[int, int]]]:
@@ -435,6 +371,12 @@ def _margin(taps: tuple[int, ...], scale: int) -> tuple[int, list[tuple[int, int
 def _turned(plane: Array, position: int) -> Array:
     turned = np.rot90(plane, position % 4)
     return turned if position < 4 else turned.T
+
+
+def _within(result: Array, plane: Array) -> Array:
+    """Return a result cut off where it leaves the range of a plane."""
+    limited: Array = result.clip(plane.min(), plane.max())
+    return limited
 
 
 def _of_depth(plane: Array, dtype: np.dtype[Any]) -> Array:

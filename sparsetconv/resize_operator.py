@@ -11,8 +11,9 @@ import numpy as np
 
 from sparsetconv._resize import resize_geometry
 from sparsetconv.array_operator import ArrayOperator
+from sparsetconv.kronecker import kronecker
 from sparsetconv.methods.separable import Separable
-from sparsetconv.resampling import axis_matrices, float_dtype, kronecker
+from sparsetconv.resampling import axis_matrices, float_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,24 +13,24 @@ PACKAGE = Path(stc.__file__).parent
 
 # a module may import from lower floors; on some floors also from those before it in the line
 FLOORS = [
-    ["_types", "_axis", "_normalize", "_memory", "_threads", "_kernel", "geometry", "_transposed", "_resize"],
+    ["_types", "_axis", "_normalize", "_memory", "_threads", "_kernel", "geometry", "_transposed", "_conventions", "_resize"],
     ["boundary", "axis_rows", "interpolation"],
-    ["assembly", "matrices", "resampling"],
+    ["assembly", "matrices", "kronecker", "resampling"],
     ["methods._base", "methods._sides", "methods._tables", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cost", "methods", "methods.windows", "methods._compiled_gradient", "methods.gradient", "methods.separable", "methods.normal"],
     ["array_operator", "operators", "kernel_operator", "resize_operator"],
     ["plan", "testing", "learning"],
-    ["_demo_figure", "demo", "pictures", "cli"],
+    ["_demo_figure", "demo", "pictures", "_picture_files", "cli"],
     ["__init__", "__main__"],
 ]  # fmt: skip
 ORDER = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}
-STANDARD_LIBRARY_ONLY = {"_axis", "_resize", "_normalize", "_memory", "_threads"}
+STANDARD_LIBRARY_ONLY = {"_axis", "_conventions", "_resize", "_normalize", "_memory", "_threads"}
 # heavy packages, and the only modules that may import them
 ONE_PLACE = {
     "numba": {"methods._emit", "methods._compiled", "methods._compiled_fft", "methods._compiled_gradient"},
     "matplotlib": {"_demo_figure", "demo"},
     "skimage": {"demo"},
     "tqdm": {"demo", "cli"},
-    "cv2": {"pictures"},
+    "cv2": {"_picture_files"},
 }
 
 
@@ -115,10 +115,11 @@ def test_import_is_light():
 
 def test_all_is_what_exists():
     public = {name for name in vars(stc) if not name.startswith("_")} - {n for n, _ in modules()}
-    assert public | {"__version__", "testing"} == set(stc.__all__)
+    assert public | {"__version__", "pictures", "testing"} == set(stc.__all__)
     assert sorted(stc.__all__) == stc.__all__
-    for name in stc.testing.__all__:
-        assert hasattr(stc.testing, name)
+    for module in (stc.testing, stc.pictures):
+        for name in module.__all__:
+            assert hasattr(module, name)
 
 
 def test_public_names_have_documentation():

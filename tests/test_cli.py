@@ -177,7 +177,7 @@ def test_build_asks_before_overwriting(kernel, tmp_path, monkeypatch, capsys):
     [
         ("k.npy", None, "No such file"),
         ("k.npy", np.ones((2, 2), np.float16), "kernel must be float32"),
-        ("k.npy", np.array([{}]), "allow_pickle"),
+        ("k.npy", np.array([{}]), "k.npy must hold one array, as numpy.save writes it, of numbers"),
     ],
 )
 def test_build_bad_kernels(capsys, tmp_path, name, content, message):

@@ -137,6 +137,19 @@ def test_streams_batches_and_lists_are_the_same():
     )
 
 
+def test_a_generator_may_fill_the_same_array_again():
+    A = stc.ConvTransposeOperator([1.0, 2.0, 3.0, 4.0], 20, stride=2, padding=1)
+
+    def signals(make):
+        rng, buffer = np.random.default_rng(1), np.empty(make(np.zeros(20)).shape)
+        for _ in range(6):
+            buffer[:] = make(rng.standard_normal(20))
+            yield buffer
+
+    found = stc.fit_kernel(signals(np.copy), signals(A.apply), 4, stride=2, padding=1)
+    np.testing.assert_allclose(found, [1, 2, 3, 4], atol=1e-12)
+
+
 def test_blocks_of_every_size(monkeypatch):
     """Sums do not depend on how rows are divided into blocks."""
     import sparsetconv.methods.normal as normal
@@ -196,6 +209,44 @@ def test_memory_does_not_grow_with_the_number_of_pictures():
     assert many < 1.2 * few + (1 << 18)
 
 
+def test_memory_does_not_grow_where_targets_are_small():
+    def peak(count):
+        def signals(size):
+            for seed in range(count):
+                yield np.random.default_rng(seed).standard_normal(20_000)[:size]
+
+        tracemalloc.start()
+        stc.fit_kernel(signals(20_000), signals(1), 3, transposed=False, stride=20_000)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(200) < 1.2 * peak(50) + (1 << 18)
+
+
+def test_folding_lists_the_border_alone():
+    """Padding that folds costs what is near the border, not what the whole signal reads."""
+
+    def peak(mode):
+        x = np.random.default_rng(0).standard_normal(40_000)
+        y = stc.ConvTransposeOperator(np.ones(65), x.size, padding=32, padding_mode=mode).apply(x)
+        tracemalloc.start()
+        stc.fit_kernel([x], [y], 65, padding=32, padding_mode=mode)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    plain = peak("zeros")
+    for mode in ("circular", "reflect", "replicate"):
+        assert peak(mode) < 1.3 * plain, mode
+
+
+def test_lsmr_takes_the_smallest_of_several_best():
+    x, y = np.ones((4, 20)), np.ones((4, 18))
+    found = stc.fit_kernel(x, y, 3, transposed=False, method="lsmr")
+    np.testing.assert_allclose(found, 1 / 3)
+
+
 def test_large_kernels_are_left_to_lsmr():
     rng = np.random.default_rng(0)
     kernel = rng.standard_normal(5001)
@@ -216,7 +267,7 @@ BAD = {
     "fewer targets": (lambda x, y: ((x, y[:1]), {}), "pairs, but targets ended after 1"),
     "fewer inputs": (lambda x, y: ((x[:1], y), {}), "pairs, but inputs ended after 1"),
     "none": (lambda *_: (([], []), {}), "at least one pair"),
-    "one picture": (lambda x, y: ((x[0], y[0]), {}), r"inputs\[0\] must have 2 axes here, got the shape \(7,\); one pair alone is passed as \[x\], \[y\]"),
+    "one picture": (lambda x, y: ((x[0], y[0]), {}), r"inputs\[0\] must have 2 axes with the kernel_shape \(4, 4\), got the shape \(7,\); one pair alone is passed as \[x\], \[y\]"),
     "mismatch": (lambda x, y: ((x, [y[0], y[1][:9]]), {}), r"inputs\[1\] of shape \(6, 7\) and targets\[1\] of shape \(9, 14\) do not fit: output_shape on spatial axis 0 must lie between 12 and 13"),
     "forward mismatch": (lambda x, y: ((y, x), {"transposed": False, "padding": 0}), r"targets\[0\] must have the shape of the output of inputs\[0\], \(5, 6\) for \(12, 14\); got \(6, 7\)"),
     "ranks": (lambda x, y: (([x[0], x[1][0]], y), {}), r"inputs\[1\] must have 2 axes"),

@@ -1,12 +1,14 @@
 """Up-sampling pictures: depths, colours, opacity, files, the learned kernels, and what beats what."""
 
+import importlib
 import sys
+import zlib
 
 import numpy as np
 import pytest
 
 import sparsetconv as stc
-from sparsetconv import pictures
+from sparsetconv import _picture_files, pictures
 from sparsetconv.cli import main
 
 FIXED = ("nearest", "bilinear", "bicubic", "lanczos")
@@ -58,6 +60,9 @@ def test_flat_pictures_stay_flat_up_to_the_border(mode, scale, dtype):
 def test_learned_mode_is_a_transposed_convolution(scale, taps):
     """In the interior of the plain operator with padding 'same'; at the border the edge is repeated."""
     kernel = np.random.default_rng(1).random((taps, taps + 1))
+    for phase in np.ndindex(scale, scale):
+        part = (slice(phase[0], None, scale), slice(phase[1], None, scale))
+        kernel[part] /= kernel[part].sum()
     x = picture_of((31, 33))
     larger = pictures.upsample(x, scale, "learned", kernel=kernel)
     T = stc.ConvTransposeOperator(kernel, x.shape, stride=scale, padding="same")
@@ -76,6 +81,28 @@ def test_opacity_weights_the_colours():
     assert (larger[seen][:, :3] == 255).all()
     assert 0 < larger[..., 3][seen].min() < 255
     assert (pictures.upsample(x, 4, "bilinear")[seen][:, :3] < 255).any()
+
+
+@pytest.mark.parametrize("mode", pictures.MODES)
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_colours_of_what_is_hardly_seen_stay_in_range(mode, dtype):
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:64, :64]
+    disc = np.clip(1.2 - np.hypot(y - 32, x - 32) / 22, 0, 1)
+    scale = 255 if dtype == "uint8" else 1
+    picture = (scale * np.dstack([0.4 + 0.2 * rng.random((64, 64, 3)), disc])).astype(dtype)
+    larger = pictures.upsample(picture, 2, mode, alpha=True)
+    seen = larger[larger[..., 3] > 0]
+    for channel in range(4):
+        own = picture[..., channel]
+        assert own.min() <= seen[:, channel].min()
+        assert seen[:, channel].max() <= own.max()
+
+
+@pytest.mark.parametrize("scale", [2.0, np.float32(2), np.int8(2)], ids=repr)
+def test_whole_scales_of_any_type(scale):
+    x = picture_of()
+    np.testing.assert_array_equal(pictures.upsample(x, scale), pictures.upsample(x, 2))
 
 
 def test_shrink_is_the_adjoint_story_of_the_table():
@@ -163,13 +190,19 @@ BAD = {
     "empty": (lambda x: pictures.upsample(x[:0], 2), r"picture must have the shape .*got \(0, 23\)"),
     "depth": (lambda x: pictures.upsample(x.astype(int), 2), "picture must be of uint8, uint16, float32 or float64, got int64"),
     "smaller": (lambda x: pictures.upsample(x, 0.5, "bicubic"), "scale must be at least 1 for a larger picture, got 0.5"),
-    "fraction": (lambda x: pictures.upsample(x, 1.5), "scale must be an integer"),
-    "no kernel": (lambda x: pictures.upsample(x, 5), "scale must be one of 2, 3, 4 without a kernel, got 5"),
+    "fraction": (lambda x: pictures.upsample(x, 1.5), "scale must be a whole number with mode='learned', got 1.5; other modes take any"),
+    "no kernel": (lambda x: pictures.upsample(x, 5), "scale must be one of 2, 3, 4, for which a kernel is at hand, got 5; learn makes others"),
     "kernel": (lambda x: pictures.upsample(x, 3, kernel=np.ones((2, 4))), "kernel must be real, of two axes with at least scale = 3 taps each"),
     "kernel, fixed": (lambda x: pictures.upsample(x, 3, "bicubic", kernel=np.ones((4, 4))), "kernel belongs to mode='learned'"),
     "shrink": (lambda x: pictures.shrink(x, 21), "picture must have 21 x 21 pixels at least"),
     "learn": (lambda x: pictures.learn([x], 4, 3), "taps must be at least 4, got 3"),
     "learn depth": (lambda x: pictures.learn([x, x > 1], 2, 4), r"pictures\[1\] must be"),
+    "learn, one picture": (lambda x: pictures.learn(x, 2, 4), r"pictures must be several, got an array of shape \(20, 23\); one alone is \[picture\]"),
+    "learn, parity": (lambda x: pictures.learn([x], 2, 5), "taps must be even as scale is"),
+    "learn, black": (lambda x: pictures.learn([0 * x], 2, 4, ridge=1.0), "pictures must determine a kernel that keeps flat areas"),
+    "kernel of another scale": (lambda x: pictures.upsample(x, 3, kernel=pictures.learned_kernel(2)), "at scale=3 it does not.*Was it learned for another scale"),
+    "kernel of nan": (lambda x: pictures.upsample(x, 2, kernel=np.full((4, 4), np.nan)), "kernel must keep flat areas"),
+    "huge scale": (lambda x: pictures.upsample(x, 1e308), "scale must be a whole number"),
     "learn nothing": (lambda _: pictures.learn([], 2, 4), "at least one pair"),
 }  # fmt: skip
 
@@ -229,10 +262,13 @@ class TestCommands:
     def test_formats_that_would_lose_something(self, cv2, tmp_path, capsys):
         source = tmp_path / "in.png"
         assert cv2.imwrite(str(source), picture_of((9, 12, 3), "uint16"))
-        for name in ("out.jpg", "out.bmp", "out.pgm", "out.xyz", "out"):
+        for name in ("out.jpg", "out.bmp", "out.pgm"):
             assert main(["upsample", str(source), str(tmp_path / name), "--scale", "2"]) == 1
             assert "cannot hold 3 channel(s) of uint16: PNG holds" in capsys.readouterr().err
             assert not (tmp_path / name).exists()
+        for name in ("out.xyz", "out", "out.pdf"):
+            assert main(["upsample", str(source), str(tmp_path / name), "--scale", "2"]) == 1
+            assert "must name a format that OpenCV writes" in capsys.readouterr().err
         transparent = tmp_path / "transparent.png"
         assert cv2.imwrite(str(transparent), picture_of((9, 12, 4), "uint8"))
         assert main(["upsample", str(transparent), str(tmp_path / "out.jpg"), "--scale", "2"]) == 1
@@ -247,13 +283,20 @@ class TestCommands:
         np.testing.assert_array_equal(found, pictures.upsample(x, 2.5, "bicubic"))
 
     @pytest.mark.usefixtures("cv2")
-    def test_pictures_lie_as_the_camera_was_held(self, tmp_path):
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    @pytest.mark.parametrize("ending", ["jpg", "png"])
+    def test_pictures_lie_as_the_camera_was_held(self, tmp_path, orientation, ending):
         image = pytest.importorskip("PIL.Image")
         exif = image.Exif()
-        exif[0x0112] = 6  # turn right to see it upright
-        path = tmp_path / "turned.jpg"
-        image.fromarray(picture_of((8, 16), "uint8")).save(path, exif=exif)
-        assert pictures.read(path).shape == (16, 8)
+        exif[0x0112] = orientation
+        path = tmp_path / f"turned.{ending}"
+        channels = (3,) if ending == "jpg" else (4,)
+        image.fromarray(picture_of((8, 16, *channels), "uint8")).save(path, exif=exif)
+        expected = np.asarray(importlib.import_module("PIL.ImageOps").exif_transpose(image.open(path)))
+        found = _picture_files.read(path)
+        assert found.shape == expected.shape == ((8, 16) if orientation < 5 else (16, 8)) + channels
+        order = [2, 1, 0, 3][: channels[0]]
+        assert abs(found[..., order].astype(int) - expected).max() <= (0 if ending == "png" else 3)
 
     def test_unreadable(self, cv2, tmp_path, capsys):
         words = [str(tmp_path / "out.png"), "--scale", "2"]
@@ -267,6 +310,32 @@ class TestCommands:
         assert cv2.imwritemulti(str(several), [picture_of((8, 8), "uint8")] * 2)
         assert main(["upsample", str(several), *words]) == 1
         assert "holds 2 pictures" in capsys.readouterr().err
+        bomb = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x01\x86\xa0\x00\x01\x86\xa0\x08\x00\x00\x00\x00"
+        (tmp_path / "bomb.png").write_bytes(bomb + zlib.crc32(bomb[12:]).to_bytes(4, "big"))
+        assert main(["upsample", str(tmp_path / "bomb.png"), *words]) == 1
+        assert "is no picture that OpenCV can read" in capsys.readouterr().err
+        source = tmp_path / "in.png"
+        assert cv2.imwrite(str(source), picture_of((8, 8), "uint8"))
+        np.savez(tmp_path / "several.npz", a=1, b=2)
+        for name, content in (("empty.npy", b""), ("zip.npy", b"PK\x03\x04garbage"), ("png.npy", b"PNG")):
+            (tmp_path / name).write_bytes(content)
+        for name in ("empty.npy", "zip.npy", "png.npy", "several.npz", "in.png"):
+            assert main(["upsample", str(source), *words, "--kernel", str(tmp_path / name)]) == 1
+            assert f"{name} must hold one array, as numpy.save writes it" in capsys.readouterr().err
+
+    def test_outputs_are_checked_before_the_work(self, cv2, tmp_path, capsys, monkeypatch):
+        source = tmp_path / "in.png"
+        assert cv2.imwrite(str(source), picture_of((30, 40), "uint8"))
+        for name in ("upsample", "learn"):
+            monkeypatch.setattr(pictures, name, None)
+        nowhere = tmp_path / "absent"
+        assert main(["upsample", str(source), str(nowhere / "out.png"), "--scale", "2"]) == 1
+        assert "output must lie in a folder that exists" in capsys.readouterr().err
+        learn = ["learn", "--scale", "2", "--kernel", "4", str(source), "-o"]
+        assert main([*learn, str(nowhere / "k.npy")]) == 1
+        assert "output must lie in a folder that exists" in capsys.readouterr().err
+        assert main([*learn[:-1], str(nowhere / "typo.png"), "-o", str(tmp_path / "k.npy")]) == 1
+        assert "typo.png" in capsys.readouterr().err
 
     def test_bad_numbers(self, cv2, tmp_path, capsys):
         source = tmp_path / "in.png"
@@ -290,6 +359,7 @@ def test_missing_packages_are_named(monkeypatch, tmp_path, capsys):
     assert main(["upsample", str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--scale", "2"]) == 1
     assert 'python -m pip install "sparsetconv[pictures]"' in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    words = ["learn", "--scale", "2", "--kernel", "4", "a.png", "-o", str(tmp_path / "k.npy")]
+    (tmp_path / "a.png").touch()
+    words = ["learn", "--scale=2", "--kernel=4", str(tmp_path / "a.png"), "-o", str(tmp_path / "k.npy")]
     assert main(words) == 1
     assert 'python -m pip install "sparsetconv[pictures]"' in capsys.readouterr().err

@@ -15,7 +15,8 @@ from reference import naive_resize
 from scipy.sparse.linalg import lsmr
 
 import sparsetconv as stc
-from sparsetconv._resize import CONVENTIONS, COORDINATE_MODES, NEAREST_MODES
+from sparsetconv._conventions import CONVENTIONS
+from sparsetconv._resize import COORDINATE_MODES, NEAREST_MODES
 
 MODES = ("nearest", "linear", "cubic", "lanczos3", "area")
 
@@ -175,6 +176,31 @@ def test_antialias_changes_nothing_where_the_array_grows():
     assert abs(plain - smoothed).max() < 1e-15
 
 
+def test_more_columns_than_32_bits_hold():
+    """Columns are computed in the width of the result."""
+    n = 100_000
+    matrix = stc.resize_matrix((n, n), (3, 3), mode="nearest")
+    rows = stc.resize_matrix(n, 3, mode="nearest").indices.astype(np.int64)
+    np.testing.assert_array_equal(matrix.indices, (rows[:, None] * n + rows).ravel())
+    cube = stc.resize_matrix((10, n, n), (2, 3, 3), mode="nearest")
+    assert cube.indices.dtype == np.int64
+    assert cube.indices.max() == 7 * n**2 + rows[-1] * n + rows[-1]
+
+
+def test_a_position_out_of_reach_reads_the_edge():
+    matrix = stc.resize_matrix(
+        2, scale=0.75, convention="opencv", coordinate_mode="align_corners", exclude_outside=True
+    )
+    np.testing.assert_array_equal(matrix.toarray(), np.eye(2))
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (3, 1)])
+def test_matrices_of_one_column(shape):
+    R = stc.ResizeOperator(*shape)
+    np.testing.assert_array_equal(R.matmat(np.ones((shape[0], 1))), np.ones((shape[1], 1)))
+    np.testing.assert_array_equal(R.rmatmat(np.ones((shape[1], 1))), R.tosparse().T @ np.ones((shape[1], 1)))
+
+
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_every_convention_keeps_constants(convention):
     package = CONVENTIONS[convention]
@@ -203,6 +229,11 @@ BAD = {
     "vanishes": (lambda: stc.resize_matrix((9, 3), scale=0.2), "axis 0 has 9, times 0.2 that is 1.8|axis 1 has 3"),
     "negative": (lambda: stc.resize_matrix(4, scale=-1), "scale must be positive and finite, got -1"),
     "zero": (lambda: stc.resize_matrix(4, scale=0.0), "scale must be positive and finite, got 0.0"),
+    "huge": (lambda: stc.resize_matrix(64, scale=1e308), "scale must leave less than 2\\*\\*62 samples: axis 0 has 64"),
+    "huge integer": (lambda: stc.resize_matrix(64, scale=10**400), "scale must leave less than"),
+    "0-d": (lambda: stc.resize_matrix(np.array(4), np.array(5.5)), r"output_shape\[0\] must be an integer"),
+    "opencv's nearest": (lambda: stc.resize_matrix(4, 5, mode="nearest", nearest_mode="ceil", convention="opencv"), "nearest_mode must be left out here, convention='opencv'"),
+    "skimage's cubic": (lambda: stc.resize_matrix(4, 5, mode="cubic", cubic_coeff=-1, convention="skimage"), "cubic_coeff must be left out here"),
     "nan": (lambda: stc.resize_matrix(4, scale=float("nan")), "scale must be positive and finite"),
     "word": (lambda: stc.resize_matrix(4, scale="2"), "scale must be a positive number"),
     "bool": (lambda: stc.resize_matrix(4, scale=True), "scale must be a positive number"),
@@ -239,8 +270,9 @@ def test_bad_input(name):
 def test_memory_is_checked_before_it_is_taken():
     with pytest.raises(MemoryError, match="ResizeOperator needs none"):
         stc.resize_matrix((60_000, 60_000), scale=4, mode="lanczos3")
-    with pytest.raises(MemoryError, match="an axis of the matrix needs"):
-        stc.resize_matrix(10, scale=1e12)
+    for convention in (None, "opencv", "pillow"):
+        with pytest.raises(MemoryError, match="an axis of the matrix needs"):
+            stc.resize_matrix(10, 10**13, mode="nearest", convention=convention)
     # the operator of the same size costs its factors alone
     assert stc.ResizeOperator((60_000, 60_000), scale=4).shape == (240_000**2, 60_000**2)
 
@@ -267,8 +299,6 @@ def test_interpolation_kernel_entries(mode, factor):
     kernel = stc.interpolation_kernel(mode, factor)
     taps = int(2 * RADIUS[mode] * factor)
     taps -= factor % 2 == 1 and mode != "nearest"
-    # a factor of 1 changes nothing
-    taps = 1 if factor == 1 else taps
     assert kernel.shape == (taps,)
     expected = continuous(mode, (np.arange(taps) - (taps - 1) / 2) / factor)
     for phase in range(factor):
@@ -315,6 +345,7 @@ def test_interpolation_kernel_names():
     np.testing.assert_array_equal(
         stc.interpolation_kernel("bicubic", (2, 3)), np.multiply.outer(rows, columns)
     )
+    assert stc.interpolation_kernel("cubic", 2, cubic_coeff=0.0).shape == (8,)
     keys = stc.interpolation_kernel("cubic", 2, cubic_coeff=-0.5)
     assert abs(keys - rows).max() > 0.01
 

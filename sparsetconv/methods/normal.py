@@ -147,8 +147,9 @@ def _folded_reads(axis: Axis, folded: Array) -> Iterator[Reads]:
     if not folded.size:
         return
     taps = np.arange(axis.taps)
-    positions = axis.first(0) + np.arange(axis.outputs)[:, None] * axis.stride + taps * axis.dilation
-    small, tap = np.divmod(np.arange(positions.size), axis.taps)
+    near = _reading(axis, folded)
+    positions = axis.first(0) + near[:, None] * axis.stride + taps * axis.dilation
+    small, tap = np.repeat(near, axis.taps), np.tile(taps, len(near))
     sample = source_indices(axis, positions).ravel()
     kept = np.isin(sample, folded)
     place = np.searchsorted(folded, sample[kept]) * axis.taps + tap[kept]
@@ -163,6 +164,16 @@ def _folded_reads(axis: Axis, folded: Array) -> Iterator[Reads]:
     for first in range(0, folded.size, RUN):
         run = slice(first, first + RUN)
         yield Reads(folded[run], taps, samples[:, :, run])
+
+
+def _reading(axis: Axis, folded: Array) -> Array:
+    """Return the outputs whose windows leave the signal, or hold one of some samples."""
+    first = axis.first(0) + np.arange(axis.outputs) * axis.stride
+    last = first + (axis.taps - 1) * axis.dilation
+    # how many of the samples stand before each position
+    before = np.concatenate([[0], np.cumsum(np.bincount(folded, minlength=axis.size))])
+    held = before[(last + 1).clip(0, axis.size)] - before[first.clip(0, axis.size)]
+    return np.flatnonzero((first < 0) | (last >= axis.size) | (held > 0))
 
 
 def _blocks(classes: Sequence[Reads], batch: int, channels: int) -> Iterator[_Block]:

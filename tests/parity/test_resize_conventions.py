@@ -133,6 +133,28 @@ class TestTorch:
         close((matrix @ x.ravel()).reshape(expected.shape), expected, 2e-6 if dtype == "float32" else 1e-13)
 
 
+@pytest.mark.parametrize(("mode", "theirs", "ours"), TORCH, ids=str)
+def test_torch_scales_that_leave_a_size_or_double_it(torch, mode, theirs, ours):
+    """There torch goes by the sizes, in some modes."""
+    x = picture_of((6, 4), "float64")
+    for scale in [(1.05, 1.1), (1.1, 1.0), (1.5, 1.1), (2.1, 1.2), (1.0, 2.2), (2.15, 2.2), (0.9, 1.2)]:
+        expected = torch.nn.functional.interpolate(
+            torch.tensor(x)[None, None], scale_factor=scale, mode=mode, **theirs
+        )[0, 0].numpy()
+        R = stc.ResizeOperator(x.shape, scale=scale, mode=mode, convention="torch", **ours)
+        close(R.apply(x), expected, 1e-13)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "linear"])
+def test_torch_scales_along_one_axis(torch, mode):
+    x = picture_of((10,), "float64")
+    for scale in (1.05, 1.09, 2.05, 2.1, 0.95):
+        expected = torch.nn.functional.interpolate(
+            torch.tensor(x)[None, None], scale_factor=scale, mode=mode
+        )[0, 0].numpy()
+        close(stc.resize_matrix(10, scale=scale, mode=mode, convention="torch") @ x, expected, 1e-13)
+
+
 @pytest.mark.parametrize("mode", ["nearest", "trilinear", "area"])
 def test_torch_in_other_dimensions(torch, mode):
     x = picture_of((4, 5, 6), "float64")

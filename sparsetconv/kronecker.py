@@ -1,0 +1,122 @@
+"""The Kronecker product of small sparse matrices, assembled in closed form.
+
+Floor 2. Row lengths are outer products, and every entry is written where it belongs: nothing is sorted. Rows
+of the left factor with equal weights make equal blocks, each the first one moved sideways.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from sparsetconv import _memory
+from sparsetconv._threads import for_each, thread_count
+from sparsetconv.geometry import smallest_index_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sparsetconv._types import Array
+
+# entries for which threads pay; bytes that preparing one entry of a block takes
+THREAD_WORK, LINE_BYTES = 1 << 18, 64
+
+
+def kronecker(factors: Sequence[Any], dtype: np.dtype[Any]) -> Any:
+    """Return the Kronecker product of CSR matrices with sorted rows, itself such a matrix.
+
+    Row pointers are outer sums of the factors' row lengths, and the entries are written where they belong:
+    nothing is sorted.
+    """
+    rows, columns = (prod(factor.shape[side] for factor in factors) for side in (0, 1))
+    nnz = prod(factor.nnz for factor in factors)
+    index = smallest_index_dtype(rows, columns, nnz)
+    need = nnz * (dtype.itemsize + index.itemsize) + (rows + 1) * index.itemsize
+    _memory.require("the matrix", need + _preparing(factors), "ResizeOperator needs none")
+    if len(factors) == 1:
+        only = factors[0]
+        matrix = sp.csr_array(
+            (only.data.astype(dtype), only.indices.astype(index), only.indptr.astype(index)), shape=only.shape
+        )
+    else:
+        matrix = reduce(lambda b, a: _kronecker_pair(a, b, dtype, index), reversed(factors))
+    matrix.has_canonical_format = True
+    return matrix
+
+
+def _preparing(factors: Sequence[Any]) -> int:
+    """Return the bytes that `_line` takes for the factor for which it takes most."""
+    most, rest = 0, 1
+    for factor in reversed(factors):
+        longest = int(np.diff(factor.indptr).max())
+        if longest > 1 and factor is not factors[-1]:
+            most = max(most, LINE_BYTES * longest * rest)
+        rest *= factor.nnz
+    return most
+
+
+def _kronecker_pair(a: Any, b: Any, dtype: np.dtype[Any], index: np.dtype[Any]) -> Any:
+    lengths = np.multiply.outer(np.diff(a.indptr), np.diff(b.indptr)).ravel()
+    pointers = np.zeros(lengths.size + 1, index)
+    np.cumsum(lengths, out=pointers[1:])
+    indices, data = np.empty(pointers[-1], index), np.empty(pointers[-1], dtype)
+    blocks = _equal_rows(a)
+    lines = {offsets.tobytes(): _line(b, offsets, index) for offsets, _, _ in blocks}
+
+    def write(block: tuple[Array, Array, Array]) -> None:
+        """Write all rows of ``a`` with the same weights: the first, then copies moved sideways."""
+        offsets, weights, members = block
+        which, line_indices, line_values = lines[offsets.tobytes()]
+        line_data = (weights[which] * line_values).astype(dtype, copy=False)
+        for row in members:
+            start = int(a.indptr[row]) * b.nnz
+            place = slice(start, start + line_data.size)
+            data[place] = line_data
+            np.add(line_indices, index.type(int(a.indices[a.indptr[row]]) * b.shape[1]), out=indices[place])
+
+    for_each(write, _shared(blocks), thread_count() if indices.size > THREAD_WORK else 1)
+    return sp.csr_array((data, indices, pointers), shape=(a.shape[0] * b.shape[0], a.shape[1] * b.shape[1]))
+
+
+def _equal_rows(a: Any) -> list[tuple[Array, Array, Array]]:
+    """Return, for each different row of a matrix, its columns less the first, its values, and which rows."""
+    known: dict[tuple[bytes, bytes], list[int]] = {}
+    for row, (first, last) in enumerate(zip(a.indptr[:-1], a.indptr[1:], strict=True)):
+        columns = a.indices[first:last]
+        key = (columns - columns[:1]).tobytes(), a.data[first:last].tobytes()
+        known.setdefault(key, []).append(row)
+    return [
+        (np.frombuffer(columns, a.indices.dtype), np.frombuffer(values, a.data.dtype), np.array(rows))
+        for (columns, values), rows in known.items()
+    ]
+
+
+def _shared(blocks: list[tuple[Array, Array, Array]]) -> list[tuple[Array, Array, Array]]:
+    """Divide blocks of many rows, so that threads share them."""
+    return [
+        (columns, values, part)
+        for columns, values, rows in blocks
+        for part in np.array_split(rows, min(len(rows), thread_count()))
+    ]
+
+
+def _line(b: Any, offsets: Array, index: np.dtype[Any]) -> tuple[Array, Array, Array]:
+    """Return what all rows of ``a`` with the same columns, counted from their first, have in common.
+
+    For each place in the product of such a row with ``b``: which of its entries stands there, the column that
+    this gives, and the entry of ``b``. Places go by row of ``b``, then by entry of ``a``, then of ``b``.
+    """
+    length = len(offsets)
+    if length == 1:
+        return np.zeros(1, np.intp), b.indices.astype(index, copy=False), b.data
+    counts = np.repeat(np.diff(b.indptr), length)
+    which = np.repeat(np.tile(np.arange(length), b.shape[0]), counts)
+    begins = np.repeat(b.indptr[:-1], length)
+    ends = np.cumsum(counts)
+    entry = np.arange(which.size) + np.repeat(begins - (ends - counts), counts)
+    columns = (offsets.astype(index) * b.shape[1])[which] + b.indices[entry].astype(index)
+    return which, columns, b.data[entry]
