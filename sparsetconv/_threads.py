@@ -6,10 +6,13 @@ plain threads serve for work that is a few long array operations.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -73,7 +76,50 @@ def notice_threadpoolctl() -> None:
     threadpoolctl.register(Controller)
 
 
-_pools: dict[int, ThreadPoolExecutor] = {}
+def _find_core() -> Callable[[], int] | None:
+    """Return a function that tells the core that the calling thread is on, where the system has one."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    core: Callable[[], int] | None = getattr(ctypes.PyDLL(None), "sched_getcpu", None)
+    return core
+
+
+_core = _find_core()
+
+
+class _Pool:
+    """Threads that work beside the one that calls them, and on other cores than it.
+
+    After a pause a scheduler may wake them on the caller's own core, where they wait until the caller has done
+    all the work, call after call for tens of milliseconds, while another core idles.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._threads: list[int] = []
+        self._kept_off: int | None = None
+        self._executor = ThreadPoolExecutor(workers, "sparsetconv", self._note)
+
+    def _note(self) -> None:
+        self._threads.append(threading.get_native_id())
+        self._kept_off = None
+
+    def submit(self, function: Callable[[T], object], items: Iterable[T]) -> list[Future[object]]:
+        """Begin to call a function on every item."""
+        here = _core() if _core is not None else None
+        if here != self._kept_off:
+            self._keep_off(here)
+        return [self._executor.submit(function, item) for item in items]
+
+    def _keep_off(self, core: int | None) -> None:
+        self._kept_off = core
+        others = os.sched_getaffinity(0) - {core}
+        for thread in self._threads if others else ():
+            # a thread may have ended
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(thread, others)
+
+
+_pools: dict[int, _Pool] = {}
 
 if hasattr(os, "register_at_fork"):
     # a pool's threads do not come along into a forked child, which makes pools of its own
@@ -92,10 +138,10 @@ def for_each(function: Callable[[T], object], items: Iterable[T], workers: int) 
         return
     pool = _pools.get(workers)
     if pool is None:
-        pool = _pools.setdefault(workers, ThreadPoolExecutor(workers - 1, "sparsetconv"))
+        pool = _pools.setdefault(workers, _Pool(workers - 1))
     # this thread takes its share of the items, the pool the others
     share = -(-len(todo) // workers)
-    others = [pool.submit(function, item) for item in todo[share:]]
+    others = pool.submit(function, todo[share:])
     try:
         for item in todo[:share]:
             function(item)

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -169,6 +171,8 @@ def test_explain_says_what_was_chosen_and_why():
 def test_small_problems_compile_nothing():
     code = """
 import sys
+import threading
+import time
 import numpy as np
 import sparsetconv as stc
 A = stc.ConvOperator(np.ones((3, 3)), (64, 64), padding="same")
@@ -213,3 +217,36 @@ def test_scratch_has_room_for_all_vectors():
 
     assert _emit.VECTORS <= _tables.AT - _tables.STEPS
     assert _tables.SCRATCH >= _tables.BESIDE + _emit.VECTORS
+
+
+@pytest.mark.skipif(
+    _threads._core is None or len(os.sched_getaffinity(0)) < 2, reason="one core, or no affinity"
+)
+def test_pool_keeps_off_the_callers_core():
+    """Its threads may run on every core but the one that they were last called from."""
+    allowed, found = os.sched_getaffinity(0), []
+
+    def note(_):
+        found.append((threading.get_native_id(), os.sched_getaffinity(0)))
+        time.sleep(0.02)
+
+    for _ in range(2):  # the pool's threads exist from the second time on
+        found.clear()
+        _threads.for_each(note, range(2), 2)
+    own = threading.get_native_id()
+    here = [cores for thread, cores in found if thread == own]
+    there = [cores for thread, cores in found if thread != own]
+    assert here == [allowed]
+    assert len(there) == 1
+    assert there[0] < allowed
+    assert len(there[0]) == len(allowed) - 1
+
+
+def test_exceptions_of_any_thread_are_raised():
+    def fail(number):
+        if number:
+            msg = "from the pool"
+            raise ValueError(msg)
+
+    with pytest.raises(ValueError, match="from the pool"):
+        _threads.for_each(fail, range(2), 2)
