@@ -90,8 +90,8 @@ _core = _find_core()
 class _Pool:
     """Threads that work beside the one that calls them, and on other cores than it.
 
-    After a pause a scheduler may wake them on the caller's own core, where they wait until the caller has done
-    all the work, call after call for tens of milliseconds, while another core idles.
+    After a pause a scheduler may wake them on the caller's own core, where they wait until the caller has
+    done all the work, call after call for tens of milliseconds, while another core idles.
     """
 
     def __init__(self, workers: int) -> None:

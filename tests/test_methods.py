@@ -250,3 +250,20 @@ def test_exceptions_of_any_thread_are_raised():
 
     with pytest.raises(ValueError, match="from the pool"):
         _threads.for_each(fail, range(2), 2)
+
+
+@pytest.mark.parametrize("mode", PADDING_MODES)
+@pytest.mark.parametrize("name", LARGE)
+def test_nothing_of_another_product_is_left(name, mode):
+    """Threads keep their memory; what NaN a product leaves there, the next one does not see."""
+    kernel_shape, input_shape, options = LARGE[name]
+    A = stc.ConvOperator(
+        integers(kernel_shape, "float64"), input_shape, padding_mode=mode, method="direct", **options
+    )
+    x, y = integers(A.shape[1], "float64", 1), integers(A.shape[0], "float64", 2)
+    expected = A @ x, A.H @ y
+    for poison in (np.nan, np.inf, -np.inf):
+        A @ np.full(A.shape[1], poison)
+        np.testing.assert_array_equal(A @ x, expected[0])
+        A.H @ np.full(A.shape[0], poison)
+        np.testing.assert_array_equal(A.H @ y, expected[1])

@@ -6,6 +6,7 @@ the tables of ``_tables``; this module hands arrays to the loops of ``_compiled`
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 # multiplications for which a second thread pays
 THREAD_WORK = 1 << 20
+# of memory that a thread keeps for each dtype
+KEPT_BYTES = 1 << 23
+_kept = threading.local()
 
 
 class DirectMethod(PaddedMethod):
@@ -128,12 +132,26 @@ class _Loops:
         counter = np.zeros(1, np.int64)
 
         def work(_: int) -> None:
-            # zeros: what a vector reads beyond its results is multiplied too, and subnormal numbers are slow
-            slab = np.zeros(self._elements, x.dtype)
+            slab = _slab(self._elements, x.dtype)
             scratch = self._scratch.copy()
             self._stencil(x, out, slab, weights, tables, scratch, counter, first, count, items * count)
 
         for_each(work, range(workers), workers)
+
+
+def _slab(elements: int, dtype: np.dtype[Any]) -> Array:
+    """Return a thread's memory for the extended source, which it keeps: the system's takes longer to come.
+
+    What a vector reads beyond its results is multiplied too and thrown away. At first that is zeros, since
+    subnormal numbers are slow; later what another product has left.
+    """
+    known: Array | None = getattr(_kept, dtype.char, None)
+    if known is not None and known.size >= elements:
+        return known
+    slab = np.zeros(elements, dtype)
+    if slab.nbytes <= KEPT_BYTES:
+        setattr(_kept, dtype.char, slab)
+    return slab
 
 
 def _wrapped(x: Array) -> Array:
