@@ -2,6 +2,7 @@
 
 from sparsetconv import pictures, testing
 from sparsetconv._transposed import conv_transpose_geometry
+from sparsetconv.array_operator import to_device
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.interpolation import interpolation_kernel
 from sparsetconv.kernel_operator import KernelOperator
@@ -28,5 +29,6 @@ __all__ = [
     "pictures",
     "resize_matrix",
     "testing",
+    "to_device",
     "zero_insertion_matrix",
 ]

@@ -237,13 +237,7 @@ class Axis:
         Away from the borders sample ``i + stride`` meets the taps that sample ``i`` meets, one output
         later: rows come in groups of ``stride``, one for each phase.
         """
-        images = [self._image(self.low, 0), self._image(self.size, self.high + 1)]
-        inside = Interval(
-            max(0, self.dilation * (self.taps - 1) - self.before),
-            min(self.size, self.outputs * self.stride - self.before),
-        )
-        for image in images:
-            inside = inside.cut(image)
+        inside, images = self.transposed_interior, self._images
         repeat = max(0, inside.stop - inside.start) // self.stride
         middle = Segment(inside.start, self.stride, repeat, 1)
         if not repeat:
@@ -255,6 +249,22 @@ class Axis:
             *_with_gaps(middle.stop, self.size, read),
         ]
         return tuple(piece for piece in pieces if piece.repeat)
+
+    @cached_property
+    def _images(self) -> list[Interval]:
+        """The samples that padded positions before and behind the signal read."""
+        return [self._image(self.low, 0), self._image(self.size, self.high + 1)]
+
+    @cached_property
+    def transposed_interior(self) -> Interval:
+        """Samples that no padding reads, and whose taps all lead to an output where any do."""
+        inside = Interval(
+            max(0, self.dilation * (self.taps - 1) - self.before),
+            min(self.size, self.outputs * self.stride - self.before),
+        )
+        for image in self._images:
+            inside = inside.cut(image)
+        return inside
 
     def _image(self, start: int, stop: int) -> Interval:
         """Return an interval that holds the samples which padded positions read."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsetconv._backend import backend_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -42,13 +44,9 @@ def checked_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def as_array(name: str, value: Any, dtype: DTypeLike | None = None) -> Array:
-    """Return a NumPy array of a supported dtype, converted to ``dtype`` if that loses no kind."""
-    if hasattr(value, "__cuda_array_interface__"):
-        kind = type(value).__name__
-        msg = f"{name} must be a NumPy array, got one on a GPU ({kind}); copy it with {name}.get()"
-        raise TypeError(msg)
+    """Return a NumPy or CuPy array of a supported dtype, converted to ``dtype`` if that loses no kind."""
     try:
-        array = np.asarray(value)
+        array = value if backend_of(name, value).on_gpu else np.asarray(value)
     except ValueError:
         msg = f"{name} must be an array, got a sequence whose parts differ in length"
         raise ValueError(msg) from None

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # asking the system takes longer than allocating this much
 ALWAYS_THERE = 1 << 26
@@ -26,9 +30,9 @@ def available_bytes() -> int | None:
         return None
 
 
-def require(what: str, nbytes: int, hint: str) -> None:
+def require(what: str, nbytes: int, hint: str, available: Callable[[], int | None] = available_bytes) -> None:
     """Raise ``MemoryError`` with the bytes and a hint where ``nbytes`` cannot be had."""
-    available = available_bytes() if nbytes > ALWAYS_THERE else None
-    if available is not None and nbytes > available:
-        msg = f"{what} needs {nbytes} bytes ({nbytes / 2**30:.1f} GiB), {available} are available; {hint}"
+    free = available() if nbytes > ALWAYS_THERE else None
+    if free is not None and nbytes > free:
+        msg = f"{what} needs {nbytes} bytes ({nbytes / 2**30:.1f} GiB), {free} are available; {hint}"
         raise MemoryError(msg)

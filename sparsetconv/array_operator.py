@@ -1,48 +1,72 @@
 """`ArrayOperator`: a linear operator between arrays, its adjoint, and its Gram operator.
 
-Floor 4. It turns all that SciPy may ask for into two methods on batches of arrays, which subclasses define.
+Floor 4. `ArrayCore` turns all that SciPy or CuPy may ask for into two methods on batches of arrays, which
+subclasses define. An operator is a core on top of a base: the class that users name is on SciPy's
+`LinearOperator`, and `on_backend` puts the same core on CuPy's when the first CuPy array arrives.
 """
 
 from __future__ import annotations
 
+from functools import cache
+from inspect import signature
 from math import prod
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from sparsetconv._backend import NUMPY, check_backend, device_backend, is_cupy
 from sparsetconv._kernel import SUPPORTED
 from sparsetconv._threads import for_each, thread_count
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from sparsetconv._backend import Backend
     from sparsetconv._types import Array
 
 # rows of a matrix that are turned at once, and elements for which that pays
 COPY_ROWS, COPY_WORK = 1024, 1 << 17
 
 
-class ArrayOperator(LinearOperator):  # type: ignore[misc]
-    """A linear operator between arrays of two fixed shapes.
+class ArrayCore:
+    """A linear operator between arrays of two fixed shapes, whatever its base.
 
-    Subclasses define `_apply` and `_apply_adjoint` on a batch of arrays; everything that SciPy asks for
+    Subclasses define `_apply` and `_apply_adjoint` on a batch of arrays; everything that the bases ask for
     follows, for vectors, matrices and (SciPy 1.18) batches, with no loop over columns.
 
     Attributes
     ----------
+    backend : Backend
+        Of all arrays.
     input_shape, output_shape : tuple of int
+    shape : tuple of int
+    dtype : dtype
     """
 
+    backend: ClassVar[Backend] = NUMPY
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
 
-    def __init__(
+    def _prepare(
         self, dtype: np.dtype[Any], input_shape: tuple[int, ...], output_shape: tuple[int, ...]
     ) -> None:
-        super().__init__(dtype, (prod(output_shape), prod(input_shape)))
+        """Initialize the base."""
+        self.backend.linear_operator.__init__(self, dtype, (prod(output_shape), prod(input_shape)))
         self.input_shape = input_shape
         self.output_shape = output_shape
+
+    def _on(self, backend: Backend) -> Any:
+        """Return the same operator on arrays of another backend."""
+        raise NotImplementedError
+
+    @classmethod
+    def _backend_for(cls, *args: Any, **kwargs: Any) -> Backend:
+        """Return the backend that the arguments of the constructor ask for."""
+        del args, kwargs
+        return NUMPY
 
     def _apply(self, x: Array) -> Array:
         """Return ``(batch, *output_shape)`` from ``(batch, *input_shape)``."""
@@ -90,14 +114,15 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
     def _on_batch(self, x: Array, adjoint: bool) -> Array:
         """Apply in one direction to a batch, which may be empty."""
         if not x.shape[0]:
-            return np.zeros(
-                (0, *(self.input_shape if adjoint else self.output_shape)), np.result_type(x, self.dtype)
-            )
+            shape = self.input_shape if adjoint else self.output_shape
+            empty: Array = self.backend.xp.zeros((0, *shape), np.result_type(x.dtype, self.dtype))
+            return empty
         return self._apply_adjoint(x) if adjoint else self._apply(x)
 
     def _checked(self, x: Any) -> Array:
         """Return an array whose products with the operator have a dtype that all methods know."""
-        array = np.asarray(x)
+        check_backend("x", x, self.backend, "the operator")
+        array: Array = x if self.backend.on_gpu else np.asarray(x)
         result = np.result_type(array.dtype, self.dtype)
         if result not in SUPPORTED:
             msg = f"x must be of a real, complex or integer dtype up to double precision, got {array.dtype}"
@@ -113,62 +138,37 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
         lead = array.shape[:-1]
         return self._on_batch(array.reshape(prod(lead), *here), adjoint).reshape(*lead, prod(there))
 
-    def matvec(self, x: ArrayLike) -> Array:
-        """Multiply with a vector, ``(n,)`` or ``(n, 1)``, as `scipy.sparse.linalg.LinearOperator.matvec`."""
-        if type(x) is np.ndarray and x.ndim == 1 and x.dtype == self.dtype and x.size == self.shape[1]:
-            # what solvers call, without SciPy's checks, which take longer than a small product
-            return self._flat(x, False)
-        product: Array = super().matvec(x)
-        return product
-
-    def rmatvec(self, x: ArrayLike) -> Array:
-        """Multiply the adjoint with a vector, as `scipy.sparse.linalg.LinearOperator.rmatvec`."""
-        if type(x) is np.ndarray and x.ndim == 1 and x.dtype == self.dtype and x.size == self.shape[0]:
-            return self._flat(x, True)
-        product: Array = super().rmatvec(x)
-        return product
-
     def _flat(self, x: Array, adjoint: bool) -> Array:
         """Apply to a vector of the operator's dtype."""
         if adjoint:
             return self._apply_adjoint(x.reshape(1, *self.output_shape)).reshape(-1)
         return self._apply(x.reshape(1, *self.input_shape)).reshape(-1)
 
-    def __matmul__(self, other: Any) -> Any:
-        if type(other) is np.ndarray:
-            if other.ndim == 1:
-                return self.matvec(other)
-            own = other.shape[-len(self.input_shape) :] == self.input_shape
-            if own and other.ndim > 1 and other.shape[-2] != self.shape[1]:
-                msg = (
-                    f"the operand must be a vector or a matrix with {self.shape[1]} rows, got the shape "
-                    f"{other.shape}, which ends in input_shape: arrays are what .apply takes"
-                )
-                raise ValueError(msg)
-        return super().__matmul__(other)
-
     def _matvec(self, x: Array) -> Array:
-        # SciPy before 1.18 passes (n, 1) on
+        # SciPy before 1.18, and CuPy, pass (n, 1) on
         return self._vectors(x.reshape(-1) if x.shape == (self.shape[1], 1) else x, False)
 
     def _rmatvec(self, x: Array) -> Array:
         return self._vectors(x.reshape(-1) if x.shape == (self.shape[0], 1) else x, True)
 
     def _matmat(self, X: Array) -> Array:
-        return self._vectors(_columns(self._dense(X)), False).swapaxes(-1, -2)
+        return self._vectors(self._columns(X), False).swapaxes(-1, -2)
 
     def _rmatmat(self, X: Array) -> Array:
-        return self._vectors(_columns(self._dense(X)), True).swapaxes(-1, -2)
+        return self._vectors(self._columns(X), True).swapaxes(-1, -2)
 
-    @staticmethod
-    def _dense(x: Any) -> Array:
-        if not isinstance(x, np.ndarray):
+    def _columns(self, x: Any) -> Array:
+        """Return ``(..., k, n)`` from ``(..., n, k)``."""
+        check_backend("the operand", x, self.backend, "the operator")
+        if not isinstance(x, self.backend.xp.ndarray):
             msg = f"the operand must be a dense array, got {type(x).__name__}; use .tosparse() @ operand"
             raise TypeError(msg)
-        return x
+        columns: Array = x.swapaxes(-1, -2) if self.backend.on_gpu else _turned(x)
+        return columns
 
-    def _adjoint(self) -> ArrayOperator:
-        return AdjointOperator(self)
+    def _adjoint(self) -> ArrayCore:
+        adjoint: ArrayCore = on_backend(AdjointOperator, self.backend)(self)
+        return adjoint
 
     def tosparse(self, format: str = "csr") -> Any:
         """Return the operator's matrix.
@@ -181,10 +181,11 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
         Returns
         -------
         scipy.sparse array
+            CuPy's, for an operator on CuPy arrays.
         """
         raise NotImplementedError
 
-    def gram(self) -> GramOperator:
+    def gram(self) -> GramCore:
         """Return the operator's Gram operator, ``A.H @ A``.
 
         Returns
@@ -200,10 +201,11 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
         >>> A.gram() @ np.array([1.0, 0.0, 0.0])
         array([1., 2., 0.])
         """
-        return GramOperator(self)
+        gram: GramCore = on_backend(GramOperator, self.backend)(self)
+        return gram
 
 
-def _columns(x: Array) -> Array:
+def _turned(x: Array) -> Array:
     """Return ``(..., k, n)`` from ``(..., n, k)``; a large matrix is copied, block by block, in threads."""
     if x.ndim != 2 or x.size < COPY_WORK or x.flags.f_contiguous:
         return x.swapaxes(-1, -2)
@@ -222,17 +224,142 @@ def _columns(x: Array) -> Array:
     return columns
 
 
-class AdjointOperator(ArrayOperator):
+class ArrayOperator(LinearOperator):  # type: ignore[misc]
+    """The base of operators on NumPy arrays: SciPy's, with less to check.
+
+    A subclass puts a core in front of it, and adds a constructor. Where the arguments ask for another
+    backend, what is constructed is an operator of that backend's class.
+    """
+
+    backend: ClassVar[Backend] = NUMPY
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+
+    def __init_subclass__(cls) -> None:
+        """Show the constructor's parameters, which `__new__` would hide."""
+        super().__init_subclass__()
+        own = signature(cls.__init__)
+        cls.__signature__ = own.replace(parameters=list(own.parameters.values())[1:])
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Return an instance, of the class that the arguments ask for."""
+        backend: Backend = cls._backend_for(*args, **kwargs)
+        if backend.on_gpu:
+            of_backend: Any = on_backend
+            return of_backend(cls, backend)(*args, **kwargs)
+        return super().__new__(cls)
+
+    def matvec(self, x: ArrayLike) -> Array:
+        """Multiply with a vector, ``(n,)`` or ``(n, 1)``, as `scipy.sparse.linalg.LinearOperator.matvec`."""
+        if type(x) is np.ndarray and x.ndim == 1 and x.dtype == self.dtype and x.size == self.shape[1]:
+            # what solvers call, without SciPy's checks, which take longer than a small product
+            product: Array = self._flat(x, False)
+            return product
+        self._refuse_cupy(x)
+        slow: Array = super().matvec(x)
+        return slow
+
+    def rmatvec(self, x: ArrayLike) -> Array:
+        """Multiply the adjoint with a vector, as `scipy.sparse.linalg.LinearOperator.rmatvec`."""
+        if type(x) is np.ndarray and x.ndim == 1 and x.dtype == self.dtype and x.size == self.shape[0]:
+            product: Array = self._flat(x, True)
+            return product
+        self._refuse_cupy(x)
+        slow: Array = super().rmatvec(x)
+        return slow
+
+    def matmat(self, X: Any) -> Any:
+        """Multiply with a matrix, as `scipy.sparse.linalg.LinearOperator.matmat`."""
+        self._refuse_cupy(X)
+        return super().matmat(X)
+
+    def rmatmat(self, X: Any) -> Any:
+        """Multiply the adjoint with a matrix, as `scipy.sparse.linalg.LinearOperator.rmatmat`."""
+        self._refuse_cupy(X)
+        return super().rmatmat(X)
+
+    def dot(self, x: Any) -> Any:
+        """Multiply with a vector, a matrix or an operator, as `scipy.sparse.linalg.LinearOperator.dot`."""
+        self._refuse_cupy(x)
+        return super().dot(x)
+
+    def _refuse_cupy(self, x: Any) -> None:
+        """Say how to convert what SciPy could not."""
+        if is_cupy(x):
+            check_backend("x", x, self.backend, "the operator")
+
+    def __matmul__(self, other: Any) -> Any:
+        if type(other) is np.ndarray:
+            if other.ndim == 1:
+                return self.matvec(other)
+            own = other.shape[-len(self.input_shape) :] == self.input_shape
+            if own and other.ndim > 1 and other.shape[-2] != self.shape[1]:
+                msg = (
+                    f"the operand must be a vector or a matrix with {self.shape[1]} rows, got the shape "
+                    f"{other.shape}, which ends in input_shape: arrays are what .apply takes"
+                )
+                raise ValueError(msg)
+        return super().__matmul__(other)
+
+
+@cache
+def on_backend(operator: Any, backend: Backend) -> Any:
+    """Return the class of an operator for a backend's arrays: the same core and constructor on its base."""
+    if not backend.on_gpu:
+        return operator
+    (core,) = (base for base in operator.__bases__ if issubclass(base, ArrayCore))
+    own = {name: value for name, value in vars(operator).items() if name not in ("__dict__", "__weakref__")}
+    members = {**own, "backend": backend}
+    return type(f"{backend.title}{operator.__name__}", (core, backend.linear_operator), members)
+
+
+def to_device(op: Any, device: str) -> Any:
+    """Return the same operator on the arrays of another device.
+
+    Parameters
+    ----------
+    op : operator
+        Any of this package's.
+    device : {"numpy", "cupy"}
+        ``"cupy"`` is the current GPU.
+
+    Returns
+    -------
+    operator
+        ``op`` itself where it is there already. A method that was chosen by ``"auto"`` is chosen anew.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter, the rule and what was given.
+    ImportError, RuntimeError
+        If CuPy, its libraries or a GPU are missing.
+
+    Examples
+    --------
+    >>> import sparsetconv as stc
+    >>> A = stc.ConvOperator([1.0, 2.0], 3)
+    >>> stc.to_device(A, "numpy") is A
+    True
+    """
+    if not isinstance(op, ArrayCore):
+        msg = f"op must be an operator of sparsetconv, got {type(op).__name__}; arrays go by cupy.asarray"
+        raise TypeError(msg)
+    backend = device_backend(device)
+    return op if op.backend == backend else op._on(backend)
+
+
+class AdjointCore(ArrayCore):
     """The adjoint ``A.H`` of an operator, itself one between arrays.
 
     Parameters
     ----------
-    operator : ArrayOperator
+    operator : ArrayCore
         ``A``.
     """
 
-    def __init__(self, operator: ArrayOperator) -> None:
-        super().__init__(operator.dtype, operator.output_shape, operator.input_shape)
+    def __init__(self, operator: ArrayCore) -> None:
+        self._prepare(operator.dtype, operator.output_shape, operator.input_shape)
         self.operator = operator
 
     def _apply(self, x: Array) -> Array:
@@ -241,12 +368,15 @@ class AdjointOperator(ArrayOperator):
     def _apply_adjoint(self, y: Array) -> Array:
         return self.operator._apply(y)
 
-    def _adjoint(self) -> ArrayOperator:
+    def _on(self, backend: Backend) -> Any:
+        return on_backend(AdjointOperator, backend)(self.operator._on(backend))
+
+    def _adjoint(self) -> ArrayCore:
         return self.operator
 
     def _transpose(self) -> Any:
         # the plain transpose of a real operator is its adjoint
-        return self.operator if self.dtype.kind != "c" else super()._transpose()
+        return self.operator if self.dtype.kind != "c" else self.backend.linear_operator._transpose(self)
 
     def tosparse(self, format: str = "csr") -> Any:
         """Return the conjugate transpose of the operator's matrix.
@@ -266,17 +396,21 @@ class AdjointOperator(ArrayOperator):
         return f"<{self.shape[0]}x{self.shape[1]} adjoint of {self.operator!r}>"
 
 
-class GramOperator(ArrayOperator):
+class AdjointOperator(AdjointCore, ArrayOperator):
+    """The adjoint ``A.H`` of an operator on NumPy arrays; see `AdjointCore`."""
+
+
+class GramCore(ArrayCore):
     """The Gram operator ``A.H @ A`` of an operator.
 
     Parameters
     ----------
-    operator : ArrayOperator
+    operator : ArrayCore
         ``A``.
     """
 
-    def __init__(self, operator: ArrayOperator) -> None:
-        super().__init__(operator.dtype, operator.input_shape, operator.input_shape)
+    def __init__(self, operator: ArrayCore) -> None:
+        self._prepare(operator.dtype, operator.input_shape, operator.input_shape)
         self.operator = operator
 
     def _apply(self, x: Array) -> Array:
@@ -285,11 +419,14 @@ class GramOperator(ArrayOperator):
     def _apply_adjoint(self, y: Array) -> Array:
         return self._apply(y)
 
+    def _on(self, backend: Backend) -> Any:
+        return on_backend(GramOperator, backend)(self.operator._on(backend))
+
     def _adjoint(self) -> Self:
         return self
 
     def tosparse(self, format: str = "csr") -> Any:
-        """Return ``A.H @ A`` as a sparse array, multiplied by SciPy.
+        """Return ``A.H @ A`` as a sparse array, multiplied by SciPy or CuPy.
 
         Parameters
         ----------
@@ -299,6 +436,11 @@ class GramOperator(ArrayOperator):
         Returns
         -------
         scipy.sparse array
+            CuPy's, for an operator on CuPy arrays.
         """
         matrix = self.operator.tosparse()
         return (matrix.conj().T @ matrix).asformat(format)
+
+
+class GramOperator(GramCore, ArrayOperator):
+    """The Gram operator ``A.H @ A`` of an operator on NumPy arrays; see `GramCore`."""

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from sparsetconv import _memory
 from sparsetconv._threads import for_each, thread_count
 from sparsetconv.axis_rows import axis_rows
 from sparsetconv.geometry import smallest_index_dtype
@@ -25,6 +24,7 @@ from sparsetconv.geometry import smallest_index_dtype
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sparsetconv._backend import Backend
     from sparsetconv._types import Array
     from sparsetconv.axis_rows import AxisRows, Template
     from sparsetconv.geometry import ConvGeometry
@@ -87,6 +87,19 @@ class MatrixLayout(NamedTuple):
         counts = (axis.count(*limits) for axis, limits in zip(self.axes, ranges, strict=True))
         return (last - first) * self.column_channels * prod(counts)
 
+    def entries_before(self, row: int) -> int:
+        """Return the entries of all rows before one, which may be the end."""
+        places = []
+        for size in reversed(self.row_shape[1:]):
+            row, place = divmod(row, size)
+            places.append(place)
+        before, after = 0, 1
+        # from the last axis to the first: what precedes within the line, the plane, and so on
+        for axis, place in zip(reversed(self.axes), places, strict=True):
+            before = axis.count(0, place) * after + axis.count(place, place + 1) * before
+            after *= axis.axis.nnz
+        return self.column_channels * (row * after + before)
+
 
 def boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[Box]:
     """Divide a range of a C-order flattening into boxes, in order; at most ``2 * len(shape) - 1``.
@@ -114,8 +127,44 @@ def boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[Box]:
     yield from (((last, last + 1), *rest) for rest in boxes(shape[1:], 0, tail))
 
 
+def matrix_size(
+    layout: MatrixLayout,
+    start: int,
+    stop: int,
+    dtype: np.dtype[Any],
+    index_dtype: np.dtype[Any] | None,
+    backend: Backend,
+) -> tuple[int, np.dtype[Any]]:
+    """Return how many entries some rows have, and the dtype of the indices; refuse what cannot be.
+
+    Parameters
+    ----------
+    layout : MatrixLayout
+    start, stop : int
+        Range of rows.
+    dtype : dtype
+        Of the values.
+    index_dtype : dtype or None
+        The smallest that holds everything if None.
+    backend : Backend
+    """
+    nnz = layout.entries_before(stop) - layout.entries_before(start)
+    smallest = smallest_index_dtype(stop - start, layout.shape[1], nnz)
+    index_dtype = smallest if index_dtype is None else np.dtype(index_dtype)
+    if index_dtype.itemsize < smallest.itemsize:
+        msg = (
+            f"index_dtype must hold {max(stop - start, layout.shape[1], nnz)} (rows, columns or entries), "
+            f"got {index_dtype}; use int64 or leave it out"
+        )
+        raise ValueError(msg)
+    need = nnz * (dtype.itemsize + index_dtype.itemsize) + (stop - start + 1) * index_dtype.itemsize
+    hint = "rows= assembles a part of it, ConvOperator multiplies without assembling"
+    backend.require("the matrix", need, hint)
+    return nnz, index_dtype
+
+
 def csr_arrays(
-    layout: MatrixLayout, weights: Array, start: int, stop: int, index_dtype: np.dtype[Any] | None
+    layout: MatrixLayout, weights: Array, start: int, stop: int, nnz: int, index_dtype: np.dtype[Any]
 ) -> tuple[Array, Array, Array]:
     """Return ``data, indices, indptr`` of rows ``start`` to ``stop``, with global columns.
 
@@ -126,14 +175,12 @@ def csr_arrays(
         Its dtype is that of ``data``.
     start, stop : int
         Range of rows.
-    index_dtype : dtype or None
-        The smallest that holds everything if None.
+    nnz, index_dtype : int, dtype
+        From `matrix_size`.
     """
     shape = layout.row_shape
     workers = thread_count()
     pieces = list(boxes(shape, start, stop))
-    counts = [layout.box_nnz(box) for box in pieces]
-    nnz = sum(counts)
     threaded = nnz >= THREAD_ENTRIES and workers > 1
     if nnz >= THREAD_ENTRIES:
         inner = prod(shape[1:]) // shape[1] if shape[0] == 1 else prod(shape[1:])
@@ -141,25 +188,13 @@ def csr_arrays(
         pieces = [
             part for share in shares for box in boxes(shape, *share) for part in _channel_parts(layout, box)
         ]
-        counts = [layout.box_nnz(box) for box in pieces]
-    smallest = smallest_index_dtype(stop - start, layout.shape[1], nnz)
-    index_dtype = smallest if index_dtype is None else np.dtype(index_dtype)
-    if index_dtype.itemsize < smallest.itemsize:
-        msg = (
-            f"index_dtype must hold {max(stop - start, layout.shape[1], nnz)} (rows, columns or entries), "
-            f"got {index_dtype}; use int64 or leave it out"
-        )
-        raise ValueError(msg)
-    need = nnz * (weights.itemsize + index_dtype.itemsize) + (stop - start + 1) * index_dtype.itemsize
-    _memory.require(
-        "the matrix", need, "rows= assembles a part of it, ConvOperator multiplies without assembling"
-    )
     data = np.empty(nnz, weights.dtype)
     indices = np.empty(nnz, index_dtype)
     indptr = np.empty(stop - start + 1, index_dtype)
     indptr[0] = 0
     jobs, entry, row = [], 0, 1
-    for box, count in zip(pieces, counts, strict=True):
+    for box in pieces:
+        count = layout.box_nnz(box)
         rows = prod(last - first for first, last in box)
         arrays = data[entry : entry + count], indices[entry : entry + count], indptr[row : row + rows]
         jobs.append((box, *arrays, entry))

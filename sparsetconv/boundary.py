@@ -7,7 +7,7 @@ the integer rules are those of ``_axis``.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -48,6 +48,8 @@ class Extension:
     ----------
     axes : sequence of Axis
         The spatial axes; they are the last axes of the arrays.
+    xp : module
+        NumPy or CuPy, whichever the arrays are of.
 
     Notes
     -----
@@ -55,8 +57,8 @@ class Extension:
     convolution reads and no more, so that a valid convolution on it is the whole convolution.
     """
 
-    def __init__(self, axes: tuple[Axis, ...]) -> None:
-        self.axes = axes
+    def __init__(self, axes: tuple[Axis, ...], xp: Any = np) -> None:
+        self.axes, self._xp = axes, xp
         self.shape = tuple(axis.high - axis.low + 1 for axis in axes)
         # where one side is cropped and the other reads samples from there, crop only at the end
         hulls = [
@@ -130,10 +132,10 @@ class Extension:
         if self._only_crops:
             cropped: Array = x[last_axes(self._inside)]
             return cropped
-        out = np.zeros(lead + self._hull, x.dtype)
+        out: Array = self._xp.zeros(lead + self._hull, x.dtype)
         out[last_axes(self._placed)] = x[last_axes(self._inside)]
         for number, pieces in enumerate(self._pieces):
-            view = np.moveaxis(out, number - len(self.axes), 0)
+            view = self._xp.moveaxis(out, number - len(self.axes), 0)
             for piece in pieces:
                 view[piece.positions] = view[piece.samples]
         extended: Array = out[last_axes(self._crop)]
@@ -155,11 +157,11 @@ class Extension:
             return z
         lead = z.shape[: z.ndim - len(self.axes)]
         if self._hull != self.shape:
-            hull = np.zeros(lead + self._hull, z.dtype)
+            hull = self._xp.zeros(lead + self._hull, z.dtype)
             hull[last_axes(self._crop)] = z
             z = hull
         for number, pieces in reversed(list(enumerate(self._pieces))):
-            view = np.moveaxis(z, number - len(self.axes), 0)
+            view = self._xp.moveaxis(z, number - len(self.axes), 0)
             for piece in pieces:
                 source = view[piece.positions]
                 view[piece.samples] += source if piece.step else source.sum(0, z.dtype, keepdims=True)
@@ -167,7 +169,7 @@ class Extension:
         sizes = tuple(axis.size for axis in self.axes)
         if folded.shape[len(lead) :] == sizes:
             return folded
-        out = np.zeros(lead + sizes, z.dtype)
+        out: Array = self._xp.zeros(lead + sizes, z.dtype)
         out[last_axes(self._inside)] = folded
         return out
 

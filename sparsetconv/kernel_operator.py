@@ -11,32 +11,147 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from sparsetconv import _normalize
+from sparsetconv._backend import backend_of
 from sparsetconv._kernel import as_array, last_axes, oriented_weights
 from sparsetconv._transposed import conv_transpose_geometry
-from sparsetconv.array_operator import ArrayOperator
+from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
 from sparsetconv.boundary import source_indices
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.methods.cost import SMALL
-from sparsetconv.methods.gradient import KernelGradient, KernelProducts
+from sparsetconv.methods.gradient import KernelProducts, kernel_gradient
 from sparsetconv.methods.windows import Windows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from sparsetconv._backend import Backend
     from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
     from sparsetconv._types import Array
 
 
-class KernelOperator(ArrayOperator):
+class KernelCore(ArrayCore):
+    """The operator on either backend; see `KernelOperator`."""
+
+    x: Array
+    geometry: ConvGeometry
+    transposed: bool
+
+    @classmethod
+    def _backend_for(cls, x: Any = None, *_: Any, **__: Any) -> Backend:
+        return backend_of("x", x)
+
+    def _settle(self, x: Array, geometry: ConvGeometry, transposed: bool) -> None:
+        output = geometry.input_shape if transposed else geometry.output_shape
+        self._prepare(x.dtype, geometry.kernel_shape, output)
+        self.x = self.backend.frozen(x)
+        self.geometry, self.transposed = geometry, transposed
+        c_in, c_out = geometry.channels
+        sizes = [axis.outputs if transposed else axis.size for axis in geometry.axes]
+        # (groups, channels, ...)
+        self._fixed = self.x.reshape(geometry.groups, c_out if transposed else c_in, *sizes)
+        # small problems are not worth compiling for
+        small = geometry.nnz <= SMALL
+        windows = Windows(geometry, self.backend.xp)
+        self._products: Windows | KernelProducts = (
+            windows if small else KernelProducts(geometry, x.dtype, self.backend)
+        )
+        self._gradient = windows.gradient if small else kernel_gradient(geometry, self.backend)
+
+    @classmethod
+    def _of(cls, x: Array, geometry: ConvGeometry, transposed: bool) -> Any:
+        operator = cls.__new__(cls)
+        operator._settle(x, geometry, transposed)
+        return operator
+
+    def _on(self, backend: Backend) -> Any:
+        return kernel_operator(backend.asarray(self.x), self.geometry, self.transposed)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return kernel_operator, (self.x, self.geometry, self.transposed)
+
+    def _apply(self, x: Array) -> Array:
+        geometry, fixed = self.geometry, self._fixed
+        # kernels as the user gives them, in the forward convolution's layout
+        weights = self.backend.xp.stack(
+            [oriented_weights(k, geometry.groups, geometry.flip, geometry.has_channels) for k in x]
+        )
+        if self.transposed:
+            return self._products.transpose(weights, fixed)
+        return self._products.forward(weights, fixed)
+
+    def _apply_adjoint(self, y: Array) -> Array:
+        geometry = self.geometry
+        c_in, c_out = geometry.channels
+        sizes = [axis.size if self.transposed else axis.outputs for axis in geometry.axes]
+        fixed = self._fixed.conj()
+        gradients = []
+        for residual in y.reshape(len(y), geometry.groups, c_in if self.transposed else c_out, *sizes):
+            pair = (residual, fixed) if self.transposed else (fixed, residual)
+            gradients.append(self._gradient(*pair))
+        gradient: Array = self.backend.xp.stack(gradients)
+        if geometry.flip:
+            gradient = gradient[last_axes([slice(None, None, -1)] * len(geometry.axes))]
+        return gradient
+
+    def tosparse(self, format: str = "csr") -> Any:
+        """Return the operator's matrix: a row for each output, a column for each weight.
+
+        Parameters
+        ----------
+        format : str
+            Any of SciPy's.
+
+        Returns
+        -------
+        scipy.sparse array
+            Where the padding folds several samples onto one entry they are summed.
+        """
+        geometry = self.geometry
+        c_in, c_out = geometry.channels
+        axes = geometry.axes
+        sizes, taps = [axis.size for axis in axes], [axis.taps for axis in axes]
+        outputs = [axis.outputs for axis in axes]
+        ndim = len(axes)
+        # (m1, ..., md, k1, ..., kd): the sample that each tap of each output reads
+        sample, valid = np.zeros((1,) * 2 * ndim, np.int64), np.ones((1,) * 2 * ndim, bool)
+        for number, axis in enumerate(axes):
+            shape = [1] * 2 * ndim
+            shape[number], shape[ndim + number] = axis.outputs, axis.taps
+            steps = np.arange(axis.taps)[:: -1 if geometry.flip else 1] * axis.dilation
+            reads = source_indices(
+                axis, axis.first(0) + np.arange(axis.outputs)[:, None] * axis.stride + steps
+            )
+            sample = sample * axis.size + reads.reshape(shape)
+            valid = valid & (reads >= 0).reshape(shape)
+        output, tap = np.divmod(np.flatnonzero(valid), prod(taps))
+        sample = sample[valid]
+        channel = np.arange(geometry.groups * c_out * c_in)
+        co, ci = channel // c_in, channel % c_in + channel // (c_out * c_in) * c_in
+        small = co[:, None] * prod(outputs) + output
+        large = ci[:, None] * prod(sizes) + sample
+        columns = channel[:, None] * prod(taps) + tap
+        rows, values = (large, small) if self.transposed else (small, large)
+        entries = self.x.reshape(-1)[self.backend.xp.asarray(values.reshape(-1))]
+        places = rows.reshape(-1), columns.reshape(-1)
+        return self.backend.coo(entries, places, self.shape).tocsr().asformat(format)
+
+    def __repr__(self) -> str:
+        kind = "transposed, " if self.transposed else ""
+        return (
+            f"<{self.shape[0]}x{self.shape[1]} KernelOperator, {kind}dtype={self.dtype}, "
+            f"kernels {self.input_shape} to {self.output_shape}>"
+        )
+
+
+class KernelOperator(KernelCore, ArrayOperator):
     """The linear operator from a kernel to the output of its convolution with a fixed input.
 
     Parameters
     ----------
     x : (n1, ..., nd) or (c_in, n1, ..., nd) array_like
-        The fixed input. A copy is kept.
+        The fixed input. A copy is kept. With a CuPy array the operator is CuPy's, on CuPy arrays.
     kernel_shape : int or sequence of int
         Shape of the kernels: ``(k1, ..., kd)`` or ``(c_out, c_in // groups, k1, ..., kd)``; with
         ``transposed`` ``(c_in, c_out // groups, k1, ..., kd)``.
@@ -128,100 +243,7 @@ class KernelOperator(ArrayOperator):
             )
         self._settle(fixed, geometry, transposed)
 
-    def _settle(self, x: Array, geometry: ConvGeometry, transposed: bool) -> None:
-        output = geometry.input_shape if transposed else geometry.output_shape
-        super().__init__(x.dtype, geometry.kernel_shape, output)
-        self.x = x.copy()
-        self.x.setflags(write=False)
-        self.geometry, self.transposed = geometry, transposed
-        c_in, c_out = geometry.channels
-        sizes = [axis.outputs if transposed else axis.size for axis in geometry.axes]
-        # (groups, channels, ...)
-        self._fixed = self.x.reshape(geometry.groups, c_out if transposed else c_in, *sizes)
-        # small problems are not worth compiling for
-        small = geometry.nnz <= SMALL
-        windows = Windows(geometry)
-        self._products: Windows | KernelProducts = windows if small else KernelProducts(geometry, x.dtype)
-        self._gradient = windows.gradient if small else KernelGradient(geometry)
 
-    @classmethod
-    def _of(cls, x: Array, geometry: ConvGeometry, transposed: bool) -> KernelOperator:
-        operator = cls.__new__(cls)
-        operator._settle(x, geometry, transposed)
-        return operator
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self)._of, (self.x, self.geometry, self.transposed)
-
-    def _apply(self, x: Array) -> Array:
-        geometry, fixed = self.geometry, self._fixed
-        # kernels as the user gives them, in the forward convolution's layout
-        weights = np.stack(
-            [oriented_weights(k, geometry.groups, geometry.flip, geometry.has_channels) for k in x]
-        )
-        if self.transposed:
-            return self._products.transpose(weights, fixed)
-        return self._products.forward(weights, fixed)
-
-    def _apply_adjoint(self, y: Array) -> Array:
-        geometry = self.geometry
-        c_in, c_out = geometry.channels
-        sizes = [axis.size if self.transposed else axis.outputs for axis in geometry.axes]
-        fixed = self._fixed.conj()
-        gradients = []
-        for residual in y.reshape(len(y), geometry.groups, c_in if self.transposed else c_out, *sizes):
-            pair = (residual, fixed) if self.transposed else (fixed, residual)
-            gradients.append(self._gradient(*pair))
-        gradient = np.stack(gradients)
-        if geometry.flip:
-            gradient = gradient[last_axes([slice(None, None, -1)] * len(geometry.axes))]
-        return gradient
-
-    def tosparse(self, format: str = "csr") -> Any:
-        """Return the operator's matrix: a row for each output, a column for each weight.
-
-        Parameters
-        ----------
-        format : str
-            Any of SciPy's.
-
-        Returns
-        -------
-        scipy.sparse array
-            Where the padding folds several samples onto one entry they are summed.
-        """
-        geometry = self.geometry
-        c_in, c_out = geometry.channels
-        axes = geometry.axes
-        sizes, taps = [axis.size for axis in axes], [axis.taps for axis in axes]
-        outputs = [axis.outputs for axis in axes]
-        ndim = len(axes)
-        # (m1, ..., md, k1, ..., kd): the sample that each tap of each output reads
-        sample, valid = np.zeros((1,) * 2 * ndim, np.int64), np.ones((1,) * 2 * ndim, bool)
-        for number, axis in enumerate(axes):
-            shape = [1] * 2 * ndim
-            shape[number], shape[ndim + number] = axis.outputs, axis.taps
-            steps = np.arange(axis.taps)[:: -1 if geometry.flip else 1] * axis.dilation
-            reads = source_indices(
-                axis, axis.first(0) + np.arange(axis.outputs)[:, None] * axis.stride + steps
-            )
-            sample = sample * axis.size + reads.reshape(shape)
-            valid = valid & (reads >= 0).reshape(shape)
-        output, tap = np.divmod(np.flatnonzero(valid), prod(taps))
-        sample = sample[valid]
-        channel = np.arange(geometry.groups * c_out * c_in)
-        co, ci = channel // c_in, channel % c_in + channel // (c_out * c_in) * c_in
-        small = co[:, None] * prod(outputs) + output
-        large = ci[:, None] * prod(sizes) + sample
-        columns = channel[:, None] * prod(taps) + tap
-        rows, values = (large, small) if self.transposed else (small, large)
-        entries = self.x.reshape(-1)[values.reshape(-1)]
-        matrix = sp.coo_array((entries, (rows.reshape(-1), columns.reshape(-1))), shape=self.shape)
-        return matrix.tocsr().asformat(format)
-
-    def __repr__(self) -> str:
-        kind = "transposed, " if self.transposed else ""
-        return (
-            f"<{self.shape[0]}x{self.shape[1]} KernelOperator, {kind}dtype={self.dtype}, "
-            f"kernels {self.input_shape} to {self.output_shape}>"
-        )
+def kernel_operator(x: Array, geometry: ConvGeometry, transposed: bool) -> Any:
+    """Return the operator of a settled geometry, on the backend of its input."""
+    return on_backend(KernelOperator, backend_of("x", x))._of(x, geometry, transposed)

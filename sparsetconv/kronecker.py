@@ -13,30 +13,35 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from sparsetconv import _memory
+from sparsetconv._backend import NUMPY
 from sparsetconv._threads import for_each, thread_count
+from sparsetconv.device_assembly import product_arrays
 from sparsetconv.geometry import smallest_index_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sparsetconv._backend import Backend
     from sparsetconv._types import Array
 
 # entries for which threads pay; bytes that preparing one entry of a block takes
 THREAD_WORK, LINE_BYTES = 1 << 18, 64
 
 
-def kronecker(factors: Sequence[Any], dtype: np.dtype[Any]) -> Any:
-    """Return the Kronecker product of CSR matrices with sorted rows, itself such a matrix.
+def kronecker(factors: Sequence[Any], dtype: np.dtype[Any], backend: Backend = NUMPY) -> Any:
+    """Return the Kronecker product of SciPy's CSR matrices with sorted rows, itself such a matrix.
 
     Row pointers are outer sums of the factors' row lengths, and the entries are written where they belong:
-    nothing is sorted.
+    nothing is sorted. The product is the backend's matrix.
     """
     rows, columns = (prod(factor.shape[side] for factor in factors) for side in (0, 1))
     nnz = prod(factor.nnz for factor in factors)
     index = smallest_index_dtype(rows, columns, nnz)
     need = nnz * (dtype.itemsize + index.itemsize) + (rows + 1) * index.itemsize
-    _memory.require("the matrix", need + _preparing(factors), "ResizeOperator needs none")
+    need += 0 if backend.on_gpu else _preparing(factors)
+    backend.require("the matrix", need, "ResizeOperator needs none")
+    if backend.on_gpu:
+        return backend.csr(*product_arrays(backend, factors, dtype, index), (rows, columns))
     if len(factors) == 1:
         only = factors[0]
         matrix = sp.csr_array(

@@ -6,6 +6,7 @@ all pairs that determine it are accumulated one pair after another; or `KernelOp
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.linalg import LinAlgWarning, cho_factor, cho_solve, lapack
-from scipy.sparse.linalg import LinearOperator, lsmr
 
-from sparsetconv import _memory, _normalize
+from sparsetconv import _normalize
+from sparsetconv._backend import backend_of, check_backend, to_numpy
 from sparsetconv._kernel import as_array, last_axes
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.geometry import ConvGeometry
-from sparsetconv.kernel_operator import KernelOperator
+from sparsetconv.kernel_operator import kernel_operator
 from sparsetconv.methods.normal import NormalEquations
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from sparsetconv._backend import Backend
     from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
     from sparsetconv._types import Array
 
@@ -72,7 +74,7 @@ def fit_kernel(
         Pairs of arrays, taken one after another, so that generators serve; sizes may differ from pair to
         pair. An array counts as a batch, its first axis numbering the pairs; one pair alone is ``[x], [y]``.
         Shapes are ``(n1, ..., nd)`` or ``(channels, n1, ..., nd)``, without a batch axis inside a list; a
-        target's is that of the output.
+        target's is that of the output. All are NumPy arrays, or all CuPy arrays.
     kernel_shape : int or sequence of int
         ``(k1, ..., kd)``; with channels ``(c_in, c_out // groups, k1, ..., kd)``, or, not `transposed`,
         ``(c_out, c_in // groups, k1, ..., kd)``.
@@ -94,7 +96,8 @@ def fit_kernel(
     Returns
     -------
     array
-        Of shape `kernel_shape`, floating-point, in the precision of the pairs; all sums are in double.
+        Of shape `kernel_shape`, floating-point, in the precision of the pairs; all sums are in double. A
+        CuPy array where the pairs are; their sums stay on the GPU, and are solved on the host.
 
     Raises
     ------
@@ -150,7 +153,7 @@ def fit_kernel(
         word = "cholesky" if problem.unknowns(first) <= MANY_WEIGHTS else "lsmr"
     solve = _by_cholesky if word == "cholesky" else _by_lsmr
     weights, dtype = solve(problem, first, pairs, damping)
-    return weights.astype(dtype)
+    return first.backend.asarray(weights.astype(dtype))
 
 
 def _checked_ridge(ridge: Any) -> float:
@@ -172,9 +175,14 @@ class _Pair:
     geometry: ConvGeometry
 
     @property
+    def backend(self) -> Backend:
+        """That of the arrays."""
+        return backend_of("inputs", self.inputs)
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """The kernel's: floating-point, and no less precise than the arrays."""
-        dtype = np.result_type(self.inputs, self.targets)
+        dtype = np.result_type(self.inputs.dtype, self.targets.dtype)
         return dtype if dtype.kind in "fc" else np.dtype(np.float64)
 
 
@@ -204,7 +212,8 @@ class _Problem:
         for shapes, run in groupby(checked, key=lambda pair: (pair[0].shape, pair[1].shape)):
             count = max(1, TOGETHER // max(map(prod, shapes)))
             while part := list(islice(run, count)):
-                x, y = (np.stack(side) for side in zip(*part, strict=True))
+                xp = backend_of("inputs", part[0][0]).xp
+                x, y = (xp.stack(side) for side in zip(*part, strict=True))
                 yield _Pair(x, y, geometries[shapes])
 
     def _checked(
@@ -217,7 +226,11 @@ class _Problem:
         rank = len(self.kernel_shape)
         # the channel form has one axis less than its kernel, and at least a spatial one
         ranks = (rank, rank - 1) if rank > 2 else (rank,)
+        backend = None
         for number, (given, wanted) in enumerate(_zipped(inputs, targets)):
+            backend = backend or backend_of("inputs[0]", given)
+            check_backend(f"inputs[{number}]", given, backend, "inputs[0]")
+            check_backend(f"targets[{number}]", wanted, backend, "inputs[0]")
             x, y = _own(f"inputs[{number}]", given), _own(f"targets[{number}]", wanted)
             if x.ndim not in ranks:
                 msg = (
@@ -266,7 +279,7 @@ def _zipped(inputs: Any, targets: Any) -> Iterator[tuple[Any, Any]]:
 def _own(name: str, value: ArrayLike) -> Array:
     # a copy: a generator may fill the same array again
     array = as_array(name, value).copy()
-    if not np.isfinite(array).all():
+    if not bool(np.isfinite(array).all()):
         msg = f"{name} must be finite, got NaN or infinity"
         raise ValueError(msg)
     return array
@@ -286,11 +299,11 @@ def _by_cholesky(
 ) -> tuple[Array, np.dtype[Any]]:
     reads, gives = problem.channels(first)
     groups, unknowns = problem.groups, problem.unknowns(first)
-    _memory.require(
+    first.backend.require(
         "the normal equations", 8 * (groups + 3) * unknowns**2, "method='lsmr' does not form them"
     )
     taps = tuple(axis.taps for axis in first.geometry.axes)
-    equations = NormalEquations(groups, reads, gives, taps)
+    equations = NormalEquations(groups, reads, gives, taps, first.backend)
     dtype = first.dtype
     for pair in chain([first], others):
         dtype = np.result_type(dtype, pair.dtype)
@@ -299,7 +312,8 @@ def _by_cholesky(
         arrays = [a.reshape(len(a), groups, c, *a.shape[a.ndim - len(taps) :]) for a, c in sides]
         equations.add(pair.geometry, problem.transposed, *arrays)
     _check_count(equations.equations, unknowns, ridge)
-    solved = [_solve(n, b, ridge) for n, b in zip(equations.matrix, equations.right, strict=True)]
+    matrices, rights = to_numpy(equations.matrix), to_numpy(equations.right)
+    solved = [_solve(n, b, ridge) for n, b in zip(matrices, rights, strict=True)]
     weights = np.stack(solved).reshape(groups, reads, *taps, gives)
     weights = np.moveaxis(weights, -1, 2 if problem.transposed else 1)
     if problem.flip:
@@ -343,35 +357,34 @@ def _by_lsmr(
         dtype = np.result_type(dtype, pair.dtype)
         double = np.result_type(pair.dtype, np.float64)
         operators += [
-            KernelOperator._of(x.astype(double), pair.geometry, problem.transposed) for x in pair.inputs
+            kernel_operator(x.astype(double), pair.geometry, problem.transposed) for x in pair.inputs
         ]
         targets.append(pair.targets.ravel())
-    right = np.concatenate(targets).astype(np.result_type(dtype, np.float64))
+    backend = first.backend
+    right = backend.xp.concatenate(targets).astype(np.result_type(dtype, np.float64))
     _check_count(right.size // (problem.channels(first)[1] * problem.groups), problem.unknowns(first), ridge)
     # in exact arithmetic as many as there are weights would do
     maximum = 100 + 10 * prod(problem.kernel_shape)
-    stacked = _Stacked(operators, right.dtype)
-    solution, stop, iterations, *_ = lsmr(
-        stacked, right, damp=sqrt(ridge), atol=TOLERANCE, btol=TOLERANCE, conlim=0, maxiter=maximum
-    )
+    options = {"atol": TOLERANCE, "btol": TOLERANCE, "conlim": 0, "maxiter": maximum}
+    stacked = _stacked(operators, right.dtype, backend)
+    solution, stop, iterations, *_ = backend.linalg.lsmr(stacked, right, damp=sqrt(ridge), **options)
     if stop not in (0, 1, 2, 4, 5):
         msg = f"LSMR stopped after {iterations} iterations without reaching its tolerance; {HELP}"
         warnings.warn(msg, LinAlgWarning, stacklevel=3)
     return solution.reshape(problem.kernel_shape), dtype
 
 
-class _Stacked(LinearOperator):  # type: ignore[misc]
-    """Operators of one kernel on top of each other."""
+def _stacked(operators: list[Any], dtype: np.dtype[Any], backend: Backend) -> Any:
+    """Return operators of one kernel on top of each other."""
+    cuts = np.cumsum([op.shape[0] for op in operators])
 
-    def __init__(self, operators: list[KernelOperator], dtype: np.dtype[Any]) -> None:
-        super().__init__(dtype, (sum(op.shape[0] for op in operators), operators[0].shape[1]))
-        self.operators = operators
-        self.cuts = np.cumsum([op.shape[0] for op in operators])[:-1]
+    def forward(x: Array) -> Array:
+        stacked: Array = backend.xp.concatenate([op.matvec(x.ravel()) for op in operators])
+        return stacked
 
-    def _matvec(self, x: Array) -> Array:
-        return np.concatenate([op.matvec(x.ravel()) for op in self.operators])
+    def adjoint(y: Array) -> Array:
+        parts = (y.ravel()[stop - op.shape[0] : stop] for op, stop in zip(operators, cuts, strict=True))
+        return reduce(operator.add, (op.rmatvec(part) for op, part in zip(operators, parts, strict=True)))
 
-    def _rmatvec(self, y: Array) -> Array:
-        parts = np.split(y.ravel(), self.cuts)
-        pairs = zip(self.operators, parts, strict=True)
-        return reduce(np.add, (op.rmatvec(part) for op, part in pairs))
+    shape = (int(cuts[-1]), operators[0].shape[1])
+    return backend.linear_operator(shape=shape, matvec=forward, rmatvec=adjoint, dtype=dtype)

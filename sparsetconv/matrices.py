@@ -8,17 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 
-from sparsetconv import _memory, _normalize
+from sparsetconv import _normalize
+from sparsetconv._backend import backend_of
 from sparsetconv._kernel import as_array, named_dtype, oriented_weights
 from sparsetconv._transposed import conv_transpose_geometry
-from sparsetconv.assembly import MatrixLayout, csr_arrays
+from sparsetconv.assembly import MatrixLayout, csr_arrays, matrix_size
+from sparsetconv.device_assembly import convolution_arrays
 from sparsetconv.geometry import ConvGeometry
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
 
+    from sparsetconv._backend import Backend
     from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
     from sparsetconv._types import Array
 
@@ -214,6 +216,9 @@ def geometry_matrix(
 ) -> Any:
     """Return the matrix of a settled geometry, or its transpose, in any format."""
     _normalize.word("format", format, FORMATS)
+    backend = backend_of("kernel", kernel)
+    if backend.on_gpu:
+        _check_on_gpu(kernel, format)
     layout = MatrixLayout.of(geometry, transposed)
     wanted_index = _index_dtype(index_dtype)
     start, stop = _row_range(rows, layout.shape[0])
@@ -221,37 +226,53 @@ def geometry_matrix(
     if format == "csc" and rows is None:
         # the columns of a matrix are the rows of its transpose
         across = MatrixLayout.of(geometry, not transposed)
-        rows_across = oriented_csr(across, weights, not transposed, 0, across.shape[0], wanted_index)
+        rows_across = oriented_csr(across, weights, not transposed, (0, across.shape[0]), wanted_index)
         return _canonical(rows_across.T)
     if format == "bsr":
         block = _block_size(geometry, transposed)
     elif format == "dia":
         _check_diagonals(geometry)
-    matrix = oriented_csr(layout, weights, transposed, start, stop, wanted_index)
+    matrix = oriented_csr(layout, weights, transposed, (start, stop), wanted_index)
     if format == "bsr":
         return _checked_bsr(matrix, block)
     if format == "dia":
-        return _checked_dia(matrix)
+        return _checked_dia(matrix, backend)
     return matrix.asformat(format)
+
+
+def _check_on_gpu(kernel: Array, format: str) -> None:
+    if kernel.dtype.kind not in "fc":
+        msg = (
+            "kernel must be float32, float64, complex64 or complex128 on a GPU: CuPy's sparse matrices hold "
+            f"nothing else; got {kernel.dtype}"
+        )
+        raise TypeError(msg)
+    if format == "bsr":
+        msg = "format must be one of 'csr', 'csc', 'coo', 'dia' on a GPU, CuPy has no BSR; got 'bsr'"
+        raise ValueError(msg)
 
 
 def oriented_csr(
     layout: MatrixLayout,
     weights: Array,
     transposed: bool,
-    start: int,
-    stop: int,
+    rows: tuple[int, int],
     index_dtype: np.dtype[Any] | None = None,
 ) -> Any:
     """Return rows of a layout's matrix as CSR, from weights ``(groups, c_out, c_in, k1, ..., kd)``."""
+    backend = backend_of("weights", weights)
     # the channels of the rows come before those of the columns
     by_rows = weights.swapaxes(1, 2) if transposed else weights
-    arrays = csr_arrays(layout, by_rows, start, stop, index_dtype)
-    return _canonical(sp.csr_array(arrays, shape=(stop - start, layout.shape[1])))
+    nnz, index = matrix_size(layout, *rows, weights.dtype, index_dtype, backend)
+    if backend.on_gpu:
+        arrays = convolution_arrays(backend, layout, by_rows, rows, nnz, index)
+    else:
+        arrays = csr_arrays(layout, by_rows, *rows, nnz, index)
+    return backend.csr(*arrays, (rows[1] - rows[0], layout.shape[1]))
 
 
 def _canonical(matrix: Any) -> Any:
-    """Tell SciPy what is so by construction; it would read the whole matrix to find out."""
+    """Tell the library what is so by construction; it would read the whole matrix to find out."""
     matrix.has_sorted_indices = True
     matrix.has_canonical_format = True
     return matrix
@@ -312,11 +333,12 @@ def _check_diagonals(geometry: ConvGeometry) -> None:
         raise ValueError(msg)
 
 
-def _checked_dia(matrix: Any) -> Any:
-    triplets = matrix.tocoo()
-    offsets, places = np.unique(np.subtract(triplets.col, triplets.row, dtype=np.int64), return_inverse=True)
+def _checked_dia(matrix: Any, backend: Backend) -> Any:
+    xp, triplets = backend.xp, matrix.tocoo()
+    diagonals = triplets.col.astype(np.int64) - triplets.row
+    offsets, places = xp.unique(diagonals, return_inverse=True)
     nbytes = offsets.size * matrix.shape[1] * matrix.dtype.itemsize
-    _memory.require(f"the {offsets.size} diagonals", nbytes, "format='csr' stores entries alone")
-    data = np.zeros((offsets.size, matrix.shape[1]), matrix.dtype)
+    backend.require(f"the {offsets.size} diagonals", nbytes, "format='csr' stores entries alone")
+    data = xp.zeros((offsets.size, matrix.shape[1]), matrix.dtype)
     data[places, triplets.col] = triplets.data
-    return sp.dia_array((data, offsets), shape=matrix.shape)
+    return backend.sparse_type("dia")((data, offsets), shape=matrix.shape)

@@ -1,17 +1,19 @@
 """`ConvOperator` and `ConvTransposeOperator`: a convolution as a linear operator.
 
-Floor 4. What a user holds. Both classes are thin: they share one core that turns SciPy's calls into
+Floor 4. What a user holds. Both classes are thin: they share one core that turns calls on arrays into
 calls of a method on arrays ``(batch, groups, channels, n1, ..., nd)``, and differ in the direction
 alone.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparsetconv._backend import backend_of
 from sparsetconv._kernel import as_array, oriented_weights
 from sparsetconv._transposed import conv_transpose_geometry
-from sparsetconv.array_operator import ArrayOperator
+from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.matrices import geometry_matrix
 from sparsetconv.methods import choose, explain
@@ -19,32 +21,60 @@ from sparsetconv.methods import choose, explain
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from sparsetconv._backend import Backend
     from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
     from sparsetconv._types import Array
+    from sparsetconv.methods import Choice
     from sparsetconv.methods._base import Method
 
 
-class _Convolution(ArrayOperator):
+class Convolution(ArrayCore):
     """What the two directions share: a forward geometry, its kernel, and a method."""
 
-    _transposed: bool
+    _transposed: ClassVar[bool]
+    kernel: Array
+    geometry: ConvGeometry
+    _choice: Choice
+    _method: Method
+
+    @classmethod
+    def _backend_for(cls, kernel: Any = None, *_: Any, **__: Any) -> Backend:
+        return backend_of("kernel", kernel)
 
     def _settle(self, kernel: Array, geometry: ConvGeometry, method: str) -> None:
-        # a copy that nobody can write to: what a method derives from it is kept
-        self.kernel = kernel.copy()
-        self.kernel.setflags(write=False)
+        # a copy: what a method derives from it is kept
+        self.kernel = self.backend.frozen(kernel)
         self.geometry = geometry
-        shapes = geometry.input_shape, geometry.output_shape
-        super().__init__(kernel.dtype, *(shapes[::-1] if self._transposed else shapes))
-        weights = oriented_weights(self.kernel, geometry.groups, geometry.flip, geometry.has_channels)
+        self._shape_by(geometry)
+        weights = self._weights()
         self._choice = choose(method, geometry, weights)
-        self._method: Method = self._choice.method(geometry, weights)
+        self._method = self._choice.method(geometry, weights, self.backend)
+
+    def _shape_by(self, geometry: ConvGeometry) -> None:
+        shapes = geometry.input_shape, geometry.output_shape
+        self._prepare(self.kernel.dtype, *(shapes[::-1] if self._transposed else shapes))
+
+    def _weights(self) -> Array:
+        geometry = self.geometry
+        return oriented_weights(self.kernel, geometry.groups, geometry.flip, geometry.has_channels)
+
+    @cached_property
+    def _adjoint_method(self) -> Method:
+        """The method with the conjugate of the kernel: the adjoint is its transpose."""
+        if self.dtype.kind != "c":
+            return self._method
+        return type(self._method)(self.geometry, self._weights().conj(), self.backend)
 
     @classmethod
     def _of(cls, kernel: Array, geometry: ConvGeometry, method: str) -> Any:
         operator = cls.__new__(cls)
         operator._settle(kernel, geometry, method)
         return operator
+
+    def _on(self, backend: Backend) -> Any:
+        public = ConvTransposeOperator if self._transposed else ConvOperator
+        method = self.method if self._choice.asked else "auto"
+        return on_backend(public, backend)._of(backend.asarray(self.kernel), self.geometry, method)
 
     @property
     def method(self) -> str:
@@ -71,20 +101,17 @@ class _Convolution(ArrayOperator):
         return explain(self._choice, self.geometry, self._method.weights)
 
     def _apply(self, x: Array) -> Array:
-        return self._run(x, self._transposed)
+        return self._run(self._method, x, self._transposed)
 
     def _apply_adjoint(self, y: Array) -> Array:
-        if self.dtype.kind != "c":
-            return self._run(y, not self._transposed)
-        return self._run(y.conj(), not self._transposed).conj()
+        return self._run(self._adjoint_method, y, not self._transposed)
 
     def _flat(self, x: Array, adjoint: bool) -> Array:
-        if adjoint and self.dtype.kind == "c":
-            return self._method.vector(x.conj(), not self._transposed).conj()
-        return self._method.vector(x, self._transposed is not adjoint)
+        method = self._adjoint_method if adjoint else self._method
+        return method.vector(x, self._transposed is not adjoint)
 
-    def _run(self, x: Array, transpose: bool) -> Array:
-        method = self._method
+    @staticmethod
+    def _run(method: Method, x: Array, transpose: bool) -> Array:
         if transpose:
             return method.transpose(x.reshape(x.shape[0], *method.small_shape))
         return method.forward(x.reshape(x.shape[0], *method.large_shape))
@@ -94,23 +121,26 @@ class _Convolution(ArrayOperator):
         """Entries that the matrix has, whether or not it is assembled."""
         return self.geometry.nnz
 
-    def _other(self) -> type[_Convolution]:
-        return ConvOperator if self._transposed else ConvTransposeOperator
+    def _other(self) -> Any:
+        """Return the class of the other direction."""
+        return on_backend(ConvOperator if self._transposed else ConvTransposeOperator, self.backend)
 
-    def _transpose(self) -> _Convolution:
+    def _transpose(self) -> Convolution:
         """Return the plain transpose. It shares what the method keeps."""
         other = self._other()
-        operator = other.__new__(other)
-        shapes = self.output_shape, self.input_shape
-        ArrayOperator.__init__(operator, self.dtype, *shapes)
+        operator: Convolution = other.__new__(other)
         operator.kernel, operator.geometry = self.kernel, self.geometry
+        operator._shape_by(self.geometry)
         operator._choice, operator._method = self._choice, self._method
         return operator
 
-    def _adjoint(self) -> _Convolution:
-        if self.dtype.kind != "c":
-            return self._transpose()
-        operator: _Convolution = self._other()._of(self.kernel.conj(), self.geometry, self.method)
+    def _adjoint(self) -> Convolution:
+        """Return the conjugate transpose. It shares what the method keeps for it."""
+        operator = self._transpose()
+        if self.dtype.kind == "c":
+            operator.kernel = self.backend.frozen(self.kernel.conj())
+            operator._method = self._adjoint_method
+            operator.__dict__["_adjoint_method"] = self._method
         return operator
 
     def tosparse(self, format: str = "csr") -> Any:
@@ -123,12 +153,13 @@ class _Convolution(ArrayOperator):
         Returns
         -------
         scipy.sparse array
-            As from `conv_matrix` or `conv_transpose_matrix`.
+            As from `conv_matrix` or `conv_transpose_matrix`; CuPy's for a CuPy kernel.
         """
         return geometry_matrix(self.geometry, self.kernel, self._transposed, format=format)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self)._of, (self.kernel, self.geometry, self.method)
+        public = ConvTransposeOperator if self._transposed else ConvOperator
+        return _rebuilt, (public, self.kernel, self.geometry, self.method)
 
     def __repr__(self) -> str:
         return (
@@ -137,13 +168,19 @@ class _Convolution(ArrayOperator):
         )
 
 
-class ConvOperator(_Convolution):
+def _rebuilt(public: type, kernel: Array, geometry: ConvGeometry, method: str) -> Any:
+    """Return the operator that was pickled, on the backend of its kernel."""
+    return on_backend(public, backend_of("kernel", kernel))._of(kernel, geometry, method)
+
+
+class ConvOperator(Convolution, ArrayOperator):
     """A convolution as a linear operator.
 
     Parameters
     ----------
     kernel : (k1, ..., kd) or (c_out, c_in // groups, k1, ..., kd) array_like
-        Weights: float32, float64, complex64, complex128 or an integer dtype. A copy is kept.
+        Weights: float32, float64, complex64, complex128 or an integer dtype. A copy is kept. With a CuPy
+        kernel the operator is a `cupyx.scipy.sparse.linalg.LinearOperator`, on CuPy arrays.
     input_shape : int or sequence of int
         ``(n1, ..., nd)`` or ``(c_in, n1, ..., nd)``.
     stride, padding, dilation, groups, padding_mode, flip : int, sequence, str, bool
@@ -217,7 +254,7 @@ class ConvOperator(_Convolution):
         self._settle(weights, geometry, method)
 
 
-class ConvTransposeOperator(_Convolution):
+class ConvTransposeOperator(Convolution, ArrayOperator):
     """A transposed convolution as a linear operator.
 
     Parameters

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import scipy.sparse as sp
 
-from sparsetconv import _memory, _normalize
+from sparsetconv import _normalize
+from sparsetconv._backend import device_backend
 from sparsetconv._kernel import checked_dtype
 from sparsetconv._resize import resize_geometry
 from sparsetconv.geometry import smallest_index_dtype
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from sparsetconv._resize import ResizeGeometry
 
 
-def zero_insertion_matrix(input_shape: IntOrInts, stride: IntOrInts, *, dtype: DTypeLike = np.float64) -> Any:
+def zero_insertion_matrix(
+    input_shape: IntOrInts, stride: IntOrInts, *, dtype: DTypeLike = np.float64, device: str = "numpy"
+) -> Any:
     """Return the matrix that puts ``stride - 1`` zeros between neighbouring samples.
 
     Parameters
@@ -38,6 +41,8 @@ def zero_insertion_matrix(input_shape: IntOrInts, stride: IntOrInts, *, dtype: D
         One for all axes, or one for each of the last axes.
     dtype : dtype, optional
         Of the ones.
+    device : {"numpy", "cupy"}
+        Whose matrix is returned: SciPy's, or CuPy's, written on the current GPU.
 
     Returns
     -------
@@ -70,7 +75,8 @@ def zero_insertion_matrix(input_shape: IntOrInts, stride: IntOrInts, *, dtype: D
            [0, 0, 1]])
     """
     sizes = _normalize.shape("input_shape", input_shape)
-    values = checked_dtype("dtype", dtype)
+    backend = device_backend(device)
+    values = float_dtype(dtype) if backend.on_gpu else checked_dtype("dtype", dtype)
     if not _normalize.is_sequence(stride):
         strides = _normalize.per_axis("stride", stride, len(sizes), 1)
     else:
@@ -83,15 +89,22 @@ def zero_insertion_matrix(input_shape: IntOrInts, stride: IntOrInts, *, dtype: D
     rows, columns = prod(large), prod(sizes)
     index = smallest_index_dtype(rows, columns)
     need = (rows + 1 + columns) * index.itemsize + columns * values.itemsize
-    _memory.require("the matrix", need, "stride and input_shape set its size")
+    backend.require("the matrix", need, "stride and input_shape set its size")
+    if backend.on_gpu:
+        return kronecker([_spread(n, s) for n, s in zip(sizes, strides, strict=True)], values, backend)
     # the row pointers grow by one behind each row that holds a sample
     pointers = np.zeros(rows + 1, index)
     pointers[1:].reshape(large)[tuple(slice(None, None, s) for s in strides)] = 1
     np.cumsum(pointers, out=pointers)
     arrays = np.ones(columns, values), np.arange(columns, dtype=index), pointers
-    matrix = sp.csr_array(arrays, shape=(rows, columns))
-    matrix.has_canonical_format = True
-    return matrix
+    return backend.csr(*arrays, (rows, columns))
+
+
+def _spread(size: int, stride: int) -> Any:
+    """Return the matrix of one axis."""
+    pointers = (np.arange((size - 1) * stride + 2) + stride - 1) // stride
+    arrays = np.ones(size), np.arange(size), pointers
+    return sp.csr_array(arrays, shape=(pointers.size - 1, size))
 
 
 def resize_matrix(
@@ -107,6 +120,7 @@ def resize_matrix(
     antialias: bool | None = None,
     convention: str | None = None,
     dtype: DTypeLike = np.float64,
+    device: str = "numpy",
 ) -> Any:
     """Return the matrix that resizes an array, up or down.
 
@@ -143,6 +157,8 @@ def resize_matrix(
         whose result is meant, with its own defaults for all that is not given here, and its own modes.
     dtype : dtype, optional
         Of the entries.
+    device : {"numpy", "cupy"}
+        Whose matrix is returned: SciPy's, or CuPy's, written on the current GPU.
 
     Returns
     -------
@@ -199,7 +215,7 @@ def resize_matrix(
         antialias=antialias,
         convention=convention,
     )
-    return kronecker(axis_matrices(geometry), float_dtype(dtype))
+    return kronecker(axis_matrices(geometry), float_dtype(dtype), device_backend(device))
 
 
 def float_dtype(dtype: DTypeLike) -> np.dtype[Any]:

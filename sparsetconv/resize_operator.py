@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsetconv._backend import NUMPY, device_backend
 from sparsetconv._resize import resize_geometry
-from sparsetconv.array_operator import ArrayOperator
+from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
 from sparsetconv.kronecker import kronecker
+from sparsetconv.methods.cuda_separable import CudaSeparable
 from sparsetconv.methods.separable import Separable
 from sparsetconv.resampling import axis_matrices, float_dtype
 
@@ -20,12 +22,79 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
+    from sparsetconv._backend import Backend
     from sparsetconv._normalize import IntOrInts
     from sparsetconv._resize import ResizeGeometry
     from sparsetconv._types import Array
 
 
-class ResizeOperator(ArrayOperator):
+class ResizeCore(ArrayCore):
+    """The operator on either backend; see `ResizeOperator`."""
+
+    geometry: ResizeGeometry
+    factors: tuple[Any, ...]
+
+    @classmethod
+    def _backend_for(cls, *_: Any, device: Any = "numpy", **__: Any) -> Backend:
+        return NUMPY if device == "numpy" else device_backend(device)
+
+    def _settle(self, geometry: ResizeGeometry, dtype: np.dtype[Any]) -> None:
+        self._prepare(dtype, geometry.input_shape, geometry.output_shape)
+        self.geometry = geometry
+        self.factors = axis_matrices(geometry)
+        needed = [
+            None if axis.is_identity else factor
+            for axis, factor in zip(geometry.axes, self.factors, strict=True)
+        ]
+        sizes = [factor.shape for factor in self.factors]
+        self._product: Separable | CudaSeparable = (
+            CudaSeparable(needed, sizes, self.backend) if self.backend.on_gpu else Separable(needed, sizes)
+        )
+
+    @classmethod
+    def _of(cls, geometry: ResizeGeometry, dtype: np.dtype[Any]) -> Any:
+        operator = cls.__new__(cls)
+        operator._settle(geometry, dtype)
+        return operator
+
+    def _on(self, backend: Backend) -> Any:
+        return resize_operator(self.geometry, self.dtype, backend.name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return resize_operator, (self.geometry, self.dtype, self.backend.name)
+
+    def _apply(self, x: Array) -> Array:
+        return self._product.apply(x.astype(np.result_type(x.dtype, self.dtype), copy=False), False)
+
+    def _apply_adjoint(self, y: Array) -> Array:
+        return self._product.apply(y.astype(np.result_type(y.dtype, self.dtype), copy=False), True)
+
+    def _transpose(self) -> Any:
+        # the factors are real, whatever the dtype
+        return self._adjoint()
+
+    def tosparse(self, format: str = "csr") -> Any:
+        """Return the operator's matrix, as from `resize_matrix`.
+
+        Parameters
+        ----------
+        format : str
+            Any of SciPy's.
+
+        Returns
+        -------
+        scipy.sparse array
+        """
+        return kronecker(self.factors, self.dtype, self.backend).asformat(format)
+
+    def __repr__(self) -> str:
+        return (
+            f"<{self.shape[0]}x{self.shape[1]} ResizeOperator, dtype={self.dtype}, "
+            f"{self.input_shape} to {self.output_shape}>"
+        )
+
+
+class ResizeOperator(ResizeCore, ArrayOperator):
     """The resize of an array, up or down, as a linear operator.
 
     Parameters
@@ -38,11 +107,13 @@ class ResizeOperator(ArrayOperator):
         As for `resize_matrix`.
     dtype : dtype, optional
         The operator's; a product has the wider one of it and the operand's.
+    device : {"numpy", "cupy"}
+        Whose arrays it takes: with ``"cupy"`` it is a `cupyx.scipy.sparse.linalg.LinearOperator`.
 
     Attributes
     ----------
     factors : tuple of (m, n) scipy.sparse.csr_array
-        One for each axis, float64. The matrix is their Kronecker product.
+        One for each axis, float64, SciPy's on either device. The matrix is their Kronecker product.
     geometry : ResizeGeometry
         Sizes, and each axis' scale and rule.
     input_shape, output_shape : tuple of int
@@ -90,7 +161,9 @@ class ResizeOperator(ArrayOperator):
         antialias: bool | None = None,
         convention: str | None = None,
         dtype: DTypeLike = np.float64,
+        device: str = "numpy",
     ) -> None:
+        del device  # it has chosen the class
         geometry = resize_geometry(
             input_shape,
             output_shape,
@@ -105,51 +178,7 @@ class ResizeOperator(ArrayOperator):
         )
         self._settle(geometry, float_dtype(dtype))
 
-    def _settle(self, geometry: ResizeGeometry, dtype: np.dtype[Any]) -> None:
-        super().__init__(dtype, geometry.input_shape, geometry.output_shape)
-        self.geometry = geometry
-        self.factors = axis_matrices(geometry)
-        needed = [
-            None if axis.is_identity else factor
-            for axis, factor in zip(geometry.axes, self.factors, strict=True)
-        ]
-        self._product = Separable(needed, [factor.shape for factor in self.factors])
 
-    @classmethod
-    def _of(cls, geometry: ResizeGeometry, dtype: np.dtype[Any]) -> ResizeOperator:
-        operator = cls.__new__(cls)
-        operator._settle(geometry, dtype)
-        return operator
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self)._of, (self.geometry, self.dtype)
-
-    def _apply(self, x: Array) -> Array:
-        return self._product.apply(x.astype(np.result_type(x, self.dtype), copy=False), False)
-
-    def _apply_adjoint(self, y: Array) -> Array:
-        return self._product.apply(y.astype(np.result_type(y, self.dtype), copy=False), True)
-
-    def _transpose(self) -> Any:
-        # the factors are real, whatever the dtype
-        return self._adjoint()
-
-    def tosparse(self, format: str = "csr") -> Any:
-        """Return the operator's matrix, as from `resize_matrix`.
-
-        Parameters
-        ----------
-        format : str
-            Any of SciPy's.
-
-        Returns
-        -------
-        scipy.sparse array
-        """
-        return kronecker(self.factors, self.dtype).asformat(format)
-
-    def __repr__(self) -> str:
-        return (
-            f"<{self.shape[0]}x{self.shape[1]} ResizeOperator, dtype={self.dtype}, "
-            f"{self.input_shape} to {self.output_shape}>"
-        )
+def resize_operator(geometry: ResizeGeometry, dtype: np.dtype[Any], device: str) -> Any:
+    """Return the operator of a settled geometry."""
+    return on_backend(ResizeOperator, device_backend(device))._of(geometry, dtype)

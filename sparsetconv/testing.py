@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse.linalg import aslinearoperator
 
+from sparsetconv._backend import operator_backend, to_numpy
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sparsetconv._backend import Backend
     from sparsetconv._types import Array
 
 
@@ -63,7 +68,7 @@ def dot_test(
     ----------
     op : LinearOperator, sparse or dense matrix
         Anything with ``shape``, ``matvec`` and ``rmatvec``, or that
-        `scipy.sparse.linalg.aslinearoperator` takes.
+        `scipy.sparse.linalg.aslinearoperator` takes; or CuPy's counterpart.
     exact : bool
         Draw small integers and ask for equality. The operator's entries must be integers.
     rtol : float, optional
@@ -168,7 +173,24 @@ def assert_adjoint(
     _check_columns(operator, result.tolerance, rng)
 
 
+class _OnHost:
+    """An operator on a GPU's arrays as one on NumPy's: the test's own sums are NumPy's."""
+
+    def __init__(self, op: Any, backend: Backend) -> None:
+        operator = backend.linalg.aslinearoperator(op)
+        self.shape, self.dtype = operator.shape, operator.dtype
+        for name in ("matvec", "rmatvec", "matmat", "rmatmat"):
+            setattr(self, name, self._through(getattr(operator, name), backend))
+
+    @staticmethod
+    def _through(product: Callable[[Array], Array], backend: Backend) -> Callable[[Array], Array]:
+        return lambda x: to_numpy(product(backend.asarray(x)))
+
+
 def _as_operator(op: Any) -> Any:
+    backend = operator_backend(op)
+    if backend.on_gpu:
+        return _OnHost(op, backend)
     if hasattr(op, "matvec") and hasattr(op, "rmatvec") and hasattr(op, "shape"):
         return op
     try:

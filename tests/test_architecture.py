@@ -13,10 +13,10 @@ PACKAGE = Path(stc.__file__).parent
 
 # a module may import from lower floors; on some floors also from those before it in the line
 FLOORS = [
-    ["_types", "_axis", "_normalize", "_memory", "_threads", "_kernel", "geometry", "_transposed", "_conventions", "_resize"],
+    ["_types", "_axis", "_normalize", "_memory", "_threads", "_backend", "_cuda", "_kernel", "geometry", "_transposed", "_conventions", "_resize"],
     ["boundary", "axis_rows", "interpolation"],
-    ["assembly", "matrices", "kronecker", "resampling"],
-    ["methods._base", "methods._sides", "methods._tables", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cost", "methods", "methods.windows", "methods._compiled_gradient", "methods.gradient", "methods.separable", "methods.normal"],
+    ["assembly", "device_assembly", "matrices", "kronecker", "resampling"],
+    ["methods._base", "methods._sides", "methods._tables", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods._transforms", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cuda_sparse", "methods.cuda_direct", "methods.cuda_fft", "methods.cost", "methods.gpu_cost", "methods", "methods.windows", "methods._compiled_gradient", "methods.gradient", "methods.separable", "methods.cuda_separable", "methods.normal"],
     ["array_operator", "operators", "kernel_operator", "resize_operator"],
     ["plan", "testing", "learning"],
     ["_demo_figure", "demo", "pictures", "_picture_files", "cli"],
@@ -31,6 +31,8 @@ ONE_PLACE = {
     "skimage": {"demo"},
     "tqdm": {"demo", "cli"},
     "cv2": {"_picture_files"},
+    "cupy": {"_backend"},
+    "cupyx": {"_backend"},
 }
 
 

@@ -166,7 +166,12 @@ class OnAGpu:
         (np.ones(3, np.float16), {}, TypeError, "kernel must be float32, .* got float16; convert it"),
         (np.ones(3, bool), {}, TypeError, "kernel must be .* got bool"),
         (np.ones(3, np.longdouble), {}, TypeError, "kernel must be .* got"),
-        (OnAGpu(), {}, TypeError, r"kernel must be a NumPy array, .*copy it with kernel.get\(\)"),
+        (
+            OnAGpu(),
+            {},
+            TypeError,
+            r"kernel must be a NumPy or CuPy array, .*cupy.asarray\(kernel\) makes it one",
+        ),
         ([[1, 2], [3]], {}, ValueError, "kernel must be an array, got a sequence whose parts differ"),
         ([1.0, 2.0], {"dtype": "foo"}, TypeError, "dtype must be a dtype, got 'foo'"),
         ([1.0, 2.0], {"index_dtype": "foo"}, TypeError, "index_dtype must be a dtype, got 'foo'"),

@@ -8,21 +8,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sparsetconv import _memory, _normalize, _threads
-from sparsetconv.methods import cost
+from sparsetconv import _normalize, _threads
+from sparsetconv._backend import NUMPY, backend_of
+from sparsetconv.methods import cost, gpu_cost
 from sparsetconv.methods._base import Method
+from sparsetconv.methods.cuda_direct import CudaDirectMethod
+from sparsetconv.methods.cuda_fft import CudaFFTMethod
+from sparsetconv.methods.cuda_sparse import CudaSparseMethod
 from sparsetconv.methods.direct import DirectMethod
 from sparsetconv.methods.fft import FFTMethod
 from sparsetconv.methods.gemm import GemmMethod
 from sparsetconv.methods.sparse import SparseMethod
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+    from sparsetconv._backend import Backend
     from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
 
 
 METHODS: dict[str, type[Method]] = {
     method.name: method for method in (SparseMethod, DirectMethod, GemmMethod, FFTMethod)
+}
+GPU_METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (CudaSparseMethod, CudaDirectMethod, GemmMethod, CudaFFTMethod)
 }
 METHOD_WORDS = ("auto", *METHODS)
 
@@ -34,10 +46,20 @@ class Choice(NamedTuple):
     ----------
     method : type of Method
     reason : str
+    asked : bool
+        Whether a user named it.
     """
 
     method: type[Method]
     reason: str
+    asked: bool = False
+
+
+def _of_backend(
+    backend: Backend,
+) -> tuple[dict[str, type[Method]], Callable[[ConvGeometry, np.dtype[np.generic]], dict[str, float]]]:
+    """Return the methods for a backend's arrays, and what estimates their costs."""
+    return (GPU_METHODS, gpu_cost.estimate) if backend.on_gpu else (METHODS, cost.estimate)
 
 
 def choose(name: str, geometry: ConvGeometry, weights: Array) -> Choice:
@@ -48,40 +70,47 @@ def choose(name: str, geometry: ConvGeometry, weights: Array) -> Choice:
     """
     _threads.notice_threadpoolctl()
     name = _normalize.word("method", name, METHOD_WORDS)
+    backend = backend_of("kernel", weights)
+    methods, estimate = _of_backend(backend)
     if name != "auto":
-        refusal = METHODS[name].refusal(geometry, weights)
+        refusal = methods[name].refusal(geometry, weights)
         if refusal is not None:
-            msg = f"method={name!r} does not accept {refusal}; use method='sparse' or 'auto'"
+            other = "direct" if name == "sparse" else "sparse"
+            msg = f"method={name!r} does not accept {refusal}; use method={other!r} or 'auto'"
             raise ValueError(msg)
-        return Choice(METHODS[name], "it was asked for")
-    if geometry.nnz <= cost.SMALL:
+        return Choice(methods[name], "it was asked for", asked=True)
+    if not backend.on_gpu and geometry.nnz <= cost.SMALL:
         return Choice(
             SparseMethod, f"up to {cost.SMALL:,} entries the matrix is fast, and nothing is compiled"
         )
-    accepted = {n: m for n, m in METHODS.items() if m.refusal(geometry, weights) is None}
-    if len(accepted) > 1 and _too_large(geometry, weights):
-        del accepted["sparse"]
-    costs = cost.estimate(geometry, weights.dtype)
-    return Choice(accepted[min(accepted, key=costs.__getitem__)], "it has the lowest estimate")
+    costs = estimate(geometry, weights.dtype)
+    # the matrix is the last resort where it is too large; others are asked in turn, since to look at the
+    # weights may mean to wait for a GPU
+    large = _too_large(geometry, weights, backend)
+    order = sorted(methods, key=lambda each: (each == "sparse" and large, costs[each]))
+    best = next(each for each in order if methods[each].refusal(geometry, weights) is None)
+    return Choice(methods[best], "it has the lowest estimate")
 
 
-def _too_large(geometry: ConvGeometry, weights: Array) -> bool:
+def _too_large(geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> bool:
     """Return whether the matrix would take more than half of the memory that is free."""
-    available = _memory.available_bytes()
+    available = backend.available_bytes()
     return available is not None and 2 * geometry.nbytes(weights.dtype) > available
 
 
 def explain(choice: Choice, geometry: ConvGeometry, weights: Array) -> str:
     """Return a text that says which method was chosen, why, and what each would cost."""
+    backend = backend_of("kernel", weights)
+    methods, estimate = _of_backend(backend)
     lines = [f"method {choice.method.name!r}: {choice.reason}", "estimated time of a product:"]
-    for name, seconds in cost.estimate(geometry, weights.dtype).items():
-        refusal = METHODS[name].refusal(geometry, weights)
+    for name, seconds in estimate(geometry, weights.dtype).items():
+        refusal = methods[name].refusal(geometry, weights)
         note = ""
         if refusal is not None:
             note = f", but it does not accept {refusal}"
         elif name == "sparse":
             nbytes = geometry.nbytes(weights.dtype)
             note = f", of a matrix of {geometry.nnz:,} entries in {nbytes:,} bytes"
-            note += ", too many for the memory that is free" if _too_large(geometry, weights) else ""
+            note += ", too many for the memory that is free" if _too_large(geometry, weights, backend) else ""
         lines.append(f"  {name:<7}{seconds * 1e3:10.3f} ms{note}")
     return "\n".join(lines)

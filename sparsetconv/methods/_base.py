@@ -8,16 +8,18 @@ axis in front.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from sparsetconv._axis import Axis
+from sparsetconv._backend import NUMPY
 from sparsetconv.boundary import Extension
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sparsetconv._backend import Backend
     from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
 
@@ -30,6 +32,8 @@ class Method(ABC):
     geometry : ConvGeometry
     weights : (groups, c_out, c_in, k1, ..., kd) array
         Never written to.
+    backend : Backend
+        That of the weights, and of all arrays.
 
     Attributes
     ----------
@@ -39,9 +43,10 @@ class Method(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, geometry: ConvGeometry, weights: Array) -> None:
+    def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         self.geometry = geometry
         self.weights = weights
+        self.backend = backend
         groups, (c_in, c_out) = geometry.groups, geometry.channels
         self.large_shape = (groups, c_in, *(axis.size for axis in geometry.axes))
         self.small_shape = (groups, c_out, *(axis.outputs for axis in geometry.axes))
@@ -78,12 +83,12 @@ class PaddedMethod(Method):
     def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
         """Return why this method does not take such a convolution, or None."""
         del geometry
-        if not np.isfinite(weights).all():
+        if not bool(np.isfinite(weights).all()):
             return "a kernel with NaN or infinity (padded zeros would spread it)"
         return None
 
 
-def folding(axes: Sequence[Axis]) -> Extension:
+def folding(axes: Sequence[Axis], xp: Any = np) -> Extension:
     """Return what folds the padding back: nothing along axes with zeros outside, which is dropped."""
     plain = (Axis(axis.size, 1, 1, 0, 0, 1, "zeros") for axis in axes)
-    return Extension(tuple(p if a.reach == "zeros" else a for a, p in zip(axes, plain, strict=True)))
+    return Extension(tuple(p if a.reach == "zeros" else a for a, p in zip(axes, plain, strict=True)), xp)

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsetconv._backend import NUMPY
 from sparsetconv._threads import for_each, thread_count
 from sparsetconv.methods._base import PaddedMethod
 from sparsetconv.methods._tables import BESIDE, NUMBER, ROWS, SCRATCH, SLOTS, Layout, Plan
 
 if TYPE_CHECKING:
+    from sparsetconv._backend import Backend
     from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
 
@@ -35,8 +37,8 @@ class DirectMethod(PaddedMethod):
 
     name = "direct"
 
-    def __init__(self, geometry: ConvGeometry, weights: Array) -> None:
-        super().__init__(geometry, weights)
+    def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
+        super().__init__(geometry, weights, backend)
         self._plans: dict[tuple[bool, Layout], Plan] = {}
         self._prepared: dict[tuple[bool, str], tuple[Plan, _Loops]] = {}
 

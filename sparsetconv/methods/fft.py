@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsetconv._backend import NUMPY
 from sparsetconv._threads import for_each, thread_count
 from sparsetconv.methods import _tiles
 from sparsetconv.methods._base import PaddedMethod, folding
 
 if TYPE_CHECKING:
+    from sparsetconv._backend import Backend
     from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
 
@@ -29,8 +31,8 @@ class FFTMethod(PaddedMethod):
 
     name = "fft"
 
-    def __init__(self, geometry: ConvGeometry, weights: Array) -> None:
-        super().__init__(geometry, weights)
+    def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
+        super().__init__(geometry, weights, backend)
         self._folding = folding(geometry.axes)
         self._prepared: dict[tuple[bool, str, int], _Transforms] = {}
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sparsetconv._axis import Axis
+from sparsetconv._backend import NUMPY
 from sparsetconv._kernel import last_axes
 from sparsetconv.boundary import Extension
 from sparsetconv.methods._base import PaddedMethod, folding
@@ -22,10 +23,12 @@ from sparsetconv.methods._sides import polyphase, read_range, zeros_around
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sparsetconv._backend import Backend
     from sparsetconv._types import Array, Index
     from sparsetconv.geometry import ConvGeometry
 
-PANEL_BYTES = 1 << 21
+# bytes of a panel: what a core's cache holds, or enough to keep a GPU busy
+PANEL_BYTES = {"numpy": 1 << 21, "cupy": 1 << 28}
 
 
 class _AxisPhase(NamedTuple):
@@ -47,6 +50,14 @@ class _AxisPhase(NamedTuple):
     results: slice
 
     @property
+    def places(self) -> slice:
+        """The taps as a slice; they are equally spaced."""
+        if not self.taps:
+            return slice(0, 0)
+        step = self.taps[1] - self.taps[0] if len(self.taps) > 1 else 1
+        return slice(self.taps[0], self.taps[-1] + 1, step)
+
+    @property
     def number(self) -> int:
         return len(range(self.results.start, self.results.stop, self.results.step))
 
@@ -61,31 +72,39 @@ class _Direction:
     sizes : tuple of int
         Of the results.
     weights : (groups, results, channels, k1, ..., kd) array
+    backend : Backend
     """
 
     def __init__(
-        self, extension: Extension, axes: Sequence[list[_AxisPhase]], sizes: tuple[int, ...], weights: Array
+        self,
+        extension: Extension,
+        axes: Sequence[list[_AxisPhase]],
+        sizes: tuple[int, ...],
+        weights: Array,
+        backend: Backend,
     ) -> None:
         self._extension, self._sizes, self._results = extension, sizes, weights.shape[1]
+        self._xp, self._panel_bytes = backend.xp, PANEL_BYTES[backend.name]
         self._phases = []
         for phases in product(*axes):
-            index = np.ix_(*(range(n) for n in weights.shape[:3]), *(phase.taps for phase in phases))
+            chosen = weights[last_axes(phase.places for phase in phases)]
+            width = prod(chosen.shape[2:])
             # (groups, results, channels * taps)
-            own = np.ascontiguousarray(weights[index].reshape(*weights.shape[:2], -1))
+            own = self._xp.ascontiguousarray(chosen.reshape(*weights.shape[:2], width))
             self._phases.append((phases, own))
 
     def product(self, x: Array, dtype: np.dtype[np.generic]) -> Array:
         """Return the results for ``(batch, groups, channels, ...)``."""
         extended = self._extension.extend(x.astype(dtype, copy=False))
-        out = np.empty((*x.shape[:2], self._results, *self._sizes), dtype)
+        out: Array = self._xp.empty((*x.shape[:2], self._results, *self._sizes), dtype)
         for phases, matrix in self._phases:
             weights = matrix.astype(dtype, copy=False)
             first, *others = phases
             row = max(1, matrix.shape[0] * matrix.shape[2]) * prod(p.number for p in others) * dtype.itemsize
-            step = max(1, PANEL_BYTES // row)
+            step = max(1, self._panel_bytes // row)
             for item, start in product(range(len(x)), range(0, first.number, step)):
                 count = min(step, first.number - start)
-                panel = _panel(extended[item], phases, start, count)
+                panel = self._panel(extended[item], phases, start, count)
                 begin = first.results.start + start * first.results.step
                 rows = slice(begin, begin + (count - 1) * first.results.step + 1, first.results.step)
                 place: Index = (item, ..., rows, *(phase.results for phase in others))
@@ -93,24 +112,25 @@ class _Direction:
                 target[...] = (weights @ panel).reshape(target.shape)
         return out
 
-
-def _panel(source: Array, phases: Sequence[_AxisPhase], start: int, count: int) -> Array:
-    """Return what ``count`` rows of results read: ``(groups, channels * taps, results)``."""
-    counts = (count, *(phase.number for phase in phases[1:]))
-    starts = (start, *(0 for _ in phases[1:]))
-    steps = [phase.step for phase in phases]
-    panel = np.empty((*source.shape[:2], prod(len(p.taps) for p in phases), *counts), source.dtype)
-    for tap, reads in enumerate(product(*(phase.reads for phase in phases))):
-        window = last_axes(
-            slice(read + first * step, read + (first + number - 1) * step + 1, step)
-            for read, first, number, step in zip(reads, starts, counts, steps, strict=True)
+    def _panel(self, source: Array, phases: Sequence[_AxisPhase], start: int, count: int) -> Array:
+        """Return what ``count`` rows of results read: ``(groups, channels * taps, results)``."""
+        counts = (count, *(phase.number for phase in phases[1:]))
+        starts = (start, *(0 for _ in phases[1:]))
+        steps = [phase.step for phase in phases]
+        panel: Array = self._xp.empty(
+            (*source.shape[:2], prod(len(p.taps) for p in phases), *counts), source.dtype
         )
-        if panel.shape[2] == 1 and panel.size:
-            # a single tap: often no copy at all
-            panel = source[window]
-            break
-        panel[:, :, tap] = source[window]
-    return panel.reshape(source.shape[0], -1, prod(counts))
+        for tap, reads in enumerate(product(*(phase.reads for phase in phases))):
+            window = last_axes(
+                slice(read + first * step, read + (first + number - 1) * step + 1, step)
+                for read, first, number, step in zip(reads, starts, counts, steps, strict=True)
+            )
+            if panel.shape[2] == 1 and panel.size:
+                # a single tap: often no copy at all
+                panel = source[window]
+                break
+            panel[:, :, tap] = source[window]
+        return panel.reshape(source.shape[0], -1, prod(counts))
 
 
 class GemmMethod(PaddedMethod):
@@ -118,8 +138,9 @@ class GemmMethod(PaddedMethod):
 
     name = "gemm"
 
-    def __init__(self, geometry: ConvGeometry, weights: Array) -> None:
-        super().__init__(geometry, weights)
+    def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
+        super().__init__(geometry, weights, backend)
+        xp = backend.xp
         forward, backward, zeros, sizes = [], [], [], []
         for axis in geometry.axes:
             taps = range(axis.taps)
@@ -134,14 +155,16 @@ class GemmMethod(PaddedMethod):
             zeros.append(Axis(axis.outputs, 1, 1, *zeros_around(axis, start, stop), 1, "zeros"))
             sizes.append(stop - start)
         outputs = tuple(axis.outputs for axis in geometry.axes)
-        self._folding = folding(geometry.axes)
-        self._forward = _Direction(Extension(geometry.axes), forward, outputs, weights)
-        self._backward = _Direction(Extension(tuple(zeros)), backward, tuple(sizes), weights.swapaxes(1, 2))
+        self._folding = folding(geometry.axes, xp)
+        self._forward = _Direction(Extension(geometry.axes, xp), forward, outputs, weights, backend)
+        zeros_outside = Extension(tuple(zeros), xp)
+        across = weights.swapaxes(1, 2)
+        self._backward = _Direction(zeros_outside, backward, tuple(sizes), across, backend)
 
     def forward(self, x: Array) -> Array:
         """See `Method.forward`."""
-        return self._forward.product(x, np.result_type(x, self.weights))
+        return self._forward.product(x, np.result_type(x.dtype, self.weights.dtype))
 
     def transpose(self, y: Array) -> Array:
         """See `Method.transpose`."""
-        return self._folding.fold(self._backward.product(y, np.result_type(y, self.weights)))
+        return self._folding.fold(self._backward.product(y, np.result_type(y.dtype, self.weights.dtype)))

@@ -11,14 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsetconv._backend import NUMPY
 from sparsetconv._kernel import last_axes
 from sparsetconv._threads import for_each, thread_count
 from sparsetconv.boundary import Extension
 from sparsetconv.methods import choose
 from sparsetconv.methods._tables import SCRATCH, SLOTS, Layout, Plan
+from sparsetconv.methods._transforms import Transforms
 from sparsetconv.methods.direct import DirectMethod
+from sparsetconv.methods.windows import Windows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sparsetconv._backend import Backend
     from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
     from sparsetconv.methods._base import Method
@@ -35,28 +41,33 @@ class KernelProducts:
     geometry : ConvGeometry
     dtype : dtype
         Of the kernels.
+    backend : Backend
     """
 
-    def __init__(self, geometry: ConvGeometry, dtype: np.dtype[Any]) -> None:
-        self._geometry = geometry
+    def __init__(self, geometry: ConvGeometry, dtype: np.dtype[Any], backend: Backend = NUMPY) -> None:
+        self._geometry, self._backend = geometry, backend
         c_in, c_out = geometry.channels
         taps = (axis.taps for axis in geometry.axes)
-        weights = np.broadcast_to(np.zeros(1, dtype), (geometry.groups, c_out, c_in, *taps))
+        weights = backend.xp.broadcast_to(backend.xp.zeros(1, dtype), (geometry.groups, c_out, c_in, *taps))
         self._method = choose("auto", geometry, weights).method
-        self._direct = DirectMethod(geometry, weights)
+        self._direct = DirectMethod(geometry, weights) if self._method is DirectMethod else None
 
     def _of(self, weights: Array) -> Method:
-        if self._method is DirectMethod:
+        if self._direct is not None:
             return self._direct.with_weights(weights)
-        return self._method(self._geometry, weights)
+        return self._method(self._geometry, weights, self._backend)
 
     def forward(self, weights: Array, large: Array) -> Array:
         """See `Windows.forward`."""
-        return np.concatenate([self._of(kernel).forward(large[None]) for kernel in weights])
+        products = [self._of(kernel).forward(large[None]) for kernel in weights]
+        together: Array = self._backend.xp.concatenate(products)
+        return together
 
     def transpose(self, weights: Array, small: Array) -> Array:
         """See `Windows.transpose`."""
-        return np.concatenate([self._of(kernel).transpose(small[None]) for kernel in weights])
+        products = [self._of(kernel).transpose(small[None]) for kernel in weights]
+        together: Array = self._backend.xp.concatenate(products)
+        return together
 
 
 class KernelGradient:
@@ -69,7 +80,7 @@ class KernelGradient:
 
     def __init__(self, geometry: ConvGeometry) -> None:
         self.geometry = geometry
-        self._extension = Extension(geometry.axes)
+        self._transformed = TransformedGradient(geometry)
         self._plans: dict[tuple[int, int], tuple[Plan, Array, int]] = {}
 
     def __call__(self, large: Array, small: Array) -> Array:
@@ -145,23 +156,45 @@ class KernelGradient:
         gradient.imag = pairs[:, :, 0, :, 1] + pairs[:, :, 1, :, 0]
         return gradient
 
-    def _transformed(self, large: Array, small: Array) -> Array:
-        """Correlate on a circle as long as the extended input: no lag that is a tap's wraps."""
-        import scipy.fft
 
-        axes = self.geometry.axes
-        real = large.dtype.kind == "f"
-        spread = np.zeros((*small.shape[:2], *self._extension.shape), small.dtype)
+class TransformedGradient:
+    """The same by Fourier transforms, for many taps.
+
+    Parameters
+    ----------
+    geometry : ConvGeometry
+    backend : Backend
+    """
+
+    def __init__(self, geometry: ConvGeometry, backend: Backend = NUMPY) -> None:
+        self._axes, self._backend = geometry.axes, backend
+        self._extension = Extension(geometry.axes, backend.xp)
+
+    def __call__(self, large: Array, small: Array) -> Array:
+        """Correlate on a circle as long as the extended input: no lag that is a tap's wraps."""
+        axes = self._axes
+        transforms = Transforms(self._backend, self._extension.shape, large.dtype.kind == "f")
+        spread = self._backend.xp.zeros((*small.shape[:2], *self._extension.shape), small.dtype)
         spread[self._extension.window((0,) * len(axes))] = small
-        lengths = [scipy.fft.next_fast_len(length, real) for length in self._extension.shape]
-        forward, backward = (scipy.fft.rfftn, scipy.fft.irfftn) if real else (scipy.fft.fftn, scipy.fft.ifftn)
-        options: dict[str, Any] = {"s": lengths, "workers": thread_count()}
-        options["axes"] = tuple(range(2, large.ndim))
         # the transform of the reversed array is the conjugate of that of its conjugate
-        reverse = forward(spread.conj(), **options).conj()
-        product = reverse[:, :, None] * forward(self._extension.extend(large), **options)[:, None]
-        options["axes"] = tuple(range(3, product.ndim))
-        lags = backward(product, **options)
-        index = last_axes(np.ix_(*(np.arange(axis.taps) * axis.dilation for axis in axes)))
-        gradient: Array = lags[index]
+        reverse = transforms.forward(spread.conj()).conj()
+        extended = transforms.forward(self._extension.extend(large))
+        lags = transforms.backward(reverse[:, :, None] * extended[:, None])
+        gradient: Array = lags[last_axes(slice(0, axis.extent, axis.dilation) for axis in axes)]
         return gradient
+
+
+def kernel_gradient(geometry: ConvGeometry, backend: Backend) -> Callable[[Array, Array], Array]:
+    """Return what computes gradients of large problems: on a GPU window by window, or by transforms."""
+    if not backend.on_gpu:
+        return KernelGradient(geometry)
+    windows, transformed = Windows(geometry, backend.xp), TransformedGradient(geometry, backend)
+    many = prod(axis.taps for axis in geometry.axes) > MANY_TAPS
+
+    def gradient(large: Array, small: Array) -> Array:
+        dtype = np.result_type(large.dtype, small.dtype)
+        exact = dtype.kind in "iu"
+        compute = transformed if many and not exact else windows.gradient
+        return compute(large.astype(dtype, copy=False), small.astype(dtype, copy=False))
+
+    return gradient

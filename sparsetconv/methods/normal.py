@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sparsetconv._backend import NUMPY
 from sparsetconv.boundary import source_indices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sparsetconv._axis import Axis
+    from sparsetconv._backend import Backend
     from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
 
@@ -48,6 +50,8 @@ class NormalEquations:
         Groups; channels of one group that an output reads, and that are made.
     taps : tuple of int
         ``(k1, ..., kd)``.
+    backend : Backend
+        Of the arrays and the sums.
 
     Attributes
     ----------
@@ -58,11 +62,13 @@ class NormalEquations:
         Outputs seen so far, of one channel.
     """
 
-    def __init__(self, groups: int, reads: int, gives: int, taps: tuple[int, ...]) -> None:
+    def __init__(
+        self, groups: int, reads: int, gives: int, taps: tuple[int, ...], backend: Backend = NUMPY
+    ) -> None:
         unknowns = reads * prod(taps)
-        self._taps, self._channels = taps, reads
-        self.matrix: Array = np.zeros((groups, unknowns, unknowns))
-        self.right: Array = np.zeros((groups, unknowns, gives))
+        self._taps, self._channels, self._xp = taps, reads, backend.xp
+        self.matrix: Array = self._xp.zeros((groups, unknowns, unknowns))
+        self.right: Array = self._xp.zeros((groups, unknowns, gives))
         self.equations = 0
 
     def add(self, geometry: ConvGeometry, transposed: bool, inputs: Array, targets: Array) -> None:
@@ -77,12 +83,12 @@ class NormalEquations:
         inputs : (batch, groups, reads, ...) array
         targets : (batch, groups, gives, ...) array
         """
-        dtype = np.result_type(self.matrix, inputs, targets)
+        dtype = np.result_type(self.matrix.dtype, inputs.dtype, targets.dtype)
         self.matrix, self.right = (a.astype(dtype, copy=False) for a in (self.matrix, self.right))
         self.equations += len(targets) * prod(targets.shape[3:])
         # a zero behind the end of every axis: there index -1 reads
         ends = [(0, 0)] * 3 + [(0, 1)] * (inputs.ndim - 3)
-        extended = np.pad(inputs.astype(dtype, copy=False), ends)
+        extended = self._xp.pad(inputs.astype(dtype, copy=False), ends)
         axes = [list(axis_reads(axis, transposed)) for axis in geometry.axes]
         for classes in product(*axes):
             for block in _blocks(classes, len(inputs), self._channels):
@@ -92,18 +98,50 @@ class NormalEquations:
         items, reads = block
         rows = len(range(*items.indices(len(extended)))) * prod(len(r.outputs) for r in reads)
         weights = _flat_taps(self._channels, self._taps, [r.taps for r in reads])
-        placed = np.ix_(weights, weights)
-        corner = (slice(None), *np.ix_(*(r.outputs for r in reads)))
+        placed = self._mesh(weights, weights)
+        corner = (slice(None), *self._mesh(*(r.outputs for r in reads)))
         for group, matrix in enumerate(self.matrix):
-            read = _rows(extended[items, group], reads).reshape(len(weights), rows)
+            read = self._rows(extended[items, group], reads).reshape(len(weights), rows)
             # a real array times its own transpose is half the work
             adjoint = read.conj() if read.dtype.kind == "c" else read
             if len(weights) == len(matrix):
                 matrix += adjoint @ read.T
             else:
                 matrix[placed] += adjoint @ read.T
-            wanted = np.stack([y[corner] for y in targets[items, group]], 1).reshape(-1, rows)
-            self.right[group][weights] += adjoint @ wanted.astype(read.dtype, copy=False).T
+            wanted = self._xp.stack([y[corner] for y in targets[items, group]], 1).reshape(-1, rows)
+            self.right[group][placed[1][0]] += adjoint @ wanted.astype(read.dtype, copy=False).T
+
+    def _mesh(self, *places: Array) -> tuple[Array, ...]:
+        """Return an index of all combinations of places."""
+        return tuple(map(self._xp.asarray, np.ix_(*places)))
+
+    def _rows(self, extended: Array, reads: Sequence[Reads]) -> Array:
+        """Return what each tap of each channel reads, for all outputs of a block.
+
+        Parameters
+        ----------
+        extended : (batch, channels, n1 + 1, ..., nd + 1) array
+            Zeros at the ends.
+        reads : sequence of Reads
+
+        Returns
+        -------
+        (channels, k1, ..., kd, batch, m1, ..., md) array
+        """
+        taps, outputs = [len(r.taps) for r in reads], [len(r.outputs) for r in reads]
+        rows: Array = self._xp.zeros((extended.shape[1], *taps, extended.shape[0], *outputs), extended.dtype)
+        self._write(rows, self._xp.moveaxis(extended, 1, 0), reads)
+        return rows
+
+    def _write(self, rows: Array, source: Array, reads: Sequence[Reads]) -> None:
+        """Add to ``(channels, k1, ..., batch, m1, ...)`` from ``(channels, batch, ..., n1 + 1, ...)``."""
+        if not reads:
+            rows += source
+            return
+        axis = source.ndim - len(reads)
+        for samples in map(self._xp.asarray, reads[0].samples):
+            for tap in range(len(samples)):
+                self._write(rows[:, tap], source.take(samples[tap], axis), reads[1:])
 
 
 _Block = tuple[slice, "Sequence[Reads]"]
@@ -195,36 +233,6 @@ def _blocks(classes: Sequence[Reads], batch: int, channels: int) -> Iterator[_Bl
     for first in range(0, batch, room):
         for block in product(*parts):
             yield slice(first, first + room), block
-
-
-def _rows(extended: Array, reads: Sequence[Reads]) -> Array:
-    """Return what each tap of each channel reads, for all outputs of a block.
-
-    Parameters
-    ----------
-    extended : (batch, channels, n1 + 1, ..., nd + 1) array
-        Zeros at the ends.
-    reads : sequence of Reads
-
-    Returns
-    -------
-    (channels, k1, ..., kd, batch, m1, ..., md) array
-    """
-    taps, outputs = ([len(part) for part in side] for side in zip(*(r[1::-1] for r in reads), strict=True))
-    rows = np.zeros((extended.shape[1], *taps, extended.shape[0], *outputs), extended.dtype)
-    _write(rows, np.moveaxis(extended, 1, 0), reads)
-    return rows
-
-
-def _write(rows: Array, source: Array, reads: Sequence[Reads]) -> None:
-    """Add to ``(channels, k1, ..., batch, m1, ...)`` from ``(channels, batch, ..., n1 + 1, ...)``."""
-    if not reads:
-        rows += source
-        return
-    axis = source.ndim - len(reads)
-    for samples in reads[0].samples:
-        for tap, each in enumerate(samples):
-            _write(rows[:, tap], source.take(each, axis), reads[1:])
 
 
 def _flat_taps(channels: int, shape: tuple[int, ...], taps: Sequence[Array]) -> Array:

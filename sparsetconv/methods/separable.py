@@ -48,26 +48,9 @@ class Separable:
     """
 
     def __init__(self, factors: Sequence[Any], sizes: Sequence[tuple[int, int]]) -> None:
-        self._sizes = tuple(sizes)
         self._factors = tuple(factors)
-        self._orders = self._order(False), self._order(True)
+        self._orders = [least_work(factors, sizes, transposed, TURN) for transposed in (False, True)]
         self._of_dtype = lru_cache(maxsize=None)(self._converted)
-
-    def _order(self, transposed: bool) -> list[int]:
-        """Return the axes in the order of least work.
-
-        An axis costs ``k`` for each element that it meets and leaves ``r`` of them. Of two neighbours in the
-        order ``i`` belongs before ``j`` if ``k_i + r_i * k_j < k_j + r_j * k_i``.
-        """
-        keys = {}
-        for number, (factor, (m, n)) in enumerate(zip(self._factors, self._sizes, strict=True)):
-            if factor is None:
-                continue
-            trail = prod(side[transposed] for side in self._sizes[number + 1 :])
-            work = factor.nnz + (TURN * (m + n) if trail < WIDE else 0)
-            before, after = (m, n) if transposed else (n, m)
-            keys[number] = (after - before) / work
-        return sorted(keys, key=keys.__getitem__)
 
     def _converted(self, dtype: np.dtype[Any]) -> dict[int, _Factor]:
         real = np.zeros(0, dtype).real.dtype
@@ -98,6 +81,25 @@ class Separable:
             factor = factors[number]
             result = along_axis(factor.transposed if transposed else factor.forward, result, number + 1)
         return x.copy() if result is x else result
+
+
+def least_work(
+    factors: Sequence[Any], sizes: Sequence[tuple[int, int]], transposed: bool, turn: int
+) -> list[int]:
+    """Return the axes in the order of least work; ``turn`` is what turning an element costs, in products.
+
+    An axis costs ``k`` for each element that it meets and leaves ``r`` of them. Of two neighbours in the
+    order ``i`` belongs before ``j`` if ``k_i + r_i * k_j < k_j + r_j * k_i``.
+    """
+    keys = {}
+    for number, (factor, (m, n)) in enumerate(zip(factors, sizes, strict=True)):
+        if factor is None:
+            continue
+        trail = prod(side[transposed] for side in sizes[number + 1 :])
+        work = factor.nnz + (turn * (m + n) if trail < WIDE else 0)
+        before, after = (m, n) if transposed else (n, m)
+        keys[number] = (after - before) / work
+    return sorted(keys, key=keys.__getitem__)
 
 
 def along_axis(matrix: Any, x: Array, axis: int) -> Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,10 +29,13 @@ class Windows:
     Parameters
     ----------
     geometry : ConvGeometry
+    xp : module
+        NumPy or CuPy.
     """
 
-    def __init__(self, geometry: ConvGeometry) -> None:
-        self._extension = Extension(geometry.axes)
+    def __init__(self, geometry: ConvGeometry, xp: Any = np) -> None:
+        self._xp = xp
+        self._extension = Extension(geometry.axes, xp)
         self._taps = tuple(axis.taps for axis in geometry.axes)
         self._outputs = tuple(axis.outputs for axis in geometry.axes)
 
@@ -44,7 +47,9 @@ class Windows:
     def forward(self, weights: Array, large: Array) -> Array:
         """Convolve ``(groups, c_in, n1, ..., nd)`` with ``(batch, groups, c_out, c_in, k1, ..., kd)``."""
         extended = self._extension.extend(large)
-        out = np.zeros((*weights.shape[:3], prod(self._outputs)), np.result_type(weights, large))
+        out: Array = self._xp.zeros(
+            (*weights.shape[:3], prod(self._outputs)), np.result_type(weights.dtype, large.dtype)
+        )
         for tap, window in self._each():
             out += weights[last_axes(tap)] @ extended[window].reshape(*large.shape[:2], -1)
         return out
@@ -53,7 +58,9 @@ class Windows:
         """Apply the transposes to ``(groups, c_out, m1, ..., md)``."""
         flat = small.reshape(*small.shape[:2], -1)
         batch, groups, _, c_in = weights.shape[:4]
-        spread = np.zeros((batch, groups, c_in, *self._extension.shape), np.result_type(weights, small))
+        spread = self._xp.zeros(
+            (batch, groups, c_in, *self._extension.shape), np.result_type(weights.dtype, small.dtype)
+        )
         for tap, window in self._each():
             part = weights[last_axes(tap)].swapaxes(-1, -2) @ flat
             spread[window] += part.reshape(*part.shape[:3], *self._outputs)
@@ -64,7 +71,7 @@ class Windows:
         extended = self._extension.extend(large)
         flat = small.reshape(*small.shape[:2], -1)
         channels = *small.shape[:2], large.shape[1]
-        gradient = np.empty((*channels, *self._taps), np.result_type(large, small))
+        gradient: Array = self._xp.empty((*channels, *self._taps), np.result_type(large.dtype, small.dtype))
         for tap, window in self._each():
             met = extended[window].reshape(*large.shape[:2], -1)
             gradient[last_axes(tap)] = flat @ met.swapaxes(-1, -2)

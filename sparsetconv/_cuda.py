@@ -1,0 +1,87 @@
+"""The CUDA sources of the package, compiled for a geometry and launched on the current stream.
+
+Floor 0. A source in ``cuda/`` is a text with names left open (types, numbers of axes and taps); these are
+constants of a compilation, so that loops over them unroll. CuPy compiles with NVRTC at the first launch and
+keeps the result on disk. All that a kernel needs beside arrays is one structure of 64-bit integers, passed by
+value.
+"""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sparsetconv._backend import Backend
+    from sparsetconv._types import Array
+
+OPTIONS = ("--std=c++17",)
+# blocks of a launch along its first axis
+MOST_BLOCKS = 2**31 - 1
+
+REAL_TYPES = {
+    "b": "signed char", "h": "short", "i": "int", "l": "long long", "q": "long long",
+    "B": "unsigned char", "H": "unsigned short", "I": "unsigned int", "L": "unsigned long long",
+    "Q": "unsigned long long", "f": "float", "d": "double",
+}  # fmt: skip
+COMPLEX_TYPES = {"F": "complex<float>", "D": "complex<double>"}
+TYPES = REAL_TYPES | COMPLEX_TYPES
+
+Constants = tuple[tuple[str, str], ...]
+
+
+def type_name(dtype: np.dtype[Any]) -> str:
+    """Return the name of a dtype in CUDA C++."""
+    return TYPES[dtype.char]
+
+
+def sum_name(dtype: np.dtype[Any]) -> str:
+    """Return the type in which numbers are summed: integers wrap around, as only unsigned ones may."""
+    return "unsigned long long" if dtype.kind in "iu" else type_name(dtype)
+
+
+def braced(numbers: Iterable[int]) -> str:
+    """Return an initializer of a C array."""
+    return "{" + ", ".join(map(str, numbers)) + "}"
+
+
+@cache
+def source_text(name: str) -> str:
+    """Return a source of the package."""
+    return resources.files("sparsetconv").joinpath("cuda", name).read_text(encoding="utf-8")
+
+
+def assembled_source(names: Sequence[str], constants: Constants) -> str:
+    """Return one text: the constants as types and macros, then the sources one after the other."""
+    types = set(TYPES.values())
+    lines = [
+        f"using {name} = {value};" if value in types else f"#define {name} {value}"
+        for name, value in constants
+    ]
+    if any(value in COMPLEX_TYPES.values() for _, value in constants):
+        lines.insert(0, "#include <cupy/complex.cuh>")
+    return "\n".join([*lines, *map(source_text, names)])
+
+
+@lru_cache(maxsize=256)
+def module(backend: Backend, names: tuple[str, ...], constants: Constants) -> Any:
+    """Return the compiled module of some sources with their constants."""
+    return backend.xp.RawModule(code=assembled_source(names, constants), options=OPTIONS)
+
+
+def by_value(numbers: Sequence[int]) -> Array:
+    """Return 64-bit integers as one structure that a kernel takes by value."""
+    return np.array(numbers, np.int64).view(np.dtype((np.void, 8 * len(numbers))))
+
+
+def launch(function: Any, blocks: int, threads: Sequence[int], arguments: Sequence[Any]) -> None:
+    """Launch a kernel on the current stream."""
+    if blocks > MOST_BLOCKS:
+        msg = f"a launch has at most {MOST_BLOCKS} blocks, this problem would need {blocks}; divide it"
+        raise ValueError(msg)
+    function((blocks,), tuple(threads), tuple(arguments))

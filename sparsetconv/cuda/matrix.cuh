@@ -1,0 +1,157 @@
+// Where the entries of a matrix lie that is a product of axes.
+//
+// Rows are numbered by (channel, o1, ..., od), entries of a row by (channel of the column, j1, ..., jd), where
+// ja runs over the columns of row oa of axis a. An axis' matrix is told by segments: `period` rows that
+// differ, then the same again with all columns moved by `shift`, and again. Only the rows of one period stand
+// in the tables, as templates; how many entries precede a row follows from the segments in closed form.
+//
+// A line is all rows that differ in the last axis alone. A thread finds out once what its line is, takes
+// places of a segment's period, works out what stands there, and writes it for every repetition. Neighbouring
+// threads write neighbouring places.
+//
+// NDIM is a constant of the compilation.
+
+// Columns of the table of segments.
+#define SEGMENT_START 0    // first row
+#define SEGMENT_PERIOD 1   // rows of a group
+#define SEGMENT_SHIFT 2    // what columns move by from one group to the next
+#define SEGMENT_ROW 3      // its first template
+#define SEGMENT_BEFORE 4   // entries of the axis before it
+#define SEGMENT_ENTRIES 5  // entries of a group
+#define SEGMENT_NUMBERS 6
+// Columns of the table of chunks: segments, and of a single one the repetitions.
+#define CHUNK_NUMBERS 4
+
+// One axis: its matrix' rows, columns and entries; how many segments; where its tables begin. For template t
+// the columns stand at places begins[t] to begins[t + 1] of `columns`; the taps that land on the column at
+// place c at places folds[c] to folds[c + 1] of `taps`.
+struct AxisLayout {
+    long long rows, columns, entries, segments;
+    long long segment_table, begin_table, column_table, fold_table, tap_table, taps;
+};
+
+// Channels are those of one group. Wanted are rows `start` to `stop`, before which stand `before` entries, and
+// in which `entries`. The last axis is divided into `chunks`, listed in `chunk_table`.
+struct Layout {
+    long long row_channels, column_channels, start, stop, before, entries, chunks, chunk_table;
+    AxisLayout axes[NDIM];
+};
+
+// A row of an axis: where the columns of its template begin in the tables and how many there are, what is
+// added to them, and the entries of the axis before it.
+struct AxisRow {
+    long long place, count, shift, before;
+};
+
+// A line: the entries before it, counted from the first that is wanted; channels; rows of all axes but the
+// last; the combinations of their columns, channels included; the wanted rows along the last axis.
+struct Line {
+    long long number, begin, channel, upper, low, high;
+    AxisRow rows[NDIM];
+};
+
+__device__ __forceinline__ AxisRow axis_row(const AxisLayout& axis, const long long* tables, long long row) {
+    const long long* segments = tables + axis.segment_table;
+    const long long* begins = tables + axis.begin_table;
+    // the last segment that does not begin after the row
+    long long low = 0, high = axis.segments - 1;
+    while (low < high) {
+        const long long middle = (low + high + 1) / 2;
+        if (segments[middle * SEGMENT_NUMBERS + SEGMENT_START] <= row) low = middle;
+        else high = middle - 1;
+    }
+    const long long* segment = segments + low * SEGMENT_NUMBERS;
+    const long long offset = row - segment[SEGMENT_START], period = segment[SEGMENT_PERIOD];
+    const long long time = period == 1 ? offset : offset / period;
+    const long long first = segment[SEGMENT_ROW], own = first + offset - time * period;
+    AxisRow found;
+    found.place = begins[own];
+    found.count = begins[own + 1] - begins[own];
+    found.shift = time * segment[SEGMENT_SHIFT];
+    found.before = segment[SEGMENT_BEFORE] + time * segment[SEGMENT_ENTRIES] + begins[own] - begins[first];
+    return found;
+}
+
+// Find the line that a thread works on; false where there is none.
+__device__ __forceinline__ bool find_line(
+    const Layout& layout, const long long* tables, long long block, Line& line) {
+    const long long length = layout.axes[NDIM - 1].rows;
+    line.number = layout.start / length + block * blockDim.y + threadIdx.y;
+    const long long first = line.number * length;
+    if (first >= layout.stop) return false;
+    line.low = layout.start > first ? layout.start - first : 0;
+    line.high = layout.stop - first < length ? layout.stop - first : length;
+    long long after[NDIM];  // entries of the axes behind each
+    after[NDIM - 1] = 1;
+    for (int a = NDIM - 1; a > 0; --a) after[a - 1] = after[a] * layout.axes[a].entries;
+    long long rest = line.number, at[NDIM];
+    for (int a = NDIM - 2; a >= 0; --a) {
+        at[a] = rest % layout.axes[a].rows;
+        rest /= layout.axes[a].rows;
+    }
+    line.channel = rest;
+    line.upper = 1;
+    line.begin = line.channel * after[0] * layout.axes[0].entries;
+    for (int a = 0; a < NDIM - 1; ++a) {
+        line.rows[a] = axis_row(layout.axes[a], tables, at[a]);
+        line.begin += line.upper * line.rows[a].before * after[a];
+        line.upper *= line.rows[a].count;
+    }
+    line.begin = line.begin * layout.column_channels - layout.before;
+    line.upper *= layout.column_channels;
+    return true;
+}
+
+// Call make(line, upper, place) for each entry of a period: `upper` numbers the combinations of columns of
+// all axes but the last, `place` is that of the last axis' column in its tables. Then call
+// store(entry, made, shift) for every repetition.
+template <class Make, class Store>
+__device__ __forceinline__ void each_entry(
+    const Layout& layout, const long long* tables, const Line& line, long long chunk, Make make, Store store) {
+    const AxisLayout& axis = layout.axes[NDIM - 1];
+    const long long* bounds = tables + layout.chunk_table + chunk * CHUNK_NUMBERS;
+    const long long* begins = tables + axis.begin_table;
+    for (long long number = bounds[0]; number < bounds[1]; ++number) {
+        const long long* segment = tables + axis.segment_table + number * SEGMENT_NUMBERS;
+        const long long first = segment[SEGMENT_ROW], period = segment[SEGMENT_PERIOD];
+        const long long length = line.upper * segment[SEGMENT_ENTRIES];
+        if (!length) continue;
+        // as many repetitions side by side as there are threads for
+        const long long width = length < blockDim.x ? length : blockDim.x, abreast = blockDim.x / width;
+        if (threadIdx.x >= width * abreast) continue;
+        const long long start = line.begin + line.upper * segment[SEGMENT_BEFORE];
+        for (long long entry = threadIdx.x % width; entry < length; entry += width) {
+            // the row of the period that the entry belongs to
+            long long low = first, high = first + period - 1;
+            while (low < high) {
+                const long long middle = (low + high + 1) / 2;
+                if (line.upper * (begins[middle] - begins[first]) <= entry) low = middle;
+                else high = middle - 1;
+            }
+            const long long inside = entry - line.upper * (begins[low] - begins[first]);
+            const long long count = begins[low + 1] - begins[low];
+            const auto made = make(line, inside / count, begins[low] + inside % count);
+            for (long long time = bounds[2] + threadIdx.x / width; time < bounds[3]; time += abreast) {
+                const long long row = segment[SEGMENT_START] + time * period + low - first;
+                if (row >= line.low && row < line.high)
+                    store(start + time * length + entry, made, time * segment[SEGMENT_SHIFT]);
+            }
+        }
+    }
+}
+
+// The places in the tables of the columns that one combination is made of, and the channel of the column.
+struct Combination {
+    long long places[NDIM], channel;
+};
+
+__device__ __forceinline__ Combination combination(const Line& line, long long upper, long long place) {
+    Combination found;
+    found.places[NDIM - 1] = place;
+    for (int a = NDIM - 2; a >= 0; --a) {
+        found.places[a] = line.rows[a].place + upper % line.rows[a].count;
+        upper /= line.rows[a].count;
+    }
+    found.channel = upper;
+    return found;
+}

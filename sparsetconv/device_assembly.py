@@ -1,0 +1,342 @@
+"""The arrays of a CSR matrix, written on the device: one launch for each array.
+
+Floor 2, beside ``assembly`` and by the same runs and folds. What goes to the device are the tables of the
+axes: the rows that differ, never a copy of what the matrix holds. The kernels are in ``cuda/pattern.cu`` and
+beside it, their tables are explained in ``cuda/matrix.cuh``.
+"""
+
+from __future__ import annotations
+
+from math import gcd, prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sparsetconv import _cuda
+from sparsetconv._axis import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sparsetconv._backend import Backend
+    from sparsetconv._types import Array
+    from sparsetconv.assembly import MatrixLayout
+    from sparsetconv.axis_rows import AxisRows
+
+# entries of a chunk of a line; how many chunks the matrix is divided into at the least, if it is that large
+CHUNK_ENTRIES, CHUNKS = (1 << 12, 1 << 15), 1 << 13
+# rows that do not repeat are one segment up to so many entries
+MERGED_ENTRIES = 1 << 12
+# lines of fewer entries share a block of threads
+SHORT_LINE = 1 << 11
+THREADS = 128
+# rows of a line whose pointers one block of threads writes
+POINTER_ROWS = 1 << 12
+
+
+class AxisTable(NamedTuple):
+    """One axis' matrix as tables of what differs.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Rows and columns.
+    taps : int
+        Taps of the kernel along the axis; 1 where there is no kernel.
+    segments : (s, 6) int64 array
+        As ``matrix.cuh`` lists them.
+    begins, columns : int64 arrays
+        Where each template row's columns begin, and the columns.
+    folds, tap_list : int64 arrays
+        Where each column's taps begin, and the taps.
+    values : float64 array
+        Of the columns, where there is no kernel.
+    """
+
+    shape: tuple[int, int]
+    taps: int
+    segments: Array
+    begins: Array
+    columns: Array
+    folds: Array
+    tap_list: Array
+    values: Array
+
+    @property
+    def entries(self) -> int:
+        """Entries of the axis' matrix."""
+        last = self.segments[-1]
+        repeat = (self.shape[0] - int(last[0])) // int(last[1])
+        return int(last[4]) + repeat * int(last[5])
+
+
+def _merged(segments: Sequence[Segment], counts: Sequence[int]) -> list[Segment]:
+    """Join rows that do not repeat into segments of a bounded number of entries."""
+    merged: list[Segment] = []
+    entries = 0
+    for segment, count in zip(segments, counts, strict=True):
+        before = merged[-1] if merged else None
+        if before and before.repeat == segment.repeat == 1 and entries + count <= MERGED_ENTRIES:
+            merged[-1] = Segment(before.start, before.period + segment.period, 1, 0)
+            entries += count
+        else:
+            merged.append(segment)
+            entries = count
+    return merged
+
+
+def axis_table(rows: AxisRows) -> AxisTable:
+    """Return the tables of a convolution's axis."""
+    groups = [[rows.row(n) for n in range(s.start, s.start + s.period)] for s in rows.segments]
+    counts = [sum(row.columns.size for row in group) for group in groups]
+    templates = [row for group in groups for row in group]
+    taps, folds, at = [], [], 0
+    for row in templates:
+        own = np.arange(row.taps.start, row.taps.stop) if isinstance(row.taps, slice) else row.taps
+        folds.append(at + (np.arange(own.size) if row.starts is None else row.starts))
+        taps.append(own)
+        at += own.size
+    columns = [row.columns for row in templates]
+    begins = np.cumsum([0, *(c.size for c in columns)])
+    ends = [np.array([at])]
+    return AxisTable(
+        rows.shape,
+        rows.axis.taps,
+        _segment_table(_merged(rows.segments, counts), begins),
+        begins,
+        _joined(columns),
+        _joined(folds + ends),
+        _joined(taps),
+        np.zeros(0),
+    )
+
+
+def factor_table(factor: Any) -> AxisTable:
+    """Return the tables of an axis given by its CSR matrix."""
+    segments, rows = _repeating(factor)
+    templates = factor[rows]
+    begins, empty = templates.indptr.astype(np.int64), np.zeros(0, np.int64)
+    counts = [int(sum(np.diff(factor.indptr)[s.start : s.start + s.period])) for s in segments]
+    table = _segment_table(_merged(segments, counts), begins)
+    columns = templates.indices.astype(np.int64)
+    return AxisTable(factor.shape, 1, table, begins, columns, empty, empty, templates.data)
+
+
+def _repeating(factor: Any) -> tuple[list[Segment], Array]:
+    """Return the segments of a CSR matrix, and which rows are their templates.
+
+    Where rows and columns have a common divisor the rows of a resize come again after a period, moved.
+    """
+    rows, columns = factor.shape
+    period = rows // gcd(rows, columns)
+    shift = columns * period // rows
+    counts = np.diff(factor.indptr)
+    width = int(counts.max(initial=0))
+    filled = np.arange(width) < counts[:, None]
+    places, values = np.zeros((rows, width), np.int64), np.zeros((rows, width), factor.dtype)
+    places[filled], values[filled] = factor.indices, factor.data
+    places += filled * (-shift * (np.arange(rows) // period))[:, None]
+    again = (counts[period:] == counts[:-period]) & (
+        (places[period:] == places[:-period]) & (values[period:] == values[:-period])
+    ).all(1)
+    # the longest stretch of rows that all come again
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], again, [False]])))
+    start, repeat = 0, 1
+    if edges.size:
+        longest = int((edges[1::2] - edges[::2]).argmax())
+        start = int(edges[2 * longest])
+        repeat = 1 + (int(edges[2 * longest + 1]) - start) // period
+    if repeat == 1:
+        return [Segment(row, 1, 1, 0) for row in range(rows)], np.arange(rows)
+    middle = Segment(start, period, repeat, shift)
+    alone = [Segment(row, 1, 1, 0) for row in range(rows)]
+    templates = np.concatenate([np.arange(start + period), np.arange(middle.stop, rows)])
+    return [*alone[:start], middle, *alone[middle.stop :]], templates
+
+
+def _joined(arrays: list[Array]) -> Array:
+    return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)
+
+
+def _segment_table(segments: Sequence[Segment], begins: Array) -> Array:
+    table, row, before = [], 0, 0
+    for start, period, repeat, shift in segments:
+        entries = int(begins[row + period] - begins[row])
+        table.append((start, period, shift, row, before, entries))
+        row, before = row + period, before + repeat * entries
+    return np.array(table, np.int64)
+
+
+class Launch:
+    """A layout with its tables on the device.
+
+    Parameters
+    ----------
+    backend : Backend
+    axes : sequence of AxisTable
+    channels : tuple of int
+        ``(row_channels, column_channels)`` of one group.
+    rows : tuple of int
+        Range of rows of the matrix.
+    before, entries : int
+        Entries before the range, and in it.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        axes: Sequence[AxisTable],
+        channels: tuple[int, int],
+        rows: tuple[int, int],
+        before: int,
+        entries: int,
+    ) -> None:
+        self.backend, self.axes = backend, axes
+        start, stop = rows
+        length = axes[-1].shape[0]
+        # of the lines before the last axis there may be one alone
+        self._lines = -(-stop // length) - start // length
+        span = (start % length, start % length + stop - start) if self._lines == 1 else (0, length)
+        upper = channels[1] * prod(max(1, int(np.diff(axis.begins).max(initial=0))) for axis in axes[:-1])
+        short = upper * axes[-1].entries < SHORT_LINE
+        self._threads = (32, THREADS // 32) if short else (THREADS, 1)
+        low, high = CHUNK_ENTRIES
+        target = min(max(entries // CHUNKS, low), high)
+        chunks = np.array(list(_chunks(axes[-1], span, upper, target)), np.int64).reshape(-1, 4)
+        self._chunk_count = len(chunks)
+        self._span = span[1] - span[0]
+        tables: list[Array] = [chunks.reshape(-1)]
+        at = chunks.size
+        numbers = [*channels, start, stop, before, entries, len(chunks), 0]
+        for axis in axes:
+            parts = axis.segments.reshape(-1), axis.begins, axis.columns, axis.folds, axis.tap_list
+            places = at + np.cumsum([0, *(part.size for part in parts)])
+            numbers += [*axis.shape, axis.entries, len(axis.segments), *places[:-1].tolist(), axis.taps]
+            tables += parts
+            at = int(places[-1])
+        self._tables = backend.xp.asarray(np.concatenate(tables))
+        self._layout = _cuda.by_value(numbers)
+
+    def __call__(
+        self, source: str, name: str, constants: dict[str, str], arguments: Sequence[Any], pieces: int = 0
+    ) -> None:
+        """Launch a kernel, each block of threads with some lines, and a chunk or one of several pieces."""
+        fixed = (("NDIM", str(len(self.axes))), *constants.items())
+        function = _cuda.module(self.backend, ("matrix.cuh", source), fixed).get_function(name)
+        blocks = -(-self._lines // self._threads[1]) * (pieces or self._chunk_count)
+        if blocks:
+            _cuda.launch(function, blocks, self._threads, (self._layout, self._tables, *arguments))
+
+    def pointers(self, out: Array) -> None:
+        """Write the row pointers."""
+        pieces = -(-self._span // POINTER_ROWS)
+        constants = {"INDEX": _cuda.type_name(out.dtype)}
+        self("pattern.cu", "row_pointers", constants, (out, np.int64(pieces)), pieces)
+
+    def columns(self, out: Array) -> None:
+        """Write the columns."""
+        self("pattern.cu", "columns", {"INDEX": _cuda.type_name(out.dtype)}, (out,))
+
+
+def _chunks(
+    axis: AxisTable, span: tuple[int, int], upper: int, target: int
+) -> Iterator[tuple[int, int, int, int]]:
+    """Divide a range of an axis' rows: a range of whole segments, or of one segment's repetitions."""
+    starts = [*axis.segments[:, 0].tolist(), axis.shape[0]]
+    joined: tuple[int, int, int] | None = None
+    for number, (start, period, _, _, _, entries) in enumerate(axis.segments.tolist()):
+        low, high = max(start, span[0]), min(starts[number + 1], span[1])
+        if low >= high or not entries:
+            continue
+        first, last = (low - start) // period, -(-(high - start) // period)
+        size = entries * upper
+        if last == 1:
+            if joined and joined[1] == number and joined[2] + size <= target:
+                joined = joined[0], number + 1, joined[2] + size
+                continue
+            if joined:
+                yield *joined[:2], 0, 1
+            joined = number, number + 1, size
+            continue
+        if joined:
+            yield *joined[:2], 0, 1
+            joined = None
+        step = max(1, target // size)
+        for time in range(first, last, step):
+            yield number, number + 1, time, min(time + step, last)
+    if joined:
+        yield *joined[:2], 0, 1
+
+
+def csr_arrays(
+    backend: Backend,
+    axes: Sequence[AxisTable],
+    channels: tuple[int, int],
+    rows: tuple[int, int],
+    before: int,
+    entries: int,
+    dtypes: tuple[np.dtype[Any], np.dtype[Any]],
+    write: Callable[[Launch, Array], None],
+) -> tuple[Array, Array, Array]:
+    """Return ``data, indices, indptr`` on the device.
+
+    Parameters
+    ----------
+    backend, axes, channels, rows, before, entries : Backend, sequence, tuple, tuple, int, int
+        As for `Launch`.
+    dtypes : tuple of dtype
+        Of the values and of the indices.
+    write : callable
+        Writes the values.
+    """
+    xp, (values, index) = backend.xp, dtypes
+    data, indices = xp.empty(entries, values), xp.empty(entries, index)
+    if rows[0] == rows[1]:
+        return data, indices, xp.zeros(1, index)
+    pointers = xp.empty(rows[1] - rows[0] + 1, index)
+    launch = Launch(backend, axes, channels, rows, before, entries)
+    launch.pointers(pointers)
+    if entries:
+        launch.columns(indices)
+        write(launch, data)
+    return data, indices, pointers
+
+
+def convolution_arrays(
+    backend: Backend,
+    layout: MatrixLayout,
+    weights: Array,
+    rows: tuple[int, int],
+    entries: int,
+    index: np.dtype[Any],
+) -> tuple[Array, Array, Array]:
+    """Return the arrays of rows of a convolution's matrix; ``weights`` as for `assembly.csr_arrays`."""
+    axes = [axis_table(axis) for axis in layout.axes]
+    flat = backend.xp.ascontiguousarray(weights)
+    constants = {"VALUE": _cuda.type_name(flat.dtype), "SUM": _cuda.sum_name(flat.dtype)}
+
+    def write(launch: Launch, values: Array) -> None:
+        launch("convolution_values.cu", "convolution_values", constants, (flat, values))
+
+    channels = layout.row_channels, layout.column_channels
+    before = layout.entries_before(rows[0])
+    return csr_arrays(backend, axes, channels, rows, before, entries, (flat.dtype, index), write)
+
+
+def product_arrays(
+    backend: Backend, factors: Sequence[Any], dtype: np.dtype[Any], index: np.dtype[Any]
+) -> tuple[Array, Array, Array]:
+    """Return the arrays of the Kronecker product of CSR matrices with sorted rows."""
+    axes = [factor_table(factor) for factor in factors]
+    values = backend.xp.asarray(np.concatenate([axis.values for axis in axes], dtype=np.float64))
+    # places in the tables are those of the columns; the values follow each other without anything between
+    firsts = np.cumsum([0, *(axis.values.size for axis in axes[:-1])])
+
+    def write(launch: Launch, out: Array) -> None:
+        constants = {"VALUE": _cuda.type_name(out.dtype)}
+        arguments = values, _cuda.by_value(firsts.tolist()), out
+        launch("product_values.cu", "product_values", constants, arguments)
+
+    rows = prod(axis.shape[0] for axis in axes)
+    entries = prod(axis.entries for axis in axes)
+    return csr_arrays(backend, axes, (1, 1), (0, rows), 0, entries, (dtype, index), write)

@@ -1,0 +1,117 @@
+"""Method ``"direct"`` on a GPU: a stencil, one launch for a product in either direction.
+
+Floor 3. The kernel is ``cuda/stencil.cu``; this module settles what a thread makes and which numbers the
+kernel is compiled with. Sizes and padding are arguments, so that one compilation serves all of them.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsetconv import _cuda
+from sparsetconv._axis import PADDING_MODES
+from sparsetconv.methods._base import Method
+
+if TYPE_CHECKING:
+    from sparsetconv._axis import Axis
+    from sparsetconv._types import Array
+
+THREADS = 128
+# threads that a GPU wants at the least; results of one thread along an axis, the most that leaves so many
+MANY_THREADS, RESULTS = 1 << 16, (8, 4, 2, 1)
+# bytes of sums that one thread keeps in registers; channels that it makes at once
+SUM_BYTES, CHANNELS = 128, 4
+
+
+class CudaDirectMethod(Method):
+    """Every result is a sum of its own: nothing is padded, inserted or added by two threads.
+
+    The same bits come out of every run. The first product of a kernel shape compiles, well under a second,
+    and CuPy keeps the result on disk. Integers wrap around as NumPy's do.
+    """
+
+    name = "direct"
+
+    def forward(self, x: Array) -> Array:
+        """See `Method.forward`."""
+        return self._computed(x, False)
+
+    def transpose(self, y: Array) -> Array:
+        """See `Method.transpose`."""
+        return self._computed(y, True)
+
+    @cached_property
+    def _weights(self) -> tuple[Array, Array]:
+        """The weights by results and sources, forward and transposed."""
+        contiguous = self.backend.xp.ascontiguousarray
+        return contiguous(self.weights), contiguous(self.weights.swapaxes(1, 2))
+
+    def _computed(self, x: Array, transposed: bool) -> Array:
+        dtype = np.result_type(x.dtype, self.weights.dtype)
+        xp = self.backend.xp
+        source = xp.ascontiguousarray(x, dtype)
+        shape = self.large_shape if transposed else self.small_shape
+        out: Array = xp.empty((x.shape[0], *shape), dtype)
+        groups, results, sources = (shape[0], shape[1], x.shape[2])
+        axes = self.geometry.axes
+        channels = min(CHANNELS, results)
+        blocked = _blocked_axis(axes, transposed)
+        most = max(1, SUM_BYTES // (dtype.itemsize * channels))
+        total = x.shape[0] * groups * -(-results // channels) * prod(shape[2:])
+        each = next(n for n in RESULTS if n == 1 or (n <= most and total // n >= MANY_THREADS))
+        spread = THREADS if len(axes) == 1 and each > 1 else 1
+        span = spread * (axes[blocked].stride if transposed else 1)
+        lengths = list(shape[2:])
+        lengths[blocked] = -(-lengths[blocked] // (each * span)) * span
+        threads = x.shape[0] * groups * -(-results // channels) * prod(lengths)
+        numbers = [x.shape[0], groups, sources, results]
+        for axis in axes:
+            numbers += _axis_numbers(axis, transposed)
+        constants = self.constants(dtype, transposed) | {
+            "BLOCKED": str(blocked),
+            "RESULTS": str(each),
+            "CHANNELS": str(channels),
+            "SPREAD": str(spread),
+            "ID": "unsigned int" if threads + THREADS < 2**32 else "unsigned long long",
+        }
+        module = _cuda.module(self.backend, ("stencil.cu",), tuple(constants.items()))
+        arguments = _cuda.by_value(numbers), source, self._weights[transposed], out
+        _cuda.launch(module.get_function("stencil"), -(-threads // THREADS), (THREADS,), arguments)
+        return out
+
+    def constants(self, dtype: np.dtype[Any], transposed: bool) -> dict[str, str]:
+        """Return what a compilation knows of the kernel, for results of a dtype."""
+        axes, weights = self.geometry.axes, self.weights.dtype
+        # weights are multiplied in the precision of the result, real ones as real numbers
+        factor = dtype if weights.kind == "c" or dtype.kind != "c" else np.zeros(0, dtype).real.dtype
+        return {
+            "NDIM": str(len(axes)),
+            "TAPS": _cuda.braced(axis.taps for axis in axes),
+            "STRIDE": _cuda.braced(axis.stride for axis in axes),
+            "DILATION": _cuda.braced(axis.dilation for axis in axes),
+            "TRANSPOSED": str(int(transposed)),
+            "VALUE": _cuda.type_name(dtype),
+            "WEIGHT": _cuda.type_name(weights),
+            "FACTOR": _cuda.sum_name(factor),
+            "SUM": _cuda.sum_name(dtype),
+        }
+
+
+def _blocked_axis(axes: tuple[Axis, ...], transposed: bool) -> int:
+    """Return the axis along which a thread's results share the most samples; never the last of several."""
+    shared = [
+        axis.taps / axis.stride if not transposed else -(-axis.taps // axis.stride) for axis in axes[:-1]
+    ]
+    return shared.index(max(shared)) if shared else 0
+
+
+def _axis_numbers(axis: Axis, transposed: bool) -> list[int]:
+    """Return the numbers of ``StencilAxis``."""
+    source, result = (axis.outputs, axis.size) if transposed else (axis.size, axis.outputs)
+    whole = axis.transposed_interior if transposed else axis.interior
+    mode = PADDING_MODES.index(axis.reach)
+    return [source, result, axis.before, mode, *whole, axis.low, axis.high]

@@ -1,0 +1,74 @@
+"""Products with a Kronecker product of small sparse matrices on a GPU: one launch for each axis.
+
+Floor 3, for `ResizeOperator`. The kernel is ``cuda/along_axis.cu``; it takes an axis wherever it stands, so
+that nothing is turned.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sparsetconv import _cuda
+from sparsetconv.methods.separable import least_work
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sparsetconv._backend import Backend
+    from sparsetconv._types import Array
+
+THREADS = 128
+
+
+class _Factor(NamedTuple):
+    """A CSR matrix on the device."""
+
+    shape: tuple[int, int]
+    pointers: Array
+    indices: Array
+    values: Array
+
+
+class CudaSeparable:
+    """The Kronecker product of factors; arguments as for `Separable`, and the backend."""
+
+    def __init__(self, factors: Sequence[Any], sizes: Sequence[tuple[int, int]], backend: Backend) -> None:
+        self._factors, self._backend = tuple(factors), backend
+        self._orders = [least_work(factors, sizes, transposed, turn=0) for transposed in (False, True)]
+        self._of_dtype = cache(self._converted)
+
+    def _converted(self, dtype: np.dtype[Any], transposed: bool) -> dict[int, _Factor]:
+        real, asarray = np.zeros(0, dtype).real.dtype, self._backend.xp.asarray
+        converted = {}
+        for number in self._orders[transposed]:
+            factor = self._factors[number]
+            matrix = factor.T.tocsr() if transposed else factor
+            pointers, indices = (asarray(a.astype(np.int32)) for a in (matrix.indptr, matrix.indices))
+            converted[number] = _Factor(matrix.shape, pointers, indices, asarray(matrix.data.astype(real)))
+        return converted
+
+    def apply(self, x: Array, transposed: bool) -> Array:
+        """Multiply each array of a batch; see `Separable.apply`."""
+        result = x
+        for number, factor in self._of_dtype(x.dtype, transposed).items():
+            result = self._along_axis(factor, result, number + 1)
+        return x.copy() if result is x else result
+
+    def _along_axis(self, factor: _Factor, x: Array, axis: int) -> Array:
+        xp = self._backend.xp
+        rows, columns = factor.shape
+        lead, trail = prod(x.shape[:axis]), prod(x.shape[axis + 1 :])
+        result: Array = xp.empty((*x.shape[:axis], rows, *x.shape[axis + 1 :]), x.dtype)
+        constants = (
+            ("VALUE", _cuda.type_name(x.dtype)),
+            ("FACTOR", _cuda.type_name(factor.values.dtype)),
+            ("ID", "unsigned int" if result.size + THREADS < 2**32 else "unsigned long long"),
+        )
+        function = _cuda.module(self._backend, ("along_axis.cu",), constants).get_function("along_axis")
+        arguments = _cuda.by_value([lead, rows, columns, trail]), *factor[1:], xp.ascontiguousarray(x), result
+        _cuda.launch(function, -(-result.size // THREADS), (THREADS,), arguments)
+        return result

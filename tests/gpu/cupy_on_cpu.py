@@ -1,0 +1,353 @@
+"""CuPy without a GPU: arrays that behave as CuPy's do and lie in the host's memory.
+
+They refuse to become NumPy arrays by accident, do not mix with them, and meet kernels through `cuda_on_cpu`.
+What our code asks of CuPy is here, and a name that is not here is an error.
+`LinearOperator` and the solvers are the texts of the installed CuPy itself.
+"""
+
+import contextlib
+import importlib.util
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from . import cuda_on_cpu
+
+
+class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
+    __module__ = "cupy"
+
+    def __init__(self, host):
+        self._host = host
+
+    def __array__(self, *_, **__):
+        msg = "Implicit conversion to a NumPy array is not allowed. Please use `.get()`"
+        raise TypeError(msg)
+
+    # whether the host may read what is on the device, for which it would have to wait
+    may_synchronize = True
+
+    def _read(self):
+        assert self.may_synchronize, "the host reads from the device"
+        return self._host
+
+    def get(self):
+        return self._read().copy()
+
+    @property
+    def __cuda_array_interface__(self):
+        return {**self._host.__array_interface__, "version": 3}
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
+        if out is not None:
+            kwargs["out"] = tuple(_host(o) for o in out)
+        result = getattr(ufunc, method)(*map(_operand, inputs), **kwargs)
+        return out[0] if out is not None else _device(result)
+
+    def __array_function__(self, function, types_, args, kwargs):
+        return getattr(cupy, function.__name__)(*args, **kwargs)
+
+    def __getattr__(self, name):
+        if name.startswith("__") or name == "setflags":
+            raise AttributeError(name)
+        value = getattr(self._host, name)
+        if callable(value):
+            return lambda *args, **kwargs: _device(value(*map(_operand, args), **kwargs))
+        return _device(value)
+
+    def __getitem__(self, index):
+        return _device(self._host[_index(index)])
+
+    def __setitem__(self, index, value):
+        self._host[_index(index)] = _operand(value)
+
+    def __len__(self):
+        return len(self._host)
+
+    def __iter__(self):
+        return (self[n] for n in range(len(self)))
+
+    def __bool__(self):
+        return bool(self._read())
+
+    def __int__(self):
+        return int(self._read())
+
+    def __float__(self):
+        return float(self._read())
+
+    def __complex__(self):
+        return complex(self._read())
+
+    def __index__(self):
+        return self._read().__index__()
+
+    def __repr__(self):
+        return f"cupy.{self._host!r}"
+
+
+def _device(value):
+    """Wrap arrays; CuPy has no scalars, only arrays without axes."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return ndarray(np.asarray(value))
+    if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):
+        return type(value)(map(_device, value))
+    return value
+
+
+def _host(value):
+    if isinstance(value, ndarray):
+        return value._host
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(_host, value))
+    return value
+
+
+def _operand(value):
+    if isinstance(value, np.ndarray):
+        msg = f"Unsupported type {type(value)}"
+        raise TypeError(msg)
+    return _host(value)
+
+
+def _index(index):
+    parts = index if isinstance(index, tuple) else (index,)
+    for part in parts:
+        assert not isinstance(part, (np.ndarray, list)), "an index on the host would be copied to the device"
+    return tuple(_operand(part) for part in parts) if isinstance(index, tuple) else _operand(index)
+
+
+# functions of NumPy's that our code calls under CuPy's name, or the texts of CuPy's solvers do
+NAMES = """
+    abs add all any arange argsort ascontiguousarray asfortranarray atleast_2d broadcast_to ceil concatenate conj
+    conjugate cos cumsum diff empty empty_like exp expand_dims eye flatnonzero hstack isfinite isnan logical_and
+    matmul maximum minimum moveaxis multiply nonzero ones ones_like outer pad prod ravel repeat searchsorted sqrt
+    stack sum swapaxes take tensordot tile unique where zeros zeros_like vdot dot absolute copyto full
+""".split()  # noqa: SIM905
+CONSTANTS = """
+    dtype result_type can_cast newaxis int8 int32 int64 uint8 uint64 float32 float64 complex64 complex128 bool_ pi
+    isscalar issubdtype inexact finfo float16
+""".split()  # noqa: SIM905
+
+cupy = types.ModuleType("cupy")
+cupy.__version__ = "14.2.0 (emulated)"
+cupy.ndarray = ndarray
+cupy.RawModule = cuda_on_cpu.RawModule
+cupy.is_available = lambda: True
+
+
+def _wrapped(function):
+    def call(*args, **kwargs):
+        return _device(function(*map(_operand, args), **{k: _operand(v) for k, v in kwargs.items()}))
+
+    return call
+
+
+for _name in NAMES:
+    setattr(cupy, _name, _wrapped(getattr(np, _name)))
+for _name in CONSTANTS:
+    setattr(cupy, _name, getattr(np, _name))
+cupy.result_type = lambda *values: np.result_type(*(_host(v) for v in values))
+
+
+def _asarray(value, dtype=None, **kwargs):
+    if isinstance(value, ndarray):
+        return value if dtype is None or value.dtype == dtype else value.astype(dtype)
+    # what comes from the host is a copy
+    return ndarray(np.array(_host(value), dtype, **kwargs))
+
+
+cupy.asarray = _asarray
+cupy.array = lambda value, dtype=None: ndarray(np.array(_host(value), dtype))
+cupy.asnumpy = lambda value: value.get() if isinstance(value, ndarray) else np.asarray(value)
+
+
+class _Pool:
+    def free_bytes(self):
+        return 0
+
+
+class _Device:
+    mem_info = (8 << 30, 8 << 30)
+
+
+cupy.cuda = types.ModuleType("cupy.cuda")
+cupy.cuda.Device = _Device
+cupy.get_default_memory_pool = _Pool
+cupy.fft = types.ModuleType("cupy.fft")
+for _name in ("fftn", "ifftn", "rfftn", "irfftn"):
+    setattr(cupy.fft, _name, _wrapped(getattr(np.fft, _name)))
+cupy.linalg = types.ModuleType("cupy.linalg")
+cupy.linalg.norm = _wrapped(np.linalg.norm)
+
+
+class sparray:  # noqa: N801
+    """A SciPy matrix behind CuPy's surface."""
+
+    def __init__(self, arrays, shape=None):
+        if isinstance(arrays, tuple):
+            self._matrix = self._kind(tuple(_host(a) for a in arrays), shape=shape)
+        else:
+            assert sp.issparse(arrays)
+            self._matrix = arrays
+        assert self._matrix.dtype.char in "?fdFD", "Only bool, float32, float64, complex64 and complex128"
+
+    shape = property(lambda self: self._matrix.shape)
+    dtype = property(lambda self: self._matrix.dtype)
+    nnz = property(lambda self: self._matrix.nnz)
+    format = property(lambda self: self._matrix.format)
+    data = property(lambda self: ndarray(self._matrix.data))
+    indices = property(lambda self: ndarray(self._matrix.indices))
+    indptr = property(lambda self: ndarray(self._matrix.indptr))
+    row = property(lambda self: ndarray(self._matrix.row))
+    col = property(lambda self: ndarray(self._matrix.col))
+    ndim = 2
+    T = property(lambda self: _sparse(self._matrix.T))
+
+    @property
+    def has_canonical_format(self):
+        return self._matrix.has_canonical_format
+
+    @has_canonical_format.setter
+    def has_canonical_format(self, value):
+        self._matrix.has_canonical_format = value
+
+    @property
+    def has_sorted_indices(self):
+        return self._matrix.has_sorted_indices
+
+    @has_sorted_indices.setter
+    def has_sorted_indices(self, value):
+        self._matrix.has_sorted_indices = value
+
+    def get(self):
+        assert ndarray.may_synchronize, "the host reads from the device"
+        return self._matrix.copy()
+
+    def conj(self):
+        return _sparse(self._matrix.conj())
+
+    def asformat(self, format):
+        return self if format == self.format else _sparse(self._matrix.asformat(format))
+
+    def tocoo(self):
+        return self.asformat("coo")
+
+    def tocsr(self):
+        return self.asformat("csr")
+
+    def astype(self, dtype):
+        return _sparse(self._matrix.astype(dtype))
+
+    def diagonal(self):
+        return ndarray(self._matrix.diagonal())
+
+    def __matmul__(self, other):
+        if isinstance(other, sparray):
+            return _sparse(self._matrix @ other._matrix)
+        return _device(self._matrix @ _operand(other))
+
+    dot = __matmul__
+
+
+class csr_array(sparray):  # noqa: N801
+    _kind = sp.csr_array
+
+    @classmethod
+    def _from_parts(cls, data, indices, indptr, shape, has_canonical_format=None):
+        assert indices.dtype == indptr.dtype
+        assert indptr.size == shape[0] + 1
+        made = cls((data, indices, indptr), shape)
+        made._matrix.has_canonical_format = has_canonical_format
+        return made
+
+
+class coo_array(sparray):  # noqa: N801
+    """Made from values, and rows and columns."""
+
+    def __init__(self, arrays, shape=None):
+        if isinstance(arrays, tuple):
+            data, places = arrays
+            assert all(isinstance(place, ndarray) for place in places)
+            arrays = sp.coo_array((_host(data), _host(places)), shape=shape)
+        super().__init__(arrays)
+
+
+class dia_array(sparray):  # noqa: N801
+    _kind = sp.dia_array
+
+
+class csr_matrix(sparray):  # noqa: N801
+    _kind = sp.csr_matrix
+
+
+KINDS = {"csr": csr_array, "dia": dia_array, "coo": coo_array}
+
+
+def _sparse(matrix):
+    return KINDS.get(matrix.format, sparray)(matrix)
+
+
+def _stubs():
+    """Return modules that the texts of CuPy's solvers import and that need a GPU."""
+    names = ("cublas", "cuda.device", "cuda.runtime", "_core", "_core._dtype", "linalg._util")
+    made = {f"cupy.{name}": types.ModuleType(f"cupy.{name}") for name in names}
+    made["cupy.cublas"].nrm2 = lambda x: ndarray(np.asarray(np.linalg.norm(x._host)))
+    made["cupy.cublas"].dotc = lambda x, y: ndarray(np.asarray(np.vdot(x._host, y._host)))
+    cupyx = types.ModuleType("cupyx")
+    cusparse = types.ModuleType("cupyx.cusparse")
+    cusparse.check_availability = lambda _: False
+    backends = {
+        name: types.ModuleType(name)
+        for name in ("cupy_backends", "cupy_backends.cuda", "cupy_backends.cuda.libs")
+    }
+    libs = backends["cupy_backends.cuda.libs"]
+    libs.cublas, libs.cusparse = types.ModuleType("cublas"), types.ModuleType("cusparse")
+    return {**made, **backends, "cupyx": cupyx, "cupyx.cusparse": cusparse}
+
+
+def modules():
+    """Return what `sys.modules` shall hold for the time of a test."""
+    import cupyx as installed
+
+    folder = Path(installed.__file__).parent / "scipy" / "sparse" / "linalg"
+    made = {"cupy": cupy, "cupy.cuda": cupy.cuda, "cupy.linalg": cupy.linalg, **_stubs()}
+    for name in ("scipy", "scipy.sparse", "scipy.sparse._util", "scipy.sparse._csr", "scipy.sparse.linalg"):
+        made[f"cupyx.{name}"] = types.ModuleType(f"cupyx.{name}")
+    sparse, linalg = made["cupyx.scipy.sparse"], made["cupyx.scipy.sparse.linalg"]
+    made["cupyx.scipy.sparse._util"].isshape = lambda shape: len(shape) == 2
+    made["cupyx.scipy.sparse._util"].isintlike = lambda x: isinstance(x, int)
+    made["cupyx.scipy.sparse._csr"]._is_csr = lambda x: isinstance(x, csr_array)
+    sparse.csr_array, sparse.csr_matrix, sparse.dia_array = csr_array, csr_matrix, dia_array
+    sparse.coo_array = coo_array
+    sparse.issparse = lambda value: isinstance(value, sparray)
+    with _in_place(made):
+        for name in ("_interface", "_iterative", "_solve"):
+            full = f"cupyx.scipy.sparse.linalg.{name}"
+            spec = importlib.util.spec_from_file_location(full, folder / f"{name}.py")
+            module = made[full] = sys.modules[full] = importlib.util.module_from_spec(spec)
+            setattr(linalg, name, module)
+            spec.loader.exec_module(module)
+    for name in ("LinearOperator", "aslinearoperator"):
+        setattr(linalg, name, getattr(linalg._interface, name))
+    linalg.cg, linalg.lsmr = linalg._iterative.cg, linalg._solve.lsmr
+    return made
+
+
+@contextlib.contextmanager
+def _in_place(made):
+    """Put modules into `sys.modules`, each also as a name in the package that it belongs to."""
+    before = dict(sys.modules)
+    sys.modules.update(made)
+    for name, module in made.items():
+        package, _, own = name.rpartition(".")
+        if package in made:
+            setattr(made[package], own, module)
+    try:
+        yield
+    finally:
+        sys.modules.clear()
+        sys.modules.update(before)

@@ -1,0 +1,166 @@
+"""The CUDA sources as texts: NVRTC compiles them without a GPU, sanitizers watch them on the CPU."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from operator_cases import FLOATS
+
+import sparsetconv as stc
+from sparsetconv import _cuda
+from sparsetconv._backend import NUMPY
+from sparsetconv._kernel import oriented_weights
+from sparsetconv.methods.cuda_direct import CudaDirectMethod
+
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+ARCHITECTURES = (75, 80, 90)
+
+
+def nvrtc_cubin(source, architecture):
+    """Compile as CuPy does, but for a card that is not there; any warning counts as an error."""
+    cupy = pytest.importorskip("cupy", reason="NVRTC is called through CuPy")
+    try:
+        from cupy.cuda import nvrtc
+
+        nvrtc.getVersion()
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"NVRTC is not installed (pip install nvidia-cuda-nvrtc): {error}")
+    include = Path(cupy.__file__).parent / "_core" / "include"
+    folders = [include / "cupy" / "_cccl" / name for name in ("libcudacxx", "thrust", "cub")] + [include]
+    program = nvrtc.createProgram(source, "source.cu", (), ())
+    try:
+        options = (f"-arch=sm_{architecture}", *_cuda.OPTIONS, *(f"-I{folder}" for folder in folders))
+        try:
+            nvrtc.compileProgram(program, options)
+        except nvrtc.NVRTCError as error:
+            msg = f"{error}\n{nvrtc.getProgramLog(program)}"
+            raise AssertionError(msg) from None
+        log = nvrtc.getProgramLog(program).strip("\0\n ")
+        assert not log, log
+        return nvrtc.getCUBIN(program)
+    finally:
+        nvrtc.destroyProgram(program)
+
+
+def matrix_sources():
+    """Yield (name, sources, constants) of what writes matrices."""
+    for ndim in (1, 3):
+        for index in ("int32", "int64"):
+            constants = {"NDIM": ndim, "INDEX": _cuda.type_name(np.dtype(index))}
+            yield f"pattern-{ndim}-{index}", ("matrix.cuh", "pattern.cu"), constants
+        for name in FLOATS:
+            dtype = np.dtype(name)
+            value = {"NDIM": ndim, "VALUE": _cuda.type_name(dtype)}
+            yield f"product-{ndim}-{name}", ("matrix.cuh", "product_values.cu"), value
+            value = {**value, "SUM": _cuda.sum_name(dtype)}
+            yield f"convolution-{ndim}-{name}", ("matrix.cuh", "convolution_values.cu"), value
+    for name in FLOATS:
+        dtype = np.dtype(name)
+        factor = np.zeros(0, dtype).real.dtype
+        constants = {"VALUE": _cuda.type_name(dtype), "FACTOR": _cuda.type_name(factor), "ID": "unsigned int"}
+        yield f"along_axis-{name}", ("along_axis.cu",), constants
+
+
+def stencil_sources():
+    """Yield the stencil for all dtypes, and for shapes that take each of its branches."""
+    shapes = {
+        "plane": ((3, 3), {}), "strided": ((4, 21), {"stride": (2, 3), "dilation": (3, 2)}),
+        "line": ((9,), {"stride": 2}),
+    }  # fmt: skip
+    for name in (*FLOATS, *INTEGERS):
+        for shape, (taps, options) in shapes.items():
+            if shape != "plane" and name not in ("float32", "complex128"):
+                continue
+            geometry = stc.ConvGeometry((200,) * len(taps), taps, **options)
+            weights = oriented_weights(np.ones(taps, name), 1, False, False)
+            method = CudaDirectMethod(geometry, weights, NUMPY)
+            for transposed in (False, True):
+                constants = method.constants(np.dtype(name), transposed) | {
+                    "BLOCKED": "0", "RESULTS": "4", "CHANNELS": "1", "SPREAD": "128" if len(taps) == 1 else "1",
+                    "ID": "unsigned int",
+                }  # fmt: skip
+                yield (
+                    f"stencil-{name}-{shape}-{'transposed' if transposed else 'forward'}",
+                    ("stencil.cu",),
+                    constants,
+                )
+
+
+SOURCES = {name: case for name, *case in (*matrix_sources(), *stencil_sources())}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("name", SOURCES)
+def test_nvrtc(name, architecture):
+    sources, constants = SOURCES[name]
+    assert nvrtc_cubin(_cuda.assembled_source(sources, tuple(constants.items())), architecture)
+
+
+def test_nvrtc_finds_errors():
+    with pytest.raises(AssertionError, match="undefined"):
+        nvrtc_cubin('extern "C" __global__ void f(float* x) { x[0] = y; }', 90)
+
+
+def test_every_source_is_compiled():
+    folder = Path(stc.__file__).parent / "cuda"
+    compiled = {source for sources, _ in SOURCES.values() for source in sources}
+    assert {path.name for path in folder.iterdir()} == compiled
+
+
+def test_launches_that_are_too_large():
+    with pytest.raises(
+        ValueError, match=r"a launch has at most 2147483647 blocks, this problem would need 2147483648"
+    ):
+        _cuda.launch(None, 2**31, (128,), ())
+
+
+WATCHED = """
+import sys
+import numpy as np
+sys.path[:0] = {path!r}
+from gpu import cupy_on_cpu
+sys.modules.update(cupy_on_cpu.modules())
+import cupy as cp
+import sparsetconv as stc
+from sparsetconv.methods import cuda_direct
+cuda_direct.MANY_THREADS = 1
+cases = [((3, 2), (70, 5), dict(padding=3, padding_mode="symmetric", stride=2)), ((9,), (700,), dict(padding=4)),
+         ((4, 2, 3, 3), (2, 30, 6), dict(padding=1, padding_mode="circular"))]
+for shape, size, options in cases:
+    kernel = cp.ones(shape, "float32")
+    A = stc.ConvOperator(kernel, size, method="direct", **options)
+    A.rmatvec(A @ cp.ones(A.shape[1], "float32"))
+    A.tosparse(), A.H.tosparse()
+    stc.conv_matrix(kernel, size, rows=slice(7, 60), **options)
+R = stc.ResizeOperator((9, 8), scale=2, dtype="float32", device="cupy")
+R.rmatvec(R @ cp.ones(72, "float32"))
+R.tosparse()
+if {broken}:
+    pointers = cp.ones(10)
+    module = cp.RawModule(code='extern "C" __global__ void f(double* x) {{ x[10 + threadIdx.x] = 1; }}', options=("--std=c++17",))
+    module.get_function("f")((1,), (1,), (pointers,))
+print("clean")
+"""
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["ours", "planted"])
+def test_address_sanitizer(broken):
+    """No kernel reads or writes outside its arrays; one that does is found."""
+    pytest.importorskip("cupy", reason="the emulation uses texts of CuPy")
+    library = subprocess.run(
+        ["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    root = Path(__file__).parents[2]
+    code = WATCHED.format(path=[str(root), str(root / "tests")], broken=broken)
+    environment = {
+        **os.environ, "LD_PRELOAD": library, "SPARSETCONV_ASAN": "1",
+        "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc",
+    }  # fmt: skip
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert ("clean" in result.stdout) is not broken, result.stderr[-3000:]
+    assert ("heap-buffer-overflow" in result.stderr) is broken

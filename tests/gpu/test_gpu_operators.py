@@ -1,0 +1,319 @@
+"""Operators on a GPU: the laws and the values of the operators on the CPU."""
+
+import pickle
+from math import prod
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from operator_cases import FLOATS, GEOMETRIES, METHODS, MODES, integers
+from reference import naive_matrix
+from strategies import distinct_kernel, geometries
+
+import sparsetconv as stc
+from sparsetconv.methods import cuda_direct, gpu_cost
+
+
+def pair(cp, name, dtype, mode, method, transposed=False):
+    """Return the operator on the device and its matrix, from the CPU, as a dense array."""
+    kernel_shape, input_shape, options = GEOMETRIES[name]
+    kernel = integers(kernel_shape, dtype)
+    options = {**options, "padding_mode": mode}
+    device = stc.ConvOperator(cp.asarray(kernel), input_shape, method=method, **options)
+    matrix = stc.conv_matrix(kernel, input_shape, **options).toarray()
+    return (device.T, matrix.T) if transposed else (device, matrix)
+
+
+def tolerance(method, dtype):
+    """Return what the FFT may lose; everything else is exact on small integers."""
+    return 0 if method != "fft" else 1e-3 if np.dtype(dtype).char in "fF" else 1e-11
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_laws(cp, name, mode, method, dtype):
+    operator, matrix = pair(cp, name, dtype, mode, method)
+    m, n = matrix.shape
+    assert operator.shape == (m, n)
+    assert operator.dtype == dtype
+    atol = tolerance(method, dtype) * max(1, np.abs(matrix).max()) * 10
+    x, y = integers((n, 3), dtype, 1), integers((m, 3), dtype, 2)
+
+    def equal(device, expected):
+        assert device.dtype == dtype
+        assert device.shape == expected.shape
+        np.testing.assert_allclose(device.get(), expected, atol=atol, rtol=0)
+
+    device_x, device_y = cp.asarray(x), cp.asarray(y)
+    equal(operator @ device_x[:, 0], matrix @ x[:, 0])
+    equal(operator.matvec(device_x[:, :1]), matrix @ x[:, :1])
+    equal(operator.rmatvec(device_y[:, 0]), matrix.conj().T @ y[:, 0])
+    equal(operator @ device_x, matrix @ x)
+    equal(operator.rmatmat(device_y), matrix.conj().T @ y)
+    equal(operator.H @ device_y, matrix.conj().T @ y)
+    equal(operator.T @ device_y, matrix.T @ y)
+    equal(operator.H.H @ device_x, matrix @ x)
+    equal(operator.H.T @ device_x, matrix.conj() @ x)
+    pictures = device_x.T.reshape(3, 1, *operator.input_shape)
+    equal(operator.apply(pictures), (x.T @ matrix.T).reshape(3, 1, *operator.output_shape))
+    assert type(operator.H).__name__ == "CuPyConvTransposeOperator"
+    assert operator.method == method
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_is_cupys_linear_operator(cp, transposed):
+    from cupyx.scipy.sparse.linalg import LinearOperator, aslinearoperator
+
+    operator, matrix = pair(cp, "picture", "float64", "reflect", "auto", transposed)
+    assert isinstance(operator, LinearOperator)
+    assert aslinearoperator(operator) is operator
+    x = np.arange(matrix.shape[1], dtype=float)
+    scaled = 2 * operator + operator
+    np.testing.assert_array_equal((scaled @ cp.asarray(x)).get(), 3 * matrix @ x)
+    np.testing.assert_array_equal(operator.tosparse().get().toarray(), matrix)
+    np.testing.assert_array_equal(operator.gram().tosparse().get().toarray(), matrix.T @ matrix)
+    np.testing.assert_array_equal((operator.gram() @ cp.asarray(x)).get(), matrix.T @ (matrix @ x))
+
+
+# large enough for threads that make several results, at the border and inside; name: kernel, input, options
+STENCILS = {
+    # several results of a thread along the first axis
+    "tall": ((3, 2), (70, 5), {"padding": ((4, 2), (1, 0)), "padding_mode": "symmetric"}),
+    # strides and dilations with and without a common divisor
+    "strided": ((4, 3), (90, 7), {"stride": (2, 3), "dilation": (3, 1), "padding": (5, 1)}),
+    "common": ((3, 2), (80, 6), {"stride": (4, 2), "dilation": (2, 2), "padding_mode": "replicate", "padding": 3}),
+    # taps that are unrolled in parts
+    "long": ((21, 2), (100, 4), {"padding": "same", "padding_mode": "circular"}),
+    "long_strided": ((21, 2), (150, 4), {"padding": "same", "stride": (2, 1)}),
+    # one axis: results of a thread lie apart
+    "signal": ((9,), (3000,), {"padding": "same", "padding_mode": "reflect"}),
+    "signal_strided": ((10,), (6000,), {"padding": 4, "stride": 3}),
+    # channels that do not fill the last block of them, in groups
+    "channels": ((10, 2, 3, 3), (4, 40, 6), {"groups": 2, "padding": 1}),
+    # three axes, the second one blocked
+    "volume": ((1, 4, 2), (4, 60, 5), {"padding": "same"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex128", "int8"])
+@pytest.mark.parametrize("name", STENCILS)
+def test_stencils(cp, name, dtype, monkeypatch):
+    monkeypatch.setattr(cuda_direct, "MANY_THREADS", 1)
+    kernel_shape, input_shape, options = STENCILS[name]
+    kernel = integers(kernel_shape, dtype, 5)
+    device = stc.ConvOperator(cp.asarray(kernel), input_shape, method="direct", **options)
+    host = stc.ConvOperator(kernel, input_shape, method="sparse", **options)
+    x, y = integers((2, *host.input_shape), dtype, 6), integers((2, *host.output_shape), dtype, 7)
+    for ours, theirs, arrays in ((device, host, x), (device.H, host.H, y), (device.T, host.T, y)):
+        result = ours.apply(cp.asarray(arrays))
+        assert result.dtype == dtype
+        np.testing.assert_array_equal(result.get(), theirs.apply(arrays))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(geometries(max_ndim=3))
+def test_drawn_stencils_match_naive_loops(cp, case):
+    kernel_shape, input_shape, options = case
+    kernel = distinct_kernel(kernel_shape, "float64")
+    expected = naive_matrix(kernel, input_shape, **options)
+    operator = stc.ConvOperator(cp.asarray(kernel), input_shape, method="direct", **options)
+    m, n = expected.shape
+    np.testing.assert_array_equal((operator @ cp.asarray(np.eye(n))).get(), expected)
+    np.testing.assert_array_equal((operator.H @ cp.asarray(np.eye(m))).get(), expected.T)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "x"),
+    [("float32", "float64"), ("float32", "complex64"), ("complex64", "float64"), ("int16", "float32"), ("uint8", "int64")],
+)  # fmt: skip
+def test_mixed_dtypes(cp, kernel, x):
+    weights = np.abs(integers((3, 2), kernel))
+    device, host = (stc.ConvOperator(k, (6, 5), padding=1) for k in (cp.asarray(weights), weights))
+    values = integers((6, 5), x, 1)
+    result, expected = device.apply(cp.asarray(values)), host.apply(values)
+    assert result.dtype == expected.dtype
+    np.testing.assert_array_equal(result.get(), expected)
+
+
+def test_nan_stays_where_the_matrix_has_entries(cp):
+    kernel = np.array([[1.0, np.inf], [2.0, 3.0]])
+    x = np.ones((40, 6))
+    x[7, 3] = np.nan
+    device, host = (
+        stc.ConvOperator(k, (40, 6), stride=(2, 1), padding=1, method=method)
+        for k, method in ((cp.asarray(kernel), "direct"), (kernel, "sparse"))
+    )
+    np.testing.assert_array_equal(device.apply(cp.asarray(x)).get(), host.apply(x))
+    y = np.ones(host.output_shape)
+    np.testing.assert_array_equal(device.H.apply(cp.asarray(y)).get(), host.H.apply(y))
+    for method in ("gemm", "fft"):
+        with pytest.raises(ValueError, match="does not accept a kernel with NaN or infinity"):
+            stc.ConvOperator(cp.asarray(kernel), (40, 6), method=method)
+
+
+def test_empty_batches_and_no_rows(cp):
+    operator, _ = pair(cp, "channels", "float32", "zeros", "auto")
+    assert operator.apply(cp.zeros((0, *operator.input_shape), "float32")).shape == (
+        0,
+        *operator.output_shape,
+    )
+
+
+def test_same_bits(cp):
+    kernel = np.random.default_rng(0).standard_normal((5, 4)).astype("float32")
+    x = cp.asarray(np.random.default_rng(1).standard_normal((64, 50)).astype("float32"))
+    operator = stc.ConvOperator(cp.asarray(kernel), (64, 50), padding="same", padding_mode="reflect")
+    again = stc.ConvOperator(cp.asarray(kernel), (64, 50), padding="same", padding_mode="reflect")
+    for first, second in ((operator, again), (operator.H, again.H)):
+        np.testing.assert_array_equal(first.apply(x).get(), second.apply(x).get())
+
+
+def test_auto_takes_the_lowest_estimate(cp):
+    for kernel_shape, input_shape in (
+        ((3, 3), (512, 512)),
+        ((64, 64, 3, 3), (64, 128, 128)),
+        ((101, 101), (512, 512)),
+    ):
+        kernel = cp.ones(kernel_shape, "float32")
+        operator = stc.ConvOperator(kernel, input_shape)
+        costs = gpu_cost.estimate(operator.geometry, np.dtype("float32"))
+        assert operator.method == min(costs, key=costs.get)
+        assert "lowest estimate" in operator.explain()
+
+
+def test_pickle_and_repr(cp):
+    operator, matrix = pair(cp, "groups", "float64", "zeros", "direct", True)
+    if cp.__version__.endswith("(emulated)"):
+        copied = operator.__reduce__()[0](*operator.__reduce__()[1])
+    else:
+        copied = pickle.loads(pickle.dumps(operator))
+    x = np.arange(matrix.shape[1], dtype=float)
+    np.testing.assert_array_equal((copied @ cp.asarray(x)).get(), matrix @ x)
+    assert "CuPyConvTransposeOperator" in repr(copied)
+
+
+class TestOtherOperators:
+    @pytest.mark.parametrize("transposed", [False, True])
+    @pytest.mark.parametrize("small", [True, False])
+    @pytest.mark.parametrize("dtype", ["float64", "complex64"])
+    def test_kernel_operator(self, cp, transposed, small, dtype, monkeypatch):
+        from sparsetconv import kernel_operator
+
+        monkeypatch.setattr(kernel_operator, "SMALL", 1 << 30 if small else 0)
+        shape = (2, 5, 6)
+        options = {
+            "stride": 2,
+            "padding": 1,
+            "padding_mode": "reflect",
+            "flip": True,
+            "transposed": transposed,
+        }
+        if transposed:
+            options["padding_mode"] = "zeros"
+        fixed = integers(shape, dtype)
+        kernel_shape = (2, 3, 3, 2) if transposed else (3, 2, 3, 2)
+        device, host = (stc.KernelOperator(x, kernel_shape, **options) for x in (cp.asarray(fixed), fixed))
+        matrix = host.tosparse().toarray()
+        np.testing.assert_array_equal(device.tosparse().get().toarray(), matrix)
+        w, r = integers((prod(kernel_shape), 2), dtype, 1), integers((matrix.shape[0], 2), dtype, 2)
+        np.testing.assert_allclose((device @ cp.asarray(w)).get(), matrix @ w, atol=1e-4)
+        np.testing.assert_allclose((device.H @ cp.asarray(r)).get(), matrix.conj().T @ r, atol=1e-4)
+
+    def test_kernel_operator_with_many_taps(self, cp):
+        x = np.random.default_rng(0).standard_normal((60, 70))
+        device, host = (stc.KernelOperator(v, (25, 21), padding="same") for v in (cp.asarray(x), x))
+        r = np.random.default_rng(1).standard_normal(host.shape[0])
+        np.testing.assert_allclose(device.rmatvec(cp.asarray(r)).get(), host.rmatvec(r), atol=1e-9)
+
+    @pytest.mark.parametrize("dtype", ["float32", "complex128"])
+    @pytest.mark.parametrize("mode", ["linear", "cubic", "nearest", "area"])
+    def test_resize(self, cp, mode, dtype):
+        device = stc.ResizeOperator((3, 6, 7), (9, 4), mode=mode, dtype=dtype, device="cupy")
+        host = stc.ResizeOperator((3, 6, 7), (9, 4), mode=mode, dtype=dtype)
+        x = np.random.default_rng(0).standard_normal((2, 3, 6, 7)).astype(dtype)
+        y = np.random.default_rng(1).standard_normal((3, 9, 4)).astype(dtype)
+        atol = 1e-5 if dtype == "float32" else 1e-12
+        np.testing.assert_allclose(device.apply(cp.asarray(x)).get(), host.apply(x), atol=atol)
+        np.testing.assert_allclose(device.H.apply(cp.asarray(y)).get(), host.H.apply(y), atol=atol)
+        np.testing.assert_array_equal(device.tosparse().get().toarray(), host.tosparse().toarray())
+
+    def test_resize_that_changes_nothing_copies(self, cp):
+        operator = stc.ResizeOperator(5, 5, device="cupy")
+        x = cp.ones(5)
+        assert operator.apply(x) is not x
+
+    @pytest.mark.parametrize("method", ["cholesky", "lsmr"])
+    @pytest.mark.parametrize("transposed", [True, False])
+    def test_fit_kernel(self, cp, method, transposed):
+        rng = np.random.default_rng(0)
+        options = {"stride": 2, "padding": 1, "padding_mode": "reflect"}
+        kernel = rng.standard_normal((4, 3))
+        make = stc.ConvTransposeOperator if transposed else stc.ConvOperator
+        x = rng.standard_normal((3, 11, 9))
+        y = make(kernel, (11, 9), **options).apply(x)
+        fitted = stc.fit_kernel(
+            cp.asarray(x), cp.asarray(y), (4, 3), transposed=transposed, method=method, **options
+        )
+        assert isinstance(fitted, cp.ndarray)
+        np.testing.assert_allclose(fitted.get(), kernel, atol=1e-8)
+
+    def test_fit_kernel_with_channels(self, cp):
+        rng = np.random.default_rng(1)
+        kernel = rng.standard_normal((4, 1, 3, 2))
+        x = rng.standard_normal((2, 4, 9, 8))
+        y = stc.ConvTransposeOperator(kernel, (4, 9, 8), groups=2, stride=2).apply(x)
+        fitted = stc.fit_kernel(cp.asarray(x), cp.asarray(y), kernel.shape, groups=2, stride=2)
+        np.testing.assert_allclose(fitted.get(), kernel, atol=1e-9)
+
+
+class TestSolvers:
+    def blurred(self, cp):
+        kernel = np.random.default_rng(0).random((3, 4))
+        kernel /= kernel.sum()
+        operator = stc.ConvOperator(cp.asarray(kernel), (9, 8), padding="same", padding_mode="reflect")
+        x = np.random.default_rng(1).random(72)
+        return operator, x, operator @ cp.asarray(x)
+
+    def test_lsmr(self, cp):
+        from cupyx.scipy.sparse.linalg import lsmr
+
+        operator, x, blurred = self.blurred(cp)
+        result = lsmr(operator, blurred, atol=1e-12, btol=1e-12, maxiter=500)[0]
+        np.testing.assert_allclose(result.get(), x, atol=1e-4)
+
+    @pytest.mark.parametrize("assembled", [False, True])
+    def test_cg(self, cp, assembled):
+        from cupyx.scipy.sparse.linalg import cg
+
+        operator, x, blurred = self.blurred(cp)
+        gram = operator.gram().tosparse() if assembled else operator.gram()
+        result, info = cg(gram, operator.rmatvec(blurred), rtol=1e-10, maxiter=2000)
+        assert info == 0
+        np.testing.assert_allclose(result.get(), x, atol=1e-2)
+
+    def test_svds(self, cp):
+        if cp.__version__.endswith("(emulated)"):
+            pytest.skip("CuPy's Lanczos has kernels of its own, which need a GPU")
+        from cupyx.scipy.sparse.linalg import svds
+
+        operator, _, _ = self.blurred(cp)
+        values = np.sort(svds(operator, k=3, return_singular_vectors=False).get())
+        expected = np.linalg.svd(operator.tosparse().get().toarray(), compute_uv=False)[:3]
+        np.testing.assert_allclose(values[::-1], expected, rtol=1e-6)
+
+    def test_adjoints_are_tested_there_too(self, cp):
+        operator, _, _ = self.blurred(cp)
+        assert stc.testing.dot_test(operator)
+        stc.testing.assert_adjoint(operator)
+        stc.testing.assert_adjoint(operator.tosparse())
+        whole = stc.ConvOperator(cp.asarray([1.0, 2.0, -3.0]), 20, padding=1)
+        stc.testing.assert_adjoint(whole, exact=True)
+        from cupyx.scipy.sparse.linalg import LinearOperator
+
+        wrong = LinearOperator(
+            shape=(3, 3), matvec=lambda x: x.cumsum(), rmatvec=lambda x: x.cumsum(), dtype=float
+        )
+        with pytest.raises(AssertionError, match="the adjoint is not that of the operator"):
+            stc.testing.assert_adjoint(wrong)
