@@ -2,6 +2,7 @@
 
 from sparsetconv import pictures, testing
 from sparsetconv._transposed import conv_transpose_geometry
+from sparsetconv.frameworks import from_keras, from_onnx, from_torch
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.interpolation import interpolation_kernel
 from sparsetconv.kernel_operator import KernelOperator
@@ -24,6 +25,9 @@ __all__ = [
     "conv_transpose_geometry",
     "conv_transpose_matrix",
     "fit_kernel",
+    "from_keras",
+    "from_onnx",
+    "from_torch",
     "interpolation_kernel",
     "pictures",
     "resize_matrix",
