@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from sparsetconv import _display
 from sparsetconv._kernel import SUPPORTED
 from sparsetconv._threads import for_each, thread_count
 
@@ -184,6 +185,12 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
         """
         raise NotImplementedError
 
+    def __repr__(self) -> str:
+        return _display.operator_text(self)
+
+    def _repr_html_(self) -> str:
+        return _display.operator_html(self)
+
     def gram(self) -> GramOperator:
         """Return the operator's Gram operator, ``A.H @ A``.
 
@@ -261,9 +268,6 @@ class AdjointOperator(ArrayOperator):
         scipy.sparse array
         """
         return self.operator.tosparse().conj().T.asformat(format)
-
-    def __repr__(self) -> str:
-        return f"<{self.shape[0]}x{self.shape[1]} adjoint of {self.operator!r}>"
 
 
 class GramOperator(ArrayOperator):

@@ -130,12 +130,6 @@ class _Convolution(ArrayOperator):
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self)._of, (self.kernel, self.geometry, self.method)
 
-    def __repr__(self) -> str:
-        return (
-            f"<{self.shape[0]}x{self.shape[1]} {type(self).__name__}, dtype={self.dtype}, "
-            f"{self.input_shape} to {self.output_shape}, method={self.method!r}>"
-        )
-
 
 class ConvOperator(_Convolution):
     """A convolution as a linear operator.
