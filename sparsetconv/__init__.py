@@ -1,6 +1,6 @@
 """Convolutions as sparse matrices and linear operators, transposed convolution as their exact adjoint."""
 
-from sparsetconv import pictures, testing
+from sparsetconv import pictures, plot, testing
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.frameworks import from_keras, from_onnx, from_torch
 from sparsetconv.geometry import ConvGeometry
@@ -30,6 +30,7 @@ __all__ = [
     "from_torch",
     "interpolation_kernel",
     "pictures",
+    "plot",
     "resize_matrix",
     "testing",
     "zero_insertion_matrix",

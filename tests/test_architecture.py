@@ -18,7 +18,7 @@ FLOORS = [
     ["assembly", "matrices", "kronecker", "resampling"],
     ["methods._base", "methods._sides", "methods._tables", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cost", "methods", "methods.windows", "methods._compiled_gradient", "methods.gradient", "methods.separable", "methods.normal"],
     ["array_operator", "operators", "kernel_operator", "resize_operator", "channels_last"],
-    ["plan", "testing", "learning", "frameworks._shared", "frameworks._torch", "frameworks._onnx", "frameworks._keras", "frameworks"],
+    ["plan", "testing", "learning", "frameworks._shared", "frameworks._torch", "frameworks._onnx", "frameworks._keras", "frameworks", "_draw", "plot"],
     ["_demo_figure", "demo", "pictures", "_picture_files", "cli"],
     ["__init__", "__main__"],
 ]  # fmt: skip
@@ -27,7 +27,7 @@ STANDARD_LIBRARY_ONLY = {"_display", "_axis", "_conventions", "_resize", "_norma
 # heavy packages, and the only modules that may import them
 ONE_PLACE = {
     "numba": {"methods._emit", "methods._compiled", "methods._compiled_fft", "methods._compiled_gradient"},
-    "matplotlib": {"_demo_figure", "demo"},
+    "matplotlib": {"_demo_figure", "demo", "_draw"},
     "skimage": {"demo"},
     "tqdm": {"demo", "cli"},
     "cv2": {"_picture_files"},
@@ -76,7 +76,7 @@ def test_imports_go_down():
 
 
 def test_leaves_do_not_import_each_other():
-    leaves = {"plan", "testing", "learning", "frameworks"}
+    leaves = {"plan", "testing", "learning", "frameworks", "plot"}
     for name, path in modules():
         leaf = name.split(".")[0]
         if leaf in leaves:
@@ -124,9 +124,9 @@ def test_import_is_light():
 
 def test_all_is_what_exists():
     public = {name for name in vars(stc) if not name.startswith("_")} - {n for n, _ in modules()}
-    assert public | {"__version__", "pictures", "testing"} == set(stc.__all__)
+    assert public | {"__version__", "pictures", "plot", "testing"} == set(stc.__all__)
     assert sorted(stc.__all__) == stc.__all__
-    for module in (stc.testing, stc.pictures):
+    for module in (stc.testing, stc.pictures, stc.plot):
         for name in module.__all__:
             assert hasattr(module, name)
 
