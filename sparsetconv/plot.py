@@ -274,6 +274,7 @@ def kernel(weights: Any, *, ax: Any = None) -> Any:
         ax.set_xlabel("input channel" if array.ndim == 4 else "slice")
     if down > 1:
         ax.set_ylabel("output channel")
+    ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
     return ax
 
