@@ -1,8 +1,9 @@
 """Convolutions as sparse matrices and linear operators, transposed convolution as their exact adjoint."""
 
-from sparsetconv import pictures, testing
+from sparsetconv import pictures, plot, testing
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.array_operator import to_device
+from sparsetconv.frameworks import from_keras, from_onnx, from_torch
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.interpolation import interpolation_kernel
 from sparsetconv.kernel_operator import KernelOperator
@@ -25,8 +26,12 @@ __all__ = [
     "conv_transpose_geometry",
     "conv_transpose_matrix",
     "fit_kernel",
+    "from_keras",
+    "from_onnx",
+    "from_torch",
     "interpolation_kernel",
     "pictures",
+    "plot",
     "resize_matrix",
     "testing",
     "to_device",

@@ -205,6 +205,24 @@ class Axis:
             for segment in self.segments
         )
 
+    def kernel_entries(self, transposed: bool) -> int:
+        """Count the pairs of an output and a tap that reads for it, or a sample and a tap that reads it."""
+        if self.reach == "zeros":
+            return self.nnz
+        if not transposed:
+            return self.outputs * self.taps
+        return sum(map(self._samples_read, range(self.taps)))
+
+    def _samples_read(self, tap: int) -> int:
+        """Count the different samples that a tap reads, of all outputs."""
+        first, step = tap * self.dilation - self.before, self.stride
+        start = min(max(0, -(first // step)), self.outputs)
+        stop = max(start, min((self.size - 1 - first) // step + 1, self.outputs))
+        inside = range(first + start * step, first + stop * step, step)
+        border = (*range(start), *range(stop, self.outputs))
+        read = {source_index(self.reach, self.size, first + output * step) for output in border}
+        return len(inside) + sum(sample not in inside for sample in read)
+
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
         """Rows of the axis' matrix, one row for each output."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from sparsetconv import _display
 from sparsetconv._backend import NUMPY, check_backend, device_backend, is_cupy
 from sparsetconv._kernel import SUPPORTED
 from sparsetconv._threads import for_each, thread_count
@@ -184,6 +185,12 @@ class ArrayCore:
             CuPy's, for an operator on CuPy arrays.
         """
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return _display.operator_text(self)
+
+    def _repr_html_(self) -> str:
+        return _display.operator_html(self)
 
     def gram(self) -> GramCore:
         """Return the operator's Gram operator, ``A.H @ A``.
@@ -391,9 +398,6 @@ class AdjointCore(ArrayCore):
         scipy.sparse array
         """
         return self.operator.tosparse().conj().T.asformat(format)
-
-    def __repr__(self) -> str:
-        return f"<{self.shape[0]}x{self.shape[1]} adjoint of {self.operator!r}>"
 
 
 class AdjointOperator(AdjointCore, ArrayOperator):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsetconv import _normalize
+from sparsetconv import _display, _normalize
 from sparsetconv._axis import Axis
 
 if TYPE_CHECKING:
@@ -80,6 +80,18 @@ class ConvGeometry:
     >>> g = stc.ConvGeometry((4, 4), (3, 3))
     >>> g.output_shape, g.matrix_shape, g.nnz
     ((2, 2), (4, 16), 36)
+    >>> g
+    ConvGeometry((4, 4), (3, 3))
+    >>> print(g)
+    ConvGeometry
+      input    (4, 4)
+      output   (2, 2)
+      kernel   (3, 3)
+      stride   1
+      padding  0
+      matrix   4 x 16
+      entries  36
+      as CSR   308 B in float32, 452 B in float64
     >>> g = stc.ConvGeometry((4096, 4096), (7, 7), padding="same", padding_mode="reflect")
     >>> f"{g.nbytes('float32') / 1e9:.1f} GB"
     '6.6 GB'
@@ -142,6 +154,15 @@ class ConvGeometry:
             object.__setattr__(self, name, value)
         for i, axis in enumerate(self.axes):
             _check_axis(i, axis)
+
+    def __repr__(self) -> str:
+        return _display.geometry_repr(self)
+
+    def __str__(self) -> str:
+        return _display.text(_display.geometry_facts(self))
+
+    def _repr_html_(self) -> str:
+        return _display.html(_display.geometry_facts(self))
 
     @property
     def ndim(self) -> int:

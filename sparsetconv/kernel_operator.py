@@ -95,6 +95,13 @@ class KernelCore(ArrayCore):
             gradient = gradient[last_axes([slice(None, None, -1)] * len(geometry.axes))]
         return gradient
 
+    @property
+    def nnz(self) -> int:
+        """Entries that the matrix has, whether or not it is assembled."""
+        geometry = self.geometry
+        pairs = prod(axis.kernel_entries(self.transposed) for axis in geometry.axes)
+        return pairs * geometry.groups * prod(geometry.channels)
+
     def tosparse(self, format: str = "csr") -> Any:
         """Return the operator's matrix: a row for each output, a column for each weight.
 
@@ -136,13 +143,6 @@ class KernelCore(ArrayCore):
         entries = self.x.reshape(-1)[self.backend.xp.asarray(values.reshape(-1))]
         places = rows.reshape(-1), columns.reshape(-1)
         return self.backend.coo(entries, places, self.shape).tocsr().asformat(format)
-
-    def __repr__(self) -> str:
-        kind = "transposed, " if self.transposed else ""
-        return (
-            f"<{self.shape[0]}x{self.shape[1]} KernelOperator, {kind}dtype={self.dtype}, "
-            f"kernels {self.input_shape} to {self.output_shape}>"
-        )
 
 
 class KernelOperator(KernelCore, ArrayOperator):

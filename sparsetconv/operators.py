@@ -161,12 +161,6 @@ class Convolution(ArrayCore):
         public = ConvTransposeOperator if self._transposed else ConvOperator
         return _rebuilt, (public, self.kernel, self.geometry, self.method)
 
-    def __repr__(self) -> str:
-        return (
-            f"<{self.shape[0]}x{self.shape[1]} {type(self).__name__}, dtype={self.dtype}, "
-            f"{self.input_shape} to {self.output_shape}, method={self.method!r}>"
-        )
-
 
 def _rebuilt(public: type, kernel: Array, geometry: ConvGeometry, method: str) -> Any:
     """Return the operator that was pickled, on the backend of its kernel."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sparsetconv._display import size_of
 from sparsetconv.methods import METHODS, cost
 
 if TYPE_CHECKING:
@@ -60,22 +61,13 @@ def describe(geometry: ConvGeometry, *, transposed: bool = False) -> str:
             geometry.nbytes(dtype) + (matrix[0] - geometry.matrix_shape[0]) * geometry.index_dtype.itemsize
         )
         costs = cost.estimate(geometry, dtype)
+        assembly = _time(cost.assembly_seconds(geometry, dtype))
         table.append(
-            f"{name:<12}{nbytes:>20,}  {_size(nbytes):>10}{_time(cost.assembly_seconds(geometry, dtype)):>11}"
+            f"{name:<12}{nbytes:>20,}  {size_of(nbytes):>10}{assembly:>11}"
             + "".join(f"{_time(costs[method]):>11}" for method in METHODS)
         )
     table += ["", "Times: estimates for two cores; assembly of the CSR, then one product by each method."]
     return "\n".join(table)
-
-
-def _size(nbytes: int) -> str:
-    value, units = float(nbytes), iter(("B", "KiB", "MiB", "GiB", "TiB"))
-    unit = next(units)
-    for larger in units:
-        if value < 1024:
-            break
-        value, unit = value / 1024, larger
-    return f"{value:.1f} {unit}"
 
 
 def _time(seconds: float) -> str:

@@ -5,6 +5,7 @@ Floor 4. One small sparse factor for each axis; their product, the matrix, is ne
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,6 +74,11 @@ class ResizeCore(ArrayCore):
         # the factors are real, whatever the dtype
         return self._adjoint()
 
+    @property
+    def nnz(self) -> int:
+        """Entries that the matrix has, whether or not it is assembled."""
+        return prod(factor.nnz for factor in self.factors)
+
     def tosparse(self, format: str = "csr") -> Any:
         """Return the operator's matrix, as from `resize_matrix`.
 
@@ -86,12 +92,6 @@ class ResizeCore(ArrayCore):
         scipy.sparse array
         """
         return kronecker(self.factors, self.dtype, self.backend).asformat(format)
-
-    def __repr__(self) -> str:
-        return (
-            f"<{self.shape[0]}x{self.shape[1]} ResizeOperator, dtype={self.dtype}, "
-            f"{self.input_shape} to {self.output_shape}>"
-        )
 
 
 class ResizeOperator(ResizeCore, ArrayOperator):

@@ -13,26 +13,31 @@ PACKAGE = Path(stc.__file__).parent
 
 # a module may import from lower floors; on some floors also from those before it in the line
 FLOORS = [
-    ["_types", "_axis", "_normalize", "_memory", "_threads", "_backend", "_cuda", "_kernel", "geometry", "_transposed", "_conventions", "_resize"],
+    ["_types", "_display", "_axis", "_normalize", "_memory", "_threads", "_backend", "_cuda", "_kernel", "geometry", "_transposed", "_conventions", "_resize"],
     ["boundary", "axis_rows", "interpolation"],
     ["assembly", "device_assembly", "matrices", "kronecker", "resampling"],
     ["methods._base", "methods._sides", "methods._tables", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods._transforms", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cuda_sparse", "methods.cuda_direct", "methods.cuda_fft", "methods.cost", "methods.gpu_cost", "methods", "methods.windows", "methods._compiled_gradient", "methods.gradient", "methods.separable", "methods.cuda_separable", "methods.normal"],
-    ["array_operator", "operators", "kernel_operator", "resize_operator"],
-    ["plan", "testing", "learning"],
+    ["array_operator", "operators", "kernel_operator", "resize_operator", "channels_last"],
+    ["plan", "testing", "learning", "frameworks._shared", "frameworks._torch", "frameworks._onnx", "frameworks._keras", "frameworks", "_draw", "plot"],
     ["_demo_figure", "demo", "pictures", "_picture_files", "cli"],
     ["__init__", "__main__"],
 ]  # fmt: skip
 ORDER = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}
-STANDARD_LIBRARY_ONLY = {"_axis", "_conventions", "_resize", "_normalize", "_memory", "_threads"}
+STANDARD_LIBRARY_ONLY = {"_display", "_axis", "_conventions", "_resize", "_normalize", "_memory", "_threads"}
 # heavy packages, and the only modules that may import them
 ONE_PLACE = {
     "numba": {"methods._emit", "methods._compiled", "methods._compiled_fft", "methods._compiled_gradient"},
-    "matplotlib": {"_demo_figure", "demo"},
+    "matplotlib": {"_demo_figure", "demo", "_draw"},
     "skimage": {"demo"},
     "tqdm": {"demo", "cli"},
     "cv2": {"_picture_files"},
     "cupy": {"_backend"},
     "cupyx": {"_backend"},
+    # read by their attributes, never imported
+    "torch": set(),
+    "onnx": set(),
+    "keras": set(),
+    "tensorflow": set(),
 }
 
 
@@ -73,11 +78,12 @@ def test_imports_go_down():
 
 
 def test_leaves_do_not_import_each_other():
-    leaves = {"plan", "testing", "learning"}
+    leaves = {"plan", "testing", "learning", "frameworks", "plot"}
     for name, path in modules():
-        if name in leaves:
-            targets = {target.removeprefix("sparsetconv.") for target in imports(path)}
-            assert not targets & leaves, name
+        leaf = name.split(".")[0]
+        if leaf in leaves:
+            targets = {target.removeprefix("sparsetconv.").split(".")[0] for target in imports(path)}
+            assert not targets & (leaves - {leaf}), name
 
 
 def test_floor_zero_is_the_standard_library():
@@ -109,6 +115,9 @@ def test_import_is_light():
         "tqdm",
         "cupy",
         "torch",
+        "onnx",
+        "tensorflow",
+        "keras",
         "cv2",
         "mpi4py",
         "petsc4py",
@@ -117,9 +126,9 @@ def test_import_is_light():
 
 def test_all_is_what_exists():
     public = {name for name in vars(stc) if not name.startswith("_")} - {n for n, _ in modules()}
-    assert public | {"__version__", "pictures", "testing"} == set(stc.__all__)
+    assert public | {"__version__", "pictures", "plot", "testing"} == set(stc.__all__)
     assert sorted(stc.__all__) == stc.__all__
-    for module in (stc.testing, stc.pictures):
+    for module in (stc.testing, stc.pictures, stc.plot):
         for name in module.__all__:
             assert hasattr(module, name)
 

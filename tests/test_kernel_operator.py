@@ -108,11 +108,6 @@ def test_bad_input(call, error, match):
         call()
 
 
-def test_repr():
-    K = stc.KernelOperator(np.ones((3, 5)), (3, 2, 2), transposed=True)
-    assert repr(K) == "<12x12 KernelOperator, transposed, dtype=float64, kernels (3, 2, 2) to (2, 6)>"
-
-
 # large enough that the loops are compiled; even sizes, everything different along the axes
 LARGE = {
     "line": ((9,), (50_001,), {"padding": ((6, 3),), "stride": 2}),

@@ -379,12 +379,6 @@ def test_sparse_operand_gets_a_hint():
         A @ A.tosparse().T
 
 
-def test_repr():
-    A = stc.ConvOperator(np.ones((2, 2)), (5, 4))
-    assert repr(A) == "<12x20 ConvOperator, dtype=float64, (5, 4) to (4, 3), method='sparse'>"
-    assert repr(A.H) == "<20x12 ConvTransposeOperator, dtype=float64, (4, 3) to (5, 4), method='sparse'>"
-
-
 def test_an_array_multiplied_by_mistake():
     A = stc.ConvOperator(np.ones((3, 3)), (8, 9), padding="same")
     for shape in ((8, 9), (5, 8, 9)):

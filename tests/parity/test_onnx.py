@@ -123,7 +123,7 @@ def spans_of(case):
 
 
 def outputs_of(case):
-    """Return what the matrix and what the operator gives for a case, with the bias added."""
+    """Return what the matrix, the operator, and that of `from_onnx` give for a case, with the bias added."""
     x, kernel, *bias = case.inputs
     matrix_of, operator_of = {
         "Conv": (stc.conv_matrix, stc.ConvOperator),
@@ -135,7 +135,9 @@ def outputs_of(case):
     by_matrix = columns.T.reshape(len(x), *operator.output_shape)
     ndim = kernel.ndim - 2
     shift = bias[0].reshape(-1, *(1,) * ndim) if bias else kernel.dtype.type(0)
-    return by_matrix + shift, operator.apply(x) + shift
+    converted = stc.from_onnx(case.attributes, kernel, x.shape[1:], op_type=case.operator)
+    assert converted.geometry == operator.geometry
+    return by_matrix + shift, operator.apply(x) + shift, converted.apply(x) + shift
 
 
 def ids(table):
@@ -302,3 +304,28 @@ def test_output_shape(taps, stride, dilation, extra, auto_pad):
         expected = by_equations(x, kernel, stride, dilation, extra, size, auto_pad)
         for ours in outputs_of(case):
             np.testing.assert_array_equal(ours[0, 0], expected, strict=True)
+
+
+def node_of(case):
+    return onnx.helper.make_node(case.operator, ["x", "w", "b"], ["y"], **case.attributes)
+
+
+@ids({**NODE_CASES, **STORED_CASES})
+def test_nodes_are_read_as_dicts_are(case):
+    x, kernel, *_ = case.inputs
+    by_dict = stc.from_onnx(case.attributes, kernel, x.shape[1:], op_type=case.operator)
+    by_node = stc.from_onnx(node_of(case), kernel, x.shape[1:])
+    assert type(by_node) is type(by_dict)
+    assert by_node.geometry == by_dict.geometry
+
+
+def test_nodes_say_what_they_are():
+    x, kernel, *_ = NODE_CASES["test_convtranspose"].inputs
+    node = node_of(NODE_CASES["test_convtranspose"])
+    with pytest.raises(ValueError, match=r"op_type must be the node's own, 'ConvTranspose'.*; got 'Conv'"):
+        stc.from_onnx(node, kernel, x.shape[1:], op_type="Conv")
+    with pytest.raises(ValueError, match="op_type must be one of Conv, ConvTranspose; got 'MaxPool'"):
+        stc.from_onnx(onnx.helper.make_node("MaxPool", ["x"], ["y"]), kernel, x.shape[1:])
+    foreign = onnx.helper.make_node("Conv", ["x", "w"], ["y"], domain="com.microsoft.nchwc")
+    with pytest.raises(ValueError, match=r"of ONNX's own operators, got the domain 'com.microsoft.nchwc'"):
+        stc.from_onnx(foreign, kernel, x.shape[1:])
