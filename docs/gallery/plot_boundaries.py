@@ -2,12 +2,13 @@
 Deblurring, and what stands beyond the border
 =============================================
 
-A camera sees a window of a scene that goes on beyond its frame. Blur carries light across that frame, so the pixels near
-it depend on some that were never recorded. A deblurring method has to say something about them, and what it says shows:
-a wrong guess contradicts the data, and the contradiction rings into the picture.
+A camera sees a window of a scene that goes on beyond its frame. Blur carries light across that frame,
+so the pixels near it depend on some that were never recorded. A deblurring method has to say something
+about them, and what it says shows: a wrong guess contradicts the data, and the contradiction rings into
+the picture.
 
-Here one blurred picture is restored five times. Four times the unseen pixels are tied to the seen ones by a padding mode.
-The fifth time nothing is said: they are unknowns like all others.
+Here one blurred picture is restored five times. Four times the unseen pixels are tied to the seen ones
+by a padding mode. The fifth time nothing is said: they are unknowns like all others.
 """
 
 import matplotlib.pyplot as plt
@@ -22,9 +23,9 @@ plt.rcParams.update({"font.size": 12})
 # %%
 # The scene and the picture
 # -------------------------
-# The lens is out of focus: every point becomes a disk. The scene is larger than the picture by half a disk on each side.
-# A convolution without padding, ``padding="valid"``, computes just those pixels whose disk lies inside the scene, which
-# is what happens in a camera: no boundary mode made this picture.
+# The lens is out of focus: every point becomes a disk. The scene is larger than the picture by half a
+# disk on each side. A convolution without padding, ``padding="valid"``, computes just those pixels whose
+# disk lies inside the scene, which is what happens in a camera: no boundary mode made this picture.
 
 radius = 6
 y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
@@ -43,7 +44,8 @@ print(f"scene {scene.shape}, picture {picture.shape}")
 # %%
 # Four guesses, and none
 # ----------------------
-# Damped least squares, with the same weight for all. The five problems differ in nothing but the operator's border.
+# Damped least squares, with the same weight for all. The five problems differ in nothing but the
+# operator's border.
 
 DAMPING = 0.04
 
@@ -64,7 +66,8 @@ restored["unknown"] = solve(lens)[radius:-radius, radius:-radius]
 # %%
 # How wrong is each?
 # ------------------
-# The error is measured twice: in a band as wide as the disk along the frame, and in the rest of the picture.
+# The error is measured twice: in a band as wide as the disk along the frame, and in the rest of the
+# picture.
 
 band = np.ones(picture.shape, bool)
 band[2 * radius : -2 * radius, 2 * radius : -2 * radius] = False
@@ -83,10 +86,11 @@ assert far["unknown"] == min(far.values())
 # %%
 # The ringing
 # -----------
-# With zeros the scene is taken to be black outside; with a circular border its left edge is taken to touch its right one.
-# Both put an edge where there is none, and its rings reach the middle of the picture. A reflected or a repeated border is
-# continuous, which is far better, yet still a guess: rings remain where a coin is cut by the frame. Where the border is
-# left unknown nothing contradicts the data, and the error near the border is that of anywhere else.
+# With zeros the scene is taken to be black outside; with a circular border its left edge is taken to
+# touch its right one. Both put an edge where there is none, and its rings reach the middle of the
+# picture. A reflected or a repeated border is continuous, which is far better, yet still a guess: rings
+# remain where a coin is cut by the frame. Where the border is left unknown nothing contradicts the data,
+# and the error near the border is that of anywhere else.
 
 fig, axes = plt.subplots(3, 2, figsize=(6, 9.4), layout="constrained")
 panels = {"the picture": picture} | {f"{name}: {near[name]:.3f}": r for name, r in restored.items()}

@@ -2,10 +2,10 @@
 The spectrum of a convolution layer
 ===================================
 
-A layer of a network multiplies by a matrix. Its largest singular value bounds how much the layer can amplify a change of
-its input (the Lipschitz constant), the smallest how much it can lose. Both belong to the matrix with its stride and
-padding, not to the weights alone: the norm of the reshaped kernel, which is often taken in its place, is a different
-number.
+A layer of a network multiplies by a matrix. Its largest singular value bounds how much the layer can
+amplify a change of its input (the Lipschitz constant), the smallest how much it can lose. Both belong
+to the matrix with its stride and padding, not to the weights alone: the norm of the reshaped kernel,
+which is often taken in its place, is a different number.
 """
 
 import matplotlib.pyplot as plt
@@ -19,12 +19,12 @@ plt.rcParams.update({"font.size": 12})
 # %%
 # A small layer, by its dense matrix
 # ----------------------------------
-# Eight channels to sixteen, 3 x 3, stride 2, as torch's ``Conv2d(8, 16, 3, stride=2, padding=1)`` on 16 x 16 pixels, with
-# random weights of variance ``2 / (8 * 9)``. The matrix has 1,024 rows and 2,048 columns: small enough for
-# `numpy.linalg.svd`, which gives all singular values.
+# Eight channels to sixteen, 3 x 3, stride 2, as torch's ``Conv2d(8, 16, 3, stride=2, padding=1)`` on 16 x
+# 16 pixels, with random weights of variance ``2 / (8 * 9)``. The matrix has 576 rows and 1,152 columns:
+# small enough for `numpy.linalg.svd`, which gives all singular values.
 
 rng = np.random.default_rng(0)
-c_out, c_in, taps, stride, size = 16, 8, 3, 2, 16
+c_out, c_in, taps, stride, size = 16, 8, 3, 2, 12
 weights = rng.standard_normal((c_out, c_in, taps, taps)) * np.sqrt(2 / (c_in * taps**2))
 
 layer = stc.ConvOperator(weights, (c_in, size, size), stride=stride, padding=1)
@@ -46,9 +46,10 @@ assert np.allclose(largest, dense[:6])
 # A circular border, by Fourier transforms
 # ----------------------------------------
 # With circular padding and stride 1 the Fourier transform takes the matrix apart into one small block,
-# ``c_out x c_in``, for each frequency [1]_. A stride folds ``stride**2`` frequencies of the input onto one of the output
-# and divides by the stride, so that the blocks are ``c_out x (c_in * stride**2)``. Their singular values are those of
-# the whole matrix, exactly. They are often taken for those of a layer with zero padding too, which they are not.
+# ``c_out x c_in``, for each frequency [1]_. A stride folds ``stride**2`` frequencies of the input onto
+# one of the output and divides by the stride, so that the blocks are ``c_out x (c_in * stride**2)``.
+# Their singular values are those of the whole matrix, exactly. They are often taken for those of a layer
+# with zero padding too, which they are not.
 
 coarse = size // stride
 transfer = np.fft.fft2(weights, (size, size)).reshape(c_out, c_in, stride, coarse, stride, coarse)
@@ -83,8 +84,8 @@ ax.legend()
 # %%
 # What the layer amplifies most
 # -----------------------------
-# The first right singular vector, reshaped, is the input of norm 1 that comes out longest. Here are its eight channels:
-# a plane wave that fades towards the border, where zeros would cost it some of its gain.
+# The first right singular vector, reshaped, is the input of norm 1 that comes out longest. Here are its
+# eight channels: a plane wave that fades towards the border, where zeros would cost it some of its gain.
 
 pattern = vectors[0].reshape(c_in, size, size)
 assert np.isclose(np.linalg.norm(layer.apply(pattern)), dense[0])
@@ -100,8 +101,8 @@ fig.suptitle(f"The input that grows most, {dense[0]:.2f} times")
 # %%
 # A layer of real size
 # --------------------
-# 64 channels to 128 on 56 x 56 pixels: the dense matrix would take 81 GB in single precision. The norm takes
-# some products.
+# 64 channels to 128 on 56 x 56 pixels: the dense matrix would take 81 GB in single precision. The norm
+# takes some products.
 
 weights = rng.standard_normal((128, 64, 3, 3)) * np.sqrt(2 / (64 * 9))
 large = stc.ConvOperator(weights.astype(np.float32), (64, 56, 56), stride=2, padding=1)

@@ -2,9 +2,9 @@
 Up-sampling with learned weights
 ================================
 
-Bicubic up-sampling by two is a transposed convolution of stride 2 with one fixed kernel. The layout, one sample spread
-over many, leaves the weights free, and `fit_kernel` finds the ones that pictures ask for: the least-squares optimum in
-closed form, with no epochs and no learning rate.
+Bicubic up-sampling by two is a transposed convolution of stride 2 with one fixed kernel. The layout,
+one sample spread over many, leaves the weights free, and `fit_kernel` finds the ones that pictures ask
+for: the least-squares optimum in closed form, with no epochs and no learning rate.
 """
 
 import matplotlib.pyplot as plt
@@ -31,7 +31,8 @@ print(f"bicubic kernel {bicubic_kernel.shape}")
 # %%
 # Pairs of small and large pictures
 # ---------------------------------
-# Each picture is reduced by antialiased bicubic; the kernel has to undo that. Five pictures teach, four others test.
+# Each picture is reduced by antialiased bicubic; the kernel has to undo that. Five pictures teach, four
+# others test.
 
 taught = [data.brick(), data.camera(), data.coins(), data.grass(), data.gravel()]
 pairs = [stc.pictures.shrink(picture / 255.0, 2) for picture in taught]
@@ -84,8 +85,9 @@ assert min(gains) > 0.4
 # %%
 # Four phases of weights
 # ----------------------
-# At stride 2 every output pixel meets a quarter of the kernel. Along its middle (the mean of the two middle rows) the
-# learned kernel has deeper and longer lobes than bicubic: it sharpens as it interpolates.
+# At stride 2 every output pixel meets a quarter of the kernel. Along its middle (the mean of the two
+# middle rows) the learned kernel has deeper and longer lobes than bicubic: it sharpens as it
+# interpolates.
 
 fig, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
 for name, weights, style in (("bicubic", bicubic_kernel, "s--"), ("learned", kernel, "o-")):

@@ -1,12 +1,12 @@
-"""
+r"""
 Poisson's equation, a stencil as a matrix
 =========================================
 
-A finite-difference stencil on a regular grid is a convolution kernel, so the matrix of a discretised differential
-equation is a `conv_matrix`. Padding with zeros is the boundary condition :math:`u = 0`: what stands beyond the unknowns
-is the boundary, where the solution is known to be zero.
+A finite-difference stencil on a regular grid is a convolution kernel, so the matrix of a discretised
+differential equation is a `conv_matrix`. Padding with zeros is the boundary condition :math:`u = 0`:
+what stands beyond the unknowns is the boundary, where the solution is known to be zero.
 
-.. math:: -\\Delta u = f \\text{ on the unit square}, \\qquad u = 0 \\text{ on its boundary}
+.. math:: -\Delta u = f \text{ on the unit square}, \qquad u = 0 \text{ on its boundary}
 """
 
 import matplotlib.pyplot as plt
@@ -37,16 +37,16 @@ def right_side(x, y):
 # %%
 # Two stencils
 # ------------
-# The five-point stencil errs by :math:`h^2`. The compact nine-point stencil [1]_ errs by :math:`h^4` if the right-hand
-# side is averaged by a stencil too. Changing the scheme is changing a kernel.
+# The five-point stencil errs by :math:`h^2`. The compact nine-point stencil [1]_ errs by :math:`h^4` if
+# the right-hand side is averaged by a stencil too. Changing the scheme is changing a kernel.
 
 five = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]])
 nine = np.array([[-1, -4, -1], [-4, 20, -4], [-1, -4, -1]]) / 6
 average = np.array([[0, 1, 0], [1, 8, 1], [0, 1, 0]]) / 12
 
 # %%
-# The five-point matrix on a grid of 3 x 3 unknowns is the one in every textbook: symmetric, with -1 missing where a
-# neighbour lies on the boundary.
+# The five-point matrix on a grid of 3 x 3 unknowns is the one in every textbook: symmetric, with -1
+# missing where a neighbour lies on the boundary.
 
 print(stc.conv_matrix(five, (3, 3), padding=1).toarray())
 
@@ -54,8 +54,8 @@ print(stc.conv_matrix(five, (3, 3), padding=1).toarray())
 # %%
 # Solving directly, on finer and finer grids
 # ------------------------------------------
-# The unknowns are the inner points of a grid of ``n + 2`` points. The average needs ``f`` on the boundary as well, so it
-# is a convolution without padding of all points.
+# The unknowns are the inner points of a grid of ``n + 2`` points. The average needs ``f`` on the boundary
+# as well, so it is a convolution without padding of all points.
 
 
 def grid(n):
@@ -107,8 +107,8 @@ ax.legend()
 # %%
 # Without the matrix, by conjugate gradients
 # ------------------------------------------
-# The operator is symmetric and positive definite, which is all that `scipy.sparse.linalg.cg` asks for. 255 x 255
-# unknowns; no matrix is formed.
+# The operator is symmetric and positive definite, which is all that `scipy.sparse.linalg.cg` asks for.
+# 255 x 255 unknowns; no matrix is formed.
 
 n = 255
 x, y = grid(n)
@@ -136,4 +136,5 @@ right.grid(alpha=0.3)
 plt.show()
 
 # %%
-# .. [1] L. Collatz, "The Numerical Treatment of Differential Equations", Springer, 1960: "Mehrstellenverfahren".
+# .. [1] L. Collatz, "The Numerical Treatment of Differential Equations", Springer, 1960:
+#    "Mehrstellenverfahren".

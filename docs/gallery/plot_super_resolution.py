@@ -2,13 +2,14 @@
 One sharp picture from shifted frames
 =====================================
 
-A hand-held camera takes a burst of frames. Each has a third of the resolution that we would like, and each is shifted
-against the others by a fraction of its pixel, so each samples the scene at other places. Together they know more than
-any of them.
+A hand-held camera takes a burst of frames. Each has a third of the resolution that we would like, and
+each is shifted against the others by a fraction of its pixel, so each samples the scene at other
+places. Together they know more than any of them.
 
-A frame is a strided convolution of the scene: its kernel is the pixel's and the lens' blur, displaced by the frame's
-shift, and its stride is the ratio of the resolutions. Frames on top of each other are output channels, so the whole burst
-is one `ConvOperator`, and super-resolution is a least-squares problem.
+A frame is a strided convolution of the scene: its kernel is the pixel's and the lens' blur, displaced
+by the frame's shift, and its stride is the ratio of the resolutions. Frames on top of each other are
+output channels, so the whole burst is one `ConvOperator`, and super-resolution is a least-squares
+problem.
 """
 
 import matplotlib.pyplot as plt
@@ -23,8 +24,9 @@ plt.rcParams.update({"font.size": 12})
 # %%
 # The burst as one operator
 # -------------------------
-# The shifts are known, as from a registration, in pixels of the scene. A shifted Gaussian serves as kernel. Its 11 taps
-# at stride 3 with ``padding="same"`` centre the unshifted frame's pixels on groups of 3 x 3 pixels of the scene.
+# The shifts are known, as from a registration, in pixels of the scene. A shifted Gaussian serves as
+# kernel. Its 11 taps at stride 3 with ``padding="same"`` centre the unshifted frame's pixels on groups of
+# 3 x 3 pixels of the scene.
 
 FACTOR, TAPS, SIGMA, FRAMES = 3, 11, 1.0, 12
 rng = np.random.default_rng(0)
@@ -43,8 +45,9 @@ def blur(shift):
 kernels = np.stack([blur(shift) for shift in shifts])[:, None]  # (frames, 1, taps, taps)
 
 # %%
-# The scene goes on beyond the frame, by the four pixels that ``"same"`` pads. The frames are taken of the whole scene,
-# without padding; the model that will be solved knows nothing of the outside and reflects the border.
+# The scene goes on beyond the frame, by the four pixels that ``"same"`` pads. The frames are taken of the
+# whole scene, without padding; the model that will be solved knows nothing of the outside and reflects
+# the border.
 
 scene = camera()[84:290, 156:362] / 255.0
 reach = (TAPS - FACTOR) // 2
@@ -69,8 +72,8 @@ assert (single != together).nnz == 0
 # %%
 # Least squares, with more and more frames
 # ----------------------------------------
-# The first frame, enlarged by bicubic interpolation, is where LSMR starts. Damping holds the solution near it in what the
-# frames do not determine.
+# The first frame, enlarged by bicubic interpolation, is where LSMR starts. Damping holds the solution
+# near it in what the frames do not determine.
 
 enlarge = stc.ResizeOperator(burst.shape[1:], framed.shape[1:], mode="bicubic")
 bicubic = enlarge.apply(burst[0])

@@ -1,15 +1,15 @@
-"""
+r"""
 Motion deblurring with total variation
 ======================================
 
-The camera moved while the shutter was open: every point of the scene became a curve. Least squares can take the blur out,
-but trades sharp edges against noise. Total variation, the sum of the lengths of all gradients, permits edges and forbids
-noise:
+The camera moved while the shutter was open: every point of the scene became a curve. Least squares can
+take the blur out, but trades sharp edges against noise. Total variation, the sum of the lengths of all
+gradients, permits edges and forbids noise:
 
-.. math:: \\min_x \\; \\tfrac12 \\|A x - b\\|^2 + \\lambda \\sum_i |(D x)_i|
+.. math:: \min_x \; \tfrac12 \|A x - b\|^2 + \lambda \sum_i |(D x)_i|
 
-The blur ``A`` and the gradient ``D`` are both convolutions. A primal-dual method [1]_ [2]_ needs products with them and
-their adjoints, and their norms, nothing more.
+The blur ``A`` and the gradient ``D`` are both convolutions. A primal-dual method [1]_ [2]_ needs
+products with them and their adjoints, and their norms, nothing more.
 """
 
 import matplotlib.pyplot as plt
@@ -34,7 +34,8 @@ np.add.at(kernel, tuple(path.round().astype(int)), 1 / time.size)
 # %%
 # The picture
 # -----------
-# The scene is larger than the picture, and its unseen border is part of the unknown, so that no border is assumed.
+# The scene is larger than the picture, and its unseen border is part of the unknown, so that no border is
+# assumed.
 
 scene = camera()[80:282, 130:332] / 255.0
 A = stc.ConvOperator(kernel, scene.shape, padding="valid")
@@ -46,8 +47,8 @@ framed = slice(7, -7), slice(7, -7)
 # %%
 # The gradient
 # ------------
-# Differences downwards and to the right are two output channels of one operator. With the border repeated, the last
-# difference is zero.
+# Differences downwards and to the right are two output channels of one operator. With the border
+# repeated, the last difference is zero.
 
 down, right = [[-1.0, 0.0], [1.0, 0.0]], [[-1.0, 1.0], [0.0, 0.0]]
 D = stc.ConvOperator([[down], [right]], (1, *scene.shape), padding="same", padding_mode="replicate")
@@ -56,9 +57,10 @@ print(D)
 # %%
 # The method
 # ----------
-# The dual variable ``p`` has the shape of the gradient; its vectors are kept shorter than ``weight``. The norm of ``A``
-# is at most the sum of its non-negative weights, 1, and that of ``D`` at most the root of 8. The method converges if
-# ``1 / step - 8 * dual_step`` is at least ``1 / 2``; within that, a small ``dual_step`` suits a small weight.
+# The dual variable ``p`` has the shape of the gradient; its vectors are kept shorter than ``weight``. The
+# norm of ``A`` is at most the sum of its non-negative weights, 1, and that of ``D`` at most the root of
+# 8. The method converges if ``1 / step - 8 * dual_step`` is at least ``1 / 2``; within that, a small
+# ``dual_step`` suits a small weight.
 
 
 def total_variation(x):
@@ -87,7 +89,8 @@ def deblur(weight, iterations=250):
 # %%
 # Against damped least squares
 # ----------------------------
-# Each has a weight, and each gets the best of a few, chosen by the truth: what is compared is what they can do.
+# Each has a weight, and each gets the best of a few, chosen by the truth: what is compared is what they
+# can do.
 
 
 def psnr(result):
@@ -102,7 +105,8 @@ def damped(weight):
 
 
 least_squares = max((damped(weight) for weight in (0.05, 0.1, 0.15, 0.2, 0.3)), key=psnr)
-variation, objectives = max((deblur(weight) for weight in (1e-3, 2e-3, 4e-3)), key=lambda found: psnr(found[0]))
+found = [deblur(weight) for weight in (1e-3, 2e-3, 4e-3)]
+variation, objectives = max(found, key=lambda pair: psnr(pair[0]))
 
 print(f"picture          {psnr(picture):.2f} dB")
 print(f"least squares    {psnr(least_squares):.2f} dB")
@@ -140,7 +144,7 @@ ax.grid(alpha=0.3)
 plt.show()
 
 # %%
-# .. [1] L. Condat, "A primal-dual splitting method for convex optimization involving Lipschitzian, proximable and linear
-#    composite terms", Journal of Optimization Theory and Applications, 2013.
-# .. [2] A. Chambolle and T. Pock, "A first-order primal-dual algorithm for convex problems with applications to imaging",
-#    Journal of Mathematical Imaging and Vision, 2011.
+# .. [1] L. Condat, "A primal-dual splitting method for convex optimization involving Lipschitzian,
+#    proximable and linear composite terms", Journal of Optimization Theory and Applications, 2013.
+# .. [2] A. Chambolle and T. Pock, "A first-order primal-dual algorithm for convex problems with
+#    applications to imaging", Journal of Mathematical Imaging and Vision, 2011.
