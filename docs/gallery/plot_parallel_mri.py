@@ -101,9 +101,9 @@ for ax in axes:
 # %%
 # Least squares, with the adjoint
 # -------------------------------
-# LSMR needs products with ``A.H``, which conjugates the kernels. That is what makes it the adjoint: with
-# it :math:`\langle A x, y \rangle = \langle x, A^H y \rangle` in the complex inner product, and ``A.H @
-# r`` is the direction in which the squared residual changes most.
+# LSMR needs products with ``A.H``, which conjugates the kernels. That is what makes it the adjoint: with it
+# :math:`\langle A x, y \rangle = \langle x, A^H y \rangle` in the complex inner product, and applied to the
+# residual it gives the direction of steepest descent.
 
 stc.testing.assert_adjoint(A)
 b = measured.ravel()
@@ -116,8 +116,7 @@ restored = inverse(solution.reshape(SIZE, SIZE))
 # ``A.T`` has the same layout and does not conjugate: it turns each phase further where it should be
 # turned back. The adjoint test says so at once, and LSMR, which is not told, arrives nowhere.
 
-A_T = A.T
-mistaken = LinearOperator(A.shape, matvec=A.matvec, rmatvec=A_T.matvec, dtype=A.dtype)
+mistaken = LinearOperator(A.shape, matvec=A.matvec, rmatvec=A.T.matvec, dtype=A.dtype)
 assert not stc.testing.dot_test(mistaken)
 wrong = inverse(lsmr(mistaken, b, damp=0.02, maxiter=25)[0].reshape(SIZE, SIZE))
 

@@ -71,7 +71,7 @@ def total_variation(x):
 def deblur(weight, iterations=250):
     """Minimise the squared misfit plus ``weight`` times the total variation; return the objectives too."""
     b = picture.ravel()
-    dual_step = 0.01
+    dual_step = 0.007
     step = 1 / (0.5 + 8 * dual_step)
     x = np.full(A.shape[1], b.mean())
     p = np.zeros((2, x.size))
@@ -101,7 +101,7 @@ def psnr(result):
 def damped(weight):
     """Return the solution of damped least squares."""
     start = np.full(A.shape[1], picture.mean())
-    return lsmr(A, picture.ravel(), damp=weight, maxiter=200, x0=start)[0].reshape(scene.shape)[framed]
+    return lsmr(A, picture.ravel(), damp=weight, maxiter=100, x0=start)[0].reshape(scene.shape)[framed]
 
 
 least_squares = max((damped(weight) for weight in (0.05, 0.1, 0.15, 0.2, 0.3)), key=psnr)
