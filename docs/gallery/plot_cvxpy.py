@@ -66,9 +66,9 @@ smooth = min(solutions, key=lambda s: np.linalg.norm(s - spectrum))
 # %%
 # Lines, not peaks
 # ----------------
-# Least squares gives a lower and wider peak for each line, with negative ripples beside it. The convex
-# problem finds the lines at their places, also where the data show a single peak, and their heights to
-# within a few hundredths.
+# Least squares gives a lower and wider peak for each line, and ripples everywhere, half of them negative.
+# The convex problem finds the lines at their places, also where the data show a single peak, and their
+# heights to within a few hundredths.
 
 found = np.array([sparse[p - 1 : p + 2].sum() for p in positions])
 elsewhere = sparse.sum() - found.sum()

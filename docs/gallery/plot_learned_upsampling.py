@@ -14,6 +14,7 @@ from skimage.color import rgb2gray
 
 import sparsetconv as stc
 
+# sphinx_gallery_thumbnail_number = 2
 plt.rcParams.update({"font.size": 12})
 
 # %%

@@ -1,6 +1,6 @@
 """
-Parallel imaging: complex kernels, and why the adjoint conjugates
-=================================================================
+Parallel imaging, and why the adjoint conjugates
+================================================
 
 A magnetic resonance scanner measures the Fourier transform of a picture, line by line; the time goes
 into the lines. With several receiver coils two lines of three can be left out, since each coil sees the
@@ -19,6 +19,7 @@ from skimage.data import shepp_logan_phantom
 
 import sparsetconv as stc
 
+# sphinx_gallery_thumbnail_number = 2
 plt.rcParams.update({"font.size": 12})
 
 SIZE, COILS, SKIP, TAPS = 192, 8, 3, 9
@@ -101,9 +102,9 @@ for ax in axes:
 # %%
 # Least squares, with the adjoint
 # -------------------------------
-# LSMR needs products with ``A.H``, which conjugates the kernels. That is what makes it the adjoint: with it
-# :math:`\langle A x, y \rangle = \langle x, A^H y \rangle` in the complex inner product, and applied to the
-# residual it gives the direction of steepest descent.
+# LSMR needs products with ``A.H``, which conjugates the kernels. That is what makes it the adjoint: with
+# it :math:`\langle A x, y \rangle = \langle x, A^H y \rangle` in the complex inner product, and applied
+# to the residual it gives the direction of steepest descent.
 
 stc.testing.assert_adjoint(A)
 b = measured.ravel()

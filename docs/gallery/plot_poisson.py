@@ -15,6 +15,7 @@ from scipy.sparse.linalg import cg, spsolve
 
 import sparsetconv as stc
 
+# sphinx_gallery_thumbnail_number = 2
 plt.rcParams.update({"font.size": 12})
 
 # %%

@@ -37,7 +37,7 @@ np.add.at(kernel, tuple(path.round().astype(int)), 1 / time.size)
 # The scene is larger than the picture, and its unseen border is part of the unknown, so that no border is
 # assumed.
 
-scene = camera()[80:282, 130:332] / 255.0
+scene = camera()[80:248, 150:318] / 255.0
 A = stc.ConvOperator(kernel, scene.shape, padding="valid")
 rng = np.random.default_rng(0)
 picture = A.apply(scene)
