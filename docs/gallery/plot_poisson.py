@@ -1,0 +1,141 @@
+r"""
+Poisson's equation, a stencil as a matrix
+=========================================
+
+A finite-difference stencil on a regular grid is a convolution kernel, so the matrix of a discretised
+differential equation is a `conv_matrix`. Padding with zeros is the boundary condition :math:`u = 0`:
+what stands beyond the unknowns is the boundary, where the solution is known to be zero.
+
+.. math:: -\Delta u = f \text{ on the unit square}, \qquad u = 0 \text{ on its boundary}
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from scipy.sparse.linalg import cg, spsolve
+
+import sparsetconv as stc
+
+# sphinx_gallery_thumbnail_number = 2
+plt.rcParams.update({"font.size": 12})
+
+# %%
+# A problem with a known solution
+# -------------------------------
+# The right-hand side is computed from the solution by hand, so that the error can be measured.
+
+
+def solution(x, y):
+    """Return a function that is zero on the boundary."""
+    return np.sin(np.pi * x**2) * np.sin(2 * np.pi * y)
+
+
+def right_side(x, y):
+    """Return minus the Laplacian of the solution."""
+    curvature = 2 * np.pi * np.cos(np.pi * x**2) - (2 * np.pi * x) ** 2 * np.sin(np.pi * x**2)
+    return (4 * np.pi**2 * np.sin(np.pi * x**2) - curvature) * np.sin(2 * np.pi * y)
+
+
+# %%
+# Two stencils
+# ------------
+# The five-point stencil errs by :math:`h^2`. The compact nine-point stencil [1]_ errs by :math:`h^4` if
+# the right-hand side is averaged by a stencil too. Changing the scheme is changing a kernel.
+
+five = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]])
+nine = np.array([[-1, -4, -1], [-4, 20, -4], [-1, -4, -1]]) / 6
+average = np.array([[0, 1, 0], [1, 8, 1], [0, 1, 0]]) / 12
+
+# %%
+# The five-point matrix on a grid of 3 x 3 unknowns is the one in every textbook: symmetric, with -1
+# missing where a neighbour lies on the boundary.
+
+print(stc.conv_matrix(five, (3, 3), padding=1).toarray())
+
+
+# %%
+# Solving directly, on finer and finer grids
+# ------------------------------------------
+# The unknowns are the inner points of a grid of ``n + 2`` points. The average needs ``f`` on the boundary
+# as well, so it is a convolution without padding of all points.
+
+
+def grid(n):
+    """Return the coordinates of all points, the boundary's included."""
+    points = np.linspace(0, 1, n + 2)
+    return np.meshgrid(points, points, indexing="ij")
+
+
+def solve(stencil, weights, n):
+    """Return the unknowns and their largest error."""
+    x, y = grid(n)
+    h = 1 / (n + 1)
+    f = stc.ConvOperator(weights, x.shape).apply(right_side(x, y))
+    A = stc.conv_matrix(stencil / h**2, (n, n), padding=1, format="csc")
+    u = spsolve(A, f.ravel()).reshape(n, n)
+    return u, abs(u - solution(x, y)[1:-1, 1:-1]).max()
+
+
+identity = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]])
+sizes = [7, 15, 31, 63, 127]
+errors = {
+    "five-point": [solve(five, identity, n)[1] for n in sizes],
+    "nine-point": [solve(nine, average, n)[1] for n in sizes],
+}
+
+steps = 1 / (np.array(sizes) + 1)
+for name, values in errors.items():
+    orders = np.log2(np.array(values[:-1]) / values[1:])
+    print(f"{name}: errors", *(f"{value:.1e}" for value in values), "orders", orders.round(2))
+
+# %%
+# The observed orders are those of theory.
+
+orders = {name: np.log2(values[-2] / values[-1]) for name, values in errors.items()}
+assert abs(orders["five-point"] - 2) < 0.05
+assert abs(orders["nine-point"] - 4) < 0.05
+
+fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
+for (name, values), style, colour in zip(errors.items(), ("o-", "s-"), ("#0072B2", "#D55E00"), strict=True):
+    ax.loglog(steps, values, style, color=colour, label=name)
+for order, values in zip((2, 4), errors.values(), strict=True):
+    ax.loglog(steps, 0.5 * values[-1] * (steps / steps[-1]) ** order, ":", color="#555555")
+    ax.annotate(f"$h^{order}$", (steps[1], 0.2 * values[-1] * (steps[1] / steps[-1]) ** order))
+ax.set_xlabel("step $h$")
+ax.set_ylabel("largest error")
+ax.grid(alpha=0.3)
+ax.legend()
+
+# %%
+# Without the matrix, by conjugate gradients
+# ------------------------------------------
+# The operator is symmetric and positive definite, which is all that `scipy.sparse.linalg.cg` asks for.
+# 255 x 255 unknowns; no matrix is formed.
+
+n = 255
+x, y = grid(n)
+h = 1 / (n + 1)
+A = stc.ConvOperator(nine / h**2, (n, n), padding=1)
+f = stc.ConvOperator(average, x.shape).apply(right_side(x, y))
+
+residuals = []
+b = f.ravel()
+u, info = cg(A, b, rtol=1e-9, callback=lambda u: residuals.append(np.linalg.norm(b - A @ u)))
+assert info == 0
+
+exact = solution(x, y)[1:-1, 1:-1]
+error = abs(u.reshape(n, n) - exact).max()
+print(f"{u.size:,} unknowns, {len(residuals)} iterations, largest error {error:.1e}")
+assert error < errors["nine-point"][-1] / 12
+
+fig, (left, right) = plt.subplots(2, 1, figsize=(6, 7), layout="constrained", height_ratios=[3, 2])
+picture = left.imshow(u.reshape(n, n).T, cmap="RdBu", vmin=-1, vmax=1, origin="lower", extent=(0, 1, 0, 1))
+left.set(xlabel="x", ylabel="y", title="$u$")
+fig.colorbar(picture, ax=left)
+right.semilogy(np.array(residuals) / np.linalg.norm(b), color="#0072B2")
+right.set(xlabel="iteration", ylabel="relative residual")
+right.grid(alpha=0.3)
+plt.show()
+
+# %%
+# .. [1] L. Collatz, "The Numerical Treatment of Differential Equations", Springer, 1960:
+#    "Mehrstellenverfahren".
