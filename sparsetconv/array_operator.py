@@ -26,7 +26,7 @@ COPY_ROWS, COPY_WORK = 1024, 1 << 17
 class ArrayOperator(LinearOperator):  # type: ignore[misc]
     """A linear operator between arrays of two fixed shapes.
 
-    Subclasses define `_apply` and `_apply_adjoint` on a batch of arrays; everything that SciPy asks for
+    Subclasses define ``_apply`` and ``_apply_adjoint`` on a batch of arrays; everything that SciPy asks for
     follows, for vectors, matrices and (SciPy 1.18) batches, with no loop over columns.
 
     Attributes
@@ -57,11 +57,11 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
 
         Parameters
         ----------
-        x : (*batch, *input_shape) array_like
+        x : ``(*batch, *input_shape)`` array_like
 
         Returns
         -------
-        (*batch, *output_shape) array
+        ``(*batch, *output_shape)`` array
 
         Raises
         ------
