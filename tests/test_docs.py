@@ -84,7 +84,10 @@ def test_executed_blocks_have_their_test(page, line):
 
 
 def test_ci_runs_the_doctests():
-    commands = (ROOT / ".ci" / "run").read_text()
+    script = ROOT / ".ci" / "run"
+    if not script.exists():
+        pytest.skip("no checkout")
+    commands = script.read_text()
     assert re.search(r"pytest .*--doctest-glob='\*\.md' .*README\.md docs", commands)
 
 

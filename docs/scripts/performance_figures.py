@@ -1,4 +1,4 @@
-"""Draw the figure of ``docs/performance.md`` from its tables: ``python docs/scripts/performance_figures.py``."""
+"""Draw the figure of ``docs/performance.md`` from its tables, measured, not typed in."""
 
 from __future__ import annotations
 
