@@ -66,6 +66,8 @@ if any(gallery.glob("plot_*.py")):
         "abort_on_example_error": True,
         "download_all_examples": False,
         "show_memory": False,
+        # its page of times loads scripts from elsewhere
+        "write_computation_times": False,
         "remove_config_comments": True,
         "nested_sections": False,
         "reset_modules": ("matplotlib",),
