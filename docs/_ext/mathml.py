@@ -19,7 +19,7 @@ LOGGER = logging.getLogger(__name__)
 def formula(node: Element, as_block: bool) -> str:
     """Return a formula's MathML; one that docutils does not understand is a warning."""
     # docutils asks for the braces that LaTeX lets one leave out
-    text = re.sub(r"\\frac\s*(\w)\s*(\w)", r"\\frac{\1}{\2}", node.astext())
+    text = re.sub(r"(\\[dt]?frac)\s*(\w)\s*(\w)", r"\1{\2}{\3}", node.astext())
     try:
         return str(latex2mathml.tex2mathml(text, as_block=as_block))
     except MathError as error:
