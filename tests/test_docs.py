@@ -22,6 +22,7 @@ EXECUTED = {
     ("README.md", "A = stc.ConvOperator([[1 / 9] * 9], picture.shape"): (
         "tests/test_readme.py::test_five_lines_deblur_a_picture"
     ),
+    ("docs/gpu.md", "kernel = cupy.asarray("): "tests/gpu/test_gpu_page.py::test_block_runs",
     ("docs/learning.md", "class TransposedConvolution(torch.autograd.Function):"): (
         "tests/parity/test_learning_torch.py::test_two_directions_as_forward_and_backward"
     ),
