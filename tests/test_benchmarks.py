@@ -96,8 +96,8 @@ def test_measurement_runs(name, measurement):
     assert benchmark.call is call
     value = getattr(benchmark, measurement)(*parameters)
     if measurement.startswith("track_"):
-        # never: the matrix does not pay
-        assert value > 0 or (name == "break_even.BreakEven" and math.isnan(value))
+        # where the matrix saves nothing there is no break-even
+        assert value > 0 or name == "break_even.BreakEven"
     else:
         assert value is None
 
