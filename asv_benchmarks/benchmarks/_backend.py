@@ -1,0 +1,183 @@
+"""Where arrays live: NumPy and SciPy, or CuPy, as two values of one type; or the reason why there is none.
+
+Time on the GPU is taken by events. A clock's reading waits for the device, records an event and waits for
+that: between two readings lies the work submitted in between, and nothing else. asv's own timing takes the
+clock through the attribute ``timer``, which ``setup`` sets, so that ids and code are the same on both.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sparsetconv as stc
+
+BACKENDS = ("numpy", "cupy")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A package of arrays, the SciPy that goes with it, and how to measure there."""
+
+    name: str
+    xp: Any
+    scipy: str
+    clock: Callable[[], float]
+    free_bytes: Callable[[], int | None]
+    out_of_memory: tuple[type[BaseException], ...]
+
+    def module(self, name: str) -> Any:
+        """Return a module of SciPy, or of cupyx's."""
+        try:
+            return importlib.import_module(f"{self.scipy}.{name}")
+        except ImportError as error:
+            msg = f"{self.scipy}.{name} cannot be imported: {error}"
+            raise NotImplementedError(msg) from error
+
+    def array(self, array: Any) -> Any:
+        """Return a NumPy array as one of this backend."""
+        return self.xp.asarray(array)
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What functions take that are given no array by which to know the backend."""
+        return {} if self.name == "numpy" else {"device": self.name}
+
+    def require(self, nbytes: float) -> None:
+        """Skip the benchmark where this much memory cannot be had."""
+        free = self.free_bytes()
+        if free is not None and nbytes > free:
+            msg = f"needs {nbytes / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free"
+            raise NotImplementedError(msg)
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Skip the benchmark where memory ends after all."""
+        try:
+            yield
+        except self.out_of_memory as error:
+            msg = f"out of memory: {error}"
+            raise NotImplementedError(msg) from error
+
+    def seconds(self, function: Callable[[], object], budget: float = 0.3, warm: bool = False) -> float:
+        """Return the median time of a call, of three or more, after one that is not counted unless warm."""
+        if not warm:
+            with self.guarded():
+                function()
+        times: list[float] = []
+        end = time.perf_counter() + budget
+        while len(times) < 3 or (len(times) < 50 and time.perf_counter() < end):
+            start = self.clock()
+            result = function()
+            times.append(self.clock() - start)
+            # freed outside of the timing
+            del result
+        return statistics.median(times)
+
+
+class EventClock:
+    """Seconds of the device, read by an event that has happened."""
+
+    def __init__(self, cuda: Any) -> None:
+        self._cuda = cuda
+        self._last = self._mark()
+        self._seconds = 0.0
+
+    def _mark(self) -> Any:
+        self._cuda.get_current_stream().synchronize()
+        event = self._cuda.Event()
+        event.record()
+        event.synchronize()
+        return event
+
+    def __call__(self) -> float:
+        """Return seconds since the clock was made."""
+        mark = self._mark()
+        # milliseconds in single precision: exact enough between neighbours only, hence the sum
+        self._seconds += self._cuda.get_elapsed_time(self._last, mark) / 1e3
+        self._last = mark
+        return self._seconds
+
+
+def _free_on_host() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _numpy() -> Backend:
+    import numpy as np
+
+    return Backend("numpy", np, "scipy", time.perf_counter, _free_on_host, (MemoryError,))
+
+
+def _cupy() -> Backend:
+    try:
+        import cupy
+    except ImportError as error:
+        msg = f"CuPy cannot be imported: {error}"
+        raise NotImplementedError(msg) from error
+    if not cupy.is_available():
+        msg = "CuPy finds no GPU"
+        raise NotImplementedError(msg)
+    needs("to_device")
+    pool, runtime = cupy.get_default_memory_pool(), cupy.cuda.runtime
+    return Backend(
+        "cupy",
+        cupy,
+        "cupyx.scipy",
+        EventClock(cupy.cuda),
+        lambda: runtime.memGetInfo()[0] + pool.free_bytes(),
+        (MemoryError, cupy.cuda.memory.OutOfMemoryError),
+    )
+
+
+@functools.cache
+def get(name: str) -> Backend:
+    """Return a backend, or raise ``NotImplementedError`` with the reason why there is none."""
+    return {"numpy": _numpy, "cupy": _cupy}[name]()
+
+
+def needs(*names: str) -> None:
+    """Skip the benchmark where this version of the package lacks a function."""
+    for name in names:
+        if not hasattr(stc, name):
+            msg = f"this version has no sparsetconv.{name}"
+            raise NotImplementedError(msg)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a call has to do at least: bytes to move, operations to make."""
+
+    nbytes: float
+    flops: float
+
+    def gigabytes_per_second(self, seconds: float) -> float:
+        """Return the effective bandwidth."""
+        return self.nbytes / seconds / 1e9
+
+    def gigaflops(self, seconds: float) -> float:
+        """Return the arithmetic rate."""
+        return self.flops / seconds / 1e9
+
+
+def size(*arrays: Any) -> float:
+    """Return the bytes of arrays, and of the arrays of sparse ones."""
+    parts = [(a.data, a.indices, a.indptr) if hasattr(a, "indptr") else (a,) for a in arrays]
+    return math.fsum(part.nbytes for some in parts for part in some)

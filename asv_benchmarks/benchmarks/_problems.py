@@ -1,0 +1,115 @@
+"""What is measured: kernels, pictures, and the ways to multiply, each made once in a process."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import sparsetconv as stc
+
+from ._backend import Backend, Work, get, size
+
+DTYPE = "float64"
+DIRECTIONS = ("forward", "adjoint")
+
+
+def random(*shape: int) -> np.ndarray:
+    """Return values that are the same in each run."""
+    return np.random.default_rng(0).standard_normal(shape)
+
+
+def kernel(backend: Backend, *shape: int) -> Any:
+    """Return weights: not symmetric, since symmetric ones could be multiplied faster."""
+    return backend.array(random(*shape))
+
+
+def csr_bytes(nnz: int, rows: int) -> int:
+    """Return about how much memory a CSR takes, with int32 columns where they fit."""
+    return nnz * (8 + (4 if nnz < 2**31 else 8)) + 8 * rows
+
+
+@functools.cache
+def matrix(n: int, taps: int, name: str) -> Any:
+    """Return the matrix of a ``taps`` x ``taps`` kernel on an ``n`` x ``n`` picture, same size."""
+    backend = get(name)
+    backend.require(1.2 * csr_bytes(n**2 * taps**2, n**2))
+    with backend.guarded():
+        return stc.conv_matrix(kernel(backend, taps, taps), (n, n), padding="same")
+
+
+@functools.cache
+def operator(shape: tuple[int, ...], weights: tuple[int, ...], method: str, name: str) -> Any:
+    """Return the operator of a kernel of shape ``weights`` by a method, or skip what it cannot have."""
+    backend = get(name)
+    geometry = stc.ConvGeometry(shape, weights, padding="same")
+    if method == "sparse":
+        # the matrix and that of the other direction
+        backend.require(2.2 * csr_bytes(geometry.nnz, geometry.matrix_shape[0]))
+    with backend.guarded():
+        try:
+            return stc.ConvOperator(kernel(backend, *weights), shape, padding="same", method=method)
+        except ValueError as error:
+            # a method that this backend, or this version, does not have
+            if "method" in str(error):
+                raise NotImplementedError(str(error)) from error
+            raise
+
+
+def product(A: Any, direction: str, backend: Backend, columns: int = 1) -> Callable[[], Any]:
+    """Return a call of a product with one or many columns: of a matrix or an operator."""
+    rows = A.shape[1 if direction == "forward" else 0]
+    x = backend.array(random(rows) if columns == 1 else random(rows, columns))
+    B = A if direction == "forward" else A.T
+    return lambda: B @ x
+
+
+def nnz_of(A: Any) -> int:
+    """Return the entries of the matrix, assembled or not."""
+    return A.nnz if hasattr(A, "nnz") else A.geometry.nnz
+
+
+def product_work(A: Any, columns: int = 1) -> Work:
+    """Return what a product must do: read the matrix, if it is one, and the operand; write the result."""
+    stored = size(A) if hasattr(A, "indptr") else 0
+    return Work(stored + 8 * columns * sum(A.shape), 2 * nnz_of(A) * columns)
+
+
+class Question:
+    """What the benchmarks share: the last parameter is the backend, ``build`` makes what is measured.
+
+    It is called once for warming up, on the first setup of a process; so what is compiled lazily, by numba
+    or for the GPU, is there.
+    """
+
+    # raise it where a change makes old and new results incomparable; asv's own hash would not see ``build``
+    version = "1"
+    warm_up = True
+    # many samples of what is short, two of what is long; one process each
+    repeat = (2, 30, 0.4)
+    rounds = 1
+    warmup_time = 0
+    number = 1
+
+    def setup(self, *parameters: Any) -> None:
+        """Build the call and take the backend's clock, the first time."""
+        if hasattr(self, "call"):
+            return
+        *others, name = parameters
+        self.backend = get(name)
+        self.timer = self.backend.clock
+        with self.backend.guarded():
+            call = self.build(*others)
+            if self.warm_up:
+                call()
+        self.call = call
+
+    def build(self, *parameters: Any) -> Callable[[], Any]:
+        """Return the call for these parameters, the backend left out."""
+        raise NotImplementedError
+
+    def seconds(self) -> float:
+        """Return the median time of the call."""
+        return self.backend.seconds(self.call, warm=self.warm_up)

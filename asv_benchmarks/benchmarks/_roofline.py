@@ -1,0 +1,67 @@
+"""The machine's limits, measured in the process that measures: copying, filling, matrix products.
+
+A roofline is the larger of two times: moving the bytes at the speed of a copy of as many bytes (so that what
+fits into a cache is compared with a copy in that cache), and all operations at the speed of a matrix product.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ._backend import Backend, Work, get
+
+# beyond this a copy is no faster, and only takes longer to measure
+LARGEST_COPY = 1 << 29
+
+
+def _threads() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _copy_seconds(backend: Backend, elements: int) -> float:
+    xp = backend.xp
+    source, target = xp.ones(elements), xp.zeros(elements)
+    alone = backend.seconds(lambda: xp.copyto(target, source), 0.05)
+    workers = _threads() if backend.name == "numpy" else 1
+    if workers == 1:
+        return alone
+    parts = [slice(elements * i // workers, elements * (i + 1) // workers) for i in range(workers)]
+
+    def copy(part: slice) -> None:
+        xp.copyto(target[part], source[part])
+
+    with ThreadPoolExecutor(workers) as pool:
+        together = backend.seconds(lambda: list(pool.map(copy, parts)), 0.05)
+    # threads cost more than they give where there is little to copy
+    return min(alone, together)
+
+
+@functools.cache
+def copy_rate(name: str, nbytes: int) -> float:
+    """Return bytes read and written in a second, by a copy that reads and writes ``nbytes`` in all."""
+    elements = max(min(nbytes, LARGEST_COPY) // 16, 64)
+    return 16 * elements / _copy_seconds(get(name), elements)
+
+
+@functools.cache
+def product_rate(name: str, dtype: str) -> float:
+    """Return floating-point operations in a second, by a matrix product."""
+    backend = get(name)
+    side = 1024 if name == "numpy" else 4096
+    a = backend.xp.ones((side, side), dtype)
+    return 2 * side**3 / backend.seconds(lambda: a @ a, 0.1)
+
+
+def share(backend: Backend, work: Work, seconds: float, dtype: str) -> float:
+    """Return the roofline's time over ours."""
+    moving = work.nbytes / copy_rate(backend.name, int(work.nbytes))
+    return max(moving, work.flops / product_rate(backend.name, dtype)) / seconds
+
+
+def fill_seconds(backend: Backend, arrays: list[Any]) -> float:
+    """Return the time of filling new arrays like these with a constant."""
+    sizes = [(a.size, a.dtype) for a in arrays]
+    return backend.seconds(lambda: [backend.xp.full(n, 1, dtype) for n, dtype in sizes])

@@ -1,0 +1,52 @@
+"""How long does the matrix take to make?"""
+
+from __future__ import annotations
+
+import sparsetconv as stc
+
+from ._backend import BACKENDS, size
+from ._problems import Question, csr_bytes, kernel
+from ._roofline import fill_seconds
+
+
+class Assembly(Question):
+    """The CSR of a convolution that keeps the size, and of a transposed one that doubles it to ``n``."""
+
+    params = ([64, 256, 1024, 2048], [3, 7], ["conv", "conv_transpose"], BACKENDS)
+    param_names = ("n", "taps", "matrix", "backend")
+
+    def build(self, n, taps, matrix):
+        weights = kernel(self.backend, taps, taps)
+        if matrix == "conv":
+            self.backend.require(1.2 * csr_bytes(n**2 * taps**2, n**2))
+            return lambda: stc.conv_matrix(weights, (n, n), padding="same")
+        self.backend.require(1.2 * csr_bytes(n**2 * taps**2 // 4, n**2))
+        small = (n // 2, n // 2)
+        return lambda: stc.conv_transpose_matrix(weights, small, stride=2, padding="same")
+
+    def time_assembly(self, *_):
+        self.call()
+
+
+class AssemblyRates(Assembly):
+    """The same as rates, and beside filling new arrays of these sizes with a constant."""
+
+    params = ([256, 1024], [3, 7], ["conv", "conv_transpose"], BACKENDS)
+    time_assembly = None
+
+    def track_nnz_rate(self, *_):
+        return self.call().nnz / self.seconds()
+
+    track_nnz_rate.unit = "nnz/s"
+
+    def track_bandwidth(self, *_):
+        return size(self.call()) / self.seconds() / 1e9
+
+    track_bandwidth.unit = "GB/s"
+
+    def track_share_of_fill(self, *_):
+        matrix = self.call()
+        arrays = [matrix.data, matrix.indices, matrix.indptr]
+        return fill_seconds(self.backend, arrays) / self.seconds()
+
+    track_share_of_fill.unit = "share"

@@ -1,0 +1,37 @@
+"""How long does a kernel take to be learned?"""
+
+from __future__ import annotations
+
+import sparsetconv as stc
+
+from ._backend import BACKENDS, needs
+from ._problems import Question, random
+
+
+class FitKernel(Question):
+    """The kernel that enlarges four pictures of 128x128 by two, in least squares."""
+
+    params = ([4, 8], ["cholesky", "lsmr"], BACKENDS)
+    param_names = ("taps", "method", "backend")
+
+    def build(self, taps, method):
+        needs("fit_kernel")
+        small = list(self.backend.array(random(4, 128, 128)))
+        large = list(self.backend.array(random(4, 256, 256)))
+
+        def fit():
+            return stc.fit_kernel(small, large, (taps, taps), stride=2, padding="same", method=method)
+
+        if self.backend.name != "numpy":
+            try:
+                fit()
+            except TypeError as error:
+                # a version whose fit_kernel takes NumPy arrays alone
+                raise NotImplementedError(str(error)) from error
+        return fit
+
+    def time_fit(self, *_):
+        self.call()
+
+    def peakmem_fit(self, *_):
+        self.call()

@@ -1,0 +1,77 @@
+"""How fast does an operator multiply, by each method and in both directions?"""
+
+from __future__ import annotations
+
+from . import _roofline
+from ._backend import BACKENDS
+from ._problems import DIRECTIONS, DTYPE, Question, operator, product, product_work
+
+METHODS = ["auto", "sparse", "direct", "gemm", "fft"]
+LAYERS = {
+    # name: (input shape, kernel shape)
+    "3 to 16, 256x256": ((3, 256, 256), (16, 3, 3, 3)),
+    "64 to 64, 56x56": ((64, 56, 56), (64, 64, 3, 3)),
+}
+
+
+class KernelSizes(Question):
+    """Where do the methods overtake each other? One picture, 512x512, and growing kernels."""
+
+    params = ([3, 5, 7, 11, 15, 25], METHODS, DIRECTIONS, BACKENDS)
+    param_names = ("taps", "method", "direction", "backend")
+
+    def build(self, taps, method, direction):
+        return product(operator((512, 512), (taps, taps), method, self.backend.name), direction, self.backend)
+
+    def time_product(self, *_):
+        self.call()
+
+
+class Channels(Question):
+    """A convolution layer."""
+
+    params = (list(LAYERS), METHODS, DIRECTIONS, BACKENDS)
+    param_names = ("layer", "method", "direction", "backend")
+
+    def build(self, layer, method, direction):
+        return product(operator(*LAYERS[layer], method, self.backend.name), direction, self.backend)
+
+    def time_product(self, *_):
+        self.call()
+
+
+class PictureSizes(Question):
+    """The method that ``auto`` takes, from small pictures to large ones."""
+
+    params = ([64, 256, 1024], [3, 7], [1, 8], DIRECTIONS, BACKENDS)
+    param_names = ("n", "taps", "columns", "direction", "backend")
+
+    def build(self, n, taps, columns, direction):
+        A = operator((n, n), (taps, taps), "auto", self.backend.name)
+        self.work = product_work(A, columns)
+        return product(A, direction, self.backend, columns)
+
+    def time_product(self, *_):
+        self.call()
+
+
+class OperatorRates(PictureSizes):
+    """The same as rates; the roofline is that of the stencil, which reads and writes pictures only."""
+
+    params = ([256, 1024], [3, 7], [1], DIRECTIONS, BACKENDS)
+    time_product = None
+
+    def track_bandwidth(self, *_):
+        return self.work.gigabytes_per_second(self.seconds())
+
+    track_bandwidth.unit = "GB/s"
+
+    def track_gflops(self, *_):
+        return self.work.gigaflops(self.seconds())
+
+    track_gflops.unit = "GFLOP/s"
+
+    def track_share_of_roofline(self, *_):
+        return _roofline.share(self.backend, self.work, self.seconds(), DTYPE)
+
+    track_share_of_roofline.unit = "share"

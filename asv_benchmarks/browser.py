@@ -1,0 +1,106 @@
+"""asv's pages in a real browser: served on this machine, drawn by headless Chromium.
+
+``python asv_benchmarks/browser.py`` makes the screenshots of the docs from what ``publish.py`` has written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import http.server
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+# of the browser's own clock, which runs ahead when nothing is being loaded
+PATIENCE_MS = 20_000
+
+
+class _Silent(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        """Say nothing about requests."""
+
+
+@contextmanager
+def served(folder: Path, port: int = 0) -> Iterator[str]:
+    """Serve a folder on this machine alone; yield its address."""
+    handler = functools.partial(_Silent, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def find() -> str | None:
+    """Return the browser's path, or None."""
+    return next((path for path in map(shutil.which, NAMES) if path), None)
+
+
+def run(url: str, *options: str) -> tuple[str, list[str]]:
+    """Load a page; return what is written to stdout, and the console's messages."""
+    path = find()
+    if path is None:
+        msg = f"a browser must be installed, one of {', '.join(NAMES)}"
+        raise FileNotFoundError(msg)
+    with tempfile.TemporaryDirectory() as profile:
+        command = [
+            path,
+            "--headless=new",
+            "--disable-gpu",
+            "--no-first-run",
+            "--hide-scrollbars",
+            # containers have no user namespaces, and /dev/shm of a few MB
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--enable-logging=stderr",
+            f"--user-data-dir={profile}",
+            f"--virtual-time-budget={PATIENCE_MS}",
+            *options,
+            url,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+
+
+def dom(url: str) -> tuple[str, list[str]]:
+    """Return the page's elements after its scripts have run, and the console's messages."""
+    return run(url, "--dump-dom", "--window-size=1400,1000")
+
+
+def screenshot(url: str, path: Path, size: tuple[int, int]) -> None:
+    """Write a picture of the page."""
+    run(url, f"--screenshot={path}", "--window-size={},{}".format(*size))
+
+
+GRAPH = (
+    "operators.KernelSizes.time_product?x-axis=taps&y-axis-scale=log"
+    "&p-direction='forward'&p-backend='numpy'&p-method='direct'&p-method='fft'&p-method='sparse'"
+)
+
+
+def main() -> None:
+    """Write the docs' screenshots."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--html", type=Path, default=HERE / "html", help="what publish.py --offline has written"
+    )
+    parser.add_argument("--to", type=Path, default=HERE.parent / "docs" / "images")
+    args = parser.parse_args()
+    with served(args.html) as address:
+        screenshot(address, args.to / "dashboard-grid.png", (1400, 900))
+        screenshot(f"{address}#{GRAPH}", args.to / "dashboard-graph.png", (1400, 800))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Is a commit slower than another? ``python asv_benchmarks/compare.py HEAD~1 HEAD``.
+
+A chosen few benchmarks are measured by turns, each time in new processes, in the order of before, after,
+after, before, and so on: a slow minute of the machine hits both. A benchmark is slower if both say so: the
+median of the rounds' ratios, and the ratio of the best times. Exit status 1 if any is slower by more than the
+threshold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import trees
+
+HERE = Path(__file__).resolve().parent
+# module.Class, parameters
+CHOSEN: list[tuple[str, tuple[Any, ...]]] = [
+    ("assembly.Assembly", (1024, 7, "conv", "numpy")),
+    ("assembly.Assembly", (1024, 7, "conv_transpose", "numpy")),
+    ("sparse_products.SparseProduct", (256, 7, 1, "forward", "numpy")),
+    ("operators.KernelSizes", (3, "direct", "forward", "numpy")),
+    ("operators.KernelSizes", (15, "direct", "adjoint", "numpy")),
+    ("operators.KernelSizes", (25, "fft", "forward", "numpy")),
+    ("operators.Channels", ("64 to 64, 56x56", "direct", "forward", "numpy")),
+    ("operators.Channels", ("64 to 64, 56x56", "gemm", "adjoint", "numpy")),
+    ("operators.PictureSizes", (64, 3, 1, "forward", "numpy")),
+    ("resizing.Resize", (1024, "cubic", "operator", "forward", "numpy")),
+    ("learning.FitKernel", (8, "cholesky", "numpy")),
+    ("solvers.Deblur", (128, "auto", "numpy")),
+]
+
+
+def name_of(question: str, parameters: Sequence[Any]) -> str:
+    """Return a benchmark's name with its parameters."""
+    return f"{question}({', '.join(map(str, parameters))})"
+
+
+def measure() -> dict[str, float]:
+    """Return the seconds of what this process can measure, whose package is the one on the path."""
+    found = {}
+    for question, parameters in CHOSEN:
+        module, cls = question.split(".")
+        benchmark = getattr(importlib.import_module(f"benchmarks.{module}"), cls)()
+        try:
+            benchmark.setup(*parameters)
+        except NotImplementedError:
+            continue
+        found[name_of(question, parameters)] = benchmark.seconds()
+    return found
+
+
+def measure_tree(tree: Path) -> dict[str, float]:
+    """Return the seconds of a source tree, measured in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": str(tree), "SPARSETCONV_TREE": str(tree)}
+    command = [sys.executable, __file__, "--measure"]
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def order(rounds: int) -> list[tuple[int, int]]:
+    """Return which side, 0 or 1, is measured when: each round both, by turns first."""
+    return [(0, 1) if number % 2 == 0 else (1, 0) for number in range(rounds)]
+
+
+def ratio(before: Sequence[float], after: Sequence[float]) -> float:
+    """Return how many times as long it takes: the lower of two estimates, since noise raises either."""
+    paired = statistics.median(b / a for a, b in zip(before, after, strict=True))
+    return min(paired, min(after) / min(before))
+
+
+def ratios(rounds: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> dict[str, float]:
+    """Return the ratios of what both sides of all rounds have."""
+    common = set.intersection(*(set(side) for pair in rounds for side in pair))
+    names = [name for name in rounds[0][1] if name in common]
+    return {n: ratio([before[n] for before, _ in rounds], [after[n] for _, after in rounds]) for n in names}
+
+
+def report(found: Mapping[str, float], threshold: float) -> tuple[str, bool]:
+    """Return a table, and whether anything is slower than it may be."""
+    lines = ["after / before  benchmark"]
+    lines += [
+        f"{value:14.2f}  {name}{'  SLOWER' if value > threshold else ''}" for name, value in found.items()
+    ]
+    absent = [name for name in (name_of(*one) for one in CHOSEN) if name not in found]
+    lines += [f"           n/a  {name}: one side cannot do it" for name in absent]
+    return "\n".join(lines), any(value > threshold for value in found.values())
+
+
+def compare(before: str, after: str, rounds: int) -> dict[str, float]:
+    """Measure two revisions by turns; return the ratios."""
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        sides = [trees.extract(before, Path(one)), trees.extract(after, Path(other))]
+        taken = []
+        for number, (first, second) in enumerate(order(rounds)):
+            print(f"round {number + 1} of {rounds}", file=sys.stderr)
+            found = {side: measure_tree(sides[side]) for side in (first, second)}
+            taken.append((found[0], found[1]))
+    return ratios(taken)
+
+
+def main() -> int:
+    """Compare and print; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("before", nargs="?", default="HEAD~1")
+    parser.add_argument("after", nargs="?", default="HEAD")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--threshold", type=float, default=1.25)
+    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.measure:
+        print(json.dumps(measure()))
+        return 0
+    for name, value, least in (("rounds", args.rounds, 1), ("threshold", args.threshold, 1)):
+        if value < least:
+            parser.error(f"--{name} must be at least {least}, got {value}")
+    table, slower = report(compare(args.before, args.after, args.rounds), args.threshold)
+    print(table)
+    return int(slower)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

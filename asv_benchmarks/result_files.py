@@ -1,0 +1,63 @@
+"""Read asv's result files: plain JSON, no asv needed."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Parameters = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one machine measured of one commit."""
+
+    machine: dict[str, str]
+    commit: str
+    date: int
+    values: dict[str, dict[Parameters, float]]
+    # combinations without a value are in no table; benchmarks that were not run at all in no dict
+
+    def table(self, benchmark: str) -> dict[Parameters, float]:
+        """Return a benchmark's values by parameters, those that are n/a left out."""
+        return self.values.get(benchmark, {})
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether the machine file has a GPU."""
+        return "gpu" in self.machine
+
+
+def read(path: Path, machine: dict[str, str]) -> Run:
+    """Read one result file."""
+    content = json.loads(path.read_text())
+    column = {name: number for number, name in enumerate(content["result_columns"])}
+    values = {}
+    for benchmark, row in content["results"].items():
+        numbers = row[column["result"]] or []
+        lists = row[column["params"]]
+        names = itertools.product(*([ast.literal_eval(one) for one in some] for some in lists))
+        pairs = zip(names, numbers, strict=False)
+        values[benchmark] = {name: x for name, x in pairs if x is not None and not math.isnan(x)}
+    return Run(machine, content["commit_hash"], content["date"], values)
+
+
+def runs(results: Path) -> Iterator[Run]:
+    """Yield all that a folder of results has, oldest commits first, machine by machine."""
+    for folder in sorted(path.parent for path in results.glob("*/machine.json")):
+        machine = json.loads((folder / "machine.json").read_text())
+        files = [path for path in folder.glob("*.json") if path.name != "machine.json"]
+        yield from sorted((read(path, machine) for path in files), key=lambda run: run.date)
+
+
+def latest(results: Path, gpu: bool) -> Run | None:
+    """Return the newest commit's run on a machine with a GPU, or on one without."""
+    found = [run for run in runs(results) if run.has_gpu == gpu]
+    # of two runs of one commit, that which measured more
+    return max(found, key=lambda run: (run.date, sum(map(len, run.values.values()))), default=None)
