@@ -33,8 +33,8 @@ COPY_ROWS, COPY_WORK = 1024, 1 << 17
 class ArrayCore:
     """A linear operator between arrays of two fixed shapes, whatever its base.
 
-    Subclasses define ``_apply`` and ``_apply_adjoint`` on a batch of arrays; everything that the bases ask for
-    follows, for vectors, matrices and (SciPy 1.18) batches, with no loop over columns.
+    Subclasses define ``_apply`` and ``_apply_adjoint`` on a batch of arrays; everything that the bases ask
+    for follows, for vectors, matrices and (SciPy 1.18) batches, with no loop over columns.
 
     Attributes
     ----------
