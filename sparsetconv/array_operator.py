@@ -401,7 +401,7 @@ class AdjointCore(ArrayCore):
 
 
 class AdjointOperator(AdjointCore, ArrayOperator):
-    """The adjoint ``A.H`` of an operator on NumPy arrays; see `AdjointCore`."""
+    """The adjoint ``A.H`` of an operator on NumPy arrays; see ``AdjointCore``."""
 
 
 class GramCore(ArrayCore):
@@ -447,4 +447,4 @@ class GramCore(ArrayCore):
 
 
 class GramOperator(GramCore, ArrayOperator):
-    """The Gram operator ``A.H @ A`` of an operator on NumPy arrays; see `GramCore`."""
+    """The Gram operator ``A.H @ A`` of an operator on NumPy arrays; see ``GramCore``."""

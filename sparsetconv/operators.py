@@ -174,7 +174,7 @@ class ConvOperator(Convolution, ArrayOperator):
     ----------
     kernel : (k1, ..., kd) or (c_out, c_in // groups, k1, ..., kd) array_like
         Weights: float32, float64, complex64, complex128 or an integer dtype. A copy is kept. With a CuPy
-        kernel the operator is a `cupyx.scipy.sparse.linalg.LinearOperator`, on CuPy arrays.
+        kernel the operator is a ``cupyx.scipy.sparse.linalg.LinearOperator``, on CuPy arrays.
     input_shape : int or sequence of int
         ``(n1, ..., nd)`` or ``(c_in, n1, ..., nd)``.
     stride, padding, dilation, groups, padding_mode, flip : int, sequence, str, bool

@@ -108,7 +108,7 @@ class ResizeOperator(ResizeCore, ArrayOperator):
     dtype : dtype, optional
         The operator's; a product has the wider one of it and the operand's.
     device : {"numpy", "cupy"}
-        Whose arrays it takes: with ``"cupy"`` it is a `cupyx.scipy.sparse.linalg.LinearOperator`.
+        Whose arrays it takes: with ``"cupy"`` it is a ``cupyx.scipy.sparse.linalg.LinearOperator``.
 
     Attributes
     ----------
