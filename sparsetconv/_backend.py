@@ -75,8 +75,12 @@ class Backend:
         """Return the memory that a new array could have."""
         if not self.on_gpu:
             return _memory.available_bytes()
+        pool = self.xp.get_default_memory_pool()
+        if self.xp.cuda.get_allocator() != pool.malloc:
+            # another allocator may hold memory that the device counts as taken
+            return None
         free: int = self.xp.cuda.Device().mem_info[0]
-        return free + int(self.xp.get_default_memory_pool().free_bytes())
+        return free + int(pool.free_bytes())
 
     def require(self, what: str, nbytes: int, hint: str) -> None:
         """Raise ``MemoryError`` with the bytes and a hint where ``nbytes`` cannot be had."""

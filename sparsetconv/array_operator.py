@@ -442,8 +442,8 @@ class GramCore(ArrayCore):
         scipy.sparse array
             CuPy's, for an operator on CuPy arrays.
         """
-        matrix = self.operator.tosparse()
-        return (matrix.conj().T @ matrix).asformat(format)
+        # both directions are assembled, neither is transposed
+        return (self.operator._adjoint().tosparse() @ self.operator.tosparse()).asformat(format)
 
 
 class GramOperator(GramCore, ArrayOperator):

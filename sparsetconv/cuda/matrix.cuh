@@ -131,10 +131,20 @@ __device__ __forceinline__ void each_entry(
             const long long inside = entry - line.upper * (begins[low] - begins[first]);
             const long long count = begins[low + 1] - begins[low];
             const auto made = make(line, inside / count, begins[low] + inside % count);
-            for (long long time = bounds[2] + threadIdx.x / width; time < bounds[3]; time += abreast) {
-                const long long row = segment[SEGMENT_START] + time * period + low - first;
-                if (row >= line.low && row < line.high)
-                    store(start + time * length + entry, made, time * segment[SEGMENT_SHIFT]);
+            const long long row = segment[SEGMENT_START] + low - first, shift = segment[SEGMENT_SHIFT];
+            long long time = bounds[2] + threadIdx.x / width, end = bounds[3];
+            if (line.low > 0 || line.high < axis.rows) {  // a part of a line: the repetitions that are wanted
+                while (time < end && row + time * period < line.low) time += abreast;
+                const long long stop = line.high > row ? (line.high - row + period - 1) / period : 0;
+                if (stop < end) end = stop;
+            }
+            const long long step = abreast * length, move = abreast * shift;
+            long long target = start + time * length + entry, moved = time * shift;
+#pragma unroll 4
+            for (int count = time < end ? (int)((end - time + abreast - 1) / abreast) : 0; count > 0; --count) {
+                store(target, made, moved);
+                target += step;
+                moved += move;
             }
         }
     }

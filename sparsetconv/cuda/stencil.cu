@@ -137,7 +137,12 @@ template <int AXIS, class Use>
 __device__ __forceinline__ void each_met(const StencilAxis& axis, long long result, Use use) {
     if constexpr (!TRANSPOSED) {
         const long long first = result * stride_of(AXIS) - axis.before;
+        if (result >= axis.first && result < axis.last) {
 #pragma unroll(taps_of(AXIS) <= 8 ? taps_of(AXIS) : 1)
+            for (int tap = 0; tap < taps_of(AXIS); ++tap) use(first + (long long)tap * dilation_of(AXIS), tap);
+            return;
+        }
+#pragma unroll 1
         for (int tap = 0; tap < taps_of(AXIS); ++tap) {
             const long long source = sample_at(axis.mode, axis.source, first + (long long)tap * dilation_of(AXIS));
             if (source >= 0) use(source, tap);
@@ -187,8 +192,10 @@ __device__ __forceinline__ void accumulate(
     for (int c = 0; c < CHANNELS; ++c)
 #pragma unroll
         for (int t = 0; t < COUNT; ++t) own[c][t] = (FACTOR)weights[c][t * weight_step];
-    if constexpr (SPREAD > 1) {
-        // the results of a thread share no samples, but all weights
+    constexpr long long reach = (RESULTS - 1) * moves + (COUNT - 1) * tap_moves + 1;
+    constexpr bool scattered = SPREAD > 1 || reach > RESULTS * COUNT;
+    if constexpr (scattered) {
+        // the results of a thread share few samples or none, but all weights
 #pragma unroll
         for (int t = 0; t < COUNT; ++t)
 #pragma unroll
@@ -199,7 +206,7 @@ __device__ __forceinline__ void accumulate(
             }
         return;
     }
-    constexpr long long places = SPREAD > 1 ? 0 : (RESULTS - 1) * moves + (COUNT - 1) * tap_moves + 1;
+    constexpr long long places = scattered ? 0 : reach;
 #pragma unroll
     for (long long place = 0; place < places; ++place) {
         bool read = false;

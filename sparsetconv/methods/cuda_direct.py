@@ -76,7 +76,7 @@ class CudaDirectMethod(Method):
             "RESULTS": str(each),
             "CHANNELS": str(channels),
             "SPREAD": str(spread),
-            "ID": "unsigned int" if threads + THREADS < 2**32 else "unsigned long long",
+            "ID": number_type(threads, shape[2 + blocked] + each * span),
         }
         module = _cuda.module(self.backend, ("stencil.cu",), tuple(constants.items()))
         arguments = _cuda.by_value(numbers), source, self._weights[transposed], out
@@ -99,6 +99,11 @@ class CudaDirectMethod(Method):
             "FACTOR": _cuda.sum_name(factor),
             "SUM": _cuda.sum_name(dtype),
         }
+
+
+def number_type(threads: int, length: int) -> str:
+    """Return the type that numbers threads, and holds the blocked axis' length, rounded up."""
+    return "unsigned int" if max(threads + THREADS, length) < 2**32 else "unsigned long long"
 
 
 def _blocked_axis(axes: tuple[Axis, ...], transposed: bool) -> int:

@@ -6,7 +6,6 @@ that nothing is turned.
 
 from __future__ import annotations
 
-from functools import cache
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,9 +38,13 @@ class CudaSeparable:
     def __init__(self, factors: Sequence[Any], sizes: Sequence[tuple[int, int]], backend: Backend) -> None:
         self._factors, self._backend = tuple(factors), backend
         self._orders = [least_work(factors, sizes, transposed, turn=0) for transposed in (False, True)]
-        self._of_dtype = cache(self._converted)
+        self._kept: dict[tuple[np.dtype[Any], bool], dict[int, _Factor]] = {}
 
-    def _converted(self, dtype: np.dtype[Any], transposed: bool) -> dict[int, _Factor]:
+    def _of_dtype(self, dtype: np.dtype[Any], transposed: bool) -> dict[int, _Factor]:
+        """Return the factors on the device, in the order in which they are applied."""
+        known = self._kept.get((dtype, transposed))
+        if known is not None:
+            return known
         real, asarray = np.zeros(0, dtype).real.dtype, self._backend.xp.asarray
         converted = {}
         for number in self._orders[transposed]:
@@ -49,7 +52,7 @@ class CudaSeparable:
             matrix = factor.T.tocsr() if transposed else factor
             pointers, indices = (asarray(a.astype(np.int32)) for a in (matrix.indptr, matrix.indices))
             converted[number] = _Factor(matrix.shape, pointers, indices, asarray(matrix.data.astype(real)))
-        return converted
+        return self._kept.setdefault((dtype, transposed), converted)
 
     def apply(self, x: Array, transposed: bool) -> Array:
         """Multiply each array of a batch; see `Separable.apply`."""

@@ -20,6 +20,8 @@ LAUNCH = 2e-5
 BYTE = 0.43e-12
 # a float32 multiplication at 40 % of 33.5e12 in the stencil, at 80 % in cuBLAS; a double takes twice as long
 STENCIL_MULTIPLY, GEMM_MULTIPLY = 75e-15, 37e-15
+# cuBLAS knows no integers, CuPy multiplies them with a kernel of its own
+INTEGER_GEMM = 20
 # bytes of the array that a transform reads and writes, for each factor of the length
 PASSES_PER_LOG = 0.25
 
@@ -46,6 +48,7 @@ def estimate(geometry: ConvGeometry, dtype: np.dtype[np.generic]) -> dict[str, f
     precise = 2 if dtype.char in "dD" else 1
     multiplies = groups * c_in * c_out * outputs * taps * parts * precise
     ends = BYTE * size * groups * (c_in * points + c_out * outputs)
+    products = GEMM_MULTIPLY * multiplies * (INTEGER_GEMM if dtype.kind in "iu" else 1)
     panels = BYTE * size * groups * c_in * outputs * taps * 3
     logs = log2(max(2, points))
     # a complex number for each real one, there and back, half of them kept
@@ -55,6 +58,6 @@ def estimate(geometry: ConvGeometry, dtype: np.dtype[np.generic]) -> dict[str, f
     return {
         "sparse": LAUNCH + BYTE * geometry.nnz * (size + geometry.index_dtype.itemsize) + ends,
         "direct": LAUNCH + max(ends, STENCIL_MULTIPLY * multiplies),
-        "gemm": LAUNCH * (2 + taps) + panels + GEMM_MULTIPLY * multiplies + ends,
+        "gemm": LAUNCH * (2 + taps) + panels + products + ends,
         "fft": LAUNCH * 6 + 2 * ends + passes,
     }

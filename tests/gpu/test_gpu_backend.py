@@ -69,6 +69,7 @@ def test_mixing_says_how_to_convert(cp):
         stc.to_device(host, "gpu")
 
 
+@pytest.mark.filterwarnings("ignore:cupyx.allow_synchronize")
 def test_products_do_not_wait_for_the_device(cp):
     """Once an operator is there, nothing of a product is read by the host."""
     import cupyx
@@ -92,6 +93,13 @@ def test_products_do_not_wait_for_the_device(cp):
         kernel = cp.ones((3, 3), "float32")
         stc.ConvOperator(kernel, (64, 64), padding=1) @ cp.ones(64 * 64, "float32")
         stc.conv_matrix(kernel, (64, 64), padding=1)
+
+
+def test_other_allocators_are_not_second_guessed(cp, monkeypatch):
+    backend = _backend.cupy_backend()
+    assert backend.available_bytes() > 0
+    monkeypatch.setattr(cp.cuda, "get_allocator", lambda: None)
+    assert backend.available_bytes() is None
 
 
 def fresh(code):

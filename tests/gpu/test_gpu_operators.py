@@ -90,6 +90,8 @@ STENCILS = {
     # one axis: results of a thread lie apart
     "signal": ((9,), (3000,), {"padding": "same", "padding_mode": "reflect"}),
     "signal_strided": ((10,), (6000,), {"padding": 4, "stride": 3}),
+    # taps so far apart that results share no samples
+    "apart": ((3, 2), (900, 4), {"dilation": (100, 1), "stride": (1, 2)}),
     # channels that do not fill the last block of them, in groups
     "channels": ((10, 2, 3, 3), (4, 40, 6), {"groups": 2, "padding": 1}),
     # three axes, the second one blocked
@@ -159,6 +161,13 @@ def test_empty_batches_and_no_rows(cp):
         0,
         *operator.output_shape,
     )
+
+
+def test_numbers_of_threads_hold_the_longest_axis():
+    """A thread makes several results: that the threads fit into 32 bits does not mean that results do."""
+    assert cuda_direct.number_type(threads=625_000_000, length=5_000_000_000) == "unsigned long long"
+    assert cuda_direct.number_type(threads=1 << 20, length=1 << 23) == "unsigned int"
+    assert cuda_direct.number_type(threads=1 << 32, length=1 << 10) == "unsigned long long"
 
 
 def test_same_bits(cp):
