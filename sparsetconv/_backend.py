@@ -138,22 +138,17 @@ def _imported_cupy() -> Backend:
     return Backend("cupy", "CuPy", cupy, sparse, sparse.linalg)
 
 
-def require_device(backend: Backend) -> None:
-    """Raise one sentence where CuPy is installed, but finds no GPU."""
-    if backend.on_gpu and not backend.xp.is_available():
-        msg = "device='cupy' needs a GPU with CUDA and its driver, and CuPy finds none (cupy.is_available())"
-        raise RuntimeError(msg)
-
-
 def device_backend(device: Any) -> Backend:
-    """Return the backend that a user names."""
+    """Return the backend that a user names, or raise one sentence that says what it lacks."""
     if device not in DEVICES:
         msg = f"device must be one of 'numpy', 'cupy'; got {device!r}"
         raise ValueError(msg) if isinstance(device, str) else TypeError(msg)
     if device == "numpy":
         return NUMPY
     backend = cupy_backend()
-    require_device(backend)
+    if not backend.xp.is_available():
+        msg = "device='cupy' needs a GPU with CUDA and its driver, and CuPy finds none (cupy.is_available())"
+        raise RuntimeError(msg)
     return backend
 
 

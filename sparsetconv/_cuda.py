@@ -69,9 +69,10 @@ def assembled_source(names: Sequence[str], constants: Constants) -> str:
 
 
 @lru_cache(maxsize=256)
-def module(backend: Backend, names: tuple[str, ...], constants: Constants) -> Any:
-    """Return the compiled module of some sources with their constants."""
-    return backend.xp.RawModule(code=assembled_source(names, constants), options=OPTIONS)
+def kernel(backend: Backend, names: tuple[str, ...], constants: Constants, name: str) -> Any:
+    """Return a kernel of some sources with their constants; CuPy compiles it once for each device."""
+    module = backend.xp.RawModule(code=assembled_source(names, constants), options=OPTIONS)
+    return module.get_function(name)
 
 
 def by_value(numbers: Sequence[int]) -> Array:

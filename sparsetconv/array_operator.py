@@ -158,6 +158,16 @@ class ArrayCore:
     def _rmatmat(self, X: Array) -> Array:
         return self._vectors(self._columns(X), True).swapaxes(-1, -2)
 
+    def _refuse_pictures(self, x: Array) -> None:
+        """Say where arrays belong that were given for a matrix."""
+        own = x.shape[-len(self.input_shape) :] == self.input_shape
+        if own and x.ndim > 1 and x.shape[-2] != self.shape[1]:
+            msg = (
+                f"the operand must be a vector or a matrix with {self.shape[1]} rows, got the shape "
+                f"{x.shape}, which ends in input_shape: arrays are what .apply takes"
+            )
+            raise ValueError(msg)
+
     def _columns(self, x: Any) -> Array:
         """Return ``(..., k, n)`` from ``(..., n, k)``."""
         check_backend("the operand", x, self.backend, "the operator")
@@ -299,13 +309,7 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
         if type(other) is np.ndarray:
             if other.ndim == 1:
                 return self.matvec(other)
-            own = other.shape[-len(self.input_shape) :] == self.input_shape
-            if own and other.ndim > 1 and other.shape[-2] != self.shape[1]:
-                msg = (
-                    f"the operand must be a vector or a matrix with {self.shape[1]} rows, got the shape "
-                    f"{other.shape}, which ends in input_shape: arrays are what .apply takes"
-                )
-                raise ValueError(msg)
+            self._refuse_pictures(other)
         return super().__matmul__(other)
 
 
@@ -316,7 +320,13 @@ def on_backend(operator: Any, backend: Backend) -> Any:
         return operator
     (core,) = (base for base in operator.__bases__ if issubclass(base, ArrayCore))
     own = {name: value for name, value in vars(operator).items() if name not in ("__dict__", "__weakref__")}
-    members = {**own, "backend": backend}
+
+    def multiply(self: Any, other: Any) -> Any:
+        if isinstance(other, backend.xp.ndarray):
+            self._refuse_pictures(other)
+        return backend.linear_operator.__matmul__(self, other)
+
+    members = {**own, "backend": backend, "__matmul__": multiply}
     return type(f"{backend.title}{operator.__name__}", (core, backend.linear_operator), members)
 
 

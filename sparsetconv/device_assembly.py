@@ -222,7 +222,7 @@ class Launch:
     ) -> None:
         """Launch a kernel, each block of threads with some lines, and a chunk or one of several pieces."""
         fixed = (("NDIM", str(len(self.axes))), *constants.items())
-        function = _cuda.module(self.backend, ("matrix.cuh", source), fixed).get_function(name)
+        function = _cuda.kernel(self.backend, ("matrix.cuh", source), fixed, name)
         blocks = -(-self._lines // self._threads[1]) * (pieces or self._chunk_count)
         if blocks:
             _cuda.launch(function, blocks, self._threads, (self._layout, self._tables, *arguments))

@@ -226,13 +226,15 @@ def geometry_matrix(
     if format == "csc" and rows is None:
         # the columns of a matrix are the rows of its transpose
         across = MatrixLayout.of(geometry, not transposed)
-        rows_across = oriented_csr(across, weights, not transposed, (0, across.shape[0]), wanted_index)
+        rows_across = oriented_csr(
+            across, weights, not transposed, (0, across.shape[0]), backend, wanted_index
+        )
         return _canonical(rows_across.T)
     if format == "bsr":
         block = _block_size(geometry, transposed)
     elif format == "dia":
         _check_diagonals(geometry)
-    matrix = oriented_csr(layout, weights, transposed, (start, stop), wanted_index)
+    matrix = oriented_csr(layout, weights, transposed, (start, stop), backend, wanted_index)
     if format == "bsr":
         return _checked_bsr(matrix, block)
     if format == "dia":
@@ -257,10 +259,10 @@ def oriented_csr(
     weights: Array,
     transposed: bool,
     rows: tuple[int, int],
+    backend: Backend,
     index_dtype: np.dtype[Any] | None = None,
 ) -> Any:
     """Return rows of a layout's matrix as CSR, from weights ``(groups, c_out, c_in, k1, ..., kd)``."""
-    backend = backend_of("weights", weights)
     # the channels of the rows come before those of the columns
     by_rows = weights.swapaxes(1, 2) if transposed else weights
     nnz, index = matrix_size(layout, *rows, weights.dtype, index_dtype, backend)

@@ -47,7 +47,7 @@ class Convolution(ArrayCore):
         self.geometry = geometry
         self._shape_by(geometry)
         weights = self._weights()
-        self._choice = choose(method, geometry, weights)
+        self._choice = choose(method, geometry, weights, self.backend)
         self._method = self._choice.method(geometry, weights, self.backend)
 
     def _shape_by(self, geometry: ConvGeometry) -> None:
@@ -98,7 +98,7 @@ class Convolution(ArrayCore):
         >>> print(A.explain().splitlines()[0])
         method 'direct': it has the lowest estimate
         """
-        return explain(self._choice, self.geometry, self._method.weights)
+        return explain(self._choice, self._method)
 
     def _apply(self, x: Array) -> Array:
         return self._run(self._method, x, self._transposed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparsetconv import _normalize, _threads
-from sparsetconv._backend import NUMPY, backend_of
+from sparsetconv._backend import NUMPY
 from sparsetconv.methods import cost, gpu_cost
 from sparsetconv.methods._base import Method
 from sparsetconv.methods.cuda_direct import CudaDirectMethod
@@ -62,7 +62,7 @@ def _of_backend(
     return (GPU_METHODS, gpu_cost.estimate) if backend.on_gpu else (METHODS, cost.estimate)
 
 
-def choose(name: str, geometry: ConvGeometry, weights: Array) -> Choice:
+def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> Choice:
     """Return the method of that name, or for ``"auto"`` the one with the lowest estimate.
 
     Small matrices are multiplied as such. A matrix that would take more than half of the memory that is
@@ -70,7 +70,6 @@ def choose(name: str, geometry: ConvGeometry, weights: Array) -> Choice:
     """
     _threads.notice_threadpoolctl()
     name = _normalize.word("method", name, METHOD_WORDS)
-    backend = backend_of("kernel", weights)
     methods, estimate = _of_backend(backend)
     if name != "auto":
         refusal = methods[name].refusal(geometry, weights)
@@ -92,15 +91,15 @@ def choose(name: str, geometry: ConvGeometry, weights: Array) -> Choice:
     return Choice(methods[best], "it has the lowest estimate")
 
 
-def _too_large(geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> bool:
+def _too_large(geometry: ConvGeometry, weights: Array, backend: Backend) -> bool:
     """Return whether the matrix would take more than half of the memory that is free."""
     available = backend.available_bytes()
     return available is not None and 2 * geometry.nbytes(weights.dtype) > available
 
 
-def explain(choice: Choice, geometry: ConvGeometry, weights: Array) -> str:
+def explain(choice: Choice, method: Method) -> str:
     """Return a text that says which method was chosen, why, and what each would cost."""
-    backend = backend_of("kernel", weights)
+    geometry, weights, backend = method.geometry, method.weights, method.backend
     methods, estimate = _of_backend(backend)
     lines = [f"method {choice.method.name!r}: {choice.reason}", "estimated time of a product:"]
     for name, seconds in estimate(geometry, weights.dtype).items():

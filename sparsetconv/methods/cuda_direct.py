@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,15 @@ THREADS = 128
 MANY_THREADS, RESULTS = 1 << 16, (8, 4, 2, 1)
 # bytes of sums that one thread keeps in registers; channels that it makes at once
 SUM_BYTES, CHANNELS = 128, 4
+
+
+class _Plan(NamedTuple):
+    """What the products of one direction, dtype and size of batch have in common."""
+
+    kernel: Any
+    numbers: Array
+    blocks: int
+    shape: tuple[int, ...]
 
 
 class CudaDirectMethod(Method):
@@ -50,38 +59,50 @@ class CudaDirectMethod(Method):
         contiguous = self.backend.xp.ascontiguousarray
         return contiguous(self.weights), contiguous(self.weights.swapaxes(1, 2))
 
+    @cached_property
+    def _plans(self) -> dict[tuple[int, bool, np.dtype[Any]], _Plan]:
+        return {}
+
     def _computed(self, x: Array, transposed: bool) -> Array:
         dtype = np.result_type(x.dtype, self.weights.dtype)
+        key = len(x), transposed, dtype
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans.setdefault(key, self._plan(*key))
         xp = self.backend.xp
-        source = xp.ascontiguousarray(x, dtype)
-        shape = self.large_shape if transposed else self.small_shape
-        out: Array = xp.empty((x.shape[0], *shape), dtype)
-        groups, results, sources = (shape[0], shape[1], x.shape[2])
+        out: Array = xp.empty(plan.shape, dtype)
+        arguments = plan.numbers, xp.ascontiguousarray(x, dtype), self._weights[transposed], out
+        _cuda.launch(plan.kernel, plan.blocks, (THREADS,), arguments)
+        return out
+
+    def _plan(self, batch: int, transposed: bool, dtype: np.dtype[Any]) -> _Plan:
+        """Settle what a thread makes, and how many there are."""
+        sides = self.large_shape, self.small_shape
+        (groups, results, *sizes), (_, sources, *_) = sides if transposed else sides[::-1]
         axes = self.geometry.axes
         channels = min(CHANNELS, results)
+        rows = batch * groups * -(-results // channels)
         blocked = _blocked_axis(axes, transposed)
         most = max(1, SUM_BYTES // (dtype.itemsize * channels))
-        total = x.shape[0] * groups * -(-results // channels) * prod(shape[2:])
-        each = next(n for n in RESULTS if n == 1 or (n <= most and total // n >= MANY_THREADS))
+        each = next(n for n in RESULTS if n == 1 or (n <= most and rows * prod(sizes) // n >= MANY_THREADS))
         spread = THREADS if len(axes) == 1 and each > 1 else 1
         span = spread * (axes[blocked].stride if transposed else 1)
-        lengths = list(shape[2:])
+        lengths = list(sizes)
         lengths[blocked] = -(-lengths[blocked] // (each * span)) * span
-        threads = x.shape[0] * groups * -(-results // channels) * prod(lengths)
-        numbers = [x.shape[0], groups, sources, results]
-        for axis in axes:
-            numbers += _axis_numbers(axis, transposed)
+        threads = rows * prod(lengths)
         constants = self.constants(dtype, transposed) | {
             "BLOCKED": str(blocked),
             "RESULTS": str(each),
             "CHANNELS": str(channels),
             "SPREAD": str(spread),
-            "ID": number_type(threads, shape[2 + blocked] + each * span),
+            "ID": number_type(threads, sizes[blocked] + each * span),
         }
-        module = _cuda.module(self.backend, ("stencil.cu",), tuple(constants.items()))
-        arguments = _cuda.by_value(numbers), source, self._weights[transposed], out
-        _cuda.launch(module.get_function("stencil"), -(-threads // THREADS), (THREADS,), arguments)
-        return out
+        kernel = _cuda.kernel(self.backend, ("stencil.cu",), tuple(constants.items()), "stencil")
+        numbers = [batch, groups, sources, results]
+        for axis in axes:
+            numbers += _axis_numbers(axis, transposed)
+        shape = batch, groups, results, *sizes
+        return _Plan(kernel, _cuda.by_value(numbers), -(-threads // THREADS), shape)
 
     def constants(self, dtype: np.dtype[Any], transposed: bool) -> dict[str, str]:
         """Return what a compilation knows of the kernel, for results of a dtype."""

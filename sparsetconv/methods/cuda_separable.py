@@ -71,7 +71,7 @@ class CudaSeparable:
             ("FACTOR", _cuda.type_name(factor.values.dtype)),
             ("ID", "unsigned int" if result.size + THREADS < 2**32 else "unsigned long long"),
         )
-        function = _cuda.module(self._backend, ("along_axis.cu",), constants).get_function("along_axis")
+        function = _cuda.kernel(self._backend, ("along_axis.cu",), constants, "along_axis")
         arguments = _cuda.by_value([lead, rows, columns, trail]), *factor[1:], xp.ascontiguousarray(x), result
         _cuda.launch(function, -(-result.size // THREADS), (THREADS,), arguments)
         return result

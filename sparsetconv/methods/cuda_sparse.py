@@ -43,7 +43,7 @@ class CudaSparseMethod(Method):
 
     def _matrix(self, transposed: bool) -> Any:
         layout = MatrixLayout.of(self.geometry, transposed)
-        return oriented_csr(layout, self.weights, transposed, (0, layout.shape[0]))
+        return oriented_csr(layout, self.weights, transposed, (0, layout.shape[0]), self.backend)
 
     def forward(self, x: Array) -> Array:
         """See `Method.forward`."""

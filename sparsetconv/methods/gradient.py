@@ -49,7 +49,7 @@ class KernelProducts:
         c_in, c_out = geometry.channels
         taps = (axis.taps for axis in geometry.axes)
         weights = backend.xp.broadcast_to(backend.xp.zeros(1, dtype), (geometry.groups, c_out, c_in, *taps))
-        self._method = choose("auto", geometry, weights).method
+        self._method = choose("auto", geometry, weights, backend).method
         self._direct = DirectMethod(geometry, weights) if self._method is DirectMethod else None
 
     def _of(self, weights: Array) -> Method:

@@ -36,7 +36,7 @@ class SparseMethod(Method):
 
     def _matrix(self, transposed: bool) -> _Csr:
         layout = MatrixLayout.of(self.geometry, transposed)
-        matrix = oriented_csr(layout, self.weights, transposed, (0, layout.shape[0]))
+        matrix = oriented_csr(layout, self.weights, transposed, (0, layout.shape[0]), self.backend)
         rows, columns = matrix.shape
         return _Csr(rows, columns, matrix.indptr, matrix.indices, matrix.data)
 

@@ -61,6 +61,10 @@ def test_mixing_says_how_to_convert(cp):
     ):  # fmt: skip
         with pytest.raises(TypeError, match=here):
             call(value)
+    with pytest.raises(
+        ValueError, match=r"got the shape \(6, 7\), which ends in input_shape: arrays are what .apply"
+    ):
+        device @ cp.ones((6, 7))
     with pytest.raises(TypeError, match=r"targets\[0\] must be a CuPy array as inputs\[0\] is, got numpy"):
         stc.fit_kernel([cp.ones((6, 7))], [np.ones((6, 7))], (3, 3), padding=1)
     with pytest.raises(TypeError, match="op must be an operator of sparsetconv, got csr_array"):
