@@ -2,7 +2,7 @@
 
 Floor 3. A product takes the time of its launches, and of what is longest: bytes through the memory, or
 multiplications. The rates are those of an H100's data sheet times the share that such kernels usually reach;
-**they have not been measured** on a card. ``asv_benchmarks/benchmarks/operators.py`` times every method on one.
+**they have not been measured** on a card. ``asv_benchmarks/benchmarks/operators.py`` times each method there.
 """
 
 from __future__ import annotations
