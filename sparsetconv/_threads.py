@@ -11,8 +11,8 @@ import ctypes
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -91,7 +91,10 @@ class _Pool:
     """Threads that work beside the one that calls them, and on other cores than it.
 
     After a pause a scheduler may wake them on the caller's own core, where they wait until the caller has
-    done all the work, call after call for tens of milliseconds, while another core idles.
+    done all the work, call after call for tens of milliseconds, while another core idles. Kept off that core
+    they may wait for something else, such as a BLAS's threads, which spin on the others for a while after
+    each of a solver's steps: so what no thread has begun when the caller has done its share, the caller does,
+    and what a thread has begun may go on anywhere.
     """
 
     def __init__(self, workers: int) -> None:
@@ -103,20 +106,34 @@ class _Pool:
         self._threads.append(threading.get_native_id())
         self._kept_off = None
 
-    def submit(self, function: Callable[[T], object], items: Iterable[T]) -> list[Future[object]]:
-        """Begin to call a function on every item."""
-        here = _core() if _core is not None else None
-        if here != self._kept_off:
-            self._keep_off(here)
-        return [self._executor.submit(function, item) for item in items]
+    def run(self, function: Callable[[T], object], items: Sequence[T], share: int) -> None:
+        """Call a function on every item, on the first ``share`` of them in the thread that calls this."""
+        if _core is not None:
+            self._keep_off(_core())
+        others = [self._executor.submit(function, item) for item in items[share:]]
+        try:
+            for item in items[:share]:
+                function(item)
+            for item, other in zip(items[share:], others, strict=True):
+                if other.cancel():
+                    function(item)
+        finally:
+            begun = [other for other in others if not other.cancelled()]
+            if not all(other.done() for other in begun):
+                self._keep_off(None)
+            for other in begun:
+                other.result()
 
     def _keep_off(self, core: int | None) -> None:
+        """Let the threads run on all cores but one, or on all."""
+        if core == self._kept_off:
+            return
         self._kept_off = core
-        others = os.sched_getaffinity(0) - {core}
-        for thread in self._threads if others else ():
+        everywhere = os.sched_getaffinity(0)
+        for thread in self._threads:
             # a thread may have ended
             with contextlib.suppress(OSError):
-                os.sched_setaffinity(thread, others)
+                os.sched_setaffinity(thread, everywhere - {core} or everywhere)
 
 
 _pools: dict[int, _Pool] = {}
@@ -139,12 +156,4 @@ def for_each(function: Callable[[T], object], items: Iterable[T], workers: int) 
     pool = _pools.get(workers)
     if pool is None:
         pool = _pools.setdefault(workers, _Pool(workers - 1))
-    # this thread takes its share of the items, the pool the others
-    share = -(-len(todo) // workers)
-    others = pool.submit(function, todo[share:])
-    try:
-        for item in todo[:share]:
-            function(item)
-    finally:
-        for other in others:
-            other.result()
+    pool.run(function, todo, -(-len(todo) // workers))

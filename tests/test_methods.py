@@ -242,6 +242,41 @@ def test_pool_keeps_off_the_callers_core():
     assert len(there[0]) == len(allowed) - 1
 
 
+def test_caller_does_what_no_thread_has_begun():
+    """A pool whose only thread is held up holds nobody up."""
+    pool, holding, free, done = _threads._Pool(1), threading.Event(), threading.Event(), []
+
+    def hold():
+        holding.set()
+        free.wait()
+
+    pool._executor.submit(hold)
+    holding.wait()
+    pool.run(lambda item: done.append((item, threading.get_native_id())), range(4), 2)
+    free.set()
+    assert done == [(item, threading.get_native_id()) for item in range(4)]
+
+
+@pytest.mark.skipif(
+    _threads._core is None or len(os.sched_getaffinity(0)) < 2, reason="one core, or no affinity"
+)
+def test_what_a_thread_has_begun_may_go_on_anywhere():
+    pool, begun, found = _threads._Pool(1), threading.Event(), []
+
+    def work(item):
+        if item:
+            begun.set()
+            time.sleep(0.05)
+            found.append(os.sched_getaffinity(0))
+        else:
+            begun.wait()
+
+    for _ in range(2):
+        begun.clear()
+        pool.run(work, range(2), 1)
+    assert found == [os.sched_getaffinity(0)] * 2
+
+
 def test_exceptions_of_any_thread_are_raised():
     def fail(number):
         if number:
