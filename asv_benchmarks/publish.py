@@ -20,10 +20,31 @@ def publish(results: Path, html: Path) -> None:
     from asv.commands.publish import Publish
     from asv.console import log
 
+    summarise_what_all_commits_have()
     conf = configuration(results)
     conf.repo, conf.branches, conf.html_dir = str(HERE.parent), ["HEAD"], str(html)
     log.enable()
     Publish.run(conf, pull=False)
+
+
+def summarise_what_all_commits_have() -> None:
+    """Have the grid's small graphs be means of the parameters that were measured most often.
+
+    asv takes the mean of all that a commit has, so that a graph would jump wherever one commit was measured
+    on the whole grid and its neighbour on the small one.
+    """
+    import asv.graph
+    from asv.util import is_na
+
+    mean = asv.graph._compute_summary_data_series
+
+    def of_the_longest(*series: list[float | None]) -> list[float | None]:
+        lengths = [sum(not is_na(value) for value in values) for values in series]
+        kept = [values for values, n in zip(series, lengths, strict=True) if n == max(lengths)]
+        found: list[float | None] = mean(*kept)
+        return found
+
+    asv.graph._compute_summary_data_series = of_the_longest
 
 
 def serve(html: Path, port: int) -> None:

@@ -98,7 +98,7 @@ class ChannelsLastOperator(ArrayCore, ArrayOperator):
         Returns
         -------
         str
-            Several lines; see `ConvOperator.explain`.
+            Several lines; see `sparsetconv.ConvOperator.explain`.
         """
         return str(self.operator.explain())
 

@@ -1,6 +1,5 @@
 """The benchmark suite runs, skips what it cannot do with a reason, and its tools are right. No time is asserted."""
 
-import importlib
 import itertools
 import json
 import math
@@ -9,64 +8,30 @@ import re
 import subprocess
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmark_suite import QUESTIONS, ROOT, SUITE, forget, measurements, smallest
 
 import sparsetconv as stc
 
-ROOT = Path(__file__).resolve().parent.parent
-SUITE = ROOT / "asv_benchmarks"
-sys.path.insert(0, str(SUITE))
+# isort: split
+import compare
+import machines
+import offline
+import result_files
+import run_detached
+import selection
+from benchmarks import _backend, _problems, _roofline
+from benchmarks.break_even import break_even
 
-import compare  # noqa: E402
-import machines  # noqa: E402
-import offline  # noqa: E402
-import result_files  # noqa: E402
-import run_detached  # noqa: E402
-import selection  # noqa: E402
-from benchmarks import _backend, _problems, _roofline  # noqa: E402
-from benchmarks.break_even import break_even  # noqa: E402
-
-MODULES = sorted(path.stem for path in (SUITE / "benchmarks").glob("[a-z]*.py"))
-KINDS = ("time_", "track_", "peakmem_")
-
-
-def questions():
-    """Yield ``(module.Class, class)`` of all that asv would find."""
-    for name in MODULES:
-        module = importlib.import_module(f"benchmarks.{name}")
-        for cls in vars(module).values():
-            if isinstance(cls, type) and measurements(cls):
-                yield f"{name}.{cls.__name__}", cls
-
-
-def measurements(cls):
-    return [name for name in dir(cls) if name.startswith(KINDS) and callable(getattr(cls, name))]
-
-
-QUESTIONS = dict(questions())
 ON_CPU = {name: cls for name, cls in QUESTIONS.items() if "numpy" in cls.params[-1]}
-
-
-def smallest(cls):
-    """Return the first of each parameter's values, the backend left out."""
-    return tuple(values[0] for values in cls.params[:-1])
 
 
 @pytest.fixture(autouse=True)
 def _forget():
-    """Keep nothing that one test made for another."""
     yield
-    for cached in (
-        _backend.get,
-        _problems.matrix,
-        _problems.operator,
-        _roofline.copy_rate,
-        _roofline.product_rate,
-    ):
-        cached.cache_clear()
+    forget()
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -366,8 +331,7 @@ def test_result_files(tmp_path):
 
 def test_committed_results_are_of_this_suite_and_name_no_place():
     found = list(result_files.runs(SUITE / "results"))
-    if not found:
-        pytest.skip("no results are committed yet: python asv_benchmarks/collect.py measures them")
+    assert found
     for run in found:
         known = [name for name in run.values if name.rpartition(".")[0] in QUESTIONS]
         assert known
@@ -375,6 +339,22 @@ def test_committed_results_are_of_this_suite_and_name_no_place():
     for path in (SUITE / "results").rglob("*.json"):
         text = path.read_text()
         assert not re.search(r'"(/|[A-Z]:)|/(home|root|tmp|usr|work|venv)\b', text), path
+
+
+def test_page_is_what_the_results_say(tmp_path):
+    pytest.importorskip("matplotlib")
+    page = ROOT / "docs" / "benchmarks.md"
+    copy = tmp_path / "page.md"
+    # numbers gone, so that they have to be written again
+    copy.write_text(re.sub(r"(?s)(<!-- begin (\S+) -->\n).*?(<!-- end \2 -->)", r"\1\3", page.read_text()))
+    script = ROOT / "docs" / "scripts" / "benchmark_figures.py"
+    subprocess.run([sys.executable, script, "--page", copy, "--images", tmp_path], check=True)
+    assert copy.read_text() == page.read_text()
+    assert {path.name for path in tmp_path.glob("*.png")} == {
+        name
+        for name in re.findall(r"images/([\w-]+\.png)", page.read_text())
+        if name.startswith("benchmarks-")
+    }
 
 
 def test_arguments(capsys):

@@ -136,13 +136,13 @@ def _cupy() -> Backend:
         msg = "CuPy finds no GPU"
         raise NotImplementedError(msg)
     needs("to_device")
-    pool, runtime = cupy.get_default_memory_pool(), cupy.cuda.runtime
+    pool = cupy.get_default_memory_pool()
     return Backend(
         "cupy",
         cupy,
         "cupyx.scipy",
         EventClock(cupy.cuda),
-        lambda: runtime.memGetInfo()[0] + pool.free_bytes(),
+        lambda: cupy.cuda.Device().mem_info[0] + pool.free_bytes(),
         (MemoryError, cupy.cuda.memory.OutOfMemoryError),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 import sparsetconv as stc
 
+from . import _roofline
 from ._backend import Backend, Work, get, size
 
 DTYPE = "float64"
@@ -77,7 +79,7 @@ def product_work(A: Any, columns: int = 1) -> Work:
     return Work(stored + 8 * columns * sum(A.shape), 2 * nnz_of(A) * columns)
 
 
-class Question:
+class Question(ABC):
     """What the benchmarks share: the last parameter is the backend, ``build`` makes what is measured.
 
     It is called once for warming up, on the first setup of a process; so what is compiled lazily, by numba
@@ -106,10 +108,32 @@ class Question:
                 call()
         self.call = call
 
+    @abstractmethod
     def build(self, *parameters: Any) -> Callable[[], Any]:
         """Return the call for these parameters, the backend left out."""
-        raise NotImplementedError
 
     def seconds(self) -> float:
         """Return the median time of the call."""
         return self.backend.seconds(self.call, warm=self.warm_up)
+
+
+class Rates(Question):
+    """A product as rates, and beside the roofline measured in the same process; ``build`` sets the work."""
+
+    work: Work
+
+    def track_bandwidth(self, *_: Any) -> float:
+        """Return the bytes that must move, by the time."""
+        return self.work.gigabytes_per_second(self.seconds())
+
+    def track_gflops(self, *_: Any) -> float:
+        """Return the operations, by the time."""
+        return self.work.gigaflops(self.seconds())
+
+    def track_share_of_roofline(self, *_: Any) -> float:
+        """Return the roofline's time, over ours."""
+        return _roofline.share(self.backend, self.work, self.seconds(), DTYPE)
+
+    track_bandwidth.unit = "GB/s"  # type: ignore[attr-defined]
+    track_gflops.unit = "GFLOP/s"  # type: ignore[attr-defined]
+    track_share_of_roofline.unit = "share"  # type: ignore[attr-defined]

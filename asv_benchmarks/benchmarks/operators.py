@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from . import _roofline
 from ._backend import BACKENDS
-from ._problems import DIRECTIONS, DTYPE, Question, operator, product, product_work
+from ._problems import DIRECTIONS, Question, Rates, operator, product, product_work
 
 METHODS = ["auto", "sparse", "direct", "gemm", "fft"]
 LAYERS = {
@@ -55,23 +54,8 @@ class PictureSizes(Question):
         self.call()
 
 
-class OperatorRates(PictureSizes):
+class OperatorRates(Rates, PictureSizes):
     """The same as rates; the roofline is that of the stencil, which reads and writes pictures only."""
 
     params = ([256, 1024], [3, 7], [1], DIRECTIONS, BACKENDS)
     time_product = None
-
-    def track_bandwidth(self, *_):
-        return self.work.gigabytes_per_second(self.seconds())
-
-    track_bandwidth.unit = "GB/s"
-
-    def track_gflops(self, *_):
-        return self.work.gigaflops(self.seconds())
-
-    track_gflops.unit = "GFLOP/s"
-
-    def track_share_of_roofline(self, *_):
-        return _roofline.share(self.backend, self.work, self.seconds(), DTYPE)
-
-    track_share_of_roofline.unit = "share"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sparsetconv as stc
 
-from . import _roofline
 from ._backend import BACKENDS
-from ._problems import DTYPE, Question, csr_bytes, kernel, matrix, product, product_work
+from ._problems import Question, Rates, csr_bytes, kernel, matrix, product, product_work
 
 COLUMNS = [1, 8, 64]
 
@@ -28,26 +27,11 @@ class SparseProduct(Question):
         self.call()
 
 
-class SparseProductRates(SparseProduct):
+class SparseProductRates(Rates, SparseProduct):
     """The same as rates, and beside the roofline measured in the same process."""
 
     params = ([256, 1024], [3, 7], COLUMNS, ["forward", "transposed"], BACKENDS)
     time_product = None
-
-    def track_bandwidth(self, *_):
-        return self.work.gigabytes_per_second(self.seconds())
-
-    track_bandwidth.unit = "GB/s"
-
-    def track_gflops(self, *_):
-        return self.work.gigaflops(self.seconds())
-
-    track_gflops.unit = "GFLOP/s"
-
-    def track_share_of_roofline(self, *_):
-        return _roofline.share(self.backend, self.work, self.seconds(), DTYPE)
-
-    track_share_of_roofline.unit = "share"
 
 
 class TransposedProduct(Question):

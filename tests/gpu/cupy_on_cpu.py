@@ -8,10 +8,13 @@ What our code asks of CuPy is here, and a name that is not here is an error.
 import contextlib
 import importlib.util
 import sys
+import time
 import types
 from pathlib import Path
 
 import numpy as np
+import scipy.ndimage
+import scipy.signal
 import scipy.sparse as sp
 
 from . import cuda_on_cpu
@@ -169,6 +172,9 @@ class _Pool:
     def free_bytes(self):
         return 0
 
+    def total_bytes(self):
+        return 1 << 20
+
     def malloc(self, size):
         raise NotImplementedError
 
@@ -177,8 +183,19 @@ class _Device:
     mem_info = (8 << 30, 8 << 30)
 
 
+class _Event:
+    def record(self):
+        self.time = time.perf_counter()
+
+    def synchronize(self):
+        pass
+
+
 cupy.cuda = types.ModuleType("cupy.cuda")
-cupy.cuda.Device = _Device
+cupy.cuda.Device, cupy.cuda.Event = _Device, _Event
+cupy.cuda.get_current_stream = lambda: types.SimpleNamespace(synchronize=lambda: None)
+cupy.cuda.get_elapsed_time = lambda first, second: 1e3 * (second.time - first.time)
+cupy.cuda.memory = types.SimpleNamespace(OutOfMemoryError=MemoryError)
 _pool = _Pool()
 cupy.get_default_memory_pool = lambda: _pool
 cupy.cuda.get_allocator = lambda: _pool.malloc
@@ -339,6 +356,9 @@ def modules():
     for name in ("LinearOperator", "aslinearoperator"):
         setattr(linalg, name, getattr(linalg._interface, name))
     linalg.cg, linalg.lsmr = linalg._iterative.cg, linalg._solve.lsmr
+    for name, function in (("ndimage", scipy.ndimage.correlate), ("signal", scipy.signal.fftconvolve)):
+        made[f"cupyx.scipy.{name}"] = types.ModuleType(f"cupyx.scipy.{name}")
+        setattr(made[f"cupyx.scipy.{name}"], function.__name__, _wrapped(function))
     return made
 
 
