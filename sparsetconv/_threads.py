@@ -11,8 +11,9 @@ import ctypes
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -28,8 +29,10 @@ def thread_count() -> int:
     else the CPUs that we may run on.
     """
     notice_threadpoolctl()
-    if _limit is not None:
-        return _limit
+    return _own_count() if _limit is None else _limit
+
+
+def _own_count() -> int:
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         value = os.environ.get(name, "")
         if value.isdigit() and int(value) > 0:
@@ -68,7 +71,8 @@ def notice_threadpoolctl() -> None:
             return thread_count()
 
         def set_num_threads(self, num_threads: int) -> None:
-            set_thread_limit(num_threads)
+            # what it restores at the end of a context is the number that it found: no limit, if that is ours
+            set_thread_limit(None if num_threads == _own_count() else max(num_threads, 1))
 
         def get_version(self) -> None:
             return None
@@ -93,67 +97,92 @@ class _Pool:
     After a pause a scheduler may wake them on the caller's own core, where they wait until the caller has
     done all the work, call after call for tens of milliseconds, while another core idles. Kept off that core
     they may wait for something else, such as a BLAS's threads, which spin on the others for a while after
-    each of a solver's steps: so what no thread has begun when the caller has done its share, the caller does,
-    and what a thread has begun may go on anywhere.
+    each of a solver's steps: so nobody waits for a thread that has not begun, and what it has begun may go on
+    anywhere.
     """
 
-    def __init__(self, workers: int) -> None:
-        self._threads: list[int] = []
-        self._kept_off: int | None = None
-        self._executor = ThreadPoolExecutor(workers, "sparsetconv", self._note)
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._ids: list[int] = []
+        # the core that they are kept off, and the cores that they may use otherwise
+        self._placed: tuple[int | None, frozenset[int]] | None = None
+        self._lock = threading.Lock()
+        self._executor = ThreadPoolExecutor(threads, "sparsetconv", self._note)
 
     def _note(self) -> None:
-        self._threads.append(threading.get_native_id())
-        self._kept_off = None
+        with self._lock:
+            self._ids.append(threading.get_native_id())
+            self._placed = None
 
-    def run(self, function: Callable[[T], object], items: Sequence[T], share: int) -> None:
-        """Call a function on every item, on the first ``share`` of them in the thread that calls this."""
-        if _core is not None:
-            self._keep_off(_core())
-        others = [self._executor.submit(function, item) for item in items[share:]]
+    def run(self, function: Callable[[T], object], items: Iterable[T], helpers: int) -> None:
+        """Call a function on every item, in this thread and in so many others."""
+        left = deque(items)
+
+        def work() -> None:
+            try:
+                while left:
+                    # another thread may have been faster
+                    with contextlib.suppress(IndexError):
+                        function(left.popleft())
+            except BaseException:
+                left.clear()
+                raise
+
+        self._keep_off(_core() if _core is not None else None)
+        begun: list[Future[None]] = []
         try:
-            for item in items[:share]:
-                function(item)
-            for item, other in zip(items[share:], others, strict=True):
-                if other.cancel():
-                    function(item)
+            # an interpreter that shuts down takes no more work, but finishes what runs
+            with contextlib.suppress(RuntimeError):
+                for _ in range(helpers):
+                    begun.append(self._executor.submit(work))
+            work()
         finally:
-            begun = [other for other in others if not other.cancelled()]
-            if not all(other.done() for other in begun):
+            begun = [one for one in begun if not one.cancel()]
+            if not all(one.done() for one in begun):
                 self._keep_off(None)
-            for other in begun:
-                other.result()
+            wait(begun)
+        for one in begun:
+            one.result()
+
+    def close(self) -> None:
+        """Let the threads end when they have done what they have begun; others then work without them."""
+        self._executor.shutdown(wait=False)
 
     def _keep_off(self, core: int | None) -> None:
-        """Let the threads run on all cores but one, or on all."""
-        if core == self._kept_off:
+        """Let the threads run on all of the caller's cores but one, or on all."""
+        if _core is None:
             return
-        self._kept_off = core
-        everywhere = os.sched_getaffinity(0)
-        for thread in self._threads:
-            # a thread may have ended
-            with contextlib.suppress(OSError):
-                os.sched_setaffinity(thread, everywhere - {core} or everywhere)
+        allowed = frozenset(os.sched_getaffinity(0))
+        if (core, allowed) == self._placed:
+            return
+        with self._lock:
+            self._placed = core, allowed
+            for thread in self._ids:
+                # a thread may have ended
+                with contextlib.suppress(OSError):
+                    os.sched_setaffinity(thread, allowed - {core} or allowed)
 
 
-_pools: dict[int, _Pool] = {}
+_pools: list[_Pool] = []
 
 if hasattr(os, "register_at_fork"):
-    # a pool's threads do not come along into a forked child, which makes pools of its own
+    # a pool's threads do not come along into a forked child, which makes a pool of its own
     os.register_at_fork(after_in_child=_pools.clear)
 
 
 def for_each(function: Callable[[T], object], items: Iterable[T], workers: int) -> None:
-    """Call ``function`` on every item, in so many threads, this one included; the first exception is raised.
+    """Call ``function`` on every item, in so many threads, this one included; an exception of any is raised.
 
     Items may not call `for_each` with several workers themselves.
     """
     todo = list(items)
-    if workers == 1 or len(todo) == 1:
+    workers = min(workers, len(todo))
+    if workers <= 1:
         for item in todo:
             function(item)
         return
-    pool = _pools.get(workers)
-    if pool is None:
-        pool = _pools.setdefault(workers, _Pool(workers - 1))
-    pool.run(function, todo, -(-len(todo) // workers))
+    if not _pools or _pools[0].threads < workers - 1:
+        outgrown, _pools[:] = _pools[:], [_Pool(max(workers, os.cpu_count() or 1) - 1)]
+        for pool in outgrown:
+            pool.close()
+    _pools[0].run(function, todo, workers - 1)

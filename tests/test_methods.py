@@ -121,6 +121,10 @@ def test_threadpoolctl():
         assert _threads.thread_count() == 3
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
         assert _threads.thread_count() == before
+    # nothing of it stays
+    assert _threads._limit is None
+    with threadpoolctl.threadpool_limits(0, user_api="sparsetconv"):
+        assert _threads.thread_count() == 1
 
 
 @pytest.mark.parametrize("features", ["+avx2", "+neon", ""])
@@ -242,15 +246,24 @@ def test_pool_keeps_off_the_callers_core():
     assert len(there[0]) == len(allowed) - 1
 
 
-def test_caller_does_what_no_thread_has_begun():
-    """A pool whose only thread is held up holds nobody up."""
-    pool, holding, free, done = _threads._Pool(1), threading.Event(), threading.Event(), []
+@pytest.fixture
+def pool():
+    """Return a pool of two threads, which end with the test."""
+    made = _threads._Pool(2)
+    yield made
+    made._executor.shutdown()
+
+
+def test_caller_does_what_no_thread_has_begun(pool):
+    """A pool whose threads are held up holds nobody up."""
+    holding, free, done = threading.Barrier(3), threading.Event(), []
 
     def hold():
-        holding.set()
+        holding.wait()
         free.wait()
 
-    pool._executor.submit(hold)
+    for _ in range(2):
+        pool._executor.submit(hold)
     holding.wait()
     pool.run(lambda item: done.append((item, threading.get_native_id())), range(4), 2)
     free.set()
@@ -260,8 +273,8 @@ def test_caller_does_what_no_thread_has_begun():
 @pytest.mark.skipif(
     _threads._core is None or len(os.sched_getaffinity(0)) < 2, reason="one core, or no affinity"
 )
-def test_what_a_thread_has_begun_may_go_on_anywhere():
-    pool, begun, found = _threads._Pool(1), threading.Event(), []
+def test_what_a_thread_has_begun_may_go_on_anywhere(pool):
+    begun, found = threading.Event(), []
 
     def work(item):
         if item:
@@ -277,14 +290,95 @@ def test_what_a_thread_has_begun_may_go_on_anywhere():
     assert found == [os.sched_getaffinity(0)] * 2
 
 
-def test_exceptions_of_any_thread_are_raised():
-    def fail(number):
-        if number:
-            msg = "from the pool"
-            raise ValueError(msg)
+def test_nothing_runs_any_more_when_an_exception_is_raised(pool):
+    """The others finish what they have begun, and begin nothing else."""
+    begun, done = threading.Barrier(3), []
 
-    with pytest.raises(ValueError, match="from the pool"):
+    def work(item):
+        if item < 3:
+            begun.wait()
+        if item == 0:
+            msg = "from any thread"
+            raise ValueError(msg)
+        time.sleep(0.05)
+        done.append(item)
+
+    with pytest.raises(ValueError, match="from any thread"):
+        pool.run(work, range(9), 2)
+    assert sorted(done) == [1, 2]
+
+
+def test_callers_own_exception_is_the_one_raised():
+    begun = threading.Barrier(2)
+
+    def fail(item):
+        begun.wait()
+        error = KeyError if threading.get_native_id() == own else ValueError
+        raise error(item)
+
+    own = threading.get_native_id()
+    with pytest.raises(KeyError):
         _threads.for_each(fail, range(2), 2)
+
+
+def test_products_at_the_end_of_the_interpreter():
+    """When no thread can be started any more, the caller does the work."""
+    code = """
+import atexit, threading, time
+import numpy as np
+import sparsetconv as stc
+A = stc.ConvOperator(np.ones((3, 3)), (400, 400), padding="same", method="direct")
+expected = A @ np.ones(160000)
+def late():
+    assert (A @ np.ones(160000) == expected).all()
+    print("right")
+atexit.register(late)
+thread = threading.Thread(target=lambda: (time.sleep(0.3), late()))
+thread.start()
+"""
+    environment = os.environ | {"NUMBA_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("right\nright\n", "")
+
+
+def test_one_pool_is_enough():
+    """However many threads are asked for, one call after the other, there are no more than the most of them."""
+    for workers in range(2, 12):
+        _threads.for_each(lambda _: time.sleep(0.001), range(20), workers)
+    (pool,) = _threads._pools
+    for _ in range(100):
+        ours = [thread for thread in threading.enumerate() if thread.name.startswith("sparsetconv")]
+        if len(ours) <= pool.threads:
+            return
+        time.sleep(0.05)  # those that it replaced are ending
+    pytest.fail(f"{len(ours)} threads in a pool of {pool.threads}")
+
+
+@pytest.mark.skipif(
+    _threads._core is None or len(os.sched_getaffinity(0)) < 2, reason="one core, or no affinity"
+)
+def test_pool_follows_the_callers_cores(pool, monkeypatch):
+    """A caller that is bound to one core does not leave the pool bound to it."""
+    allowed, found = os.sched_getaffinity(0), []
+    own, core = threading.get_native_id(), min(allowed)
+    monkeypatch.setattr(_threads, "_core", lambda: core)
+
+    def note(_):
+        found.append((threading.get_native_id(), os.sched_getaffinity(0)))
+        time.sleep(0.02)
+
+    def bound():
+        os.sched_setaffinity(0, {core})
+        pool.run(note, range(2), 1)
+
+    thread = threading.Thread(target=bound)
+    thread.start()
+    thread.join()
+    found.clear()
+    pool.run(note, range(2), 1)
+    assert [cores for thread, cores in found if thread != own] == [allowed - {core}]
 
 
 @pytest.mark.parametrize("mode", PADDING_MODES)
