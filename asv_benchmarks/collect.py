@@ -43,7 +43,7 @@ def main() -> int:
     """Measure all; return 1 if any benchmark failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=HERE / "results")
-    parser.add_argument("--machine", help="as for run_detached.py")
+    parser.add_argument("--machine", type=machines.machine_name, help="as for run_detached.py")
     parser.add_argument("--fresh", action="store_true", help="remove this machine's earlier results first")
     parser.add_argument("--no-history", action="store_true", help="HEAD alone")
     args = parser.parse_args()

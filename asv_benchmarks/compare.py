@@ -2,8 +2,8 @@
 
 A chosen few benchmarks are measured by turns, each time in new processes, in the order of before, after,
 after, before, and so on: a slow minute of the machine hits both. A benchmark is slower if both say so: the
-median of the rounds' ratios, and the ratio of the best times. Exit status 1 if any is slower by more than the
-threshold.
+median of the rounds' ratios, and the ratio of the best times. Exit status 1 if any takes more than the
+threshold times as long, or cannot be measured any more.
 """
 
 from __future__ import annotations
@@ -86,19 +86,24 @@ def ratios(rounds: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) ->
     return {n: ratio([before[n] for before, _ in rounds], [after[n] for _, after in rounds]) for n in names}
 
 
-def report(found: Mapping[str, float], threshold: float) -> tuple[str, bool]:
-    """Return a table, and whether anything is slower than it may be."""
+def lost(rounds: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> list[str]:
+    """Return what could be measured before, and cannot any more."""
+    return [name for name in rounds[0][0] if not all(name in after for _, after in rounds)]
+
+
+def report(found: Mapping[str, float], gone: Sequence[str], threshold: float) -> tuple[str, bool]:
+    """Return a table, and whether anything is slower than it may be, or gone."""
     lines = ["after / before  benchmark"]
     lines += [
         f"{value:14.2f}  {name}{'  SLOWER' if value > threshold else ''}" for name, value in found.items()
     ]
     absent = [name for name in (name_of(*one) for one in CHOSEN) if name not in found]
-    lines += [f"           n/a  {name}: one side cannot do it" for name in absent]
-    return "\n".join(lines), any(value > threshold for value in found.values())
+    lines += [f"           n/a  {name}{'  GONE' if name in gone else ': not before'}" for name in absent]
+    return "\n".join(lines), bool(gone) or any(value > threshold for value in found.values())
 
 
-def compare(before: str, after: str, rounds: int) -> dict[str, float]:
-    """Measure two revisions by turns; return the ratios."""
+def compare(before: str, after: str, rounds: int) -> tuple[dict[str, float], list[str]]:
+    """Measure two revisions by turns; return the ratios, and what is gone."""
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         sides = [trees.extract(before, Path(one)), trees.extract(after, Path(other))]
         taken = []
@@ -106,7 +111,7 @@ def compare(before: str, after: str, rounds: int) -> dict[str, float]:
             print(f"round {number + 1} of {rounds}", file=sys.stderr)
             found = {side: measure_tree(sides[side]) for side in (first, second)}
             taken.append((found[0], found[1]))
-    return ratios(taken)
+    return ratios(taken), lost(taken)
 
 
 def main() -> int:
@@ -124,7 +129,7 @@ def main() -> int:
     for name, value, least in (("rounds", args.rounds, 1), ("threshold", args.threshold, 1)):
         if value < least:
             parser.error(f"--{name} must be at least {least}, got {value}")
-    table, slower = report(compare(args.before, args.after, args.rounds), args.threshold)
+    table, slower = report(*compare(args.before, args.after, args.rounds), args.threshold)
     print(table)
     return int(slower)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -59,6 +60,14 @@ def memory() -> str:
         return f"{round(os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 1e9)} GB"
     except (AttributeError, ValueError, OSError):
         return "unknown"
+
+
+def machine_name(text: str) -> str:
+    """Return a machine's name, which is also that of a folder, after a check."""
+    if not re.fullmatch(r"[a-z0-9]+([.-][a-z0-9]+)*", text):
+        msg = f"a machine's name must be of small letters, digits, dashes and dots, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return text
 
 
 def describe(name: str | None, results: Path, cupy: Any) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Make asv's pages work without a network: their scripts, copied from npm packages.
 
-asv's ``index.html`` loads ten files from content-delivery networks. The same versions are in six npm
-packages, which ``npm pack`` fetches from the registry that npm is set up for; their checksums are held here.
+asv's ``index.html`` loads ten files from content-delivery networks. Six npm packages have them, which
+``npm pack`` fetches from the registry that npm is set up for; their checksums are held here.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -60,12 +61,12 @@ def make_local(html: Path) -> None:
 
 def fetch(folder: Path) -> None:
     """Have npm write the archives into a folder, and compare their checksums."""
-    command = ["npm", "pack", "--silent", "--pack-destination", str(folder), *PACKAGES]
-    try:
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
-    except FileNotFoundError:
+    npm = shutil.which("npm")
+    if npm is None:
         msg = "--offline needs npm, which was not found"
-        raise SystemExit(msg) from None
+        raise SystemExit(msg)
+    command = [npm, "pack", "--silent", "--pack-destination", str(folder), *PACKAGES]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
     for package, (wanted, _) in PACKAGES.items():
         digest = hashlib.sha512(archive(folder, package).read_bytes()).digest()
         if base64.b64encode(digest).decode() != wanted:
@@ -105,4 +106,9 @@ def local_page(page: str) -> str:
     page = re.sub(r'(?<=<script )(src)="(https?://[^"]+)"', local, page)
     page = re.sub(r'(?<=<link rel="stylesheet" )(href)="(https?://[^"]+)"', local, page)
     # npm's flot is not minified, so that asv's checksums do not fit
-    return re.sub(r'\s+(?:integrity|crossorigin|referrerpolicy)="[^"]*"', "", page)
+    page = re.sub(r'\s+(?:integrity|crossorigin|referrerpolicy)="[^"]*"', "", page)
+    left = re.findall(r"<(?:script|link)\b[^>]*?https?:[^>]*>", page)
+    if left:
+        msg = f"asv's page loads files in a way that is not known here: {', '.join(left)}"
+        raise SystemExit(msg)
+    return page

@@ -29,6 +29,11 @@ class Run:
         return self.values.get(benchmark, {})
 
     @property
+    def count(self) -> int:
+        """How many values there are."""
+        return sum(map(len, self.values.values()))
+
+    @property
     def has_gpu(self) -> bool:
         """Whether the machine file has a GPU."""
         return "gpu" in self.machine
@@ -57,7 +62,10 @@ def runs(results: Path) -> Iterator[Run]:
 
 
 def latest(results: Path, gpu: bool) -> Run | None:
-    """Return the newest commit's run on a machine with a GPU, or on one without."""
+    """Return the newest run of the whole grid on a machine with a GPU, or on one without.
+
+    A run of a part of it, or of the small grid, has far fewer values than the fullest one.
+    """
     found = [run for run in runs(results) if run.has_gpu == gpu]
-    # of two runs of one commit, that which measured more
-    return max(found, key=lambda run: (run.date, sum(map(len, run.values.values()))), default=None)
+    most = max((run.count for run in found), default=0)
+    return max((run for run in found if run.count > 0.8 * most), key=lambda run: run.date, default=None)

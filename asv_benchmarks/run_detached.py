@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -116,16 +117,30 @@ def run(args: argparse.Namespace) -> int:
     return status or 0
 
 
+def expression(text: str) -> str:
+    """Return a regular expression after a check."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        msg = f"must be a regular expression, got {text!r}: {error}"
+        raise argparse.ArgumentTypeError(msg) from None
+    return text
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the arguments, what git knows filled in."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--commit", help="full hash of what the tree holds; HEAD's if not given")
     parser.add_argument("--date", type=int, help="the commit's date, in seconds since 1970")
     parser.add_argument("--tree", type=Path, default=trees.ROOT, help="folder that has sparsetconv in it")
-    parser.add_argument("--machine", help="name in the results, such as cpu-2core or gpu-h200")
+    parser.add_argument(
+        "--machine", type=machines.machine_name, help="name in the results, such as cpu-2core or gpu-h200"
+    )
     parser.add_argument("--grid", choices=["full", "small"], default="full")
     parser.add_argument("--quick", action="store_true", help="small grid, one call each: does it all run?")
-    parser.add_argument("--bench", default="", help="only what this regular expression finds")
+    parser.add_argument(
+        "--bench", type=expression, default="", help="only what this regular expression finds"
+    )
     parser.add_argument("--backend", action="append", choices=["numpy", "cupy"], help="may be repeated")
     parser.add_argument("--results", type=Path, help="folder; asv_benchmarks/results if not given")
     args = parser.parse_args(arguments)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,22 +22,37 @@ def _threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _copy_seconds(backend: Backend, elements: int) -> float:
-    xp = backend.xp
-    source, target = xp.ones(elements), xp.zeros(elements)
-    alone = backend.seconds(lambda: xp.copyto(target, source), 0.05)
+# does work on the slices of so many elements
+Split = Callable[[int, Callable[[slice], object]], None]
+
+
+def _fastest(backend: Backend, call: Callable[[Split], object]) -> float:
+    """Return the seconds of a call that splits its work: on one thread or on all, by which is faster."""
+
+    def whole(elements: int, work: Callable[[slice], object]) -> None:
+        work(slice(0, elements))
+
+    alone = backend.seconds(lambda: call(whole), 0.05)
     workers = _threads() if backend.name == "numpy" else 1
     if workers == 1:
         return alone
-    parts = [slice(elements * i // workers, elements * (i + 1) // workers) for i in range(workers)]
-
-    def copy(part: slice) -> None:
-        xp.copyto(target[part], source[part])
-
     with ThreadPoolExecutor(workers) as pool:
-        together = backend.seconds(lambda: list(pool.map(copy, parts)), 0.05)
-    # threads cost more than they give where there is little to copy
-    return min(alone, together)
+
+        def split(elements: int, work: Callable[[slice], object]) -> None:
+            bounds = [elements * i // workers for i in range(workers + 1)]
+            list(pool.map(work, map(slice, bounds, bounds[1:])))
+
+        # threads cost more than they give where there is little to do
+        return min(alone, backend.seconds(lambda: call(split), 0.05))
+
+
+def _copy_seconds(backend: Backend, elements: int) -> float:
+    xp = backend.xp
+    with backend.guarded():
+        source, target = xp.ones(elements), xp.zeros(elements)
+    return _fastest(
+        backend, lambda split: split(elements, lambda part: xp.copyto(target[part], source[part]))
+    )
 
 
 @functools.cache
@@ -63,5 +79,12 @@ def share(backend: Backend, work: Work, seconds: float, dtype: str) -> float:
 
 def fill_seconds(backend: Backend, arrays: list[Any]) -> float:
     """Return the time of filling new arrays like these with a constant."""
-    sizes = [(a.size, a.dtype) for a in arrays]
-    return backend.seconds(lambda: [backend.xp.full(n, 1, dtype) for n, dtype in sizes])
+    sizes = [(array.size, array.dtype) for array in arrays]
+
+    def fill(split: Split) -> list[Any]:
+        new = [backend.xp.empty(elements, dtype) for elements, dtype in sizes]
+        for array in new:
+            split(array.size, lambda part, array=array: array[part].fill(1))
+        return new
+
+    return _fastest(backend, fill)

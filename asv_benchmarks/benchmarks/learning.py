@@ -22,7 +22,7 @@ class FitKernel(Question):
         return lambda: stc.fit_kernel(small, large, (taps, taps), stride=2, padding="same", method=method)
 
     def time_fit(self, *_):
-        self.call()
+        self.run()
 
     def peakmem_fit(self, *_):
-        self.call()
+        self.run()

@@ -31,7 +31,7 @@ class ProductMemory(Question):
         return everything
 
     def peakmem_product(self, *_):
-        self.call()
+        self.run()
 
 
 class DeviceMemory(ProductMemory):

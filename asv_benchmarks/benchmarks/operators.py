@@ -23,7 +23,7 @@ class KernelSizes(Question):
         return product(operator((512, 512), (taps, taps), method, self.backend.name), direction, self.backend)
 
     def time_product(self, *_):
-        self.call()
+        self.run()
 
 
 class Channels(Question):
@@ -36,7 +36,7 @@ class Channels(Question):
         return product(operator(*LAYERS[layer], method, self.backend.name), direction, self.backend)
 
     def time_product(self, *_):
-        self.call()
+        self.run()
 
 
 class PictureSizes(Question):
@@ -51,7 +51,7 @@ class PictureSizes(Question):
         return product(A, direction, self.backend, columns)
 
     def time_product(self, *_):
-        self.call()
+        self.run()
 
 
 class OperatorRates(Rates, PictureSizes):

@@ -29,7 +29,7 @@ class Resize(Question):
         return product(make(*shapes, **options, **self.backend.options), direction, self.backend)
 
     def time_product(self, *_):
-        self.call()
+        self.run()
 
 
 class ResizeAssembly(Question):
@@ -44,4 +44,4 @@ class ResizeAssembly(Question):
         return lambda: stc.resize_matrix(*shapes, **options, **self.backend.options)
 
     def time_assembly(self, *_):
-        self.call()
+        self.run()

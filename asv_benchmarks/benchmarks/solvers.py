@@ -29,7 +29,7 @@ class Deblur(Question):
         return lambda: lsmr(A, b, damp=damping, atol=TOLERANCE, btol=TOLERANCE, maxiter=500)
 
     def time_lsmr(self, *_):
-        self.call()
+        self.run()
 
     def track_iterations(self, *_):
         return self.call()[2]

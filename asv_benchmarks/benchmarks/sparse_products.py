@@ -24,7 +24,7 @@ class SparseProduct(Question):
         return product(A, direction, self.backend, columns)
 
     def time_product(self, *_):
-        self.call()
+        self.run()
 
 
 class SparseProductRates(Rates, SparseProduct):
@@ -48,4 +48,4 @@ class TransposedProduct(Question):
         return product(T, "forward", self.backend)
 
     def time_product(self, *_):
-        self.call()
+        self.run()

@@ -40,7 +40,7 @@ class Transfer(Question):
         return lambda: type(on_device)(on_host)
 
     def time_transfer(self, *_):
-        self.call()
+        self.run()
 
     def track_bandwidth(self, *_):
         return self.nbytes / self.seconds() / 1e9

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ import matplotlib as mpl
 import numpy as np
 
 import sparsetconv as stc
+from sparsetconv.methods import gpu_cost
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "asv_benchmarks"))
@@ -114,9 +114,16 @@ def draw_nnz(which: Backends) -> Any:
     return figure
 
 
+def table(which: Backends, header: list[str], rows: list[list[Any]]) -> str:
+    """Write a table; its first column, the machine, only where there are two."""
+    keep = slice(None) if len(which) > 1 else slice(1, None)
+    cells = [header[keep], ["---"] * len(header[keep]), *(row[keep] for row in rows)]
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in cells)
+
+
 def tell_nnz(which: Backends) -> str:
     """Write the exponents, and the cost of an entry."""
-    lines = ["| on | what | exponent of nnz | ns an entry, largest |", "|---|---|---|---|"]
+    rows = []
     sentences = []
     for backend, word, run in which:
         slopes = {}
@@ -124,7 +131,7 @@ def tell_nnz(which: Backends) -> str:
             if len(points) > 1:
                 x, y = np.array(points, dtype=float).T
                 slopes[label] = float(np.polyfit(np.log(x), np.log(y), 1)[0])
-                lines.append(f"| {word} | {label} | {slopes[label]:.2f} | {y[-1] / x[-1] * 1e9:.2f} |")
+                rows.append([word, label, f"{slopes[label]:.2f}", f"{y[-1] / x[-1] * 1e9:.2f}"])
         points = dict(curves(run, backend)["product with the matrix"])
         without = dict(curves(run, backend)["product without, by the operator"])
         ratios = {size: points[size] / without[size] for size in points if size in without}
@@ -134,7 +141,16 @@ def tell_nnz(which: Backends) -> str:
                 f"On the {word} a product with the matrix takes {number(ratios[small])} times as long as the "
                 f"operator's at {small:,} entries, and {number(ratios[large])} times at {large:,}."
             )
-    return "\n".join([*sentences, "", *lines])
+        times = run.table("operators.PictureSizes.time_product")
+        few, many = (times.get((1024, taps, 1, "forward", backend)) for taps in (3, 7))
+        if few and many:
+            entries = nnz(1024, 7) / nnz(1024, 3)
+            sentences.append(
+                f"From 3x3 to 7x7, on 1024x1024, with {number(entries)} times the entries, the operator "
+                f"takes {number(many / few)} times as long."
+            )
+    header = ["on", "what", "exponent of nnz", "ns an entry, largest"]
+    return "\n".join([*sentences, "", table(which, header, rows)])
 
 
 # share of bandwidth
@@ -176,11 +192,7 @@ def draw_shares(which: Backends) -> Any:
 
 def tell_shares(which: Backends) -> str:
     """Write rates and shares."""
-    lines = [
-        "| on | picture, kernel | direction | right-hand sides | GB/s | GFLOP/s | share |",
-        "|" + "---|" * 7,
-    ]
-    sentences = []
+    rows, sentences = [], []
     name = "sparse_products.SparseProductRates.track_"
     for backend, word, run in which:
         rates, flops, share = (run.table(name + end) for end in ("bandwidth", "gflops", "share_of_roofline"))
@@ -188,8 +200,7 @@ def tell_shares(which: Backends) -> str:
             n, taps, columns, direction, own = key
             if own == backend:
                 cells = [word, f"{n}², {taps}x{taps}", direction, columns, f"{rates[key]:.1f}"]
-                cells += [f"{some[key]:.3g}" if key in some else "" for some in (flops, share)]
-                lines.append("| " + " | ".join(map(str, cells)) + " |")
+                rows.append(cells + [f"{some[key]:.3g}" if key in some else "" for some in (flops, share)])
         one = [v for (_, _, c, _, own), v in share.items() if own == backend and c == 1]
         many = [v for (_, _, c, _, own), v in share.items() if own == backend and c == 64]
         if one and many:
@@ -197,7 +208,8 @@ def tell_shares(which: Backends) -> str:
                 f"On the {word} one vector reaches {span(one)} of the roofline with the matrix, 64 at once "
                 f"{span(many)}."
             )
-    return "\n".join([*sentences, "", *lines])
+    header = ["on", "picture, kernel", "direction", "right-hand sides", "GB/s", "GFLOP/s", "share"]
+    return "\n".join([*sentences, "", table(which, header, rows)])
 
 
 # break-even
@@ -234,11 +246,11 @@ SIDEWAYS = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 8, "colo
 def break_even_rows(run: Run, backend: str) -> dict[str, dict[str, float | None]]:
     """Return counts by problem and by what they are against; infinity: never; None: not measured."""
     counts = run.table("break_even.BreakEven.track_products")
-    savings = run.table("break_even.BreakEven.track_saving")
+    gains = run.table("break_even.BreakEven.track_gain")
 
     def count(*key: Any) -> float | None:
-        # near a tie one of the two measurements may save, and the other not
-        return counts.get(key, np.inf if key in savings else None)
+        # near a tie one of the two measurements may gain enough, and the other not
+        return counts.get(key, np.inf if key in gains else None)
 
     return {
         f"{n}², {taps}x{taps}": {name: count(n, taps, name, backend) for name in AGAINST}
@@ -298,10 +310,8 @@ def draw_crossover(which: Backends) -> Any:
 
 
 def tell_crossover(which: Backends) -> str:
-    """Write who is fastest where, and what ``auto`` costs."""
-    lines = [f"| on | direction | kernel | {' | '.join(METHODS)} | fastest | auto over fastest |"]
-    lines.append("|---" * (5 + len(METHODS)) + "|")
-    sentences = []
+    """Write who is fastest where, and what ``auto`` costs where it is another."""
+    rows, sentences = [], []
     for backend, word, run in which:
         winners: dict[str, list[int]] = {}
         excess = []
@@ -312,16 +322,28 @@ def tell_crossover(which: Backends) -> str:
                 best = min(times, key=lambda m: times[m])
                 if direction == "forward":
                     winners.setdefault(best, []).append(taps)
-                ratio = tables["auto"].get(taps, np.nan) / times[best]
-                excess.append(ratio)
+                chosen = chosen_by_auto(taps, backend)
+                excess.append(times.get(chosen, np.nan) / times[best])
                 cells = [word, direction, f"{taps}x{taps}", *(milliseconds(times.get(m)) for m in METHODS)]
-                lines.append("| " + " | ".join([*cells, best, f"{ratio:.2f}"]) + " |")
+                rows.append([*cells, best, chosen, f"{excess[-1]:.2f}"])
         parts = [f"{m} for {', '.join(f'{t}x{t}' for t in taps)}" for m, taps in winners.items()]
+        slower = [ratio for ratio in excess if ratio > 1]
         sentences.append(
-            f"On the {word}, forward, the fastest are: {'; '.join(parts)}. `auto` takes "
-            f"{statistics.geometric_mean(excess):.2f} times as long as the fastest, in the geometric mean."
+            f"On the {word}, forward, the fastest are: {'; '.join(parts)}. `auto` takes the fastest on "
+            f"{len(excess) - len(slower)} of {len(excess)} lines"
+            + (f", otherwise one that needs {span(slower)} times as long." if slower else ".")
         )
-    return "\n".join([*sentences, "", "Milliseconds:", "", *lines])
+    header = ["on", "direction", "kernel", *METHODS, "fastest", "`auto` takes", "over fastest"]
+    return "\n".join([*sentences, "", "Milliseconds:", "", table(which, header, rows)])
+
+
+def chosen_by_auto(taps: int, backend: str) -> str:
+    """Return the method that ``auto`` takes; that of the package which draws."""
+    if backend == "numpy":
+        return stc.ConvOperator(np.ones((taps, taps)), (512, 512), padding="same").method
+    geometry = stc.ConvGeometry((512, 512), (taps, taps), padding="same")
+    estimates = gpu_cost.estimate(geometry, np.dtype(np.float64))
+    return min(estimates, key=lambda method: estimates[method])
 
 
 # history and machines
@@ -340,25 +362,32 @@ WATCHED = {
 
 
 def tell_history(results: Path) -> str:
-    """Write a line for each commit."""
-    lines = [f"| commit | {' | '.join(WATCHED)} |", "|---" * (len(WATCHED) + 1) + "|"]
-    for run in (run for run in runs(results) if not run.has_gpu):
-        cells = [milliseconds(run.table(name).get(key)) for name, key in WATCHED.values()]
-        words = HISTORY.get(run.commit, "the newest measured")
-        lines.append(f"| `{run.commit[:8]}` {words} | {' | '.join(cell or 'n/a' for cell in cells)} |")
+    """Write a column for each commit, and what it brought."""
+    found = [run for run in runs(results) if not run.has_gpu]
+    newest = latest(results, gpu=False)
+    words = [HISTORY.get(run.commit, "the newest measured" if run == newest else "") for run in found]
+    lines = [f"| milliseconds | {' | '.join(f'`{run.commit[:8]}`' for run in found)} |"]
+    lines.append("|---" * (len(found) + 1) + "|")
+    for label, (name, key) in WATCHED.items():
+        cells = [milliseconds(run.table(name).get(key)) or "n/a" for run in found]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    lines += ["", *(f"* `{run.commit[:8]}`: {word}" for run, word in zip(found, words, strict=True) if word)]
     return "\n".join(lines)
 
 
 def tell_machines(results: Path, which: Backends) -> str:
     """Write a line for each machine."""
-    lines = ["| machine | processor | processors | memory | GPU | CUDA | commits |", "|" + "---|" * 7]
     found: dict[str, list[Run]] = {}
     for run in runs(results):
         found.setdefault(run.machine["machine"], []).append(run)
+    has_gpu = any(word == "GPU" for _, word, _ in which)
+    fields = {"processor": "cpu", "processors": "num_cpu", "memory": "ram"}
+    fields |= {"GPU": "gpu", "CUDA": "cuda"} if has_gpu else {}
+    lines = [f"| machine | {' | '.join(fields)} | commits |", "|---" * (len(fields) + 2) + "|"]
     for name, own in found.items():
-        fields = [own[0].machine.get(key, "") for key in ("cpu", "num_cpu", "ram", "gpu", "cuda")]
-        lines.append(f"| {name} | {' | '.join(fields)} | {len(own)} |")
-    if all(word != "GPU" for _, word, _ in which):
+        cells = [own[0].machine.get(key, "") for key in fields.values()]
+        lines.append(f"| {name} | {' | '.join(cells)} | {len(own)} |")
+    if not has_gpu:
         lines += ["", "**No GPU has been measured yet**: every figure here is of the CPU."]
     return "\n".join(lines)
 

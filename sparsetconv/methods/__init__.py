@@ -78,14 +78,14 @@ def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend =
             msg = f"method={name!r} does not accept {refusal}; use method={other!r} or 'auto'"
             raise ValueError(msg)
         return Choice(methods[name], "it was asked for", asked=True)
-    if not backend.on_gpu and geometry.nnz <= cost.SMALL:
+    large = _too_large(geometry, weights, backend)
+    if not backend.on_gpu and geometry.nnz <= cost.SMALL and not large:
         return Choice(
             SparseMethod, f"up to {cost.SMALL:,} entries the matrix is fast, and nothing is compiled"
         )
     costs = estimate(geometry, weights.dtype)
     # the matrix is the last resort where it is too large; others are asked in turn, since to look at the
     # weights may mean to wait for a GPU
-    large = _too_large(geometry, weights, backend)
     order = sorted(methods, key=lambda each: (each == "sparse" and large, costs[each]))
     best = next(each for each in order if methods[each].refusal(geometry, weights) is None)
     return Choice(methods[best], "it has the lowest estimate")

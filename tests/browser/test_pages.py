@@ -80,6 +80,13 @@ def seen(tmp_path_factory):
     return found, console
 
 
+def test_console_is_heard(tmp_path):
+    (tmp_path / "index.html").write_text("<script>console.error('is this heard?')</script>")
+    with browser.served(tmp_path) as address:
+        _, console = browser.dom(address)
+    assert any("is this heard?" in message for message in console)
+
+
 def test_console_is_silent(seen):
     # the theme tells what it does
     assert [message for message in seen[1] if '"[PST]: ' not in message] == []
