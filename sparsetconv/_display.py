@@ -10,7 +10,11 @@ from typing import Any, NamedTuple
 
 Rows = list[tuple[str, str]]
 INT32_MAX = 2**31 - 1
-MADE_OF = {"AdjointOperator": "adjoint of", "GramOperator": "Gram operator of"}
+MADE_OF = {
+    "AdjointOperator": "adjoint of",
+    "TransposedOperator": "transpose of",
+    "GramOperator": "Gram operator of",
+}
 
 
 class Facts(NamedTuple):

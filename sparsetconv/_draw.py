@@ -33,6 +33,9 @@ def _pyplot() -> Any:
 def axes(ax: Any, size: tuple[float, float]) -> Any:
     """Return the axes that were given, or new ones on a figure of their own, its size in inches."""
     pyplot = _pyplot()
+    if ax is not None and not isinstance(ax, pyplot.Axes):
+        msg = f"ax must be an Axes of matplotlib, got {type(ax).__name__}"
+        raise TypeError(msg)
     return pyplot.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
 
 
@@ -71,10 +74,14 @@ def cells(ax: Any, values: Array, shown: Array, numbers: bool = True) -> None:
     """Draw a table of numbers as shaded cells; places that are not shown stay empty."""
     rows, columns = values.shape
     strength = np.abs(values) if values.dtype.kind == "c" else values.astype(float)
-    largest = float(np.abs(strength[shown]).max(initial=0)) or 1.0
+    finite = np.isfinite(strength)
+    largest = float(np.abs(strength[shown & finite]).max(initial=0)) or 1.0
     signed = bool((strength[shown] < 0).any())
     shades = colours("PuOr" if signed else "cividis")
-    faces = shades((strength / largest + 1) / 2 if signed else 0.15 + 0.85 * strength / largest)
+    # infinite ones have the strongest shade, and NaN has none
+    share = np.clip(strength / largest, -1, 1)
+    faces = shades((share + 1) / 2 if signed else 0.15 + 0.85 * share)
+    faces[np.isnan(strength)] = 0.5, 0.5, 0.5, 0.3
     ax.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal")
     ax.spines[:].set(color=GREY, lw=0.8)
     if not numbers:

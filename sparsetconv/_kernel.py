@@ -44,20 +44,49 @@ def checked_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def as_array(name: str, value: Any, dtype: DTypeLike | None = None) -> Array:
-    """Return a NumPy or CuPy array of a supported dtype, converted to ``dtype`` if that loses no kind."""
+    """Return a NumPy or CuPy array of a supported dtype, converted to ``dtype`` if that keeps its values."""
+    if not (on_gpu := backend_of(name, value).on_gpu):
+        refuse_what_is_no_array(name, value)
     try:
-        array = value if backend_of(name, value).on_gpu else np.asarray(value)
+        array = value if on_gpu else np.asarray(value)
     except ValueError:
         msg = f"{name} must be an array, got a sequence whose parts differ in length"
         raise ValueError(msg) from None
+    if not array.ndim:
+        msg = f"{name} must be an array of at least one axis, got {value!r}"
+        raise ValueError(msg)
     own = checked_dtype(name, array.dtype)
     if dtype is None:
         return array.astype(own, copy=False)
     wanted = checked_dtype("dtype", dtype)
     if not np.can_cast(own, wanted, "same_kind"):
-        msg = f"dtype must keep the kind of {name}: {own} does not convert to {wanted} without loss"
+        msg = f"dtype must keep the kind of {name}: {own} is not converted to {wanted}"
         raise TypeError(msg)
-    return array.astype(wanted, copy=False)
+    if np.can_cast(own, wanted):
+        return array.astype(wanted, copy=False)
+    return _narrowed(name, array, wanted)
+
+
+def _narrowed(name: str, array: Array, wanted: np.dtype[Any]) -> Array:
+    """Convert to a smaller dtype, which may round but neither wrap nor overflow."""
+    with np.errstate(over="ignore"):
+        narrow: Array = array.astype(wanted)
+    # wrapped, or infinite now
+    wrong = narrow != array if wanted.kind in "iu" else abs(narrow) == np.inf
+    if wrong.any() and (wanted.kind in "iu" or (wrong & (abs(array) != np.inf)).any()):
+        msg = f"dtype must hold every value of {name}: {array[wrong].reshape(-1)[0]} does not fit {wanted}"
+        raise ValueError(msg)
+    return narrow
+
+
+def refuse_what_is_no_array(name: str, value: Any) -> None:
+    """Raise for what NumPy would turn into something else: sparse matrices, arrays with masked entries."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        msg = f"{name} must have no masked entries; use .filled(), with what shall stand for them"
+        raise TypeError(msg)
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        msg = f"{name} must be a dense array, got {type(value).__name__}; use .toarray()"
+        raise TypeError(msg)
 
 
 def last_axes(index: Iterable[Any]) -> Any:

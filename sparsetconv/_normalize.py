@@ -43,6 +43,9 @@ def is_sequence(value: Any) -> bool:
 
 def shape(name: str, value: Any) -> tuple[int, ...]:
     """Return a tuple of sizes, each at least 1; an int stands for one axis."""
+    if getattr(value, "ndim", 0) > 1:
+        msg = f"{name} must be a shape, got an array of the shape {value.shape}: pass its .shape"
+        raise TypeError(msg)
     sizes = tuple(value) if is_sequence(value) else (value,)
     if not sizes:
         msg = f"{name} must have at least one axis, got {value!r}"

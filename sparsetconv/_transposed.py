@@ -176,10 +176,14 @@ def _large_axis(
     return large, (before, unpadded - large - before)
 
 
+def _span(lowest: int, highest: int) -> str:
+    return f"be {lowest}" if lowest == highest else f"lie between {lowest} and {highest}"
+
+
 def _check_size(number: int, size: int, lowest: int, highest: int) -> None:
     if not lowest <= size <= highest:
         msg = (
-            f"output_shape on spatial axis {number} must lie between {max(lowest, 1)} and {highest} "
+            f"output_shape on spatial axis {number} must {_span(max(lowest, 1), highest)} "
             f"for this input, kernel, stride and padding; got {size}"
         )
         raise ValueError(msg)

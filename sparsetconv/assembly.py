@@ -158,7 +158,7 @@ def matrix_size(
         )
         raise ValueError(msg)
     need = nnz * (dtype.itemsize + index_dtype.itemsize) + (stop - start + 1) * index_dtype.itemsize
-    hint = "rows= assembles a part of it, ConvOperator multiplies without assembling"
+    hint = "rows= assembles a part of it, an operator with method='direct' needs none"
     backend.require("the matrix", need, hint)
     return nnz, index_dtype
 

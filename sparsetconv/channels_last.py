@@ -37,8 +37,8 @@ class ChannelsLastOperator(ArrayCore, ArrayOperator):
 
     Raises
     ------
-    ValueError
-        If ``operator`` has no channels.
+    TypeError, ValueError
+        If ``operator`` is another one, or has no channels.
 
     Notes
     -----
@@ -56,7 +56,11 @@ class ChannelsLastOperator(ArrayCore, ArrayOperator):
     """
 
     def __init__(self, operator: Any) -> None:
-        if not operator.geometry.has_channels:
+        geometry = getattr(operator, "geometry", None)
+        if geometry is None:
+            msg = f"operator must be a ConvOperator or ConvTransposeOperator, got {type(operator).__name__}"
+            raise TypeError(msg)
+        if not geometry.has_channels:
             msg = f"operator must be a convolution with channels, got one on {operator.input_shape}"
             raise ValueError(msg)
         self._prepare(operator.dtype, _last(operator.input_shape), _last(operator.output_shape))

@@ -15,6 +15,7 @@ import numpy as np
 
 from sparsetconv import _display, _normalize
 from sparsetconv._axis import Axis
+from sparsetconv._kernel import checked_dtype, named_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -152,8 +153,9 @@ class ConvGeometry:
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
+        batched = ndim > 3 and len(kernel) == len(inputs) and inputs[1] == kernel[1]
         for i, axis in enumerate(self.axes):
-            _check_axis(i, axis)
+            _check_axis(i, axis, "; if the first axis is a batch, leave it out" if batched else "")
 
     def __repr__(self) -> str:
         return _display.geometry_repr(self)
@@ -225,14 +227,21 @@ class ConvGeometry:
         int
             Bytes.
 
+        Raises
+        ------
+        TypeError
+            If no matrix has such a dtype.
+
         Examples
         --------
         >>> import sparsetconv as stc
         >>> stc.ConvGeometry((4, 4), (3, 3)).nbytes("float64")
         452
         """
-        index = np.dtype(index_dtype or self.index_dtype).itemsize
-        return self.nnz * (np.dtype(dtype).itemsize + index) + (self.matrix_shape[0] + 1) * index
+        index = named_dtype("index_dtype", index_dtype or self.index_dtype).itemsize
+        return (
+            self.nnz * (checked_dtype("dtype", dtype).itemsize + index) + (self.matrix_shape[0] + 1) * index
+        )
 
 
 def spatial_ndim(input_shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> int:
@@ -286,12 +295,12 @@ def _check_channels(c_in: int, kernel: tuple[int, ...], groups: int) -> None:
         raise ValueError(msg)
 
 
-def _check_axis(number: int, axis: Axis) -> None:
+def _check_axis(number: int, axis: Axis, hint: str) -> None:
     padded = axis.size + axis.before + axis.after
     if axis.outputs < 1:
         msg = (
             f"the kernel must fit into the padded input: on spatial axis {number} it spans "
             f"{axis.extent} samples (dilation * (k - 1) + 1) and the input has {padded} "
-            f"({axis.size} with padding ({axis.before}, {axis.after}))"
+            f"({axis.size} with padding ({axis.before}, {axis.after})){hint}"
         )
         raise ValueError(msg)

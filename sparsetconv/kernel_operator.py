@@ -44,6 +44,8 @@ class KernelCore(ArrayCore):
 
     def _settle(self, x: Array, geometry: ConvGeometry, transposed: bool) -> None:
         output = geometry.input_shape if transposed else geometry.output_shape
+        nbytes = x.dtype.itemsize * prod(geometry.kernel_shape)
+        self.backend.require("a kernel", nbytes, "kernel_shape sets its size")
         self._prepare(x.dtype, geometry.kernel_shape, output)
         self.x = self.backend.frozen(x)
         self.geometry, self.transposed = geometry, transposed

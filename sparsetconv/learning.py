@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import LinAlgWarning, cho_factor, cho_solve, lapack
 
-from sparsetconv import _normalize
+from sparsetconv import _memory, _normalize
 from sparsetconv._backend import backend_of, check_backend, to_numpy
 from sparsetconv._kernel import as_array, last_axes
 from sparsetconv._transposed import conv_transpose_geometry
@@ -135,6 +135,7 @@ def fit_kernel(
     array([1., 2., 3., 4.])
     """
     shape = _normalize.shape("kernel_shape", kernel_shape)
+    _memory.require("the kernel", 8 * prod(shape), "kernel_shape sets its size")
     word = _normalize.word("method", method, METHODS)
     damping = _checked_ridge(ridge)
     problem = _Problem(
@@ -244,21 +245,28 @@ class _Problem:
             yield x, y
 
     def _geometry(self, number: int, x: tuple[int, ...], y: tuple[int, ...]) -> ConvGeometry:
-        options: dict[str, Any] = {**self.options, "groups": self.groups, "flip": self.flip}
-        make: Callable[..., ConvGeometry] = ConvGeometry
-        if self.transposed:
-            make, options["output_shape"] = conv_transpose_geometry, y
         try:
-            geometry = make(x, self.kernel_shape, **options)
+            return self._fitting(x, y, self.transposed)
         except (TypeError, ValueError) as error:
             msg = f"inputs[{number}] of shape {x} and targets[{number}] of shape {y} do not fit: {error}"
-            raise type(error)(msg) from None
-        output = geometry.input_shape if self.transposed else geometry.output_shape
+            try:
+                self._fitting(x, y, not self.transposed)
+            except (TypeError, ValueError):
+                hint = ""
+            else:
+                hint = f"; with transposed={not self.transposed} they do"
+            raise type(error)(msg + hint) from None
+
+    def _fitting(self, x: tuple[int, ...], y: tuple[int, ...], transposed: bool) -> ConvGeometry:
+        """Return the forward geometry of a pair's convolution, or raise."""
+        options: dict[str, Any] = {**self.options, "groups": self.groups, "flip": self.flip}
+        make: Callable[..., ConvGeometry] = ConvGeometry
+        if transposed:
+            make, options["output_shape"] = conv_transpose_geometry, y
+        geometry = make(x, self.kernel_shape, **options)
+        output = geometry.input_shape if transposed else geometry.output_shape
         if output != y:
-            msg = (
-                f"targets[{number}] must have the shape of the output of inputs[{number}], "
-                f"{output} for {x}; got {y}"
-            )
+            msg = f"a target must have the shape of the output, {output}, got {y}"
             raise ValueError(msg)
         return geometry
 

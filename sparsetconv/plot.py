@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.sparse.linalg import LinearOperator
 
 from sparsetconv import _draw, _normalize
 from sparsetconv._axis import PADDING_MODES, source_index
+from sparsetconv._backend import to_numpy
 from sparsetconv._draw import BLUE, CELL, GREEN, GREY, LABELS, ORANGE, PINK
+from sparsetconv._kernel import as_array, checked_dtype
+from sparsetconv.array_operator import ArrayCore
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.matrices import geometry_matrix
 from sparsetconv.methods import METHODS, cost
@@ -31,6 +35,8 @@ __all__ = ["connectivity", "kernel", "matrix", "method_costs", "padding"]
 
 # cells up to which a matrix is drawn with its numbers, samples on one side of a diagram
 LARGEST_SIDE, LARGEST_DIAGRAM = 40, 64
+# samples of a row with its pads
+LARGEST_ROW = 100
 STYLES = {
     "sparse": (BLUE, "o", "-"),
     "direct": (ORANGE, "s", "--"),
@@ -46,8 +52,9 @@ def matrix(A: Any, *, ax: Any = None) -> Any:
     Parameters
     ----------
     A : operator, ConvGeometry, or (m, n) sparse or dense matrix
-        An operator or a geometry also says what array each row and column stands for, which labels them; a
-        geometry has no weights, only a pattern of ones.
+        Any `scipy.sparse.linalg.LinearOperator` if it is small. One of ours, or a geometry, also says what
+        array each row and column stands for, which labels them; a geometry has no weights, only a pattern of
+        ones.
     ax : matplotlib.axes.Axes, optional
         Drawn onto; new ones if not given.
 
@@ -61,8 +68,8 @@ def matrix(A: Any, *, ax: Any = None) -> Any:
     ------
     ImportError
         If matplotlib is missing.
-    TypeError
-        If ``A`` is none of these.
+    TypeError, ValueError
+        If ``A`` is none of these, or empty.
 
     Examples
     --------
@@ -75,6 +82,9 @@ def matrix(A: Any, *, ax: Any = None) -> Any:
     """
     entries, outputs, inputs = _matrix_of(A)
     rows, columns = entries.shape
+    if not rows * columns:
+        msg = f"A must have rows and columns to be drawn, got {rows} x {columns}"
+        raise ValueError(msg)
     if max(rows, columns) > LARGEST_SIDE:
         return _draw.pattern(entries, ax)
     ax = _draw.axes(ax, (columns * CELL + LABELS, rows * CELL + LABELS))
@@ -201,9 +211,18 @@ def padding(
         msg = f"size must be at most 26, the number of letters, got {size}"
         raise ValueError(msg)
     before, after = _normalize.per_axis("pad", pad, 2, 0)
-    words = [modes] if isinstance(modes, str) else list(modes)
-    known = _normalize.padding_mode(words, len(words))
     length = before + size + after
+    if length > LARGEST_ROW:
+        msg = f"size and pad must make at most {LARGEST_ROW} samples, got {length}"
+        raise ValueError(msg)
+    words = [modes] if isinstance(modes, str) else list(modes)
+    if not words:
+        msg = "modes must name at least one mode, got none"
+        raise ValueError(msg)
+    all_modes = (*PADDING_MODES, *_normalize.MODE_ALIASES)
+    known = [
+        _normalize.MODE_ALIASES.get(w, w) for w in (_normalize.word("modes", w, all_modes) for w in words)
+    ]
     ax = _draw.axes(ax, (length * CELL + LABELS, len(words) * (CELL + 0.06) + 0.4))
     colours = _draw.colours("cividis")(np.linspace(0.15, 1, size))
     for row, mode in enumerate(known):
@@ -253,7 +272,7 @@ def kernel(weights: Any, *, ax: Any = None) -> Any:
     >>> [text.get_text() for text in ax.texts]
     ['1', '2', '0', '-1']
     """
-    array = np.asarray(getattr(weights, "kernel", weights))
+    array = np.asarray(to_numpy(as_array("weights", getattr(weights, "kernel", weights))))
     if not 1 <= array.ndim <= 4 or not array.size:
         msg = f"weights must have between one and four axes and not be empty, got the shape {array.shape}"
         raise ValueError(msg)
@@ -326,12 +345,18 @@ def method_costs(
     ['sparse', 'direct', 'gemm', 'fft']
     """
     sizes = _normalize.shape("input_shape", input_shape)
-    taps = [k for k in KERNEL_SIZES if k <= min(sizes)] if kernel_sizes is None else list(kernel_sizes)
-    outer: tuple[int, ...] = () if channels is None else (channels[0], channels[1])
+    taps: Sequence[int] = [k for k in KERNEL_SIZES if k <= min(sizes)]
+    if kernel_sizes is not None:
+        taps = _normalize.shape("kernel_sizes", kernel_sizes)
+    outer = () if channels is None else _normalize.shape("channels", channels)
+    if len(outer) not in (0, 2):
+        msg = f"channels must be (c_out, c_in), got {channels!r}"
+        raise ValueError(msg)
+    kind = checked_dtype("dtype", dtype)
     estimates = [
         cost.estimate(
             ConvGeometry((*outer[1:], *sizes), (*outer, *(k,) * len(sizes)), stride, "same"),
-            np.dtype(dtype),
+            kind,
         )
         for k in taps
     ]
@@ -351,19 +376,39 @@ def method_costs(
 
 
 def _matrix_of(A: Any) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
-    """Return a matrix as COO, and the shapes of the arrays that its rows and columns stand for."""
+    """Return the entries of a matrix, and the shapes of the arrays that its rows and columns stand for."""
     if isinstance(A, ConvGeometry):
         ones = np.ones(A.kernel_shape)
         return geometry_matrix(A, ones, False).tocoo(), A.output_shape, A.input_shape
-    if hasattr(A, "tosparse"):
-        return sp.coo_array(A.tosparse()), A.output_shape, A.input_shape
+    if isinstance(A, ArrayCore):
+        return sp.coo_array(_on_host(A.tosparse())), A.output_shape, A.input_shape
+    if isinstance(A, LinearOperator):
+        A = _columns_of(A)
+    A = _on_host(A)
     if not sp.issparse(A):
         A = np.asarray(A)
-        if A.ndim != 2 or A.dtype.kind not in "biufc":
-            msg = f"A must be an operator, a geometry or a matrix, got {A.dtype} of the shape {A.shape}"
-            raise TypeError(msg)
-    entries = sp.coo_array(A)
+    if A.ndim != 2 or A.dtype.kind not in "biufc":
+        msg = f"A must be an operator, a geometry or a matrix, got {A.dtype} of the shape {A.shape}"
+        raise TypeError(msg)
+    entries = sp.coo_array(A, copy=True)
+    entries.sum_duplicates()
     return entries, entries.shape[:1], entries.shape[1:]
+
+
+def _on_host(A: Any) -> Any:
+    """Return a matrix of CuPy's as one of SciPy's or NumPy's, and others as they are."""
+    return A.get() if type(A).__module__.partition(".")[0] in ("cupy", "cupyx") else A
+
+
+def _columns_of(A: LinearOperator) -> Any:
+    """Return the matrix of an operator that knows only how to multiply."""
+    if max(A.shape) > LARGEST_DIAGRAM:
+        msg = (
+            f"A must have at most {LARGEST_DIAGRAM} rows and columns to be drawn where it is not one of "
+            f"sparsetconv's operators, got {A.shape[0]} x {A.shape[1]}"
+        )
+        raise ValueError(msg)
+    return sp.coo_array(A @ np.eye(A.shape[1], dtype=A.dtype))
 
 
 def _places(shape: tuple[int, ...]) -> list[str]:

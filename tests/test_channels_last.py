@@ -63,3 +63,10 @@ def test_pickle():
 def test_without_channels():
     with pytest.raises(ValueError, match=r"operator must be a convolution with channels, got one on \(7,\)"):
         ChannelsLastOperator(make("line", "float64", "zeros", "sparse"))
+
+
+def test_what_is_no_convolution():
+    with pytest.raises(
+        TypeError, match="operator must be a ConvOperator or ConvTransposeOperator, got NoneType"
+    ):
+        ChannelsLastOperator(None)

@@ -139,3 +139,35 @@ def test_nothing_is_imported():
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == ""
+
+
+def test_derived_layer_of_the_same_name_computes_its_own():
+    """Weight-standardised layers, for one, are commonly called as what they derive from."""
+
+    class Conv1d:
+        weight, stride, padding, dilation = np.ones((1, 1, 2)), (1,), (0,), (1,)
+        groups, padding_mode = 1, "zeros"
+
+    base = Conv1d
+    plain = type("Conv1d", (base,), {})
+    own = type("Conv1d", (base,), {"forward": lambda _, x: x})
+    assert stc.from_torch(plain(), (1, 5)).output_shape == (1, 4)
+    for cls in (own, type("Derived", (own,), {})):
+        with pytest.raises(
+            TypeError, match=r"module must compute what Conv1d does, but .* defines forward itself"
+        ):
+            stc.from_torch(cls(), (1, 5))
+
+
+def test_auto_pad_that_is_no_text():
+    with pytest.raises(ValueError, match="auto_pad must be one of NOTSET"):
+        stc.from_onnx({"auto_pad": b"\xff"}, KERNEL, (3, 9))
+
+
+def test_causal_belongs_to_one_axis():
+    class Conv2D:
+        kernel, built, data_format = np.ones((3, 3, 1, 4)), True, "channels_last"
+        strides, dilation_rate, padding, groups = (1, 1), (1, 1), "causal", 1
+
+    with pytest.raises(ValueError, match=r"layer\.padding must be one of valid, same; got 'causal'"):
+        stc.from_keras(Conv2D(), (8, 8, 1))

@@ -209,7 +209,8 @@ def raises(error, match, *args, **options):
         ),
         # fit
         (((4, 4), (3, 5)), {}, ValueError, "spatial axis 1 it spans 5 samples .* the input has 4"),
-        (((4,), (3,)), {"padding": -1}, ValueError, r"input has 2 \(4 with padding \(-1, -1\)\)"),
+        (((4,), (3,)), {"padding": -1}, ValueError, r"input has 2 \(4 with padding \(-1, -1\)\)$"),
+        (((1, 3, 8, 8), (8, 3, 3, 3)), {}, ValueError, "if the first axis is a batch, leave it out$"),
     ],
 )
 def test_bad_geometry(args, options, error, match):

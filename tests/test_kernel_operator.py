@@ -77,6 +77,33 @@ def test_recovers_a_kernel():
     np.testing.assert_allclose(np.linalg.solve(K.gram().tosparse().toarray(), K.H @ y), w.ravel())
 
 
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_transpose_is_one_between_arrays(dtype):
+    K = stc.KernelOperator(integers((5, 6), dtype), (2, 3))
+    T, matrix = K.T, K.tosparse().toarray()
+    assert (T.input_shape, T.output_shape) == (K.output_shape, K.input_shape)
+    y = integers(K.output_shape, dtype, 1)
+    np.testing.assert_array_equal(T.apply(y), (matrix.T @ y.ravel()).reshape(2, 3))
+    np.testing.assert_array_equal(T.tosparse("coo").toarray(), matrix.T)
+    w = integers(K.input_shape, dtype, 2)
+    np.testing.assert_array_equal(T.H @ w.ravel(), matrix.conj() @ w.ravel())
+    np.testing.assert_array_equal(T.T @ w.ravel(), matrix @ w.ravel())
+    np.testing.assert_array_equal(K.H.T @ w.ravel(), matrix.conj() @ w.ravel())
+    np.testing.assert_array_equal(K.gram().T @ w.ravel(), (matrix.conj().T @ matrix).T @ w.ravel())
+    stc.testing.assert_adjoint(T, exact=True)
+    word = "transpose of" if dtype.startswith("complex") else "adjoint of"
+    assert repr(T).startswith(f"<6x16 {word} <16x6 KernelOperator")
+    assert word.capitalize() in T._repr_html_()
+    assert (pickle.loads(pickle.dumps(T)) @ y.ravel() == T @ y.ravel()).all()
+
+
+def test_kernel_that_no_machine_holds():
+    with pytest.raises(MemoryError, match="a kernel needs 8000000000000 bytes"):
+        stc.KernelOperator(np.ones((5, 5)), (10**6, 10**6), padding=10**6)
+    with pytest.raises(MemoryError, match="the kernel needs 8000000000000 bytes"):
+        stc.fit_kernel([np.ones((5, 5))], [np.ones((5, 5))], (10**6, 10**6))
+
+
 def test_pickle_threads_and_copies():
     x = integers((3, 40, 30), "float64")
     K = stc.KernelOperator(x, (4, 3, 3, 2), padding="same")

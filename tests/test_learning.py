@@ -270,7 +270,7 @@ BAD = {
     "none": (lambda *_: (([], []), {}), "at least one pair"),
     "one picture": (lambda x, y: ((x[0], y[0]), {}), r"inputs\[0\] must have 2 axes with the kernel_shape \(4, 4\), got the shape \(7,\); one pair alone is passed as \[x\], \[y\]"),
     "mismatch": (lambda x, y: ((x, [y[0], y[1][:9]]), {}), r"inputs\[1\] of shape \(6, 7\) and targets\[1\] of shape \(9, 14\) do not fit: output_shape on spatial axis 0 must lie between 12 and 13"),
-    "forward mismatch": (lambda x, y: ((y, x), {"transposed": False, "padding": 0}), r"targets\[0\] must have the shape of the output of inputs\[0\], \(5, 6\) for \(12, 14\); got \(6, 7\)"),
+    "forward mismatch": (lambda x, y: ((y, x), {"transposed": False, "padding": 0}), r"targets\[0\] of shape \(6, 7\) do not fit: a target must have the shape of the output, \(5, 6\), got \(6, 7\)"),
     "ranks": (lambda x, y: (([x[0], x[1][0]], y), {}), r"inputs\[1\] must have 2 axes"),
     "nan": (lambda x, y: (([x[0] * np.nan], y[:1]), {}), r"inputs\[0\] must be finite"),
     "infinite": (lambda x, y: ((x[:1], [y[0] * np.inf]), {}), r"targets\[0\] must be finite"),
@@ -328,3 +328,15 @@ def test_good_problems_do_not_warn():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         stc.fit_kernel(*good(), (4, 4), **OPTIONS)
+
+
+def test_wrong_direction_gets_a_hint():
+    x, y = np.ones((40, 40)), np.ones((36, 36))
+    with pytest.raises(ValueError, match=r"must be 44 for .* got 36; with transposed=False they do$"):
+        stc.fit_kernel([x], [y], (5, 5))
+    with pytest.raises(
+        ValueError, match=r"\(44, 44\); with transposed=True they do$|with transposed=True they do$"
+    ):
+        stc.fit_kernel([x], [np.ones((44, 44))], (5, 5), transposed=False)
+    with pytest.raises(ValueError, match=r"got 37$"):
+        stc.fit_kernel([x], [np.ones((37, 37))], (5, 5))

@@ -200,6 +200,28 @@ class OnAGpu:
         ([1.0, 2.0], {"format": "dia", "stride": 2}, ValueError, "format='dia' fits where all strides are 1"),
         (np.ones((3, 3, 3)), {}, ValueError, "kernel_shape must have as many axes as input_shape"),
         (np.ones(0), {}, ValueError, r"kernel_shape\[0\] must be at least 1, got 0"),
+        (5, {}, ValueError, "kernel must be an array of at least one axis, got 5"),
+        (sp.eye_array(3), {}, TypeError, r"kernel must be a dense array, got dia_array; use \.toarray"),
+        (
+            np.ma.array([1.0, 2.0], mask=[0, 1]),
+            {},
+            TypeError,
+            r"kernel must have no masked entries; use \.filled",
+        ),
+        (
+            [300, 2],
+            {"dtype": "int8"},
+            ValueError,
+            "dtype must hold every value of kernel: 300 does not fit int8",
+        ),
+        (
+            [1, -1],
+            {"dtype": "uint8"},
+            TypeError,
+            "dtype must keep the kind of kernel: int64 is not converted",
+        ),
+        ([1.0, 1e300], {"dtype": "float32"}, ValueError, r"of kernel: 1e\+300 does not fit float32"),
+        ([1.0, 1e300j], {"dtype": "complex64"}, ValueError, "of kernel: .* does not fit complex64"),
     ],
 )
 def test_bad_input(kernel, options, error, match):
@@ -207,10 +229,27 @@ def test_bad_input(kernel, options, error, match):
         stc.conv_matrix(kernel, 8, **options)
 
 
+def test_narrower_dtypes_round_and_keep_what_is_not_finite():
+    kernel = np.array([1 / 3, np.inf, -np.inf, np.nan])
+    A = stc.conv_matrix(kernel, 4, dtype=np.float32)
+    np.testing.assert_array_equal(A.toarray()[0], kernel.astype(np.float32))
+    assert stc.conv_matrix([127, -128], 4, dtype=np.int8).max() == 127
+
+
+def test_array_in_the_place_of_a_shape():
+    with pytest.raises(
+        TypeError, match=r"input_shape must be a shape, got an array of the shape \(8, 9\): pass"
+    ):
+        stc.conv_matrix(np.ones((3, 3)), np.ones((8, 9)))
+    assert stc.conv_matrix(np.ones((3, 3)), np.array([8, 9])).shape == (42, 72)
+
+
 @pytest.mark.parametrize("format", FORMATS[:3])
 @pytest.mark.parametrize("function", [stc.conv_matrix, stc.conv_transpose_matrix])
 def test_too_large_for_the_machine(function, format):
-    with pytest.raises(MemoryError, match=r"the matrix needs \d+ bytes \(.* GiB\).*ConvOperator multiplies"):
+    with pytest.raises(
+        MemoryError, match=r"the matrix needs \d+ bytes \(.* GiB\).*method='direct' needs none"
+    ):
         function(np.ones((9, 9)), (10**6, 10**6), format=format)
 
 

@@ -354,7 +354,12 @@ def test_auto_leaves_out_a_matrix_that_would_fill_the_memory(monkeypatch):
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
-        (lambda A: A @ np.ones(7), ValueError, "mismatch"),
+        (lambda A: A @ np.ones(7), ValueError, r"a vector of 20 entries or a matrix of 20 rows, got \(7,\)"),
+        (lambda A: A.rmatvec(np.ones(7)), ValueError, r"a vector of 12 entries or a matrix of 12 rows, got \(7,\)"),
+        (lambda A: A.apply(A.tosparse()), TypeError, r"x must be a dense array, got csr_array; use \.toarray"),
+        (lambda A: A.apply(np.ma.array(np.ones((5, 4)), mask=True)), TypeError, "x must have no masked entries"),
+        (lambda _: stc.ConvGeometry(9, 2).nbytes("half"), TypeError, "dtype must be float32, .* got float16"),
+        (lambda _: stc.ConvGeometry(9, 2).nbytes("foo"), TypeError, "dtype must be a dtype, got 'foo'"),
         (lambda A: A.apply(np.ones((4, 5))), ValueError, r"ends in input_shape \(5, 4\), got \(4, 5\)"),
         (lambda A: A.apply(np.ones(4)), ValueError, r"ends in input_shape \(5, 4\), got \(4,\)"),
         (lambda A: A.apply(np.ones((5, 4), object)), TypeError, "x must be of a real, complex or integer dtype"),
@@ -364,13 +369,29 @@ def test_auto_leaves_out_a_matrix_that_would_fill_the_memory(monkeypatch):
         (lambda _: stc.ConvOperator(np.ones(2), 5, method=None), TypeError, "method must be a string, got None"),
         (lambda _: stc.ConvOperator([1, 2], 5, method="fft"), ValueError, "method='fft' does not accept an integer"),
         (lambda _: stc.ConvOperator(np.ones(2, np.float16), 5), TypeError, "got float16; convert it"),
-        (lambda _: stc.ConvTransposeOperator(np.ones(2), 5, output_shape=9), ValueError, "must lie between 6 and 6"),
+        (lambda _: stc.ConvTransposeOperator(np.ones(2), 5, output_shape=9), ValueError, "output_shape on spatial axis 0 must be 6 for"),
     ],
 )  # fmt: skip
 def test_bad_input(call, error, match):
     A = stc.ConvOperator(np.ones((2, 2)), (5, 4))
     with pytest.raises(error, match=match):
         call(A)
+
+
+def test_auto_leaves_out_a_matrix_of_many_empty_rows():
+    A = stc.ConvOperator(np.ones((3, 3)), (8, 8), padding=10**5)
+    assert A.geometry.nnz < 1000
+    assert A.method == "direct"
+    assert "lowest estimate" in A.explain()
+
+
+@pytest.mark.parametrize("flat", [True, False])
+@pytest.mark.parametrize("method", METHODS)
+def test_result_that_no_machine_holds(method, flat):
+    """Nothing is allocated: neither the result nor, for the adjoint's side, what it is made from."""
+    A = stc.ConvOperator(np.ones((3, 3)), (8, 8), padding=10**6, method=method)
+    with pytest.raises(MemoryError, match=r"the result needs 32\d+ bytes|the matrix needs"):
+        A @ np.ones(64) if flat else A.apply(np.ones((8, 8)))
 
 
 def test_sparse_operand_gets_a_hint():

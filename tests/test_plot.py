@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import sparsetconv as stc
 from sparsetconv import plot
@@ -283,7 +285,7 @@ class TestPadding:
             plot.padding(27)
         with pytest.raises(ValueError, match=r"pad\[1\] must be at least 0, got -1"):
             plot.padding(4, (1, -1))
-        with pytest.raises(ValueError, match=r"padding_mode must be one of zeros, .*; got 'mirror'"):
+        with pytest.raises(ValueError, match=r"modes must be one of zeros, .*; got 'mirror'"):
             plot.padding(4, 1, modes="mirror")
 
 
@@ -371,3 +373,54 @@ def test_without_matplotlib():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     message = 'plots need matplotlib, which is not installed: python -m pip install "sparsetconv[plot]"'
     assert result.stdout.splitlines() == [message] * 3
+
+
+class TestWhatIsGiven:
+    """Operators and matrices of others, numbers that are none, and what cannot be drawn."""
+
+    def test_any_linear_operator(self):
+        ax = plot.matrix(NUMBERED @ NUMBERED.H)
+        expected = (NUMBERED.tosparse() @ NUMBERED.tosparse().T).toarray()
+        assert words(ax) == [str(v) for v in expected.ravel()]
+        large = stc.ConvOperator(KERNEL, (20, 20))
+        with pytest.raises(ValueError, match=r"A must have at most 64 rows and columns .* got 324 x 324"):
+            plot.matrix(large @ large.H)
+
+    def test_duplicates_are_one_entry(self):
+        twice = sp.coo_array(([1, 2], ([0, 0], [0, 0])), shape=(1, 2))
+        assert words(plot.matrix(twice)) == ["3"]
+        assert plot.connectivity(twice, output=0).get_title() == "many-to-one: 1 input makes output 0"
+        assert twice.nnz == 2
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+    def test_one_bad_number_leaves_the_others(self, bad):
+        values = np.array([[1.0, 2.0], [bad, 4.0]])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for ax in (plot.matrix(values), plot.kernel(values)):
+                assert words(ax) == ["1", "2", str(bad), "4"]
+                faces = cells(ax)
+                assert len({faces[place] for place in ((0, 0), (0, 1), (1, 1))}) == 3
+
+    @pytest.mark.parametrize(
+        ("draw", "message"),
+        [
+            (lambda: plot.matrix(np.zeros((0, 3))), "A must have rows and columns to be drawn, got 0 x 3"),
+            (lambda: plot.matrix(sp.coo_array([1, 2])), r"A must be .*, got int64 of the shape \(2,\)"),
+            (lambda: plot.matrix(NUMBERED, ax=3), "ax must be an Axes of matplotlib, got int"),
+            (lambda: plot.kernel(KERNEL, ax=plt.figure()), "ax must be an Axes of matplotlib, got Figure"),
+            (lambda: plot.kernel([["a"]]), "weights must be float32, .* got <U1"),
+            (lambda: plot.padding(5, 1000), "size and pad must make at most 100 samples, got 2005"),
+            (lambda: plot.padding(modes=[]), "modes must name at least one mode, got none"),
+            (lambda: plot.method_costs(64, []), r"kernel_sizes must have at least one axis, got \[\]"),
+            (lambda: plot.method_costs(64, [0]), r"kernel_sizes\[0\] must be at least 1, got 0"),
+            (lambda: plot.method_costs(64, channels=3), r"channels must be \(c_out, c_in\), got 3"),
+            (lambda: plot.method_costs(64, dtype="float16"), "dtype must be float32, .* got float16"),
+        ],
+    )
+    def test_bad_input(self, draw, message):
+        with pytest.raises((TypeError, ValueError), match=message):
+            draw()
+
+    def test_one_size(self):
+        assert [len(line.get_xdata()) for line in plot.method_costs((64, 64), 3).lines] == [1] * 4

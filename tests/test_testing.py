@@ -135,3 +135,44 @@ def test_result():
 def test_integer_operators(dtype):
     A = stc.ConvOperator(np.array([1, 2, 3], dtype), 7, padding=1)
     stc.testing.assert_adjoint(A, exact=True)
+
+
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e-3, 1e155, 1e200, 1e305])
+def test_scale_hides_nothing(scale):
+    """Squares of products have no room in double precision; the test does not depend on them."""
+    right = LinearOperator(
+        (5, 5), matvec=lambda v: scale * np.roll(v, 1), rmatvec=lambda v: scale * np.roll(v, -1), dtype=float
+    )
+    wrong = LinearOperator(
+        (5, 5), matvec=lambda v: scale * np.roll(v, 1), rmatvec=lambda v: scale * np.roll(v, 1), dtype=float
+    )
+    # of subnormal numbers some digits are left
+    tolerance = 0.01 if scale < 1e-300 else None
+    assert stc.testing.dot_test(right, rtol=tolerance)
+    assert not stc.testing.dot_test(wrong, rtol=tolerance)
+    with pytest.raises(AssertionError, match="the adjoint is not that of the operator"):
+        stc.testing.assert_adjoint(wrong, rtol=tolerance)
+
+
+def test_infinite_products_fail():
+    op = LinearOperator((2, 2), matvec=lambda v: v * np.inf, rmatvec=lambda v: v * np.inf, dtype=float)
+    assert not stc.testing.dot_test(op)
+
+
+def test_real_operators_have_real_products():
+    for exact in (False, True):
+        result = stc.testing.dot_test(stc.ConvOperator([1.0, 2.0], 5), exact=exact)
+        assert isinstance(result.forward, float)
+    assert isinstance(stc.testing.dot_test(stc.ConvOperator([1j, 2.0], 5)).forward, complex)
+
+
+def test_operator_without_adjoint():
+    op = LinearOperator((2, 2), matvec=lambda v: v, dtype=float)
+    with pytest.raises(NotImplementedError, match="op must define rmatvec"):
+        stc.testing.assert_adjoint(op)
+
+
+@pytest.mark.parametrize("rtol", [-1, np.nan])
+def test_negative_tolerance(rtol):
+    with pytest.raises(ValueError, match="rtol must not be negative, got"):
+        stc.testing.dot_test(stc.ConvOperator([1.0], 3), rtol=rtol)

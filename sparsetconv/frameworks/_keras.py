@@ -112,7 +112,7 @@ def _to_front(kernel: Array) -> Array:
 
 
 def _padding(layer: Any, taps: tuple[int, ...]) -> Any:
-    if layer.padding == "causal":
+    if layer.padding == "causal" and len(taps) == 1:
         return tuple((d * (k - 1), 0) for d, k in zip(layer.dilation_rate, taps, strict=True))
     return _normalize.word("layer.padding", layer.padding, ("valid", "same"))
 

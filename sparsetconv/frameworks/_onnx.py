@@ -129,7 +129,7 @@ def _values(node: Any) -> dict[str, Any]:
         msg = f"node_attributes must be a dict or a node, got {type(node).__name__}"
         raise TypeError(msg)
     word = values.get("auto_pad", "NOTSET")
-    return {**values, "auto_pad": word.decode() if isinstance(word, bytes) else word}
+    return {**values, "auto_pad": word.decode(errors="replace") if isinstance(word, bytes) else word}
 
 
 def _value(attribute: Any) -> Any:

@@ -36,17 +36,16 @@ def layer_kind(name: str, layer: Any, known: Iterable[str], computes: Sequence[s
     str
     """
     known = tuple(known)
-    own: list[str] = []
-    for cls in type(layer).__mro__:
-        if cls.__name__ in known:
-            if own:
-                msg = (
-                    f"{name} must compute what {cls.__name__} does, "
-                    f"but {type(layer).__name__} defines {own[0]} itself"
-                )
-                raise TypeError(msg)
-            return cls.__name__
-        own += [method for method in computes if method in vars(cls)]
+    classes = type(layer).__mro__
+    # the last one is the package's own: a derived class may have its name
+    found = [number for number, cls in enumerate(classes) if cls.__name__ in known]
+    if found:
+        own = [method for cls in classes[: found[-1]] for method in computes if method in vars(cls)]
+        kind = classes[found[-1]].__name__
+        if own:
+            msg = f"{name} must compute what {kind} does, but {type(layer).__name__} defines {own[0]} itself"
+            raise TypeError(msg)
+        return kind
     msg = f"{name} must be one of {', '.join(known)}; got {type(layer).__name__}"
     raise TypeError(msg)
 

@@ -1,0 +1,189 @@
+"""`ArrayProducts`: all products that SciPy or CuPy may ask an operator for.
+
+Floor 4. They follow from two methods on batches of arrays.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from sparsetconv._backend import NUMPY, check_backend
+from sparsetconv._kernel import SUPPORTED, refuse_what_is_no_array
+from sparsetconv._threads import for_each, thread_count
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from sparsetconv._backend import Backend
+    from sparsetconv._types import Array
+
+# rows of a matrix that are turned at once, and elements for which that pays
+COPY_ROWS, COPY_WORK = 1024, 1 << 17
+# elements of a vector past which it is asked for whether there is memory for the result
+LARGE_RESULT = 1 << 24
+
+
+class ArrayProducts:
+    """The products of a linear operator between arrays of two fixed shapes.
+
+    Subclasses define ``_apply`` and ``_apply_adjoint`` on a batch of arrays; everything that SciPy's and
+    CuPy's operators ask for follows, for vectors, matrices and (SciPy 1.18) batches, with no loop over
+    columns.
+
+    Attributes
+    ----------
+    backend : Backend
+        Of all arrays.
+    input_shape, output_shape : tuple of int
+    shape : tuple of int
+    dtype : dtype
+    """
+
+    backend: ClassVar[Backend] = NUMPY
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+
+    def _prepare(
+        self, dtype: np.dtype[Any], input_shape: tuple[int, ...], output_shape: tuple[int, ...]
+    ) -> None:
+        """Initialize the base."""
+        self.backend.linear_operator.__init__(self, dtype, (prod(output_shape), prod(input_shape)))
+        self.input_shape = input_shape
+        self.output_shape = output_shape
+        self._is_large = max(self.shape) > LARGE_RESULT
+
+    def _apply(self, x: Array) -> Array:
+        """Return ``(batch, *output_shape)`` from ``(batch, *input_shape)``."""
+        raise NotImplementedError
+
+    def _apply_adjoint(self, y: Array) -> Array:
+        """Apply the conjugate transpose: ``(batch, *input_shape)`` from ``(batch, *output_shape)``."""
+        raise NotImplementedError
+
+    def apply(self, x: ArrayLike) -> Array:
+        """Apply the operator to arrays instead of vectors.
+
+        Parameters
+        ----------
+        x : ``(*batch, *input_shape)`` array_like
+
+        Returns
+        -------
+        ``(*batch, *output_shape)`` array
+
+        Raises
+        ------
+        ValueError
+            If the shape does not end in `input_shape`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import sparsetconv as stc
+        >>> A = stc.ConvOperator(np.ones((3, 3)), (8, 8), padding="same")
+        >>> A.apply(np.ones((5, 2, 8, 8))).shape
+        (5, 2, 8, 8)
+        """
+        array = self._checked(x)
+        batch = array.shape[: array.ndim - len(self.input_shape)]
+        if array.shape[len(batch) :] != self.input_shape:
+            msg = f"x must have a shape that ends in input_shape {self.input_shape}, got {array.shape}"
+            if array.ndim == 1 and array.size == self.shape[1]:
+                msg += "; flat vectors are multiplied by A @ x"
+            raise ValueError(msg)
+        return self._on_batch(array.reshape(prod(batch), *self.input_shape), False).reshape(
+            *batch, *self.output_shape
+        )
+
+    def _on_batch(self, x: Array, adjoint: bool) -> Array:
+        """Apply in one direction to a batch, which may be empty."""
+        dtype, size = np.result_type(x.dtype, self.dtype), self.shape[1 if adjoint else 0]
+        if not x.shape[0]:
+            shape = self.input_shape if adjoint else self.output_shape
+            empty: Array = self.backend.xp.zeros((0, *shape), dtype)
+            return empty
+        self.backend.require("the result", x.shape[0] * size * dtype.itemsize, "the operator's shape sets it")
+        return self._apply_adjoint(x) if adjoint else self._apply(x)
+
+    def _checked(self, x: Any) -> Array:
+        """Return an array whose products with the operator have a dtype that all methods know."""
+        check_backend("x", x, self.backend, "the operator")
+        if type(x) is not np.ndarray and not self.backend.on_gpu:
+            refuse_what_is_no_array("x", x)
+        array: Array = x if self.backend.on_gpu else np.asarray(x)
+        result = np.result_type(array.dtype, self.dtype)
+        if result not in SUPPORTED:
+            msg = f"x must be of a real, complex or integer dtype up to double precision, got {array.dtype}"
+            raise TypeError(msg)
+        return array
+
+    def _vectors(self, x: Array, adjoint: bool) -> Array:
+        """Apply to ``(..., n)``."""
+        array = self._checked(x)
+        here, there = self.input_shape, self.output_shape
+        if adjoint:
+            here, there = there, here
+        lead = array.shape[:-1]
+        return self._on_batch(array.reshape(prod(lead), *here), adjoint).reshape(*lead, prod(there))
+
+    def _flat(self, x: Array, adjoint: bool) -> Array:
+        """Apply to a vector of the operator's dtype."""
+        if adjoint:
+            return self._apply_adjoint(x.reshape(1, *self.output_shape)).reshape(-1)
+        return self._apply(x.reshape(1, *self.input_shape)).reshape(-1)
+
+    def _matvec(self, x: Array) -> Array:
+        # SciPy before 1.18, and CuPy, pass (n, 1) on
+        return self._vectors(x.reshape(-1) if x.shape == (self.shape[1], 1) else x, False)
+
+    def _rmatvec(self, x: Array) -> Array:
+        return self._vectors(x.reshape(-1) if x.shape == (self.shape[0], 1) else x, True)
+
+    def _matmat(self, X: Array) -> Array:
+        return self._vectors(self._columns(X), False).swapaxes(-1, -2)
+
+    def _rmatmat(self, X: Array) -> Array:
+        return self._vectors(self._columns(X), True).swapaxes(-1, -2)
+
+    def _refuse_pictures(self, x: Array) -> None:
+        """Say where arrays belong that were given for a matrix."""
+        own = x.shape[-len(self.input_shape) :] == self.input_shape
+        if own and x.ndim > 1 and x.shape[-2] != self.shape[1]:
+            msg = (
+                f"the operand must be a vector or a matrix with {self.shape[1]} rows, got the shape "
+                f"{x.shape}, which ends in input_shape: arrays are what .apply takes"
+            )
+            raise ValueError(msg)
+
+    def _columns(self, x: Any) -> Array:
+        """Return ``(..., k, n)`` from ``(..., n, k)``."""
+        check_backend("the operand", x, self.backend, "the operator")
+        if not isinstance(x, self.backend.xp.ndarray):
+            msg = f"the operand must be a dense array, got {type(x).__name__}; use .tosparse() @ operand"
+            raise TypeError(msg)
+        columns: Array = x.swapaxes(-1, -2) if self.backend.on_gpu else _turned(x)
+        return columns
+
+
+def _turned(x: Array) -> Array:
+    """Return ``(..., k, n)`` from ``(..., n, k)``; a large matrix is copied, block by block, in threads."""
+    if x.ndim != 2 or x.size < COPY_WORK or x.flags.f_contiguous:
+        return x.swapaxes(-1, -2)
+    columns = np.empty(x.shape[::-1], x.dtype)
+
+    workers = thread_count()
+    cuts = [len(x) * n // workers for n in range(workers + 1)]
+
+    def copy(number: int) -> None:
+        last = cuts[number + 1]
+        for start in range(cuts[number], last, COPY_ROWS):
+            rows = slice(start, min(start + COPY_ROWS, last))
+            columns[:, rows] = x[rows].T
+
+    for_each(copy, range(workers), workers)
+    return columns
