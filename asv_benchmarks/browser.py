@@ -79,8 +79,8 @@ def dom(url: str) -> tuple[str, list[str]]:
 
 
 def screenshot(url: str, path: Path, size: tuple[int, int]) -> None:
-    """Write a picture of the page."""
-    run(url, f"--screenshot={path}", "--window-size={},{}".format(*size))
+    """Write a picture of the page, with two pixels for each of the window's."""
+    run(url, f"--screenshot={path}", "--window-size={},{}".format(*size), "--force-device-scale-factor=2")
 
 
 GRAPH = (
@@ -98,8 +98,8 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=HERE.parent / "docs" / "images")
     args = parser.parse_args()
     with served(args.html) as address:
-        screenshot(address, args.to / "dashboard-grid.png", (1400, 900))
-        screenshot(f"{address}#{GRAPH}", args.to / "dashboard-graph.png", (1400, 800))
+        screenshot(address, args.to / "dashboard-grid.png", (920, 640))
+        screenshot(f"{address}#{GRAPH}", args.to / "dashboard-graph.png", (960, 640))
 
 
 if __name__ == "__main__":

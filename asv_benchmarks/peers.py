@@ -231,7 +231,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only lines whose name matches this regular expression")
     parser.add_argument("--repetitions", type=int, default=15)
     args = parser.parse_args()
-    print(f"| line | dtype | direction | method | {' | '.join(CONTESTANTS)} | best peer / ours |")
+    print(f"| line | dtype | direction | method | {' | '.join(CONTESTANTS)} | best / ours |")
     print("|---" * (len(CONTESTANTS) + 5) + "|")
     rows, ratios, symmetry = [], [], []
     for name, kernel_shape, input_shape, stride, codes in CASES:

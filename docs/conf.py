@@ -46,6 +46,8 @@ myst_links_external_new_tab = False
 # docstrings: signatures as they are written, without the types that numpydoc's sections say in words
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
+# defaults as they are written: float64 and not <class 'numpy.float64'>
+autodoc_preserve_defaults = True
 autosummary_generate = True
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
@@ -71,12 +73,14 @@ if any(gallery.glob("plot_*.py")):
         "remove_config_comments": True,
         "nested_sections": False,
         "reset_modules": ("matplotlib",),
+        # what is printed, and not what the last line returns
+        "capture_repr": (),
     }
 else:
     # a checkout without examples: the entry in the table of contents leads nowhere
     suppress_warnings = ["toc.not_readable"]
 
-copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_text = r">>> |\.\.\. ?"
 copybutton_prompt_is_regexp = True
 copybutton_only_copy_prompt_lines = True
 

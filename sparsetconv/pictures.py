@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MODES", "learn", "learned_kernel", "shrink", "upsample"]
 
+#: What `upsample` takes as ``mode``.
 MODES = ("nearest", "bilinear", "bicubic", "lanczos", "learned")
 SHIPPED = Path(__file__).with_name("learned_kernels.npz")
 # how far from 1 the weights that meet in one pixel may sum to

@@ -1,6 +1,7 @@
 """The pages: every block runs somewhere, every link leads somewhere, every public name has its entry."""
 
 import ast
+import codeop
 import re
 from importlib import import_module
 from pathlib import Path
@@ -67,6 +68,20 @@ def test_every_block_of_python_runs(page):
             continue
         known = [line for name, line in EXECUTED if name == name_of(page) and line in block]
         assert known, f"a block that nothing runs; write it as a doctest:\n{block}"
+
+
+@each_page
+def test_blocks_can_be_pasted_into_the_prompt(page):
+    """Python's own, which ends a compound statement at an empty line and not before."""
+    for block in python_blocks(page.read_text()):
+        statement = []
+        for line in block.splitlines():
+            if line.startswith((">>> ", "... ")) or line in (">>>", "..."):
+                statement.append(line[4:])
+                # raises SyntaxError where a statement begins before the last one has ended
+                if codeop.compile_command("\n".join(statement), symbol="single") is not None:
+                    statement = []
+        assert not [line for line in statement if line], block
 
 
 @each_page

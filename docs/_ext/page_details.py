@@ -3,7 +3,7 @@
 * Names in single backticks: what is public is a link, a parameter's name is set as code. numpydoc's style has
   both in single backticks; everything else stays unresolved, and is a warning.
 * Blocks end with their last line: in Markdown a doctest needs an empty line before the fence.
-* Tables of numbers are set narrowly.
+* Tables of numbers are set narrowly, and so are names of tests; what shows borders keeps together.
 * Operators have the signature of their own ``__init__``, not that of SciPy's ``LinearOperator.__new__``.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def parameters() -> set[str]:
     """Return the names of the parameters and attributes of everything that is public."""
     names: set[str] = set()
-    for module in (sparsetconv, sparsetconv.testing, sparsetconv.pictures):
+    for module in (sparsetconv, sparsetconv.plot, sparsetconv.testing, sparsetconv.pictures):
         for name in module.__all__:
             thing = getattr(module, name)
             members = vars(thing).values() if inspect.isclass(thing) else ()
@@ -63,12 +63,23 @@ def strip(app: Sphinx, document: nodes.document) -> None:  # noqa: ARG001
             block[:] = [nodes.Text(text)]
 
 
-def mark_numbers(app: Sphinx, document: nodes.document) -> None:  # noqa: ARG001
-    """Give a class to tables most of whose cells are numbers."""
+NUMBER = re.compile(r"([\d.,]+(e[-+]\d+)?( / [\d.]+)?|never|n/a|)$")
+
+
+def mark_tables(app: Sphinx, document: nodes.document) -> None:  # noqa: ARG001
+    """Give classes to tables most of whose cells are numbers, and to those that name tests."""
     for table in document.findall(nodes.table):
         cells = [entry.astext() for body in table.findall(nodes.tbody) for entry in body.findall(nodes.entry)]
-        if sum(bool(re.match(r"[\d.,]+(e[-+]\d+)?( / [\d.]+)?$", cell)) for cell in cells) * 2 > len(cells):
+        if sum(bool(NUMBER.match(cell)) for cell in cells) * 2 > len(cells):
             table["classes"].append("numbers")
+        header = [
+            entry.astext() for head in table.findall(nodes.thead) for entry in head.findall(nodes.entry)
+        ]
+        if header and header[-1] == "held by":
+            table["classes"].append("held")
+        for literal in table.findall(nodes.literal):
+            if " | " in literal.astext():
+                literal["classes"].append("together")
 
 
 def own_signature(
@@ -90,7 +101,7 @@ def own_signature(
 def setup(app: Sphinx) -> dict[str, Any]:
     """Listen for references that were not found, and for pages that were read."""
     app.connect("doctree-read", strip)
-    app.connect("doctree-read", mark_numbers)
+    app.connect("doctree-read", mark_tables)
     app.connect("autodoc-process-signature", own_signature)
     app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

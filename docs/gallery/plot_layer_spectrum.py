@@ -114,4 +114,4 @@ assert norm > reshaped
 plt.show()
 
 # %%
-# .. [1] H. Sedghi, V. Gupta and P. M. Long, "The Singular Values of Convolutional Layers", ICLR 2019.
+# .. [1] Hanie Sedghi, V. Gupta and P. M. Long, "The Singular Values of Convolutional Layers", ICLR 2019.

@@ -80,7 +80,7 @@ def main() -> None:
     """Draw, and write."""
     mpl.rcParams |= {"svg.hashsalt": "sparsetconv", "figure.facecolor": "white"}
     found = tables((DOCS / "performance.md").read_text())
-    peers = next(table for table in found if "best peer / ours" in table[0])
+    peers = next(table for table in found if "best / ours" in table[0])
     floors = next(table for table in found if "floor, ms" in table[0])
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4), layout="constrained", width_ratios=(1.15, 1))
     side_by_side(left, *peers)
