@@ -11,9 +11,10 @@ import ctypes
 import os
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -104,8 +105,8 @@ class _Pool:
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self._ids: list[int] = []
-        # the core that they are kept off, and the cores that they may use otherwise
-        self._placed: tuple[int | None, frozenset[int]] | None = None
+        # the core that they are kept off, and for which caller
+        self._placed: tuple[int | None, int] | None = None
         self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(threads, "sparsetconv", self._note)
 
@@ -129,6 +130,7 @@ class _Pool:
                 raise
 
         self._keep_off(_core() if _core is not None else None)
+        start = time.perf_counter()
         begun: list[Future[None]] = []
         try:
             # an interpreter that shuts down takes no more work, but finishes what runs
@@ -138,11 +140,18 @@ class _Pool:
             work()
         finally:
             begun = [one for one in begun if not one.cancel()]
-            if not all(one.done() for one in begun):
-                self._keep_off(None)
-            wait(begun)
+            self._wait(begun, time.perf_counter() - start)
         for one in begun:
             one.result()
+
+    def _wait(self, begun: list[Future[None]], seconds: float) -> None:
+        """Wait until all is done; what takes half as long again as the caller's share may go on anywhere."""
+        for one in begun:
+            try:
+                one.exception(seconds / 2)
+            except TimeoutError:
+                self._keep_off(None)
+                one.exception()
 
     def close(self) -> None:
         """Let the threads end when they have done what they have begun; others then work without them."""
@@ -150,13 +159,12 @@ class _Pool:
 
     def _keep_off(self, core: int | None) -> None:
         """Let the threads run on all of the caller's cores but one, or on all."""
-        if _core is None:
+        wanted = core, threading.get_ident()
+        if _core is None or wanted == self._placed:
             return
-        allowed = frozenset(os.sched_getaffinity(0))
-        if (core, allowed) == self._placed:
-            return
+        allowed = os.sched_getaffinity(0)
         with self._lock:
-            self._placed = core, allowed
+            self._placed = wanted
             for thread in self._ids:
                 # a thread may have ended
                 with contextlib.suppress(OSError):
