@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=HERE.parent / "docs" / "images")
     args = parser.parse_args()
     with served(args.html) as address:
-        screenshot(address, args.to / "dashboard-grid.png", (920, 640))
+        screenshot(address, args.to / "dashboard-grid.png", (1240, 590))
         screenshot(f"{address}#{GRAPH}", args.to / "dashboard-graph.png", (960, 640))
 
 

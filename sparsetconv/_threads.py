@@ -122,9 +122,12 @@ class _Pool:
         def work() -> None:
             try:
                 while left:
-                    # another thread may have been faster
-                    with contextlib.suppress(IndexError):
-                        function(left.popleft())
+                    try:
+                        item = left.popleft()
+                    except IndexError:
+                        # another thread was faster
+                        return
+                    function(item)
             except BaseException:
                 left.clear()
                 raise

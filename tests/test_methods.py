@@ -290,6 +290,17 @@ def test_what_a_thread_has_begun_may_go_on_anywhere(pool):
     assert found == [os.sched_getaffinity(0)] * 2
 
 
+@pytest.mark.parametrize("error", [IndexError, TimeoutError, RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("bad", [0, 7])
+def test_no_exception_is_taken_for_another(error, bad):
+    def fail(item):
+        if item == bad:
+            raise error(item)
+
+    with pytest.raises(error, match=str(bad)):
+        _threads.for_each(fail, range(8), 2)
+
+
 def test_nothing_runs_any_more_when_an_exception_is_raised(pool):
     """The others finish what they have begun, and begin nothing else."""
     begun, done = threading.Barrier(3), []

@@ -78,6 +78,7 @@ ax.plot(largest, "o", color="black", markersize=4, label="zeros outside, svds")
 ax.axhline(reshaped, color="#555555", linestyle=":", label="reshaped kernel's norm")
 ax.set_xlabel("number")
 ax.set_ylabel("singular value")
+ax.set_title("Singular values, largest first")
 ax.set_ylim(0)
 ax.legend()
 

@@ -99,6 +99,7 @@ for name, weights, style in (("bicubic", bicubic_kernel, "s--"), ("learned", ker
 ax.axhline(0, color="#555555", linewidth=0.8)
 ax.set_xlabel("distance in samples of the small picture")
 ax.set_ylabel("weight")
+ax.set_title("Weights along the middle of each kernel")
 ax.legend()
 
 # %%

@@ -89,7 +89,7 @@ model_error = np.linalg.norm(A.apply(fourier(picture)[None]) - exact) / np.linal
 print(f"relative error of the model: {model_error:.1e}")
 assert model_error < 1e-3
 
-fig, axes = plt.subplots(1, 3, figsize=(6, 2.4), layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(6, 2.2), layout="constrained")
 axes[0].imshow(abs(sensitivities[1]), cmap="cividis")
 axes[0].set_title("sensitivity")
 axes[1].imshow(np.angle(sensitivities[1]), cmap="twilight", vmin=-np.pi, vmax=np.pi)

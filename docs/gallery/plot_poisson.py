@@ -102,6 +102,7 @@ for order, values in zip((2, 4), errors.values(), strict=True):
     ax.annotate(f"$h^{order}$", (steps[1], 0.2 * values[-1] * (steps[1] / steps[-1]) ** order))
 ax.set_xlabel("step $h$")
 ax.set_ylabel("largest error")
+ax.set_title("Error against the step")
 ax.grid(alpha=0.3)
 ax.legend()
 
@@ -129,10 +130,10 @@ assert error < errors["nine-point"][-1] / 12
 
 fig, (left, right) = plt.subplots(2, 1, figsize=(6, 7), layout="constrained", height_ratios=[3, 2])
 picture = left.imshow(u.reshape(n, n).T, cmap="RdBu", vmin=-1, vmax=1, origin="lower", extent=(0, 1, 0, 1))
-left.set(xlabel="x", ylabel="y", title="$u$")
+left.set(xlabel="x", ylabel="y", title="The solution $u$")
 fig.colorbar(picture, ax=left)
 right.semilogy(np.array(residuals) / np.linalg.norm(b), color="#0072B2")
-right.set(xlabel="iteration", ylabel="relative residual")
+right.set(xlabel="iteration", ylabel="relative residual", title="Conjugate gradients")
 right.grid(alpha=0.3)
 plt.show()
 

@@ -140,6 +140,7 @@ fig, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
 ax.semilogy(objectives, color="#0072B2")
 ax.set_xlabel("iteration")
 ax.set_ylabel("objective")
+ax.set_title("The objective, iteration by iteration")
 ax.grid(alpha=0.3)
 plt.show()
 

@@ -120,6 +120,7 @@ for name, (colour, line) in styles.items():
     ax.plot(volumes[name][:, y, x], line, color=colour, label=name)
 ax.set_xlabel("$z$")
 ax.set_ylabel("photons")
+ax.set_title("Photons along the axis through a bead")
 ax.legend()
 plt.show()
 
