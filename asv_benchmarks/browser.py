@@ -89,8 +89,16 @@ GRAPH = (
 )
 
 
+def crop(path: Path, height: int) -> None:
+    """Cut off what is below: asv draws a graph when it is well inside of the window."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        image.crop((0, 0, image.width, height)).save(path)
+
+
 def main() -> None:
-    """Write the docs' screenshots."""
+    """Write the docs' screenshots; Pillow comes with matplotlib."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--html", type=Path, default=HERE / "html", help="what publish.py --offline has written"
@@ -98,7 +106,8 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=HERE.parent / "docs" / "images")
     args = parser.parse_args()
     with served(args.html) as address:
-        screenshot(address, args.to / "dashboard-grid.png", (1240, 590))
+        screenshot(address, args.to / "dashboard-grid.png", (1240, 900))
+        crop(args.to / "dashboard-grid.png", 1240)
         screenshot(f"{address}#{GRAPH}", args.to / "dashboard-graph.png", (960, 640))
 
 

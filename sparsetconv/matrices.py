@@ -55,8 +55,8 @@ def conv_matrix(
     rows : slice, optional
         Only these rows, ``slice(start, stop)``, with global columns, at the cost of these rows.
     dtype : dtype, optional
-        Of the values; the kernel's if not given. It may round the weights, but neither wrap nor overflow. Where
-        a border folds several taps onto one sample their sum is taken in this dtype.
+        Of the values; the kernel's if not given. It may round the weights, but neither wrap nor overflow.
+        Where a border folds several taps onto one sample their sum is taken in this dtype.
     index_dtype : dtype, optional
         ``int32`` or ``int64``; the smaller that fits if not given.
     format : {"csr", "csc", "coo", "bsr", "dia"}
