@@ -14,6 +14,9 @@ from sparsetconv._axis import PADDING_MODES
 PADDING_WORDS = ("valid", "same", "same_lower", "full")
 MODE_ALIASES = {"constant": "zeros", "edge": "replicate", "wrap": "circular"}
 
+# sizes, and sums of two of them, are 64-bit integers in compiled loops
+LARGEST = 1 << 62
+
 IntOrInts = int | Sequence[int]
 Padding = int | str | Sequence[int | tuple[int, int]]
 PaddingMode = str | Sequence[str]
@@ -30,6 +33,9 @@ def integer(name: str, value: Any, minimum: int | None = None, hint: str = "") -
         raise TypeError(msg) from None
     if minimum is not None and number < minimum:
         msg = f"{name} must be at least {minimum}, got {number}"
+        raise ValueError(msg)
+    if not -LARGEST < number < LARGEST:
+        msg = f"{name} must be smaller than 2**62, got {number}"
         raise ValueError(msg)
     return number
 

@@ -184,6 +184,18 @@ def raises(error, match, *args, **options):
         (((4, 4), (3, -3)), {}, ValueError, r"kernel_shape\[1\] must be at least 1, got -3"),
         (((4, 4), (3, 3)), {"stride": 0}, ValueError, "stride must be at least 1, got 0"),
         (((4, 4), (3, 3)), {"dilation": (1, 0)}, ValueError, r"dilation\[1\] must be at least 1, got 0"),
+        (
+            ((4, 4), (3, 3)),
+            {"stride": 10**30},
+            ValueError,
+            r"stride must be smaller than 2\*\*62, got 10{30}",
+        ),
+        (
+            ((4, 4), (3, 3)),
+            {"padding": -(2**62)},
+            ValueError,
+            r"padding must be smaller than 2\*\*62, got -4",
+        ),
         # channels
         (
             ((3, 4), (4, 1, 3)),
