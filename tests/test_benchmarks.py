@@ -19,6 +19,7 @@ import sparsetconv as stc
 import compare
 import machines
 import offline
+import publish
 import result_files
 import run_detached
 import selection
@@ -309,6 +310,34 @@ def test_gate():
 
 
 # pages
+
+
+def test_grid_compares_like_with_like(monkeypatch):
+    """One commit measured on the whole grid does not bend the small graphs."""
+    graph = pytest.importorskip("asv.graph")
+    everything = graph._compute_summary_data_series
+    # for the test's end
+    monkeypatch.setattr(graph, "_compute_summary_data_series", everything)
+    small, other, whole = [1.0, 1.0, 1.0], [4.0, 4.0, 4.0], [None, None, 1000.0]
+    assert everything(small, other, whole)[2] > 10
+    publish.summarise_what_all_commits_have()
+    assert graph._compute_summary_data_series(small, other, whole) == pytest.approx([2, 2, 2])
+
+
+def test_latest_is_a_whole_one(tmp_path):
+    folder = tmp_path / "cpu-2core"
+    folder.mkdir()
+    (folder / "machine.json").write_text(json.dumps({"machine": "cpu-2core"}))
+    for commit, date, count in (("a" * 40, 1, 10), ("b" * 40, 2, 9), ("c" * 40, 3, 2)):
+        numbers = [[1.0] * count, [[str(n) for n in range(count)]]]
+        content = {
+            "commit_hash": commit,
+            "date": date,
+            "result_columns": ["result", "params"],
+            "results": {"a": numbers},
+        }
+        (folder / f"{commit[:8]}.json").write_text(json.dumps(content))
+    assert result_files.latest(tmp_path, gpu=False).commit[0] == "b"
 
 
 def test_offline_page_loads_nothing_from_elsewhere():
