@@ -70,6 +70,10 @@ class ArrayCore(ArrayProducts):
         scipy.sparse array
             CuPy's, for an operator on CuPy arrays.
         """
+        return self._matrix().asformat(format)
+
+    def _matrix(self) -> Any:
+        """Return the operator's matrix, in any format."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -242,8 +246,8 @@ def to_device(op: Any, device: str) -> Any:
     return op if op.backend == backend else op._on(backend)
 
 
-class AdjointCore(ArrayCore):
-    """The adjoint ``A.H`` of an operator, itself one between arrays.
+class _OtherWay(ArrayCore):
+    """An operator made of another one, from its output to its input.
 
     Parameters
     ----------
@@ -254,6 +258,10 @@ class AdjointCore(ArrayCore):
     def __init__(self, operator: ArrayCore) -> None:
         self._prepare(operator.dtype, operator.output_shape, operator.input_shape)
         self.operator = operator
+
+
+class AdjointCore(_OtherWay):
+    """The adjoint ``A.H``, itself between arrays."""
 
     def _apply(self, x: Array) -> Array:
         return self.operator._apply_adjoint(x)
@@ -267,37 +275,16 @@ class AdjointCore(ArrayCore):
     def _adjoint(self) -> ArrayCore:
         return self.operator
 
-    def tosparse(self, format: str = "csr") -> Any:
-        """Return the conjugate transpose of the operator's matrix.
-
-        Parameters
-        ----------
-        format : str
-            Any of SciPy's.
-
-        Returns
-        -------
-        scipy.sparse array
-        """
-        return self.operator.tosparse().conj().T.asformat(format)
+    def _matrix(self) -> Any:
+        return self.operator.tosparse().conj().T
 
 
 class AdjointOperator(AdjointCore, ArrayOperator):
     """The adjoint ``A.H`` of an operator on NumPy arrays."""
 
 
-class TransposedCore(ArrayCore):
-    """The plain transpose ``A.T`` of a complex operator: its adjoint between conjugates.
-
-    Parameters
-    ----------
-    operator : ArrayCore
-        ``A``.
-    """
-
-    def __init__(self, operator: ArrayCore) -> None:
-        self._prepare(operator.dtype, operator.output_shape, operator.input_shape)
-        self.operator = operator
+class TransposedCore(_OtherWay):
+    """The plain transpose ``A.T`` of a complex operator: its adjoint between conjugates."""
 
     def _apply(self, x: Array) -> Array:
         return self.operator._apply_adjoint(x.conj()).conj()
@@ -311,19 +298,8 @@ class TransposedCore(ArrayCore):
     def _transpose(self) -> ArrayCore:
         return self.operator
 
-    def tosparse(self, format: str = "csr") -> Any:
-        """Return the transpose of the operator's matrix.
-
-        Parameters
-        ----------
-        format : str
-            Any of SciPy's.
-
-        Returns
-        -------
-        scipy.sparse array
-        """
-        return self.operator.tosparse().T.asformat(format)
+    def _matrix(self) -> Any:
+        return self.operator.tosparse().T
 
 
 class TransposedOperator(TransposedCore, ArrayOperator):
@@ -355,21 +331,9 @@ class GramCore(ArrayCore):
     def _adjoint(self) -> Self:
         return self
 
-    def tosparse(self, format: str = "csr") -> Any:
-        """Return ``A.H @ A`` as a sparse array, multiplied by SciPy or CuPy.
-
-        Parameters
-        ----------
-        format : str
-            Any of SciPy's.
-
-        Returns
-        -------
-        scipy.sparse array
-            CuPy's, for an operator on CuPy arrays.
-        """
+    def _matrix(self) -> Any:
         # both directions are assembled, neither is transposed
-        return (self.operator._adjoint().tosparse() @ self.operator.tosparse()).asformat(format)
+        return self.operator._adjoint().tosparse() @ self.operator.tosparse()
 
 
 class GramOperator(GramCore, ArrayOperator):

@@ -32,14 +32,6 @@ class ArrayProducts:
     Subclasses define ``_apply`` and ``_apply_adjoint`` on a batch of arrays; everything that SciPy's and
     CuPy's operators ask for follows, for vectors, matrices and (SciPy 1.18) batches, with no loop over
     columns.
-
-    Attributes
-    ----------
-    backend : Backend
-        Of all arrays.
-    input_shape, output_shape : tuple of int
-    shape : tuple of int
-    dtype : dtype
     """
 
     backend: ClassVar[Backend] = NUMPY

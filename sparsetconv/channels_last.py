@@ -120,23 +120,12 @@ class ChannelsLastOperator(ArrayCore, ArrayOperator):
     def _transpose(self) -> ChannelsLastOperator:
         return ChannelsLastOperator(self.operator.T)
 
-    def tosparse(self, format: str = "csr") -> Any:
-        """Return the operator's matrix, rows and columns in the order of channels last.
-
-        Parameters
-        ----------
-        format : str
-            Any of SciPy's.
-
-        Returns
-        -------
-        scipy.sparse array
-        """
+    def _matrix(self) -> Any:
         asarray = self.backend.asarray
         rows, columns = (asarray(_order(s)) for s in (self.operator.output_shape, self.operator.input_shape))
         matrix = self.operator.tosparse()[rows][:, columns]
         matrix.sort_indices()
-        return matrix.asformat(format)
+        return matrix
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ChannelsLastOperator, (self.operator,)

@@ -104,19 +104,8 @@ class KernelCore(ArrayCore):
         pairs = prod(axis.kernel_entries(self.transposed) for axis in geometry.axes)
         return pairs * geometry.groups * prod(geometry.channels)
 
-    def tosparse(self, format: str = "csr") -> Any:
-        """Return the operator's matrix: a row for each output, a column for each weight.
-
-        Parameters
-        ----------
-        format : str
-            Any of SciPy's.
-
-        Returns
-        -------
-        scipy.sparse array
-            Where the padding folds several samples onto one entry they are summed.
-        """
+    def _matrix(self) -> Any:
+        # where the padding folds several samples onto one entry they are summed
         geometry = self.geometry
         c_in, c_out = geometry.channels
         axes = geometry.axes
@@ -144,7 +133,7 @@ class KernelCore(ArrayCore):
         rows, values = (large, small) if self.transposed else (small, large)
         entries = self.x.reshape(-1)[self.backend.xp.asarray(values.reshape(-1))]
         places = rows.reshape(-1), columns.reshape(-1)
-        return self.backend.coo(entries, places, self.shape).tocsr().asformat(format)
+        return self.backend.coo(entries, places, self.shape).tocsr()
 
 
 class KernelOperator(KernelCore, ArrayOperator):

@@ -79,19 +79,8 @@ class ResizeCore(ArrayCore):
         """Entries that the matrix has, whether or not it is assembled."""
         return prod(factor.nnz for factor in self.factors)
 
-    def tosparse(self, format: str = "csr") -> Any:
-        """Return the operator's matrix, as from `resize_matrix`.
-
-        Parameters
-        ----------
-        format : str
-            Any of SciPy's.
-
-        Returns
-        -------
-        scipy.sparse array
-        """
-        return kronecker(self.factors, self.dtype, self.backend).asformat(format)
+    def _matrix(self) -> Any:
+        return kronecker(self.factors, self.dtype, self.backend)
 
 
 class ResizeOperator(ResizeCore, ArrayOperator):
