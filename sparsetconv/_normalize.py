@@ -109,14 +109,14 @@ def word(name: str, value: Any, known: Sequence[str]) -> str:
     return value
 
 
-def padding_mode(value: Any, ndim: int) -> tuple[str, ...]:
+def padding_mode(value: Any, ndim: int, name: str = "padding_mode") -> tuple[str, ...]:
     """Return a padding mode for each axis, NumPy's names translated."""
     modes = tuple(value) if is_sequence(value) else (value,) * ndim
     if len(modes) != ndim:
-        msg = f"padding_mode must be one word or one for each of the {ndim} spatial axes, got {value!r}"
+        msg = f"{name} must be one word or one for each of the {ndim} spatial axes, got {value!r}"
         raise ValueError(msg)
     known = (*PADDING_MODES, *MODE_ALIASES)
-    return tuple(MODE_ALIASES.get(m, m) for m in (word("padding_mode", m, known) for m in modes))
+    return tuple(MODE_ALIASES.get(m, m) for m in (word(name, m, known) for m in modes))
 
 
 def flag(name: str, value: Any) -> bool:

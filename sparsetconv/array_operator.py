@@ -16,7 +16,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from sparsetconv import _display
 from sparsetconv._backend import NUMPY, check_backend, device_backend, is_cupy
-from sparsetconv.array_products import ArrayProducts
+from sparsetconv.array_products import LARGE_RESULT, ArrayProducts
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -112,7 +112,6 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
     backend: ClassVar[Backend] = NUMPY
     shape: tuple[int, int]
     dtype: np.dtype[Any]
-    _is_large: bool
 
     def __init_subclass__(cls) -> None:
         """Show the constructor's parameters, which `__new__` would hide."""
@@ -171,7 +170,7 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
             and x.ndim == 1
             and x.dtype == self.dtype
             and x.size == size
-            and not self._is_large
+            and max(self.shape) <= LARGE_RESULT
         )
 
     def _refuse_lengths(self, x: Any, size: int) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from sparsetconv import _memory
 from sparsetconv._backend import NUMPY, check_backend
 from sparsetconv._kernel import SUPPORTED, refuse_what_is_no_array
 from sparsetconv._threads import for_each, thread_count
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 # rows of a matrix that are turned at once, and elements for which that pays
 COPY_ROWS, COPY_WORK = 1024, 1 << 17
-# elements of a vector past which it is asked for whether there is memory for the result
-LARGE_RESULT = 1 << 24
+# elements of a result, of 16 bytes at most, past which it is asked for whether there is memory for it
+LARGE_RESULT = _memory.ALWAYS_THERE // 16
 
 
 class ArrayProducts:
@@ -47,7 +48,6 @@ class ArrayProducts:
         self.backend.linear_operator.__init__(self, dtype, (prod(output_shape), prod(input_shape)))
         self.input_shape = input_shape
         self.output_shape = output_shape
-        self._is_large = max(self.shape) > LARGE_RESULT
 
     def _apply(self, x: Array) -> Array:
         """Return ``(batch, *output_shape)`` from ``(batch, *input_shape)``."""
@@ -94,12 +94,14 @@ class ArrayProducts:
 
     def _on_batch(self, x: Array, adjoint: bool) -> Array:
         """Apply in one direction to a batch, which may be empty."""
-        dtype, size = np.result_type(x.dtype, self.dtype), self.shape[1 if adjoint else 0]
         if not x.shape[0]:
             shape = self.input_shape if adjoint else self.output_shape
-            empty: Array = self.backend.xp.zeros((0, *shape), dtype)
+            empty: Array = self.backend.xp.zeros((0, *shape), np.result_type(x.dtype, self.dtype))
             return empty
-        self.backend.require("the result", x.shape[0] * size * dtype.itemsize, "the operator's shape sets it")
+        size = x.shape[0] * self.shape[1 if adjoint else 0]
+        if size > LARGE_RESULT:
+            nbytes = size * np.result_type(x.dtype, self.dtype).itemsize
+            self.backend.require("the result", nbytes, "the operator's shape sets it")
         return self._apply_adjoint(x) if adjoint else self._apply(x)
 
     def _checked(self, x: Any) -> Array:

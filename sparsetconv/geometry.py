@@ -153,9 +153,7 @@ class ConvGeometry:
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
-        batched = ndim > 3 and len(kernel) == len(inputs) and inputs[1] == kernel[1]
-        for i, axis in enumerate(self.axes):
-            _check_axis(i, axis, "; if the first axis is a batch, leave it out" if batched else "")
+        _check_fit(self)
 
     def __repr__(self) -> str:
         return _display.geometry_repr(self)
@@ -239,9 +237,8 @@ class ConvGeometry:
         452
         """
         index = named_dtype("index_dtype", index_dtype or self.index_dtype).itemsize
-        return (
-            self.nnz * (checked_dtype("dtype", dtype).itemsize + index) + (self.matrix_shape[0] + 1) * index
-        )
+        entry = checked_dtype("dtype", dtype).itemsize + index
+        return self.nnz * entry + (self.matrix_shape[0] + 1) * index
 
 
 def spatial_ndim(input_shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> int:
@@ -295,12 +292,17 @@ def _check_channels(c_in: int, kernel: tuple[int, ...], groups: int) -> None:
         raise ValueError(msg)
 
 
-def _check_axis(number: int, axis: Axis, hint: str) -> None:
-    padded = axis.size + axis.before + axis.after
-    if axis.outputs < 1:
-        msg = (
-            f"the kernel must fit into the padded input: on spatial axis {number} it spans "
-            f"{axis.extent} samples (dilation * (k - 1) + 1) and the input has {padded} "
-            f"({axis.size} with padding ({axis.before}, {axis.after})){hint}"
-        )
-        raise ValueError(msg)
+def _check_fit(geometry: ConvGeometry) -> None:
+    """Raise unless the kernel fits into the padded input."""
+    inputs, kernel = geometry.input_shape, geometry.kernel_shape
+    for number, axis in enumerate(geometry.axes):
+        if axis.outputs < 1:
+            msg = (
+                f"the kernel must fit into the padded input: on spatial axis {number} it spans "
+                f"{axis.extent} samples (dilation * (k - 1) + 1) and the input has "
+                f"{axis.size + axis.before + axis.after} "
+                f"({axis.size} with padding ({axis.before}, {axis.after}))"
+            )
+            if geometry.ndim > 3 and not geometry.has_channels and inputs[1] == kernel[1]:
+                msg += "; if the first axis is a batch, leave it out"
+            raise ValueError(msg)

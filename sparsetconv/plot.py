@@ -7,21 +7,17 @@ that pictures are legible on light and on dark themes.
 
 from __future__ import annotations
 
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.sparse.linalg import LinearOperator
 
 from sparsetconv import _draw, _normalize
 from sparsetconv._axis import PADDING_MODES, source_index
 from sparsetconv._backend import to_numpy
 from sparsetconv._draw import BLUE, CELL, GREEN, GREY, LABELS, ORANGE, PINK
+from sparsetconv._entries import LARGEST_DIAGRAM, matrix_of, middle_of, place_in, places_of
 from sparsetconv._kernel import as_array, checked_dtype
-from sparsetconv.array_operator import ArrayCore
 from sparsetconv.geometry import ConvGeometry
-from sparsetconv.matrices import geometry_matrix
 from sparsetconv.methods import METHODS, cost
 
 if TYPE_CHECKING:
@@ -33,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["connectivity", "kernel", "matrix", "method_costs", "padding"]
 
-# cells up to which a matrix is drawn with its numbers, samples on one side of a diagram
-LARGEST_SIDE, LARGEST_DIAGRAM = 40, 64
+# cells up to which a matrix is drawn with its numbers
+LARGEST_SIDE = 40
 # samples of a row with its pads
 LARGEST_ROW = 100
 STYLES = {
@@ -80,7 +76,7 @@ def matrix(A: Any, *, ax: Any = None) -> Any:
     >>> len(ax.texts), ax.get_yticklabels()[1].get_text()
     (36, '(0, 1)')
     """
-    entries, outputs, inputs = _matrix_of(A)
+    entries, outputs, inputs = matrix_of(A)
     rows, columns = entries.shape
     if not rows * columns:
         msg = f"A must have rows and columns to be drawn, got {rows} x {columns}"
@@ -92,8 +88,8 @@ def matrix(A: Any, *, ax: Any = None) -> Any:
     stored = np.zeros(entries.shape, bool)
     values[entries.row, entries.col], stored[entries.row, entries.col] = entries.data, True
     _draw.cells(ax, values, stored)
-    ax.set_xticks(np.arange(columns) + 0.5, _places(inputs), rotation=90 if len(inputs) > 1 else 0)
-    ax.set_yticks(np.arange(rows) + 0.5, _places(outputs))
+    ax.set_xticks(np.arange(columns) + 0.5, places_of(inputs), rotation=90 if len(inputs) > 1 else 0)
+    ax.set_yticks(np.arange(rows) + 0.5, places_of(outputs))
     ax.set(xlabel="input", ylabel="output")
     ax.xaxis.tick_top()
     ax.xaxis.set_label_position("top")
@@ -133,7 +129,7 @@ def connectivity(A: Any, *, output: Any = None, input: Any = None, ax: Any = Non
     >>> ax.get_title()
     'many-to-one: 3 inputs make output 1'
     """
-    entries, outputs, inputs = _matrix_of(A)
+    entries, outputs, inputs = matrix_of(A)
     rows, columns = entries.shape
     if max(rows, columns) > LARGEST_DIAGRAM:
         msg = f"A must have at most {LARGEST_DIAGRAM} inputs and outputs to be drawn, got {rows} x {columns}"
@@ -142,10 +138,10 @@ def connectivity(A: Any, *, output: Any = None, input: Any = None, ax: Any = Non
         msg = f"one of output and input can stand out, not both, got {output!r} and {input!r}"
         raise ValueError(msg)
     if output is None and input is None:
-        output, input = (_middle(outputs), None) if rows <= columns else (None, _middle(inputs))
+        output, input = (middle_of(outputs), None) if rows <= columns else (None, middle_of(inputs))
     one_to_many = output is None
     name, shape, ends = ("input", inputs, entries.col) if one_to_many else ("output", outputs, entries.row)
-    chosen = _place(name, input if one_to_many else output, shape)
+    chosen = place_in(name, input if one_to_many else output, shape)
     ax = _draw.axes(ax, (max(4.0, 0.45 * max(rows, columns)), 2.6))
     above, below = _draw.spread(columns, rows), _draw.spread(rows, columns)
     strong = ends == chosen
@@ -154,11 +150,11 @@ def connectivity(A: Any, *, output: Any = None, input: Any = None, ax: Any = Non
         ax.plot([above[column], below[row]], [1, 0], **style)
     touched = set(entries.col[strong]), set(entries.row[strong])
     for places, reached, height, labels, side in (
-        (above, touched[0], 1, _places(inputs), "bottom"),
-        (below, touched[1], 0, _places(outputs), "top"),
+        (above, touched[0], 1, places_of(inputs), "bottom"),
+        (below, touched[1], 0, places_of(outputs), "top"),
     ):
         _draw.samples(ax, places, reached, height, labels, side)
-    place, count = _places(shape)[chosen], int(strong.sum())
+    place, count = places_of(shape)[chosen], int(strong.sum())
     title = (
         f"one-to-many: input {place} reaches {count} output" if one_to_many else f"many-to-one: {count} input"
     )
@@ -219,10 +215,7 @@ def padding(
     if not words:
         msg = "modes must name at least one mode, got none"
         raise ValueError(msg)
-    all_modes = (*PADDING_MODES, *_normalize.MODE_ALIASES)
-    known = [
-        _normalize.MODE_ALIASES.get(w, w) for w in (_normalize.word("modes", w, all_modes) for w in words)
-    ]
+    known = _normalize.padding_mode(words, len(words), "modes")
     ax = _draw.axes(ax, (length * CELL + LABELS, len(words) * (CELL + 0.06) + 0.4))
     colours = _draw.colours("cividis")(np.linspace(0.15, 1, size))
     for row, mode in enumerate(known):
@@ -373,62 +366,3 @@ def method_costs(
     title = " x ".join(map(str, sizes)) + f", {np.dtype(dtype)}"
     ax.legend(title=f"{title}, {outer[1]} to {outer[0]} channels" if outer else title)
     return ax
-
-
-def _matrix_of(A: Any) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
-    """Return the entries of a matrix, and the shapes of the arrays that its rows and columns stand for."""
-    if isinstance(A, ConvGeometry):
-        ones = np.ones(A.kernel_shape)
-        return geometry_matrix(A, ones, False).tocoo(), A.output_shape, A.input_shape
-    if isinstance(A, ArrayCore):
-        return sp.coo_array(_on_host(A.tosparse())), A.output_shape, A.input_shape
-    if isinstance(A, LinearOperator):
-        A = _columns_of(A)
-    A = _on_host(A)
-    if not sp.issparse(A):
-        A = np.asarray(A)
-    if A.ndim != 2 or A.dtype.kind not in "biufc":
-        msg = f"A must be an operator, a geometry or a matrix, got {A.dtype} of the shape {A.shape}"
-        raise TypeError(msg)
-    entries = sp.coo_array(A, copy=True)
-    entries.sum_duplicates()
-    return entries, entries.shape[:1], entries.shape[1:]
-
-
-def _on_host(A: Any) -> Any:
-    """Return a matrix of CuPy's as one of SciPy's or NumPy's, and others as they are."""
-    return A.get() if type(A).__module__.partition(".")[0] in ("cupy", "cupyx") else A
-
-
-def _columns_of(A: LinearOperator) -> Any:
-    """Return the matrix of an operator that knows only how to multiply."""
-    if max(A.shape) > LARGEST_DIAGRAM:
-        msg = (
-            f"A must have at most {LARGEST_DIAGRAM} rows and columns to be drawn where it is not one of "
-            f"sparsetconv's operators, got {A.shape[0]} x {A.shape[1]}"
-        )
-        raise ValueError(msg)
-    return sp.coo_array(A @ np.eye(A.shape[1], dtype=A.dtype))
-
-
-def _places(shape: tuple[int, ...]) -> list[str]:
-    """Return the places of an array, as indices."""
-    if len(shape) == 1:
-        return [str(i) for i in range(shape[0])]
-    return [str(place) for place in np.ndindex(*shape)]
-
-
-def _middle(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple((n - 1) // 2 for n in shape)
-
-
-def _place(name: str, value: Any, shape: tuple[int, ...]) -> int:
-    """Return the flat index of a place, which may be given as one."""
-    flat = not _normalize.is_sequence(value)
-    place = (value,) if flat else tuple(value)
-    limits = (prod(shape),) if flat else shape
-    place = tuple(_normalize.integer(name, i) for i in place)
-    if len(place) != len(limits) or not all(0 <= i < n for i, n in zip(place, limits, strict=False)):
-        msg = f"{name} must be a place in an array of shape {shape}, got {value!r}"
-        raise ValueError(msg)
-    return place[0] if flat else int(np.ravel_multi_index(place, shape))
