@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -92,6 +92,62 @@ def _find_core() -> Callable[[], int] | None:
 _core = _find_core()
 
 
+class _Work:
+    """Items that several threads do, each taking the next; it knows who is at it, begun late or never."""
+
+    def __init__(self, function: Callable[[T], object], items: Iterable[T]) -> None:
+        self._function = function
+        self._left = deque(items)
+        self._changed = threading.Condition()
+        self._helping, self._closed = 0, False
+        self._error: BaseException | None = None
+
+    def do(self) -> None:
+        """Do what is left, item by item; leave nothing to others if one fails."""
+        try:
+            while self._left:
+                try:
+                    item = self._left.popleft()
+                except IndexError:
+                    # another thread was faster
+                    return
+                self._function(item)
+        except BaseException:
+            self._left.clear()
+            raise
+
+    def help(self) -> None:
+        """Do the same beside the caller, who may have finished meanwhile."""
+        with self._changed:
+            if self._closed:
+                return
+            self._helping += 1
+        try:
+            self.do()
+        except BaseException as error:
+            # the caller raises it
+            self._error = error
+        with self._changed:
+            self._helping -= 1
+            self._changed.notify_all()
+
+    def finish(self, timeout: float | None = None) -> bool:
+        """Let nobody begin any more, and wait for those who have; return whether all are done."""
+        with self._changed:
+            self._closed = True
+            return self._changed.wait_for(lambda: not self._helping, timeout)
+
+    def raise_error(self) -> None:
+        """Raise what a helper has met."""
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            # its traceback holds this frame
+            del error
+
+
 class _Pool:
     """Threads that work beside the one that calls them, and on other cores than it.
 
@@ -117,44 +173,21 @@ class _Pool:
 
     def run(self, function: Callable[[T], object], items: Iterable[T], helpers: int) -> None:
         """Call a function on every item, in this thread and in so many others."""
-        left = deque(items)
-
-        def work() -> None:
-            try:
-                while left:
-                    try:
-                        item = left.popleft()
-                    except IndexError:
-                        # another thread was faster
-                        return
-                    function(item)
-            except BaseException:
-                left.clear()
-                raise
-
+        work = _Work(function, items)
         self._keep_off(_core() if _core is not None else None)
         start = time.perf_counter()
-        begun: list[Future[None]] = []
         try:
-            # an interpreter that shuts down takes no more work, but finishes what runs
+            # an interpreter that shuts down takes no more work, and a system may refuse a thread
             with contextlib.suppress(RuntimeError):
                 for _ in range(helpers):
-                    begun.append(self._executor.submit(work))
-            work()
+                    self._executor.submit(work.help)
+            work.do()
         finally:
-            begun = [one for one in begun if not one.cancel()]
-            self._wait(begun, time.perf_counter() - start)
-        for one in begun:
-            one.result()
-
-    def _wait(self, begun: list[Future[None]], seconds: float) -> None:
-        """Wait until all is done; what takes half as long again as the caller's share may go on anywhere."""
-        for one in begun:
-            try:
-                one.exception(seconds / 2)
-            except TimeoutError:
+            # what takes half as long again as the caller's share may go on anywhere
+            if not work.finish((time.perf_counter() - start) / 2):
                 self._keep_off(None)
-                one.exception()
+                work.finish()
+        work.raise_error()
 
     def close(self) -> None:
         """Let the threads end when they have done what they have begun; others then work without them."""
@@ -193,7 +226,7 @@ def for_each(function: Callable[[T], object], items: Iterable[T], workers: int) 
             function(item)
         return
     if not _pools or _pools[0].threads < workers - 1:
-        outgrown, _pools[:] = _pools[:], [_Pool(max(workers, os.cpu_count() or 1) - 1)]
+        outgrown, _pools[:] = _pools[:], [_Pool(max(workers, _own_count()) - 1)]
         for pool in outgrown:
             pool.close()
     _pools[0].run(function, todo, workers - 1)

@@ -46,3 +46,4 @@ def forget():
 
 
 QUESTIONS = dict(questions())
+ON_CPU = {name: cls for name, cls in QUESTIONS.items() if "numpy" in cls.params[-1]}

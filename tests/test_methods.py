@@ -1,10 +1,13 @@
 """The methods on problems large enough to be cut: tiles, units, chunks, threads. And why one is chosen."""
 
+import functools
+import gc
 import os
 import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -317,6 +320,75 @@ def test_nothing_runs_any_more_when_an_exception_is_raised(pool):
     with pytest.raises(ValueError, match="from any thread"):
         pool.run(work, range(9), 2)
     assert sorted(done) == [1, 2]
+
+
+def test_nothing_is_left_undone_where_no_thread_can_be_started(pool, monkeypatch):
+    """The work is in the queue all the same; a thread that is there already may take it up at any time."""
+    busy, free, taken, done = threading.Event(), threading.Event(), threading.Event(), []
+
+    def hold():
+        busy.set()
+        free.wait()
+
+    def refuse(_):
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    def work(item):
+        if item == 0:
+            free.set()
+            taken.wait(10)
+        elif threading.get_native_id() != own:
+            taken.set()
+            time.sleep(0.2)
+        done.append(item)
+
+    own = threading.get_native_id()
+    pool._executor.submit(hold)
+    busy.wait()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    pool.run(work, range(8), 1)
+    assert taken.is_set()
+    assert sorted(done) == list(range(8))
+
+
+def test_pool_has_no_more_threads_than_are_asked_for(monkeypatch):
+    """Also on a machine of many processors, of which a container or a user allows few."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
+    monkeypatch.setattr(_threads, "_pools", [])
+    for _ in range(200):
+        _threads.for_each(lambda _: None, range(4), 2)
+    (pool,) = _threads._pools
+    assert pool.threads == len(pool._ids) == 1
+    pool._executor.shutdown()
+
+
+def test_exceptions_of_helpers_leave_no_cycle():
+    class Kept:
+        pass
+
+    begun = threading.Barrier(2)
+
+    def fail(item, kept):
+        begun.wait()
+        if threading.get_native_id() != own:
+            raise ValueError(item)
+        return kept
+
+    own, kept = threading.get_native_id(), Kept()
+    alive = weakref.ref(kept)
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match=r"^[01]$"):
+            _threads.for_each(functools.partial(fail, kept=kept), range(2), 2)
+        del kept
+        deadline = time.monotonic() + 5
+        while alive() is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_callers_own_exception_is_the_one_raised():
