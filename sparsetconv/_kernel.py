@@ -52,10 +52,10 @@ def as_array(name: str, value: Any, dtype: DTypeLike | None = None) -> Array:
     except ValueError:
         msg = f"{name} must be an array, got a sequence whose parts differ in length"
         raise ValueError(msg) from None
+    own = checked_dtype(name, array.dtype)
     if not array.ndim:
         msg = f"{name} must be an array of at least one axis, got {value!r}"
         raise ValueError(msg)
-    own = checked_dtype(name, array.dtype)
     if dtype is None:
         return array.astype(own, copy=False)
     wanted = checked_dtype("dtype", dtype)
@@ -71,10 +71,14 @@ def _narrowed(name: str, array: Array, wanted: np.dtype[Any]) -> Array:
     """Convert to a smaller dtype, which may round but neither wrap nor overflow."""
     with np.errstate(over="ignore"):
         narrow: Array = array.astype(wanted)
-    # wrapped, or infinite now
-    wrong = narrow != array if wanted.kind in "iu" else abs(narrow) == np.inf
-    if wrong.any() and (wanted.kind in "iu" or (wrong & (abs(array) != np.inf)).any()):
-        msg = f"dtype must hold every value of {name}: {array[wrong].reshape(-1)[0]} does not fit {wanted}"
+    if wanted.kind in "iu":
+        wrong = narrow != array
+    else:
+        xp = backend_of(name, array).xp
+        wrong = xp.isinf(narrow) & ~xp.isinf(array)
+    if wrong.any():
+        first = array[wrong].reshape(-1)[0].item()
+        msg = f"dtype must hold every value of {name}: {first} does not fit {wanted}"
         raise ValueError(msg)
     return narrow
 

@@ -16,6 +16,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from sparsetconv import _display
 from sparsetconv._backend import NUMPY, check_backend, device_backend, is_cupy
+from sparsetconv._kernel import refuse_what_is_no_array
 from sparsetconv.array_products import LARGE_RESULT, ArrayProducts
 
 if TYPE_CHECKING:
@@ -161,6 +162,8 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
     def dot(self, x: Any) -> Any:
         """Multiply with a vector, a matrix or an operator, as `scipy.sparse.linalg.LinearOperator.dot`."""
         self._refuse_cupy(x)
+        if isinstance(x, np.ma.MaskedArray):
+            refuse_what_is_no_array("the operand", x)
         return super().dot(x)
 
     def _is_quick(self, x: Any, size: int) -> bool:
@@ -175,8 +178,9 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
 
     def _refuse_lengths(self, x: Any, size: int) -> None:
         """Say how long a vector must be."""
-        if getattr(x, "ndim", 0) == 1 and x.size != size:
-            msg = f"the operand must be a vector of {size} entries or a matrix of {size} rows, got {x.shape}"
+        shape = tuple(getattr(x, "shape", ()))
+        if len(shape) == 1 and shape[0] != size:
+            msg = f"the operand must be a vector of {size} entries or a matrix of {size} rows, got {shape}"
             raise ValueError(msg)
 
     def _refuse_cupy(self, x: Any) -> None:

@@ -95,7 +95,7 @@ class KernelCore(ArrayCore):
         gradient: Array = self.backend.xp.stack(gradients)
         if geometry.flip:
             gradient = gradient[last_axes([slice(None, None, -1)] * len(geometry.axes))]
-        return gradient
+        return gradient.reshape(len(y), *self.input_shape)
 
     @property
     def nnz(self) -> int:

@@ -16,7 +16,7 @@ from sparsetconv._axis import PADDING_MODES, source_index
 from sparsetconv._backend import to_numpy
 from sparsetconv._draw import BLUE, CELL, GREEN, GREY, LABELS, ORANGE, PINK
 from sparsetconv._entries import LARGEST_DIAGRAM, matrix_of, middle_of, place_in, places_of
-from sparsetconv._kernel import as_array, checked_dtype
+from sparsetconv._kernel import checked_dtype
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.methods import METHODS, cost
 
@@ -265,7 +265,9 @@ def kernel(weights: Any, *, ax: Any = None) -> Any:
     >>> [text.get_text() for text in ax.texts]
     ['1', '2', '0', '-1']
     """
-    array = np.asarray(to_numpy(as_array("weights", getattr(weights, "kernel", weights))))
+    array = to_numpy(getattr(weights, "kernel", weights))
+    if array.dtype.kind not in "biufc":
+        checked_dtype("weights", array.dtype)
     if not 1 <= array.ndim <= 4 or not array.size:
         msg = f"weights must have between one and four axes and not be empty, got the shape {array.shape}"
         raise ValueError(msg)

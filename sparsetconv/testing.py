@@ -9,6 +9,7 @@ first: broadcasting hides wrong ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,7 +113,7 @@ def dot_test(
     generator = np.random.default_rng(rng)
     dtype = np.dtype(operator.dtype if operator.dtype is not None else np.float64)
     trials = _normalize.integer("trials", trials, 1)
-    if rtol is not None and not rtol >= 0:
+    if rtol is not None and not (isinstance(rtol, Real) and rtol >= 0):
         msg = f"rtol must not be negative, got {rtol!r}"
         raise ValueError(msg)
     draw = _integers if exact else _normals
@@ -238,7 +239,7 @@ def _result(
     # in double precision: the test's own sums shall not blur what it looks for
     x, y, forward, adjoint = (v.astype(np.result_type(v, np.float64)) for v in (x, y, forward, adjoint))
     with np.errstate(over="ignore", invalid="ignore"):
-        left, right = np.vdot(y, forward).item(), np.vdot(adjoint, x).item()
+        left, right = _number(np.vdot(y, forward)), _number(np.vdot(adjoint, x))
     # squares of very large or very small numbers have no room in double precision
     largest = max(float(np.abs(v).max(initial=0)) for v in (forward, adjoint))
     error = 0.0
@@ -250,6 +251,10 @@ def _result(
     inexact = dtype if dtype.kind in "fc" else np.dtype(np.float64)
     tolerance = ROUNDOFFS * float(np.finfo(inexact).eps) if rtol is None else rtol
     return AdjointTest(left, right, error if np.isfinite(error) else np.inf, tolerance)
+
+
+def _number(value: Any) -> float | complex:
+    return complex(value) if np.iscomplexobj(value) else float(value)
 
 
 def _exact_result(x: Array, y: Array, forward: Array, adjoint: Array) -> AdjointTest:

@@ -159,6 +159,22 @@ def test_derived_layer_of_the_same_name_computes_its_own():
             stc.from_torch(cls(), (1, 5))
 
 
+def test_layer_that_derives_from_another_known_one():
+    """As Keras 2 had it: a transposed convolution was a kind of convolution, with a call of its own."""
+
+    class Conv2D:
+        kernel, built, data_format = np.ones((3, 3, 1, 4)), True, "channels_last"
+        strides, dilation_rate, padding, groups = (2, 2), (1, 1), "same", 1
+        output_padding = None
+
+    class Conv2DTranspose(Conv2D):
+        def call(self, x):
+            return x
+
+    A = stc.from_keras(Conv2DTranspose(), (5, 6, 4))
+    assert A.output_shape == (10, 12, 1)
+
+
 def test_auto_pad_that_is_no_text():
     with pytest.raises(ValueError, match="auto_pad must be one of NOTSET"):
         stc.from_onnx({"auto_pad": b"\xff"}, KERNEL, (3, 9))

@@ -97,6 +97,18 @@ def test_transpose_is_one_between_arrays(dtype):
     assert (pickle.loads(pickle.dumps(T)) @ y.ravel() == T @ y.ravel()).all()
 
 
+@pytest.mark.parametrize("size", [(4, 5), (300, 280)], ids=["small", "compiled"])
+@pytest.mark.parametrize("flip", [False, True])
+def test_gram_of_the_adjoint(size, flip):
+    """The adjoint, too, returns arrays of the shape that it promises."""
+    K = stc.KernelOperator(integers(size, "float64"), (2, 2), flip=flip)
+    y = integers((3, *K.output_shape), "float64", 1)
+    assert K._apply_adjoint(y).shape == (3, *K.input_shape)
+    for G in (K.H.gram(), K.T.gram()):
+        v = integers(G.shape[1], "float64", 2)
+        np.testing.assert_array_equal(G @ v, K @ (K.H @ v))
+
+
 def test_kernel_that_no_machine_holds():
     with pytest.raises(MemoryError, match="a kernel needs 8000000000000 bytes"):
         stc.KernelOperator(np.ones((5, 5)), (10**6, 10**6), padding=10**6)

@@ -234,6 +234,8 @@ def test_narrower_dtypes_round_and_keep_what_is_not_finite():
     A = stc.conv_matrix(kernel, 4, dtype=np.float32)
     np.testing.assert_array_equal(A.toarray()[0], kernel.astype(np.float32))
     assert stc.conv_matrix([127, -128], 4, dtype=np.int8).max() == 127
+    # each part fits, and their magnitude would not
+    assert np.isfinite(stc.conv_matrix([3e38 + 3e38j], 3, dtype=np.complex64).data).all()
 
 
 def test_array_in_the_place_of_a_shape():

@@ -358,6 +358,10 @@ def test_auto_leaves_out_a_matrix_that_would_fill_the_memory(monkeypatch):
         (lambda A: A.rmatvec(np.ones(7)), ValueError, r"a vector of 12 entries or a matrix of 12 rows, got \(7,\)"),
         (lambda A: A.apply(A.tosparse()), TypeError, r"x must be a dense array, got csr_array; use \.toarray"),
         (lambda A: A.apply(np.ma.array(np.ones((5, 4)), mask=True)), TypeError, "x must have no masked entries"),
+        (lambda A: A @ np.ma.array(np.ones(20), mask=True), TypeError, "the operand must have no masked entries"),
+        (lambda A: A * np.ma.array(np.ones((20, 2)), mask=True), TypeError, "the operand must have no masked entries"),
+        (lambda _: stc.ConvOperator("ab", 5), TypeError, "kernel must be float32, .* got <U2"),
+        (lambda _: stc.ConvOperator(None, 5), TypeError, "kernel must be float32, .* got object"),
         (lambda _: stc.ConvGeometry(9, 2).nbytes("half"), TypeError, "dtype must be float32, .* got float16"),
         (lambda _: stc.ConvGeometry(9, 2).nbytes("foo"), TypeError, "dtype must be a dtype, got 'foo'"),
         (lambda A: A.apply(np.ones((4, 5))), ValueError, r"ends in input_shape \(5, 4\), got \(4, 5\)"),
@@ -392,6 +396,30 @@ def test_result_that_no_machine_holds(method, flat):
     A = stc.ConvOperator(np.ones((3, 3)), (8, 8), padding=10**6, method=method)
     with pytest.raises(MemoryError, match=r"the result needs 32\d+ bytes|the matrix needs"):
         A @ np.ones(64) if flat else A.apply(np.ones((8, 8)))
+
+
+class Foreign:
+    """A vector of another package: NumPy can read it, and its ``size`` is a method, or not there."""
+
+    ndim, shape = 1, (20,)
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+    def size(self):
+        return self.shape
+
+
+def test_vectors_of_other_packages():
+    A, x = stc.ConvOperator(np.ones((2, 2)), (5, 4)), np.arange(20.0)
+    np.testing.assert_array_equal(A.matvec(Foreign(x)), A @ x)
+    y = Foreign(x)
+    y.shape = (7,)
+    with pytest.raises(ValueError, match=r"a vector of 20 entries .* got \(7,\)"):
+        A.matvec(y)
 
 
 def test_sparse_operand_gets_a_hint():

@@ -422,5 +422,9 @@ class TestWhatIsGiven:
         with pytest.raises((TypeError, ValueError), match=message):
             draw()
 
+    @pytest.mark.parametrize("dtype", [bool, np.float16, np.longdouble])
+    def test_kernels_that_no_operator_takes_are_drawn(self, dtype):
+        assert len(words(plot.kernel(np.ones((2, 3), dtype)))) == 6
+
     def test_one_size(self):
         assert [len(line.get_xdata()) for line in plot.method_costs((64, 64), 3).lines] == [1] * 4

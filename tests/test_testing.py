@@ -176,3 +176,19 @@ def test_operator_without_adjoint():
 def test_negative_tolerance(rtol):
     with pytest.raises(ValueError, match="rtol must not be negative, got"):
         stc.testing.dot_test(stc.ConvOperator([1.0], 3), rtol=rtol)
+
+
+def test_products_of_any_precision_give_plain_numbers():
+    """Python's numbers are summed as they are; wider ones are reported as Python's."""
+    for dtype in (object, np.longdouble, np.clongdouble):
+        op = LinearOperator(
+            (3, 3), matvec=lambda v, d=dtype: v.astype(d), rmatvec=lambda v, d=dtype: v.astype(d), dtype=float
+        )
+        result = stc.testing.dot_test(op)
+        assert result
+        assert type(result.forward) in (float, complex)
+
+
+def test_tolerance_is_a_number():
+    with pytest.raises(ValueError, match="rtol must not be negative, got 'a'"):
+        stc.testing.dot_test(stc.ConvOperator([1.0], 3), rtol="a")

@@ -37,11 +37,12 @@ def layer_kind(name: str, layer: Any, known: Iterable[str], computes: Sequence[s
     """
     known = tuple(known)
     classes = type(layer).__mro__
-    # the last one is the package's own: a derived class may have its name
-    found = [number for number, cls in enumerate(classes) if cls.__name__ in known]
-    if found:
-        own = [method for cls in classes[: found[-1]] for method in computes if method in vars(cls)]
-        kind = classes[found[-1]].__name__
+    names = [cls.__name__ for cls in classes]
+    kind = next((name for name in names if name in known), None)
+    if kind is not None:
+        # the last one of the name is the package's own: a derived class may be called the same
+        derived = classes[: len(names) - 1 - names[::-1].index(kind)]
+        own = [method for cls in derived for method in computes if method in vars(cls)]
         if own:
             msg = f"{name} must compute what {kind} does, but {type(layer).__name__} defines {own[0]} itself"
             raise TypeError(msg)

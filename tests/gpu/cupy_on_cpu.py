@@ -126,7 +126,7 @@ def _index(index):
 # functions of NumPy's that our code calls under CuPy's name, or the texts of CuPy's solvers do
 NAMES = """
     abs add all any arange argsort ascontiguousarray asfortranarray atleast_2d broadcast_to ceil concatenate conj
-    conjugate cos cumsum diff empty empty_like exp expand_dims eye flatnonzero hstack isfinite isnan logical_and
+    conjugate cos cumsum diff empty empty_like exp expand_dims eye flatnonzero hstack isfinite isinf isnan logical_and
     matmul maximum minimum moveaxis multiply nonzero ones ones_like outer pad prod ravel repeat searchsorted sqrt
     stack sum swapaxes take tensordot tile unique where zeros zeros_like vdot dot absolute copyto full
 """.split()  # noqa: SIM905

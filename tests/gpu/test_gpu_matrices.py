@@ -150,3 +150,14 @@ def test_one_launch_for_each_array(cp, monkeypatch):
     matrix = stc.conv_matrix(kernel, (300, 400), padding="same")
     assert len(launches) == 3
     assert sum(moved) < matrix.nnz / 100
+
+
+def test_narrower_dtypes(cp):
+    """They round, as on the host, and do not overflow."""
+    kernel = np.array([1 / 3, np.inf, np.nan])
+    device = stc.conv_matrix(cp.asarray(kernel), 5, dtype=np.float32)
+    assert_equal(device, stc.conv_matrix(kernel, 5, dtype=np.float32))
+    with pytest.raises(
+        ValueError, match=r"dtype must hold every value of kernel: 1e\+300 does not fit float32"
+    ):
+        stc.conv_matrix(cp.asarray([1.0, 1e300]), 5, dtype=np.float32)
