@@ -6,6 +6,7 @@ Floor 0, standard library only: what is read are public attributes, of whatever 
 from __future__ import annotations
 
 from html import escape
+from reprlib import Repr
 from typing import Any, NamedTuple
 
 Rows = list[tuple[str, str]]
@@ -15,6 +16,28 @@ MADE_OF = {
     "TransposedOperator": "transpose of",
     "GramOperator": "Gram operator of",
 }
+# of a value in an error message: characters in all, and entries of what has several
+LONGEST = 120
+_quoted = Repr()
+_quoted.maxstring = _quoted.maxother = _quoted.maxlong = LONGEST
+_quoted.maxtuple = _quoted.maxlist = _quoted.maxdict = _quoted.maxset = _quoted.maxfrozenset = 16
+
+
+def shown(value: Any) -> str:
+    """Return a value as error messages quote it: its ``repr``, the middle left out where it is long.
+
+    Examples
+    --------
+    >>> shown((3, "same"))
+    "(3, 'same')"
+    >>> len(shown("x" * 1_000_000)) <= 120
+    True
+    """
+    text = _quoted.repr(value)
+    if len(text) <= LONGEST:
+        return text
+    half = (LONGEST - 3) // 2
+    return f"{text[:half]}...{text[-half:]}"
 
 
 class Facts(NamedTuple):
