@@ -16,6 +16,8 @@ from functools import cached_property
 from math import gcd
 from typing import NamedTuple
 
+from sparsetconv._counting import Residues, congruence, floor_sum
+
 PADDING_MODES = ("zeros", "reflect", "symmetric", "replicate", "circular")
 
 
@@ -199,29 +201,84 @@ class Axis:
 
     @cached_property
     def nnz(self) -> int:
-        """Entries of the axis' matrix of ``outputs`` rows and ``size`` columns."""
-        return sum(
-            segment.repeat * sum(map(self.row_count, range(segment.start, segment.start + segment.period)))
-            for segment in self.segments
-        )
+        """Entries of the axis' matrix of ``outputs`` rows and ``size`` columns, in closed form."""
+        return self.entries(0, self.outputs)
+
+    def entries(self, start: int, stop: int) -> int:
+        """Return the entries of the rows of outputs ``start`` to ``stop``, in closed form."""
+        if self.reach == "zeros":
+            return self.reads(start, stop, 0, self.size)
+        if self.reach == "replicate":
+            return self.reads(start, stop, 0, self.size) + self._edges(start, stop)
+        period = extension_period(self.reach, self.size)
+        cycle = period // gcd(period, self.dilation)
+        distinct = min(self.taps, cycle)
+        entries = (stop - start) * distinct
+        if self.reach == "circular" or period == 1:
+            return entries
+        return entries - self._mirrored_pairs(start, stop, period, distinct)
+
+    def reads(self, start: int, stop: int, low: int, high: int) -> int:
+        """Count the reads, by outputs ``start`` to ``stop``, of positions from ``low`` up to ``high``."""
+        return self._reads_below(start, stop, high) - self._reads_below(start, stop, low)
+
+    def _reads_below(self, start: int, stop: int, position: int) -> int:
+        """Count reads below a position: outputs read it with all taps, then with fewer, then with none."""
+        reach = position + self.before
+        whole = min(max(start, -((self.extent - 1 - reach) // self.stride)), stop)
+        some = min(max(whole, -(-reach // self.stride)), stop)
+        least = reach - (some - 1) * self.stride
+        partly = floor_sum(some - whole, self.stride, least + self.dilation - 1, self.dilation)
+        return (whole - start) * self.taps + partly
+
+    def _edges(self, start: int, stop: int) -> int:
+        """Count the outputs that read an edge by padding and not also itself, for both edges."""
+        if self.size == 1:
+            return (stop - start) - self._hits(start, stop, 0)
+        padded = min(max(start, -(-self.before // self.stride)), stop)
+        beyond = self.size + self.before - self.extent
+        first = min(max(start, beyond // self.stride + 1), stop)
+        left = padded - start - self._hits(start, padded, 0)
+        return left + stop - first - self._hits(first, stop, self.size - 1)
+
+    def _hits(self, start: int, stop: int, position: int) -> int:
+        """Count the outputs from ``start`` up to ``stop`` that read a position."""
+        reach = position + self.before
+        start = max(start, -((self.extent - 1 - reach) // self.stride))
+        stop = min(stop, reach // self.stride + 1)
+        solution = congruence(self.stride, reach, self.dilation)
+        return solution.count(start, stop) if solution else 0
+
+    def _mirrored_pairs(self, start: int, stop: int, period: int, distinct: int) -> int:
+        """Count the pairs of taps that a mirror identifies, of all outputs from ``start`` up to ``stop``.
+
+        `_periodic_count` says which: the sum of such taps, modulo the cycle, moves evenly from one output for
+        which there is one to the next.
+        """
+        common = gcd(period, self.dilation)
+        cycle = period // common
+        target = 2 * self.before - (self.reach == "symmetric")
+        outputs = congruence(2 * self.stride, target, common)
+        if outputs is None:
+            return 0
+        chosen = outputs.within(start, stop)
+        unit = pow(self.dilation // common, -1, cycle)
+        first = (target - 2 * self.stride * chosen.start) // common * unit
+        step = -2 * self.stride * outputs.period // common * unit
+        return _pairs_sum(Residues(first % cycle, step % cycle, cycle, outputs.count(start, stop)), distinct)
+
+    @cached_property
+    def swapped(self) -> Axis:
+        """The axis on which taps and outputs change places: both are steps along the same positions."""
+        reach = self.stride * (self.outputs - 1) + self.dilation * (self.taps - 1) + 1
+        after = reach - self.size - self.before
+        return Axis(self.size, self.outputs, self.dilation, self.before, after, self.stride, self.mode)
 
     def kernel_entries(self, transposed: bool) -> int:
         """Count the pairs of an output and a tap that reads for it, or a sample and a tap that reads it."""
         if self.reach == "zeros":
             return self.nnz
-        if not transposed:
-            return self.outputs * self.taps
-        return sum(map(self._samples_read, range(self.taps)))
-
-    def _samples_read(self, tap: int) -> int:
-        """Count the different samples that a tap reads, of all outputs."""
-        first, step = tap * self.dilation - self.before, self.stride
-        start = min(max(0, -(first // step)), self.outputs)
-        stop = max(start, min((self.size - 1 - first) // step + 1, self.outputs))
-        inside = range(first + start * step, first + stop * step, step)
-        border = (*range(start), *range(stop, self.outputs))
-        read = {source_index(self.reach, self.size, first + output * step) for output in border}
-        return len(inside) + sum(sample not in inside for sample in read)
+        return self.swapped.nnz if transposed else self.outputs * self.taps
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
@@ -301,6 +358,32 @@ class Axis:
 def _pairs(total: int, count: int) -> int:
     """Count the pairs ``t < u`` in ``range(count)`` with ``t + u == total``."""
     return max(0, (total + 1) // 2 - max(0, total - count + 1))
+
+
+def _pairs_sum(totals: Residues, count: int) -> int:
+    """Count the pairs ``t < u`` in ``range(count)`` whose sum is one of the totals, modulo their modulus.
+
+    ``count`` is at most the modulus. Ordered pairs are a piecewise linear function of the total; those with
+    ``t == u`` are taken away, and of the others every second one counts.
+    """
+    cycle, each = totals.modulus, totals.count
+    ordered = each * (2 * count - cycle) - 2 * totals.excess(count - 1)
+    ordered += totals.excess(2 * count - 1) + totals.excess(2 * count - 1 - cycle)
+    return (ordered - _doubles(totals, count)) // 2
+
+
+def _doubles(totals: Residues, count: int) -> int:
+    """Count the ``t`` in ``range(count)`` whose double is one of the totals, modulo their modulus."""
+    first, step, cycle, each = totals.first, totals.step, totals.modulus, totals.count
+    if cycle % 2:
+        half = (cycle + 1) // 2
+        return Residues(first * half, step * half, cycle, each).below(count)
+    even = congruence(step, first, 2)
+    if even is None:
+        return 0
+    start = first + step * even.first
+    halves = Residues(start // 2, step * even.period // 2, cycle // 2, even.count(0, each))
+    return halves.below(count) + halves.below(count - cycle // 2)
 
 
 def _singles(start: int, stop: int) -> Iterator[Segment]:

@@ -5,12 +5,15 @@ Floor 0, standard library only: what is read are public attributes, of whatever 
 
 from __future__ import annotations
 
+from decimal import Decimal
 from html import escape
 from reprlib import Repr
 from typing import Any, NamedTuple
 
 Rows = list[tuple[str, str]]
 INT32_MAX = 2**31 - 1
+# numbers from here on are written with a power of ten
+POWERS_FROM = 10**6
 MADE_OF = {
     "AdjointOperator": "adjoint of",
     "TransposedOperator": "transpose of",
@@ -211,10 +214,11 @@ def csr_bytes(rows: int, columns: int, nnz: int, itemsize: int) -> int:
 
 def size_of(nbytes: int) -> str:
     """Return a number of bytes in the unit that makes it readable."""
-    value, units = float(nbytes), iter(("B", "KiB", "MiB", "GiB", "TiB"))
+    # not a float: the bytes of twelve huge axes are beyond its range
+    value, units = Decimal(nbytes), iter(("B", "KiB", "MiB", "GiB", "TiB"))
     unit = next(units)
     for larger in units:
         if value < 1024:
             break
         value, unit = value / 1024, larger
-    return f"{nbytes} B" if unit == "B" else f"{value:.1f} {unit}"
+    return f"{nbytes} B" if unit == "B" else f"{value:{'.1f' if value < POWERS_FROM else '.1e'}} {unit}"

@@ -30,6 +30,16 @@ def reads(axis):
     ]
 
 
+@st.composite
+def huge_axes(draw):
+    """Numbers of any magnitude up to 2**62; at least one output."""
+    number = st.integers(0, 62).flatmap(lambda bits: st.integers(1, 2**bits))
+    size, taps, stride, dilation = (draw(number) for _ in range(4))
+    before = draw(number) * draw(st.sampled_from([-1, 1]))
+    after = dilation * (taps - 1) + 1 - size - before + draw(st.one_of(st.just(0), number))
+    return Axis(size, taps, stride, before, after, dilation, draw(st.sampled_from(PADDING_MODES)))
+
+
 def replay(segments, rows):
     """Expand segments into rows, asserting that they are in order and without gaps."""
     result = []
@@ -54,6 +64,48 @@ def test_counts_and_segments(axis):
         for sample, tap in row:
             columns[sample].append((o, tap))
     assert replay(axis.transposed_segments, columns) == columns
+
+
+@settings(max_examples=1500, deadline=None)
+@given(axes(), st.data())
+def test_counts_of_ranges_and_of_samples_that_taps_read(axis, data):
+    rows = reads(axis)
+    start = data.draw(st.integers(0, axis.outputs))
+    stop = data.draw(st.integers(start, axis.outputs))
+    assert axis.entries(start, stop) == sum(len({sample for sample, _ in row}) for row in rows[start:stop])
+    pairs = {pair for row in rows for pair in row}
+    assert axis.kernel_entries(True) == len(pairs)
+    assert axis.kernel_entries(False) == sum(map(len, rows))
+
+
+@settings(max_examples=400, deadline=None)
+@given(huge_axes(), st.data())
+def test_counts_of_any_size_in_closed_form(axis, data):
+    """Ranges add up, single rows are counted by another rule, and taps and outputs may change places."""
+    start = data.draw(st.integers(0, axis.outputs))
+    stop = data.draw(st.integers(start, axis.outputs))
+    parts = axis.entries(0, start), axis.entries(start, stop), axis.entries(stop, axis.outputs)
+    assert axis.nnz == sum(parts) <= min(axis.outputs * axis.taps, axis.outputs * axis.size)
+    row = min(start, axis.outputs - 1)
+    assert axis.entries(row, row + 1) == axis.row_count(row)
+    assert axis.swapped.outputs == axis.taps
+    assert axis.swapped.swapped.nnz == axis.nnz
+    assert axis.kernel_entries(True) <= axis.taps * min(axis.outputs, axis.size)
+
+
+def test_known_counts_of_huge_axes():
+    n, k = 2**62, 2**61 + 1
+    assert Axis(n, k, 1, k - 1, k - 1, 1, "zeros").nnz == n * k
+    assert Axis(n, k, 1, k - 1, 0, 1, "circular").nnz == n * k
+    # of k - 1 rows the first reads sample 0 and those before it as one and the same
+    assert Axis(n, k, 1, k - 1, 0, 1, "replicate").nnz == n * k - k * (k - 1) // 2
+    # a window folded about sample 0 in the middle has half of its samples twice
+    half = k // 2
+    assert Axis(n, k, 1, half, 0, 1, "reflect").nnz == (n - half) * k - sum_below(half + 1)
+
+
+def sum_below(count):
+    return count * (count - 1) // 2
 
 
 @pytest.mark.parametrize("mode", PADDING_MODES)

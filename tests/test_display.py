@@ -196,13 +196,14 @@ def test_html_is_escaped():
 
 
 def test_sizes():
-    assert [_display.size_of(n) for n in (0, 1023, 1024, 5 << 20, 3 << 40, 5000 << 40)] == [
+    assert [_display.size_of(n) for n in (0, 1023, 1024, 5 << 20, 3 << 40, 5000 << 40, 10**400)] == [
         "0 B",
         "1023 B",
         "1.0 KiB",
         "5.0 MiB",
         "3.0 TiB",
         "5000.0 TiB",
+        "9.1e+387 TiB",
     ]
     # eight bytes for each index, from 2**31 entries on
     assert _display.csr_bytes(1, 1, 2**31, 4) - _display.csr_bytes(1, 1, 2**31 - 1, 4) > 4 * 2**31

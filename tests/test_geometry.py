@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from strategies import geometries
+from strategies import MODES, geometries
 
 import sparsetconv as stc
 from sparsetconv._transposed import conv_transpose_geometry
@@ -63,6 +63,33 @@ def test_sizes_past_the_machine_cost_nothing():
     assert g.nnz == along**3
     assert g.index_dtype == np.int64
     assert g.nbytes(np.float32) == g.nnz * 12 + (10**18 + 1) * 8
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("ndim", [1, 12])
+def test_everything_is_known_in_a_moment(mode, ndim):
+    """Numbers up to 2**62 on every axis: sizes, entries, and what is shown of them."""
+    n, k, d = 2**61 - 1, 2**60 + 5, 2**30 + 7
+    for taps, stride, padding, dilation in (
+        (k, 1, "full", 1),
+        (k, 2**20 + 1, "same", 1),
+        (k // d, 3, 2**61, d),
+    ):
+        g = stc.ConvGeometry((n,) * ndim, (taps,) * ndim, stride, padding, dilation, padding_mode=mode)
+        (axis,) = set(g.axes)
+        assert 0 < axis.nnz <= axis.outputs * min(axis.taps, axis.size)
+        assert g.nnz == axis.nnz**ndim
+        assert g.nbytes("float32") == g.nnz * 12 + (g.matrix_shape[0] + 1) * 8
+        for text in (repr(g), str(g), g._repr_html_()):
+            assert len(text) < 2000 + 600 * ndim
+
+
+def test_entries_of_a_kernel_far_longer_than_its_signal():
+    n = 10**7
+    assert stc.ConvGeometry(n, n, padding="full").nnz == n * n
+    # every output of a full wrap reads every sample once
+    g = stc.ConvGeometry(n, n, padding="full", padding_mode="circular")
+    assert g.nnz == (2 * n - 1) * n
 
 
 def test_index_dtype_switches_where_int32_ends():
