@@ -197,7 +197,7 @@ assert "numba" not in sys.modules, "numba was imported"
 )
 def test_tiles_hold_the_kernel_and_cover_the_results(axes, slots):
     spans = [_tiles.Span(results * step + extent, extent, results, step) for results, extent, step in axes]
-    lengths = _tiles.tile_lengths(spans, 1, slots, 128)
+    lengths = _tiles.best_tiles(tuple(spans), 1, slots, 128).lengths
     for span, length in zip(spans, lengths, strict=True):
         assert length & (length - 1) == 0
         assert span.valid(length) >= 1

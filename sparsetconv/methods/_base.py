@@ -2,7 +2,7 @@
 
 Floor 3. A method knows a geometry and weights in the one layout ``(groups, c_out, c_in, k1, ..., kd)``,
 channels those of a group; it knows neither operators nor users. Arrays have a batch axis and a group
-axis in front.
+axis in front. Axes that need not be axes are merged before anything is planned.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from sparsetconv._axis import Axis
 from sparsetconv._backend import NUMPY
 from sparsetconv.boundary import Extension
+from sparsetconv.methods._merge import arrangement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,8 @@ class Method(ABC):
 
     Attributes
     ----------
+    geometry, weights : ConvGeometry, array
+        With merged axes: the same elements in the same order, and the same matrix.
     large_shape, small_shape : tuple of int
         ``(groups, channels, ...)`` of the input and of the output of the forward direction.
     """
@@ -44,8 +47,9 @@ class Method(ABC):
     name: ClassVar[str]
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
-        self.geometry = geometry
-        self.weights = weights
+        arranged = arrangement(geometry)
+        self.geometry = geometry = arranged.geometry
+        self.weights = arranged.weights(weights)
         self.backend = backend
         groups, (c_in, c_out) = geometry.groups, geometry.channels
         self.large_shape = (groups, c_in, *(axis.size for axis in geometry.axes))

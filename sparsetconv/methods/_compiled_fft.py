@@ -186,8 +186,9 @@ def _emit_transform(code: Code, m: _Arrays, origin: Value, axis: Value, apart: V
 
 
 def _emit_lanes(
-    code: Code, m: _Arrays, first: Value, origin: Value, apart: Value, body: Callable[..., None]
-) -> None:
+    code: Code, m: _Arrays, first: Value, tiles: Value, origin: Value, apart: Value,
+    body: Callable[..., None],
+) -> None:  # fmt: skip
     """Emit ``body`` for each tile of a unit: its item, its number, where it goes, and which part it is."""
     t = m.t
     width = VECTOR_BYTES // bytes_of(m.buffer.element)
@@ -197,12 +198,12 @@ def _emit_lanes(
         part, lane = number // width, number % width
         slot = first + parts.equals(2).choose(lane, number)
         place = origin + lane + apart * part
-        there = slot < t[tb.BATCH] * t[tb.TILES]
+        there = slot < tiles
         body(slot // t[tb.TILES], slot % t[tb.TILES], place, parts.equals(2).choose(part, 0), there)
 
 
-def _emit_gather(code: Code, m: _Arrays, first: Value, group: Value, channel: Value, origin: Value,
-                 apart: Value) -> None:  # fmt: skip
+def _emit_gather(code: Code, m: _Arrays, first: Value, tiles: Value, group: Value, channel: Value,
+                 origin: Value, apart: Value) -> None:  # fmt: skip
     """Copy tiles of the extended source of one channel into lanes."""
     t = m.t
     width = VECTOR_BYTES // bytes_of(m.buffer.element)
@@ -224,11 +225,11 @@ def _emit_gather(code: Code, m: _Arrays, first: Value, group: Value, channel: Va
                     zero = Value(code, ir.Constant(m.x.element, 0))
                     m.buffer[to + j * width] = (sample < 0).choose(zero, known)
 
-    _emit_lanes(code, m, first, origin, apart, gather)
+    _emit_lanes(code, m, first, tiles, origin, apart, gather)
 
 
-def _emit_scatter(code: Code, m: _Arrays, first: Value, group: Value, channel: Value, origin: Value,
-                  apart: Value) -> None:  # fmt: skip
+def _emit_scatter(code: Code, m: _Arrays, first: Value, tiles: Value, group: Value, channel: Value,
+                  origin: Value, apart: Value) -> None:  # fmt: skip
     """Copy what is valid of the results from lanes to one channel of the output."""
     t = m.t
     width = VECTOR_BYTES // bytes_of(m.buffer.element)
@@ -245,12 +246,11 @@ def _emit_scatter(code: Code, m: _Arrays, first: Value, group: Value, channel: V
             with code.when(base >= 0), code.loop(0, count) as j:
                 m.out[start + (base + begin + j) * t[tb.PARTS]] = m.buffer[source + j * step]
 
-    _emit_lanes(code, m, first, origin, apart, scatter)
+    _emit_lanes(code, m, first, tiles, origin, apart, scatter)
 
 
-def emit_tiles(code: Code, m: _Arrays, counter: Any, first: Value, units: Value, last: Value) -> None:
+def emit_tiles(code: Code, m: _Arrays, counter: Any, tiles: Value, units: Value, last: Value) -> None:
     """Convolve units of tiles until ``counter``, which tells all threads the next, has reached ``last``."""
-    del first
     t = m.t
     apart = t[tb.SIZE] * (VECTOR_BYTES // bytes_of(m.buffer.element))
     end = t[tb.AXES] + t[tb.DIMENSIONS] * tb.AXIS
@@ -263,7 +263,7 @@ def emit_tiles(code: Code, m: _Arrays, counter: Any, first: Value, units: Value,
         group, slot = number.now // units, number.now % units * t[tb.SLOTS]
         with code.loop(0, t[tb.C_IN]) as channel:
             origin = channel * apart * 2
-            _emit_gather(code, m, slot, group, channel, origin, apart)
+            _emit_gather(code, m, slot, tiles, group, channel, origin, apart)
             with code.loop(t[tb.AXES], end, tb.AXIS) as axis:
                 _emit_transform(code, m, origin, axis, apart, False)
         # with one channel the product takes the place of its factor
@@ -275,7 +275,7 @@ def emit_tiles(code: Code, m: _Arrays, counter: Any, first: Value, units: Value,
                 _emit_multiply(code, m, source * apart * 2, result, apart, t[tb.SIZE], kernel, source)
             with code.loop(t[tb.AXES], end, tb.AXIS) as axis:
                 _emit_transform(code, m, result, axis, apart, True)
-            _emit_scatter(code, m, slot, group, channel, result, apart)
+            _emit_scatter(code, m, slot, tiles, group, channel, result, apart)
         number.set(take())
 
 
@@ -287,11 +287,14 @@ def _compiled(version: int) -> Any:
 
     @njit(cache=True, **OPTIONS)  # type: ignore[untyped-decorator]
     def convolve_tiles(
-        x: Any, out: Any, spectra: Any, twiddles: Any, t: Any, buffer: Any, counter: Any, first: int,
+        x: Any, out: Any, spectra: Any, twiddles: Any, t: Any, buffer: Any, counter: Any, tiles: int,
         units: int, last: int,
     ) -> None:  # fmt: skip
-        """Compute ``last`` units, ``units`` for each channel group; threads share them by ``counter``."""
-        _loops(x, out, spectra, twiddles, t, buffer, counter, first, units, last, version)
+        """Compute ``last`` units, ``units`` for each channel group; threads share them by ``counter``.
+
+        ``tiles`` are those of all items of the batch.
+        """
+        _loops(x, out, spectra, twiddles, t, buffer, counter, tiles, units, last, version)
 
     return convolve_tiles
 

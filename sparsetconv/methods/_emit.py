@@ -16,6 +16,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import config
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
@@ -35,7 +36,7 @@ def _register_shape(features: str) -> tuple[int, int]:
 
 
 # As many as VECTORS times SLOTS vectors of sums stay in registers while all taps go by.
-VECTOR_BYTES, VECTORS = _register_shape(get_host_cpu_features())
+VECTOR_BYTES, VECTORS = _register_shape(config.CPU_FEATURES or get_host_cpu_features())
 
 
 class Value:

@@ -8,7 +8,7 @@ with the kernel reversed, of the small array with zeros between its samples, whi
 
 from __future__ import annotations
 
-from itertools import product
+from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from sparsetconv._types import Array
 
 # The array of all tables begins with these numbers, at these places:
-# - channels and groups, items of the batch, parts of a sample (2 if complex), samples and results of a plane;
+# - channels and groups, parts of a sample (2 if complex), samples and results of a plane;
 # - tiles of an item, and along the last axis; tiles in a unit; vectors of a channel's tiles; axes;
 # - rows of a tile, and of its valid results; along the last axis the length of a tile, what separates it from
 #   the next, its valid results, what separates them, and all results;
 # - where the tables begin: axes, samples of rows, vectors of rows, samples along the last axis, results of
 #   valid rows, and their vectors.
 (
-    C_IN, C_OUT, CHANNEL_GROUPS, BATCH, PARTS, IN_SIZE, OUT_SIZE,
+    C_IN, C_OUT, CHANNEL_GROUPS, PARTS, IN_SIZE, OUT_SIZE,
     TILES, LAST_TILES, SLOTS, SIZE, DIMENSIONS,
     ROWS, VALID_ROWS, LAST_LENGTH, LAST_STEP, LAST_VALID, LAST_SUBSTEP, LAST_OUTPUTS,
     AXES, IN_ROWS, ROW_VECTORS, COLUMNS, OUT_ROWS, VALID_VECTORS,
     HEADER,
-) = range(26)  # fmt: skip
+) = range(25)  # fmt: skip
 # of each axis: its length and the logarithm, vectors from one place to the next, lines, and where they start
 LENGTH, BITS, STRIDE, LINES, LINE_STARTS, AXIS = range(6)
 
@@ -113,35 +113,88 @@ def transposed(axis: Axis) -> Correlated:
     return Correlated(samples, reads, stop - start, 1)
 
 
-def tile_lengths(spans: Sequence[Span], items: int, slots: int, vector_bytes: int) -> tuple[int, ...]:
+def forward_span(axis: Axis) -> Span:
+    """Return the sizes of `forward`, without its arrays."""
+    return Span(axis.high - axis.low + 1, axis.extent, axis.outputs, axis.stride)
+
+
+def transposed_span(axis: Axis) -> Span:
+    """Return the sizes of `transposed`, without its arrays."""
+    start, stop = read_range(axis)
+    return Span(stop - start + axis.extent - 1, axis.extent, stop - start, 1)
+
+
+class TileCost(NamedTuple):
+    """The tiles that cost least.
+
+    Attributes
+    ----------
+    lengths : tuple of int
+    steps : float
+        What all their transforms take, in steps of one vector, with ``OVERHEAD`` and ``FAR``.
+    """
+
+    lengths: tuple[int, ...]
+    steps: float
+
+
+@lru_cache(maxsize=1024)
+def best_tiles(
+    spans: tuple[Span, ...], items: int, slots: int, vector_bytes: int,
+    channels: tuple[int, int, int] = (1, 1, 1),
+) -> TileCost:  # fmt: skip
     """Choose the powers of two that cost least.
 
     Parameters
     ----------
-    spans : sequence of Span
+    spans : tuple of Span
     items : int
         Independent convolutions that share a kernel.
     slots : int
         Tiles that are computed at once.
     vector_bytes : int
         Bytes of a vector of complex numbers.
+    channels : (int, int, int)
+        Of the source and of the result, a transform for each and a product for each pair; and groups.
     """
-    choices = []
+    c_in, c_out, groups = channels
+    transforms, products = (c_in + c_out) / 2, 2 * (c_in * c_out - 1)
+
+    def cost(total: int, tiles: int) -> float:
+        far = FAR if vector_bytes << total > NEAR_BYTES else 1
+        steps = transforms * (total + OVERHEAD * slots) + products
+        # a unit keeps one thread busy; another thread has nothing to do beside the last of an odd number
+        units = -(-tiles * items // slots) * groups
+        return float((units + units % 2) * (1 << total) * steps * far)
+
+    fewest = _fewest_tiles(spans)
+    fitting = {total: c for total, c in fewest.items() if vector_bytes << total <= MOST_BYTES}
+    candidates = fitting or {min(fewest): fewest[min(fewest)]}
+    total = min(candidates, key=lambda total: cost(total, candidates[total][0]))
+    tiles, bits = candidates[total]
+    return TileCost(tuple(1 << b for b in bits), cost(total, tiles))
+
+
+def _fewest_tiles(spans: Sequence[Span]) -> dict[int, tuple[int, tuple[int, ...]]]:
+    """Return for each size of a tile, as its logarithm, the fewest tiles and the logarithms of their lengths.
+
+    Tiles of one size cost the less the fewer they are, so that one choice is kept for each size while axes
+    are added: the work grows with the number of axes, not with that of all combinations.
+    """
+    fewest: dict[int, tuple[int, tuple[int, ...]]] = {0: (1, ())}
     for span in spans:
         least = (span.extent - 1).bit_length()
         # past a few times the kernel nothing is gained; with one axis up to what fits
         most = min((span.source - 1).bit_length(), least + (5 if len(spans) > 1 else 16))
-        choices.append(range(least, max(least, most) + 1))
-
-    def cost(bits: tuple[int, ...]) -> float:
-        tiles = prod(-(-span.results // span.valid(1 << b)) for span, b in zip(spans, bits, strict=True))
-        size = 1 << sum(bits)
-        far = FAR if size * vector_bytes > NEAR_BYTES else 1
-        return -(-tiles * items // slots) * size * (sum(bits) + OVERHEAD * slots) * far
-
-    fitting = [bits for bits in product(*choices) if vector_bytes << sum(bits) <= MOST_BYTES]
-    best = min(fitting, key=cost) if fitting else tuple(choice[0] for choice in choices)
-    return tuple(1 << b for b in best)
+        longer: dict[int, tuple[int, tuple[int, ...]]] = {}
+        for own in range(least, max(least, most) + 1):
+            count = -(-span.results // span.valid(1 << own))
+            for total, (tiles, bits) in fewest.items():
+                known = longer.get(total + own)
+                if known is None or tiles * count < known[0]:
+                    longer[total + own] = tiles * count, (*bits, own)
+        fewest = longer
+    return fewest
 
 
 def frequencies(length: int) -> Array:
@@ -209,12 +262,12 @@ class Tiling:
         pairs = enumerate(zip(self.lengths, self._strides, strict=True))
         return sums([np.arange(length) * stride for n, (length, stride) in pairs if n != axis])
 
-    def table(self, batch: int, parts: int, channels: tuple[int, int, int], slots: int) -> Array:
-        """Return all numbers and tables.
+    def table(self, parts: int, channels: tuple[int, int, int], slots: int) -> Array:
+        """Return all numbers and tables, which are the same for all sizes of a batch.
 
         Parameters
         ----------
-        batch, parts : int
+        parts : int
         channels : tuple of int
             Channels of the source and of the result, and groups.
         slots : int
@@ -233,7 +286,7 @@ class Tiling:
         ]
         c_in, c_out, groups = channels
         numbers = [
-            *(c_in, c_out, groups, batch, parts, prod(self.sizes), prod(out_sizes)),
+            *(c_in, c_out, groups, parts, prod(self.sizes), prod(out_sizes)),
             *(self.tiles, self._tiles[-1], slots, self.size, len(self.axes)),
             *(rows.size, prod(self._valid[:-1]), self.lengths[-1], self._valid[-1] * last.step),
             *(self._valid[-1], last.step, last.results, HEADER),

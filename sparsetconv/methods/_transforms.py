@@ -31,21 +31,28 @@ class Transforms:
     """
 
     def __init__(self, backend: Backend, sizes: Sequence[int], real: bool) -> None:
-        self.lengths = [next_fast_len(size, real) for size in sizes]
-        self._module, self._options = _library(backend)
-        self._options["s"] = self.lengths
-        self._options["axes"] = tuple(range(-len(sizes), 0))
+        self.lengths = fast_lengths(sizes, real)
+        self._backend = backend
+        self._axes = tuple(range(-len(sizes), 0))
         self._names = ("rfftn", "irfftn") if real else ("fftn", "ifftn")
 
     def forward(self, x: Array) -> Array:
         """Return the transform."""
-        transformed: Array = getattr(self._module, self._names[0])(x, **self._options)
-        return transformed
+        return self._called(self._names[0], x)
 
     def backward(self, x: Array) -> Array:
-        """Return what has this transform."""
-        result: Array = getattr(self._module, self._names[1])(x, **self._options)
+        """Return what has this transform; ``x`` may be overwritten."""
+        return self._called(self._names[1], x)
+
+    def _called(self, name: str, x: Array) -> Array:
+        module, options = _library(self._backend)
+        result: Array = getattr(module, name)(x, s=self.lengths, axes=self._axes, **options)
         return result
+
+
+def fast_lengths(sizes: Sequence[int], real: bool) -> tuple[int, ...]:
+    """Return the least lengths with small factors that are not below some sizes."""
+    return tuple(next_fast_len(size, real) for size in sizes)
 
 
 def _library(backend: Backend) -> tuple[Any, dict[str, Any]]:
@@ -53,4 +60,5 @@ def _library(backend: Backend) -> tuple[Any, dict[str, Any]]:
         return backend.xp.fft, {}
     import scipy.fft
 
+    # a single line is one thread's work anyway
     return scipy.fft, {"workers": thread_count()}

@@ -1,18 +1,24 @@
 """Estimated seconds of each method: the model behind ``method="auto"``, ``explain`` and ``plan``.
 
 Floor 3. The constants were measured with two threads on cores at about 3 GHz with AVX-512
-(``asv_benchmarks/method_costs.py`` measures them anew); the choice depends on their ratios, which move
-little between machines.
+(``asv_benchmarks/method_costs.py`` measures them anew, ``asv_benchmarks/auto_sweep.py`` the choice); the
+choice depends on their ratios, which move little between machines. What depends on the length of a vector is
+counted in the processor's own.
 """
 
 from __future__ import annotations
 
+import os
+from functools import cache, lru_cache
 from math import log2, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sparsetconv.methods._tiles import OVERHEAD, Span, tile_lengths
+from sparsetconv.methods._merge import merged
+from sparsetconv.methods._tiles import best_tiles, forward_span, transposed_span
+from sparsetconv.methods._transforms import fast_lengths
+from sparsetconv.methods._whole import circle
 
 if TYPE_CHECKING:
     from sparsetconv.geometry import ConvGeometry
@@ -29,12 +35,35 @@ WEIGHT_BYTE = 0.1e-9
 PANEL_BYTE = 0.25e-9
 # copying every other sample into a panel, or out of a result, takes so much longer
 APART = 3
-# one step of the transforms of a vector of tiles, and what goes with it
-FFT_STEP = 2.8e-9
-CALL = 1e-5
+# a byte of a vector of tiles in one step of their transforms, and what goes with it
+FFT_STEP_BYTE = 2.8e-9 / 64
+# a byte of a whole transform, for each doubling of its length; a single line is not divided among threads
+WHOLE_STEP_BYTE, ONE_LINE = 0.025e-9, 2
+# a byte of the products of whole transforms, and of what is copied around them, on one thread
+WHOLE_BYTE = 0.2e-9
+# past a core's cache a whole transform takes so much longer
+CACHE_BYTES, WHOLE_FAR = 1 << 21, 1.5
+CALL, WHOLE_CALL = 1e-5, 8e-5
 ASSEMBLY_BYTE = 0.2e-9
-# bytes of a vector; results of a stencil come in whole ones, and its units are about so many
-VECTOR, UNITS = 64, 16
+# units of a stencil are about so many
+UNITS = 16
+
+
+class FFTStrategy(NamedTuple):
+    """How one direction is transformed.
+
+    Attributes
+    ----------
+    whole : bool
+        Whether as a whole, or in tiles.
+    lengths : tuple of int
+        Of a tile or of the whole signal's circle.
+    seconds : float
+    """
+
+    whole: bool
+    lengths: tuple[int, ...]
+    seconds: float
 
 
 def estimate(geometry: ConvGeometry, dtype: np.dtype[np.generic]) -> dict[str, float]:
@@ -49,8 +78,9 @@ def estimate(geometry: ConvGeometry, dtype: np.dtype[np.generic]) -> dict[str, f
     Returns
     -------
     dict
-        From the method's name to seconds.
+        From the method's name to seconds, the mean of both directions.
     """
+    geometry = merged(geometry)
     axes, groups, (c_in, c_out) = geometry.axes, geometry.groups, geometry.channels
     taps, outputs = prod(axis.taps for axis in axes), prod(axis.outputs for axis in axes)
     points = prod(axis.high - axis.low + 1 for axis in axes)
@@ -63,29 +93,76 @@ def estimate(geometry: ConvGeometry, dtype: np.dtype[np.generic]) -> dict[str, f
     multiplies = groups * c_in * c_out * outputs * taps * width * (2 if dtype.kind == "c" else 1)
     # short lines fill vectors in part; every unit reads all weights
     real = dtype.itemsize // (2 if dtype.kind == "c" else 1)
-    narrow = max(1.0, VECTOR / real / axes[-1].outputs)
+    narrow = max(1.0, vector_bytes() / real / axes[-1].outputs)
     weights = groups * c_in * c_out * taps * dtype.itemsize * min(UNITS, axes[0].outputs)
     passes = PASS_BYTE * (padded + results)
     panels = PANEL_BYTE * taps * read * (APART if axes[-1].stride > 1 else 1)
+    transforms = (fft_strategy(geometry, transposed, dtype).seconds for transposed in (False, True))
     return {
         "sparse": geometry.nnz * (SPARSE_ENTRY + SPARSE_VALUE_BYTE * dtype.itemsize),
         "direct": CALL + multiplies * DIRECT_MULTIPLY * narrow + passes + WEIGHT_BYTE * weights,
         "gemm": CALL + multiplies * GEMM_MULTIPLY + panels + PASS_BYTE * results,
-        "fft": CALL + passes + _transform_seconds(geometry, real, dtype.kind == "c"),
+        "fft": sum(transforms) / 2,
     }
 
 
-def _transform_seconds(geometry: ConvGeometry, itemsize: int, is_complex: bool) -> float:
-    """Return the estimate for the tiles that ``fft`` would cut."""
-    spans = [Span(a.high - a.low + 1, a.extent, a.outputs, a.stride) for a in geometry.axes]
-    slots = VECTOR // itemsize * (1 if is_complex else 2)
-    lengths = tile_lengths(spans, 1, slots, 2 * VECTOR)
-    tiles = prod(-(-span.results // span.valid(m)) for span, m in zip(spans, lengths, strict=True))
-    c_in, c_out = geometry.channels
-    steps = (c_in + c_out) / 2 * (log2(prod(lengths)) + OVERHEAD * slots) + 2 * (c_in * c_out - 1)
-    # one unit keeps one thread busy
-    units = -(-tiles // slots) * geometry.groups
-    return FFT_STEP * max(units, 2) * prod(lengths) * steps
+@lru_cache(maxsize=1024)
+def fft_strategy(
+    geometry: ConvGeometry, transposed: bool, dtype: np.dtype[Any], items: int = 1
+) -> FFTStrategy:
+    """Return the faster way to transform one direction: tiles, or the whole signal.
+
+    Parameters
+    ----------
+    geometry : ConvGeometry
+        With merged axes.
+    transposed : bool
+    dtype : dtype
+        Of the results.
+    items : int
+        Of a batch.
+    """
+    ways = _in_tiles(geometry, transposed, dtype, items), _as_a_whole(geometry, transposed, dtype, items)
+    return min(ways, key=lambda way: way.seconds)
+
+
+def _in_tiles(geometry: ConvGeometry, transposed: bool, dtype: np.dtype[Any], items: int) -> FFTStrategy:
+    span = transposed_span if transposed else forward_span
+    spans = tuple(span(axis) for axis in geometry.axes)
+    vector = vector_bytes()
+    # two real tiles travel as one complex one
+    slots = vector * 2 // dtype.itemsize
+    c_in, c_out = geometry.channels[:: -1 if transposed else 1]
+    tiles = best_tiles(spans, items, slots, 2 * vector, (c_in, c_out, geometry.groups))
+    sources, results = prod(s.source for s in spans), prod(s.results for s in spans)
+    moved = items * geometry.groups * dtype.itemsize * (c_in * sources + c_out * results)
+    return FFTStrategy(False, tiles.lengths, CALL + PASS_BYTE * moved + FFT_STEP_BYTE * vector * tiles.steps)
+
+
+def _as_a_whole(geometry: ConvGeometry, transposed: bool, dtype: np.dtype[Any], items: int) -> FFTStrategy:
+    real = dtype.kind == "f"
+    lengths = fast_lengths([circle(axis, real).least for axis in geometry.axes], real)
+    c_in, c_out = geometry.channels[:: -1 if transposed else 1]
+    planes, nbytes = items * geometry.groups, prod(lengths) * dtype.itemsize
+    far = WHOLE_FAR if nbytes > CACHE_BYTES else 1
+    one_line = ONE_LINE if max(lengths) == prod(lengths) and planes * c_in == 1 else 1
+    steps = (c_in + c_out) * log2(prod(lengths)) * WHOLE_STEP_BYTE * far * one_line
+    around = (c_in + c_out + c_in * c_out) * WHOLE_BYTE
+    return FFTStrategy(True, lengths, WHOLE_CALL + planes * nbytes * (steps + around))
+
+
+@cache
+def vector_bytes() -> int:
+    """Return the bytes of a vector of the compiled loops, as ``_emit`` finds it, without numba."""
+    asked = os.environ.get("NUMBA_CPU_FEATURES")
+    if asked is not None:
+        known = {name[1:] for name in asked.split(",") if name.startswith("+")}
+    else:
+        features: dict[str, bool] = np._core._multiarray_umath.__cpu_features__  # type: ignore[attr-defined]
+        known = {name.lower() for name, there in features.items() if there}
+    if "avx512f" in known:
+        return 64
+    return 32 if "avx2" in known else 16
 
 
 def assembly_seconds(geometry: ConvGeometry, dtype: np.dtype[np.generic]) -> float:

@@ -39,12 +39,13 @@ class DirectMethod(PaddedMethod):
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         super().__init__(geometry, weights, backend)
+        self._given = geometry
         self._plans: dict[tuple[bool, Layout], Plan] = {}
         self._prepared: dict[tuple[bool, str], tuple[Plan, _Loops]] = {}
 
     def with_weights(self, weights: Array) -> DirectMethod:
         """Return the method for other weights of the same shape, with the same plans."""
-        other = DirectMethod(self.geometry, weights)
+        other = DirectMethod(self._given, weights)
         other._plans = self._plans
         return other
 

@@ -1,40 +1,48 @@
-"""Method ``"fft"``: products of transforms, tile by tile; for large kernels.
+"""Method ``"fft"``: products of transforms, tile by tile or of the whole signal; for large kernels.
 
-Floor 3. How tiles are cut is in ``_tiles``, the loops are in ``_compiled_fft``. The kernel's transform is
-kept, one for each direction.
+Floor 3. How tiles are cut is in ``_tiles``, their loops are in ``_compiled_fft``; one transform of the whole
+signal is in ``_whole``. Which of them a direction takes, and how long its tiles are, ``cost`` says.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sparsetconv._backend import NUMPY
 from sparsetconv._threads import for_each, thread_count
-from sparsetconv.methods import _tiles
+from sparsetconv.methods import _tiles, cost
 from sparsetconv.methods._base import PaddedMethod, folding
+from sparsetconv.methods._store import Store
+from sparsetconv.methods._whole import WholeTransform
 
 if TYPE_CHECKING:
     from sparsetconv._backend import Backend
     from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
 
+# of each direction: what is prepared for other dtypes and lengths of tiles, beside what was used last
+MOST_KEPT, MOST_BYTES = 4, 1 << 26
+
 
 class FFTMethod(PaddedMethod):
-    """Tiles of the extended input and the kernel meet as Fourier transforms (overlap-save).
+    """Signal and kernel meet as Fourier transforms: in tiles (overlap-save), or as a whole.
 
-    Each result is a sum over all samples of its tile in this form, with round-off in the order of the
-    largest: a NaN or an infinity in the input reaches other outputs than those that the matrix sends it to,
-    of any tile that is computed at the same time.
+    Each result is a sum over all samples of its tile, or of its channel group, in this form, with round-off
+    in the order of the largest: a NaN or an infinity in the input reaches other outputs than those that the
+    matrix sends it to, of the whole group or of any tile that is computed at the same time.
     """
 
     name = "fft"
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         super().__init__(geometry, weights, backend)
-        self._folding = folding(geometry.axes)
-        self._prepared: dict[tuple[bool, str, int], _Transforms] = {}
+        self._prepared: tuple[Store[TileTransforms | WholeTransform], ...] = (
+            Store(MOST_KEPT, MOST_BYTES),
+            Store(MOST_KEPT, MOST_BYTES),
+        )
 
     @staticmethod
     def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
@@ -49,69 +57,95 @@ class FFTMethod(PaddedMethod):
 
     def transpose(self, y: Array) -> Array:
         """See `Method.transpose`."""
-        return self._folding.fold(self._convolved(y, True))
+        return self._convolved(y, True)
+
+    def strategy(self, transposed: bool, dtype: np.dtype[Any], items: int = 1) -> cost.FFTStrategy:
+        """Return how a direction transforms: its lengths, and whether they are those of the whole signal."""
+        return cost.fft_strategy(self.geometry, transposed, dtype, items)
 
     def _convolved(self, x: Array, transposed: bool) -> Array:
         dtype = np.result_type(x, self.weights)
-        key = transposed, dtype.char, x.shape[0]
-        transforms = self._prepared.get(key)
-        if transforms is None:
-            weights = self.weights.swapaxes(1, 2) if transposed else self.weights
-            make = _tiles.transposed if transposed else _tiles.forward
-            axes = [make(axis) for axis in self.geometry.axes]
-            transforms = _Transforms(axes, x.shape, weights, dtype)
-            self._prepared[key] = transforms
-        return transforms(np.ascontiguousarray(x, dtype))
+        strategy = self.strategy(transposed, dtype, len(x))
+        key = dtype.char, strategy.whole, strategy.lengths
+        prepared = self._prepared[transposed]
+        compute = prepared.get(key, partial(self._prepare, transposed, dtype, strategy))
+        return compute(np.ascontiguousarray(x, dtype))
+
+    def _prepare(
+        self, transposed: bool, dtype: np.dtype[Any], strategy: cost.FFTStrategy
+    ) -> TileTransforms | WholeTransform:
+        if strategy.whole:
+            return WholeTransform(self.geometry.axes, self.weights, dtype, transposed, self.backend)
+        return TileTransforms(self.geometry, self.weights, dtype, transposed, strategy.lengths)
 
 
-class _Transforms:
-    """The loops for one direction, dtype and shape, with all that they need.
+class TileTransforms:
+    """Tiles of the extended source in compiled loops: one direction, for one dtype and one choice of lengths.
 
     Parameters
     ----------
-    axes : sequence of Correlated
-    shape : tuple of int
-        Of the input: ``(batch, groups, channels, ...)``.
-    weights : (groups, results, channels, k1, ..., kd) array
+    geometry : ConvGeometry
+    weights : (groups, c_out, c_in, k1, ..., kd) array
+        Of the forward direction.
     dtype : dtype
+        Of the results.
+    transposed : bool
+    lengths : tuple of int
+        Of a tile; powers of two.
+
+    Attributes
+    ----------
+    nbytes : int
+        Of what is kept.
     """
 
     def __init__(
-        self, axes: list[_tiles.Correlated], shape: tuple[int, ...], weights: Array, dtype: np.dtype[Any]
+        self,
+        geometry: ConvGeometry,
+        weights: Array,
+        dtype: np.dtype[Any],
+        transposed: bool,
+        lengths: tuple[int, ...],
     ) -> None:
         from sparsetconv.methods._compiled_fft import convolve_tiles
         from sparsetconv.methods._emit import VECTOR_BYTES
 
         self._convolve = convolve_tiles
+        if transposed:
+            weights = weights.swapaxes(1, 2)
+        self._folding = folding(geometry.axes) if transposed else None
+        axes = [(_tiles.transposed if transposed else _tiles.forward)(axis) for axis in geometry.axes]
         real = np.zeros(0, dtype).real.dtype
         width = VECTOR_BYTES // real.itemsize
         parts = dtype.itemsize // real.itemsize
-        batch, groups, c_in = shape[:3]
-        c_out = weights.shape[1]
+        groups, c_out, c_in = weights.shape[:3]
         # two real tiles travel as one complex one
-        slots = width * 2 // parts
-        lengths = _tiles.tile_lengths([axis.span for axis in axes], batch, slots, 2 * VECTOR_BYTES)
-        tiling = _tiles.Tiling(axes, lengths, shape[3:])
-        self._shape = (batch, groups, c_out, *(axis.results for axis in axes))
-        self._dtype, self._real, self._groups = dtype, real, groups
-        self._units = -(-tiling.tiles * batch // slots)
-        self._table = tiling.table(batch, parts, (c_in, c_out, groups), slots)
+        self._slots = width * 2 // parts
+        sizes = [axis.outputs if transposed else axis.size for axis in geometry.axes]
+        tiling = _tiles.Tiling(axes, lengths, sizes)
+        self._shape = (groups, c_out, *(axis.results for axis in axes))
+        self._dtype, self._real, self._groups, self._tiles = dtype, real, groups, tiling.tiles
+        self._table = tiling.table(parts, (c_in, c_out, groups), self._slots)
         spectrum = tiling.spectrum(weights)
         self._spectra = np.stack([spectrum.real, spectrum.imag], -1).astype(real).reshape(-1)
         self._twiddles = _tiles.twiddles(max(lengths)).astype(real)
         regions = 1 if c_in == c_out == 1 else c_in + 1
         self._elements = regions * tiling.size * width * 2
+        self.nbytes = self._table.nbytes + self._spectra.nbytes + self._twiddles.nbytes
 
     def __call__(self, x: Array) -> Array:
-        out = np.empty(self._shape, self._dtype)
+        """Return the results for ``(batch, groups, sources, ...)``, contiguous and of the dtype."""
+        out = np.empty((len(x), *self._shape), self._dtype)
         source, result = x.view(self._real).reshape(-1), out.view(self._real).reshape(-1)
-        counter, last = np.zeros(1, np.int64), self._units * self._groups
+        tiles = self._tiles * len(x)
+        units = -(-tiles // self._slots)
+        counter, last = np.zeros(1, np.int64), units * self._groups
 
         def work(_: int) -> None:
             buffer = np.zeros(self._elements, self._real)
             kernel = self._spectra, self._twiddles, self._table
-            self._convolve(source, result, *kernel, buffer, counter, 0, self._units, last)
+            self._convolve(source, result, *kernel, buffer, counter, tiles, units, last)
 
         workers = min(thread_count(), last)
         for_each(work, range(workers), workers)
-        return out
+        return out if self._folding is None else self._folding.fold(out)

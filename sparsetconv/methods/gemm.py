@@ -140,6 +140,7 @@ class GemmMethod(PaddedMethod):
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         super().__init__(geometry, weights, backend)
+        geometry, weights = self.geometry, self.weights
         xp = backend.xp
         forward, backward, zeros, sizes = [], [], [], []
         for axis in geometry.axes:

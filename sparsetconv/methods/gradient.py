@@ -16,8 +16,10 @@ from sparsetconv._kernel import last_axes
 from sparsetconv._threads import for_each, thread_count
 from sparsetconv.boundary import Extension
 from sparsetconv.methods import choose
+from sparsetconv.methods._merge import arrangement
 from sparsetconv.methods._tables import SCRATCH, SLOTS, Layout, Plan
 from sparsetconv.methods._transforms import Transforms
+from sparsetconv.methods._whole import circle
 from sparsetconv.methods.direct import DirectMethod
 from sparsetconv.methods.windows import Windows
 
@@ -59,15 +61,19 @@ class KernelProducts:
 
     def forward(self, weights: Array, large: Array) -> Array:
         """See `Windows.forward`."""
-        products = [self._of(kernel).forward(large[None]) for kernel in weights]
-        together: Array = self._backend.xp.concatenate(products)
-        return together
+        return self._products(weights, large, False)
 
     def transpose(self, weights: Array, small: Array) -> Array:
         """See `Windows.transpose`."""
-        products = [self._of(kernel).transpose(small[None]) for kernel in weights]
-        together: Array = self._backend.xp.concatenate(products)
-        return together
+        return self._products(weights, small, True)
+
+    def _products(self, weights: Array, fixed: Array, transposed: bool) -> Array:
+        """Return ``(batch, groups, channels, ...)``, from one fixed array for a batch of kernels."""
+        products = [self._of(kernel).vector(fixed.reshape(-1), transposed) for kernel in weights]
+        together: Array = self._backend.xp.stack(products)
+        groups, channels = self._geometry.groups, self._geometry.channels
+        sizes = [axis.size if transposed else axis.outputs for axis in self._geometry.axes]
+        return together.reshape(len(weights), groups, channels[not transposed], *sizes)
 
 
 class KernelGradient:
@@ -168,24 +174,40 @@ class TransformedGradient:
 
     def __init__(self, geometry: ConvGeometry, backend: Backend = NUMPY) -> None:
         self._axes, self._backend = geometry.axes, backend
-        self._extension = Extension(geometry.axes, backend.xp)
 
     def __call__(self, large: Array, small: Array) -> Array:
-        """Correlate on a circle as long as the extended input: no lag that is a tap's wraps."""
-        axes = self._axes
-        transforms = Transforms(self._backend, self._extension.shape, large.dtype.kind == "f")
-        spread = self._backend.xp.zeros((*small.shape[:2], *self._extension.shape), small.dtype)
-        spread[self._extension.window((0,) * len(axes))] = small
+        """Correlate on circles on which no lag that is a tap's meets what it does not read."""
+        real = large.dtype.kind == "f"
+        circles = [circle(axis, real) for axis in self._axes]
+        transforms = Transforms(self._backend, [c.least for c in circles], real)
+        extension = Extension(tuple(c.window for c in circles), self._backend.xp)
+        spread = self._backend.xp.zeros((*small.shape[:2], *(c.reads for c in circles)), small.dtype)
+        spread[last_axes(slice(0, c.reads, c.step) for c in circles)] = small
         # the transform of the reversed array is the conjugate of that of its conjugate
         reverse = transforms.forward(spread.conj()).conj()
-        extended = transforms.forward(self._extension.extend(large))
+        extended = transforms.forward(extension.extend(large))
         lags = transforms.backward(reverse[:, :, None] * extended[:, None])
-        gradient: Array = lags[last_axes(slice(0, axis.extent, axis.dilation) for axis in axes)]
+        together = zip(circles, self._axes, transforms.lengths, strict=True)
+        places = [(c.first + np.arange(axis.taps) * axis.dilation) % length for c, axis, length in together]
+        gradient: Array = lags[last_axes(map(self._backend.xp.asarray, np.ix_(*places)))]
         return gradient
 
 
 def kernel_gradient(geometry: ConvGeometry, backend: Backend) -> Callable[[Array, Array], Array]:
     """Return what computes gradients of large problems: on a GPU window by window, or by transforms."""
+    arranged = arrangement(geometry)
+    compute = _gradient_of(arranged.geometry, backend)
+    axes = arranged.geometry.axes
+    sizes, outputs = [axis.size for axis in axes], [axis.outputs for axis in axes]
+
+    def gradient(large: Array, small: Array) -> Array:
+        large, small = large.reshape(*large.shape[:2], *sizes), small.reshape(*small.shape[:2], *outputs)
+        return arranged.given(compute(large, small), geometry)
+
+    return gradient
+
+
+def _gradient_of(geometry: ConvGeometry, backend: Backend) -> Callable[[Array, Array], Array]:
     if not backend.on_gpu:
         return KernelGradient(geometry)
     windows, transformed = Windows(geometry, backend.xp), TransformedGradient(geometry, backend)

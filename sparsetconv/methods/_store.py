@@ -1,0 +1,63 @@
+"""A bounded store of what is prepared once and used again. Floor 3."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+
+class Sized(Protocol):
+    """What knows the bytes that it keeps."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+
+S = TypeVar("S", bound=Sized)
+
+
+class Store(Generic[S]):
+    """The things used last, by their keys. Several threads may ask at once.
+
+    Parameters
+    ----------
+    most, most_bytes : int
+        How many are kept, and the bytes that all but the newest may take.
+    """
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._most, self._most_bytes = most, most_bytes
+        self._kept: OrderedDict[Hashable, S] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def nbytes(self) -> int:
+        with self._lock:
+            return sum(thing.nbytes for thing in self._kept.values())
+
+    def get(self, key: Hashable, make: Callable[[], S]) -> S:
+        """Return what has the key, made now if it is not kept; what is used least recently goes first."""
+        with self._lock:
+            known = self._kept.get(key)
+            if known is not None:
+                self._kept.move_to_end(key)
+                return known
+        made = make()
+        with self._lock:
+            # another thread may have been faster
+            known = self._kept.setdefault(key, made)
+            self._kept.move_to_end(key)
+            while len(self._kept) > 1 and self._is_full():
+                self._kept.popitem(last=False)
+        return known
+
+    def _is_full(self) -> bool:
+        total = sum(thing.nbytes for thing in self._kept.values())
+        return len(self._kept) > self._most or total > self._most_bytes
