@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sparsetconv import _normalize
+from sparsetconv._display import shown
 from sparsetconv.channels_last import ChannelsLastOperator
 from sparsetconv.frameworks._shared import check_channels, layer_kind, shape_with_channels, weights_of
 from sparsetconv.operators import ConvOperator, ConvTransposeOperator
@@ -93,7 +94,8 @@ def from_keras(
 def _weights(layer: Any, shape: tuple[int, ...]) -> Array:
     if not layer.built:
         msg = (
-            f"layer must be built, with layer.build({(None, *shape)}) or by applying it; it has no kernel yet"
+            f"layer must be built, with layer.build({shown((None, *shape))}) "
+            "or by applying it; it has no kernel yet"
         )
         raise ValueError(msg)
     return weights_of("layer.kernel", layer.kernel, "give the layer dtype='float32'")

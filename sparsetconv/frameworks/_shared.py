@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsetconv import _normalize
+from sparsetconv._display import shown, type_name
 from sparsetconv._kernel import SUPPORTED
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ def layer_kind(name: str, layer: Any, known: Iterable[str], computes: Sequence[s
         derived = classes[: len(names) - 1 - names[::-1].index(kind)]
         own = [method for cls in derived for method in computes if method in vars(cls)]
         if own:
-            msg = f"{name} must compute what {kind} does, but {type(layer).__name__} defines {own[0]} itself"
+            msg = f"{name} must compute what {kind} does, but {type_name(layer)} defines {own[0]} itself"
             raise TypeError(msg)
         return kind
-    msg = f"{name} must be one of {', '.join(known)}; got {type(layer).__name__}"
+    msg = f"{name} must be one of {', '.join(known)}; got {type_name(layer)}"
     raise TypeError(msg)
 
 
@@ -86,7 +87,7 @@ def shape_with_channels(input_shape: Any, ndim: int, last: bool = False) -> tupl
         sizes = [f"n{i + 1}" for i in range(ndim)]
         wanted = ", ".join([*sizes, "c_in"] if last else ["c_in", *sizes])
         hint = "; leave the batch axis out" if len(shape) == ndim + 2 else ""
-        msg = f"input_shape must be ({wanted}) for {ndim} spatial axes, got {shape}{hint}"
+        msg = f"input_shape must be ({wanted}) for {ndim} spatial axes, got {shown(shape)}{hint}"
         raise ValueError(msg)
     return shape
 
@@ -94,5 +95,7 @@ def shape_with_channels(input_shape: Any, ndim: int, last: bool = False) -> tupl
 def check_channels(shape: tuple[int, ...], given: int, wanted: int) -> None:
     """Raise unless an input shape has as many channels as the weights ask for."""
     if given != wanted:
-        msg = f"input_shape must have the {wanted} input channels of the kernel, got {given} in {shape}"
+        msg = (
+            f"input_shape must have the {wanted} input channels of the kernel, got {given} in {shown(shape)}"
+        )
         raise ValueError(msg)

@@ -14,6 +14,7 @@ import numpy as np
 
 from sparsetconv import _normalize
 from sparsetconv._conventions import Rule
+from sparsetconv._display import shown, type_name
 from sparsetconv._resize import ResizeAxis, resize_geometry
 from sparsetconv.frameworks._shared import check_channels, layer_kind, shape_with_channels, weights_of
 from sparsetconv.operators import ConvOperator, ConvTransposeOperator
@@ -93,14 +94,16 @@ def from_torch(
     if kind in POOL:
         return _pool(module, input_shape, POOL[kind], method)
     if method != "auto":
-        msg = f"method must be 'auto' for Upsample, whose operator has one way to multiply, got {method!r}"
+        msg = (
+            f"method must be 'auto' for Upsample, whose operator has one way to multiply, got {shown(method)}"
+        )
         raise ValueError(msg)
     return _upsample(module, input_shape)
 
 
 def _weights(module: Any) -> Array:
     if hasattr(module.weight, "materialize"):
-        msg = f"module must have its weights: apply {type(module).__name__} to an input first"
+        msg = f"module must have its weights: apply {type_name(module)} to an input first"
         raise ValueError(msg)
     return weights_of("module.weight", module.weight, "convert the layer, with .float() for example")
 
@@ -146,14 +149,15 @@ def _pool(module: Any, input_shape: IntOrInts, ndim: int, method: str) -> ConvOp
     if module.ceil_mode and any((n + 2 * p - k) % s for n, k, s, p in rows):
         msg = (
             "module.ceil_mode must be False where stride does not divide n + 2 * padding - kernel_size: a "
-            f"window that is cut off has other weights; got kernel_size {taps}, stride {stride}, "
-            f"padding {padding} on {shape}"
+            f"window that is cut off has other weights; got kernel_size {shown(taps)}, s"
+            f"tride {shown(stride)}, "
+            f"padding {shown(padding)} on {shown(shape)}"
         )
         raise ValueError(msg)
     if any(padding) and not module.count_include_pad and divisor is None:
         msg = (
             "module.count_include_pad must be True where there is padding: windows at the border would have "
-            f"other weights; got False with padding {padding}"
+            f"other weights; got False with padding {shown(padding)}"
         )
         raise ValueError(msg)
     kernel = np.full((shape[0], 1, *taps), 1 / (prod(taps) if divisor is None else divisor))
@@ -197,7 +201,8 @@ def _resize(module: Any, sizes: tuple[int, ...]) -> ResizeGeometry:
     factors = module.scale_factor
     if _normalize.is_sequence(factors) and len(factors) != len(sizes):
         msg = (
-            f"module.scale_factor must have an entry for each of the {len(sizes)} spatial axes, got {factors}"
+            f"module.scale_factor must have an entry for each of the {len(sizes)} spatial axes, "
+            f"got {shown(factors)}"
         )
         raise ValueError(msg)
     found = geometry(None, factors)
