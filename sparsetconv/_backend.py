@@ -16,6 +16,7 @@ import scipy.sparse as sp
 import scipy.sparse.linalg
 
 from sparsetconv import _memory
+from sparsetconv._display import shown
 
 if TYPE_CHECKING:
     from sparsetconv._types import Array
@@ -141,7 +142,7 @@ def _imported_cupy() -> Backend:
 def device_backend(device: Any) -> Backend:
     """Return the backend that a user names, or raise one sentence that says what it lacks."""
     if device not in DEVICES:
-        msg = f"device must be one of 'numpy', 'cupy'; got {device!r}"
+        msg = f"device must be one of 'numpy', 'cupy'; got {shown(device)}"
         raise ValueError(msg) if isinstance(device, str) else TypeError(msg)
     if device == "numpy":
         return NUMPY

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from html import escape
-from reprlib import Repr
+from math import prod
 from typing import Any, NamedTuple
 
 Rows = list[tuple[str, str]]
@@ -19,28 +19,106 @@ MADE_OF = {
     "TransposedOperator": "transpose of",
     "GramOperator": "Gram operator of",
 }
-# of a value in an error message: characters in all, and entries of what has several
-LONGEST = 120
-_quoted = Repr()
-_quoted.maxstring = _quoted.maxother = _quoted.maxlong = LONGEST
-_quoted.maxtuple = _quoted.maxlist = _quoted.maxdict = _quoted.maxset = _quoted.maxfrozenset = 16
+# of a value in an error message: characters in all, levels of what holds others, bits of a number, and
+# entries or bytes of other things
+LONGEST, LEVELS, BITS, ENTRIES, BYTES = 120, 4, 256, 16, 1000
+CONTAINERS: dict[Any, tuple[str, str]] = {
+    list: ("[", "]"),
+    tuple: ("(", ")"),
+    set: ("{", "}"),
+    frozenset: ("frozenset({", "})"),
+    dict: ("{", "}"),
+}
 
 
 def shown(value: Any) -> str:
-    """Return a value as error messages quote it: its ``repr``, the middle left out where it is long.
+    """Return a value as error messages quote it: its ``repr``, or what it is where that would be long.
+
+    The cost is that of what is shown: of texts, containers and numbers no more is read than fits, and arrays,
+    messages of protobuf and other things with many entries are named with their size.
 
     Examples
     --------
     >>> shown((3, "same"))
     "(3, 'same')"
-    >>> len(shown("x" * 1_000_000)) <= 120
-    True
+    >>> shown(["same"] * 100_000)[-40:]
+    "', 'same', 'same', ... (100,000 in all)]"
+    >>> shown(10**100_000)
+    'an integer of about 100,001 digits'
     """
-    text = _quoted.repr(value)
+    return _guarded(value, LEVELS)
+
+
+def clipped(text: str) -> str:
+    """Return a text without its middle where it is too long for an error message."""
     if len(text) <= LONGEST:
         return text
     half = (LONGEST - 3) // 2
     return f"{text[:half]}...{text[-half:]}"
+
+
+def type_name(value: Any) -> str:
+    """Return the name of a value's type as error messages have it."""
+    return clipped(type(value).__name__)
+
+
+def _guarded(value: Any, levels: int) -> str:
+    try:
+        return clipped(_written(value, levels))
+    except Exception:
+        # whatever is given, the message is about the parameter, and not about how its value is printed
+        return f"a value of type {type_name(value)}"
+
+
+def _written(value: Any, levels: int) -> str:
+    if isinstance(value, (str, bytes, bytearray)) and len(value) > LONGEST:
+        half = LONGEST // 2 - 2
+        return clipped(f"{value[:half]!r}...{value[-half:]!r}")
+    if isinstance(value, int) and value.bit_length() > BITS:
+        return f"an integer of about {int(value.bit_length() * 0.30103) + 1:,} digits"
+    if type(value) in CONTAINERS:
+        return _container(value, levels - 1)
+    if isinstance(value, slice):
+        parts = (_guarded(part, 1) for part in (value.start, value.stop, value.step))
+        return f"slice({', '.join(parts)})"
+    text = _measured(value) or repr(value)
+    return " ".join(text.split()) if "\n" in text else text
+
+
+def _container(values: Any, levels: int) -> str:
+    """Return the first entries of a container, as many as there is room for."""
+    opening, closing = CONTAINERS[type(values)]
+    if not values:
+        return repr(values)
+    rest = f", ... ({len(values):,} in all){closing}"
+    parts: list[str] = []
+    used = len(opening) + len(rest)
+    for entry in values:
+        part = _guarded(entry, levels) if levels else "..."
+        if type(values) is dict:
+            part = clipped(f"{part}: {_guarded(values[entry], levels) if levels else '...'}")
+        used += len(part) + 2
+        if used > LONGEST and parts and len(values) > ENTRIES:
+            return opening + ", ".join(parts) + rest
+        parts.append(part)
+    comma = "," if type(values) is tuple and len(values) == 1 else ""
+    return clipped(opening + ", ".join(parts) + comma + closing)
+
+
+def _measured(value: Any) -> str:
+    """Return what a value is and how large, if it has many entries; its ``repr`` may take a while."""
+    if isinstance(value, (type, range)):
+        return ""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and hasattr(value, "dtype"):
+        sizes = _container(tuple(shape), 1)
+        what = f"{type_name(value)} of shape {sizes} and dtype {clipped(str(value.dtype))}"
+        return what if prod(shape) > ENTRIES or len(shape) > ENTRIES else ""
+    if hasattr(type(value), "ByteSize") and (nbytes := value.ByteSize()) > BYTES:
+        return f"{type_name(value)} of {nbytes:,} bytes"
+    if hasattr(type(value), "__len__") and not isinstance(value, (str, bytes, bytearray)):
+        return f"{type_name(value)} of {len(value):,} entries" if len(value) > ENTRIES else ""
+    return ""
 
 
 class Facts(NamedTuple):

@@ -14,6 +14,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from sparsetconv import _normalize
 from sparsetconv._backend import operator_backend
+from sparsetconv._display import shown
 from sparsetconv.array_operator import ArrayCore
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.matrices import geometry_matrix
@@ -35,7 +36,7 @@ def matrix_of(A: Any) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
     if not sp.issparse(A):
         A = np.asarray(A)
     if A.ndim != 2 or A.dtype.kind not in "biufc":
-        msg = f"A must be an operator, a geometry or a matrix, got {A.dtype} of the shape {A.shape}"
+        msg = f"A must be an operator, a geometry or a matrix, got {A.dtype} of the shape {shown(A.shape)}"
         raise TypeError(msg)
     entries = sp.coo_array(A, copy=True)
     entries.sum_duplicates()
@@ -76,6 +77,6 @@ def place_in(name: str, value: Any, shape: tuple[int, ...]) -> int:
     limits = (prod(shape),) if flat else shape
     place = tuple(_normalize.integer(name, i) for i in place)
     if len(place) != len(limits) or not all(0 <= i < n for i, n in zip(place, limits, strict=False)):
-        msg = f"{name} must be a place in an array of shape {shape}, got {value!r}"
+        msg = f"{name} must be a place in an array of shape {shown(shape)}, got {shown(value)}"
         raise ValueError(msg)
     return place[0] if flat else int(np.ravel_multi_index(place, shape))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsetconv._backend import backend_of
+from sparsetconv._display import clipped, shown, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,8 +27,9 @@ def named_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
     """Return a dtype, or raise an error that names the parameter."""
     try:
         return np.dtype(dtype)
-    except TypeError:
-        msg = f"{name} must be a dtype, got {dtype!r}"
+    except Exception:
+        # also of what only looks like a dtype, such as a dict
+        msg = f"{name} must be a dtype, got {shown(dtype)}"
         raise TypeError(msg) from None
 
 
@@ -37,7 +39,7 @@ def checked_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
     if wanted not in SUPPORTED:
         msg = (
             f"{name} must be float32, float64, complex64, complex128 or an integer, "
-            f"got {np.dtype(dtype)}; convert it, for example with .astype(numpy.float32)"
+            f"got {clipped(str(wanted))}; convert it, for example with .astype(numpy.float32)"
         )
         raise TypeError(msg)
     return wanted
@@ -45,16 +47,10 @@ def checked_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
 
 def as_array(name: str, value: Any, dtype: DTypeLike | None = None) -> Array:
     """Return a NumPy or CuPy array of a supported dtype, converted to ``dtype`` if that keeps its values."""
-    if not (on_gpu := backend_of(name, value).on_gpu):
-        refuse_what_is_no_array(name, value)
-    try:
-        array = value if on_gpu else np.asarray(value)
-    except ValueError:
-        msg = f"{name} must be an array, got a sequence whose parts differ in length"
-        raise ValueError(msg) from None
+    array = value if backend_of(name, value).on_gpu else to_array(name, value)
     own = checked_dtype(name, array.dtype)
     if not array.ndim:
-        msg = f"{name} must be an array of at least one axis, got {value!r}"
+        msg = f"{name} must be an array of at least one axis, got {shown(value)}"
         raise ValueError(msg)
     if dtype is None:
         return array.astype(own, copy=False)
@@ -65,6 +61,26 @@ def as_array(name: str, value: Any, dtype: DTypeLike | None = None) -> Array:
     if np.can_cast(own, wanted):
         return array.astype(wanted, copy=False)
     return _narrowed(name, array, wanted)
+
+
+def to_array(name: str, value: Any) -> Array:
+    """Return what a user gave as a NumPy array in native byte order, or raise."""
+    if type(value) is not np.ndarray:
+        value = _made_array(name, value)
+    array: Array = value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
+    return array
+
+
+def _made_array(name: str, value: Any) -> Array:
+    refuse_what_is_no_array(name, value)
+    try:
+        return np.asarray(value)
+    except ValueError:
+        msg = f"{name} must be an array, got a sequence whose parts differ in length"
+        raise ValueError(msg) from None
+    except Exception as error:
+        msg = f"{name} must be an array; NumPy makes none of {shown(value)}: {clipped(str(error))}"
+        raise TypeError(msg) from error
 
 
 def _narrowed(name: str, array: Array, wanted: np.dtype[Any]) -> Array:
@@ -78,7 +94,7 @@ def _narrowed(name: str, array: Array, wanted: np.dtype[Any]) -> Array:
         wrong = xp.isinf(narrow) & ~xp.isinf(array)
     if wrong.any():
         first = array[wrong].reshape(-1)[0].item()
-        msg = f"dtype must hold every value of {name}: {first} does not fit {wanted}"
+        msg = f"dtype must hold every value of {name}: {shown(first)} does not fit {wanted}"
         raise ValueError(msg)
     return narrow
 
@@ -89,7 +105,7 @@ def refuse_what_is_no_array(name: str, value: Any) -> None:
         msg = f"{name} must have no masked entries; use .filled(), with what shall stand for them"
         raise TypeError(msg)
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
-        msg = f"{name} must be a dense array, got {type(value).__name__}; use .toarray()"
+        msg = f"{name} must be a dense array, got {type_name(value)}; use .toarray()"
         raise TypeError(msg)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sparsetconv._axis import PADDING_MODES
+from sparsetconv._display import shown, type_name
 
 PADDING_WORDS = ("valid", "same", "same_lower", "full")
 MODE_ALIASES = {"constant": "zeros", "edge": "replicate", "wrap": "circular"}
@@ -29,13 +30,13 @@ def integer(name: str, value: Any, minimum: int | None = None, hint: str = "") -
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        msg = f"{name} must be an integer{hint}, got {value!r} of type {type(value).__name__}"
+        msg = f"{name} must be an integer{hint}, got {shown(value)} of type {type_name(value)}"
         raise TypeError(msg) from None
     if minimum is not None and number < minimum:
-        msg = f"{name} must be at least {minimum}, got {number}"
+        msg = f"{name} must be at least {minimum}, got {shown(number)}"
         raise ValueError(msg)
     if not -LARGEST < number < LARGEST:
-        msg = f"{name} must be smaller than 2**62, got {number}"
+        msg = f"{name} must be smaller than 2**62, got {shown(number)}"
         raise ValueError(msg)
     return number
 
@@ -50,11 +51,11 @@ def is_sequence(value: Any) -> bool:
 def shape(name: str, value: Any) -> tuple[int, ...]:
     """Return a tuple of sizes, each at least 1; an int stands for one axis."""
     if getattr(value, "ndim", 0) > 1:
-        msg = f"{name} must be a shape, got an array of the shape {value.shape}: pass its .shape"
+        msg = f"{name} must be a shape, got an array of the shape {shown(value.shape)}: pass its .shape"
         raise TypeError(msg)
     sizes = tuple(value) if is_sequence(value) else (value,)
     if not sizes:
-        msg = f"{name} must have at least one axis, got {value!r}"
+        msg = f"{name} must have at least one axis, got {shown(value)}"
         raise ValueError(msg)
     return tuple(integer(f"{name}[{i}]", size, 1) for i, size in enumerate(sizes))
 
@@ -65,7 +66,7 @@ def per_axis(name: str, value: Any, ndim: int, minimum: int) -> tuple[int, ...]:
         return (integer(name, value, minimum),) * ndim
     values = tuple(value)
     if len(values) != ndim:
-        msg = f"{name} must be one integer or one for each of the {ndim} spatial axes, got {value!r}"
+        msg = f"{name} must be one integer or one for each of the {ndim} spatial axes, got {shown(value)}"
         raise ValueError(msg)
     return tuple(integer(f"{name}[{i}]", v, minimum) for i, v in enumerate(values))
 
@@ -82,7 +83,7 @@ def padding(value: Any, ndim: int) -> str | tuple[tuple[int, int], ...]:
         hint = "; for one axis padded differently on its two sides write ((before, after),)"
         msg = (
             f"padding must be one integer, one entry (an integer or a (before, after) pair) for each "
-            f"of the {ndim} spatial axes, or one of {', '.join(PADDING_WORDS)}; got {value!r}"
+            f"of the {ndim} spatial axes, or one of {', '.join(PADDING_WORDS)}; got {shown(value)}"
         )
         raise ValueError(msg + hint if ndim == 1 and len(entries) == 2 else msg)
     return tuple(_pair(f"padding[{i}]", entry) for i, entry in enumerate(entries))
@@ -93,7 +94,7 @@ def _pair(name: str, value: Any) -> tuple[int, int]:
         return (integer(name, value),) * 2
     sides = tuple(value)
     if len(sides) != 2:
-        msg = f"{name} must be an integer or a (before, after) pair, got {value!r}"
+        msg = f"{name} must be an integer or a (before, after) pair, got {shown(value)}"
         raise ValueError(msg)
     return integer(f"{name}[0]", sides[0]), integer(f"{name}[1]", sides[1])
 
@@ -101,10 +102,10 @@ def _pair(name: str, value: Any) -> tuple[int, int]:
 def word(name: str, value: Any, known: Sequence[str]) -> str:
     """Return ``value`` if it is one of the known words, or raise and list them."""
     if not isinstance(value, str):
-        msg = f"{name} must be a string, got {value!r} of type {type(value).__name__}"
+        msg = f"{name} must be a string, got {shown(value)} of type {type_name(value)}"
         raise TypeError(msg)
     if value not in known:
-        msg = f"{name} must be one of {', '.join(known)}; got {value!r}"
+        msg = f"{name} must be one of {', '.join(known)}; got {shown(value)}"
         raise ValueError(msg)
     return value
 
@@ -113,7 +114,7 @@ def padding_mode(value: Any, ndim: int, name: str = "padding_mode") -> tuple[str
     """Return a padding mode for each axis, NumPy's names translated."""
     modes = tuple(value) if is_sequence(value) else (value,) * ndim
     if len(modes) != ndim:
-        msg = f"{name} must be one word or one for each of the {ndim} spatial axes, got {value!r}"
+        msg = f"{name} must be one word or one for each of the {ndim} spatial axes, got {shown(value)}"
         raise ValueError(msg)
     known = (*PADDING_MODES, *MODE_ALIASES)
     return tuple(MODE_ALIASES.get(m, m) for m in (word(name, m, known) for m in modes))
@@ -122,6 +123,6 @@ def padding_mode(value: Any, ndim: int, name: str = "padding_mode") -> tuple[str
 def flag(name: str, value: Any) -> bool:
     """Return a bool, refusing what only looks like one."""
     if is_sequence(value) or value not in (True, False):
-        msg = f"{name} must be True or False, got {value!r}"
+        msg = f"{name} must be True or False, got {shown(value)}"
         raise TypeError(msg)
     return bool(value)

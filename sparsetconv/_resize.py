@@ -17,6 +17,7 @@ from typing import Any
 
 from sparsetconv import _normalize
 from sparsetconv._conventions import CONVENTIONS, OWN, Convention, Rule
+from sparsetconv._display import shown
 
 MODE_ALIASES = {
     "bilinear": "linear",
@@ -150,7 +151,7 @@ def canonical_mode(name: Any, known: tuple[str, ...]) -> str:
 
 def _rule(package: Convention, convention: str | None, mode: Any, antialias: Any) -> Rule:
     known = tuple(dict.fromkeys((*package.modes, *package.antialiased)))
-    where = f" with convention={convention!r}" if convention else ""
+    where = f" with convention={shown(convention)}" if convention else ""
     try:
         mode = canonical_mode(mode, known)
     except ValueError as error:
@@ -160,7 +161,7 @@ def _rule(package: Convention, convention: str | None, mode: Any, antialias: Any
         antialias = (package.antialias and mode in package.antialiased) or mode not in package.modes
     table = package.antialiased if _normalize.flag("antialias", antialias) else package.modes
     if mode not in table:
-        msg = f"antialias must be {not antialias} with mode={mode!r}{where}, got {antialias}"
+        msg = f"antialias must be {not antialias} with mode={shown(mode)}{where}, got {shown(antialias)}"
         raise ValueError(msg)
     return table[mode]
 
@@ -178,23 +179,26 @@ def _changed(
     given = {"nearest_mode": nearest_mode, "cubic_coeff": cubic_coeff}
     for name, kinds in (("nearest_mode", ("nearest_opencv", "nearest_pillow")), ("cubic_coeff", ("spline",))):
         if given[name] is not None and rule.kind in kinds:
-            msg = f"{name} must be left out here, convention={convention!r} has its own; got {given[name]!r}"
+            msg = (
+                f"{name} must be left out here, convention={shown(convention)} has its own; "
+                f"got {shown(given[name])}"
+            )
             raise ValueError(msg)
     if coordinate_mode is not None:
         changes["coordinate_mode"] = _normalize.word("coordinate_mode", coordinate_mode, COORDINATE_MODES)
         if not rule.has_positions and coordinate_mode != "half_pixel":
-            whose = f"convention={convention!r}" if convention else "mode='area'"
-            msg = f"coordinate_mode must be left out here, {whose} has its own; got {coordinate_mode!r}"
+            whose = f"convention={shown(convention)}" if convention else "mode='area'"
+            msg = f"coordinate_mode must be left out here, {whose} has its own; got {shown(coordinate_mode)}"
             raise ValueError(msg)
     if nearest_mode is not None:
         changes["nearest_mode"] = _normalize.word("nearest_mode", nearest_mode, NEAREST_MODES)
     if cubic_coeff is not None:
         if isinstance(cubic_coeff, bool) or not isinstance(cubic_coeff, Real):
-            msg = f"cubic_coeff must be a number, got {cubic_coeff!r}"
+            msg = f"cubic_coeff must be a number, got {shown(cubic_coeff)}"
             raise TypeError(msg)
         changes["cubic_coeff"] = float(cubic_coeff)
         if not math.isfinite(changes["cubic_coeff"]):
-            msg = f"cubic_coeff must be finite, got {cubic_coeff!r}"
+            msg = f"cubic_coeff must be finite, got {shown(cubic_coeff)}"
             raise ValueError(msg)
     if exclude_outside is not None:
         if _normalize.flag("exclude_outside", exclude_outside):
@@ -209,7 +213,7 @@ def _sizes_and_scales(
 ) -> list[tuple[int, Fraction]]:
     """Return the outputs and the scale of each axis; axes in front that nothing is said of stay."""
     if (output_shape is None) == (scale is None):
-        msg = f"one of output_shape and scale must be given, got {output_shape!r} and {scale!r}"
+        msg = f"one of output_shape and scale must be given, got {shown(output_shape)} and {shown(scale)}"
         raise ValueError(msg)
     if scale is None:
         wanted = _for_last_axes("output_shape", output_shape, sizes)
@@ -227,7 +231,10 @@ def _sizes_and_scales(
 def _for_last_axes(name: str, value: Any, sizes: tuple[int, ...]) -> tuple[Any, ...]:
     values = tuple(value) if _normalize.is_sequence(value) else (value,)
     if not 1 <= len(values) <= len(sizes):
-        msg = f"{name} must have an entry for each of the last axes of input_shape {sizes}, got {value!r}"
+        msg = (
+            f"{name} must have an entry for each of the last axes of input_shape {shown(sizes)}, "
+            f"got {shown(value)}"
+        )
         raise ValueError(msg)
     return values
 
@@ -241,7 +248,7 @@ def _scaled(number: int, size: int, scale: Any, package: Convention) -> tuple[in
     if outputs < 1:
         msg = (
             f"scale must leave at least one sample: axis {number} has {size}, "
-            f"times {scale} that is {float(product):g}"
+            f"times {shown(scale)} that is {float(product):g}"
         )
         raise ValueError(msg)
     return outputs, exact if package.keeps_scale else Fraction(outputs, size)
@@ -250,10 +257,13 @@ def _scaled(number: int, size: int, scale: Any, package: Convention) -> tuple[in
 def _exact_scale(scale: Any, size: int) -> tuple[Fraction, Fraction | float]:
     """Return a scale as the simplest fraction that it can mean, and its product with a size."""
     if isinstance(scale, bool) or not isinstance(scale, Real):
-        msg = f"scale must be a positive number, one for all axes or one for each of the last, got {scale!r}"
+        msg = (
+            f"scale must be a positive number, one for all axes or one for each of the last, "
+            f"got {shown(scale)}"
+        )
         raise TypeError(msg)
     if not (isinstance(scale, Rational) or math.isfinite(scale)) or not bool(scale > 0):  # type: ignore[operator]
-        msg = f"scale must be positive and finite, got {scale!r}"
+        msg = f"scale must be positive and finite, got {shown(scale)}"
         raise ValueError(msg)
     if isinstance(scale, Rational):
         exact = Fraction(operator.index(scale)) if hasattr(scale, "__index__") else Fraction(scale)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sparsetconv import _normalize
+from sparsetconv._display import shown
 from sparsetconv.geometry import ConvGeometry, spatial_ndim, split_total
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ def _large_channels(small: tuple[int, ...], kernel: tuple[int, ...], groups: int
     if kernel[0] != small[0]:
         msg = (
             "kernel_shape of a transposed convolution is (c_in, c_out // groups, k1, ..., kd): its first "
-            f"entry must be the {small[0]} channels of input_shape {small}, got kernel_shape {kernel}"
+            f"entry must be the {small[0]} channels of input_shape {shown(small)}, "
+            f"got kernel_shape {shown(kernel)}"
         )
         raise ValueError(msg)
     return (kernel[1] * groups,)
@@ -117,16 +119,18 @@ def _wanted_sizes(
     if any(extra):
         msg = (
             "output_padding and output_shape exclude each other: both pick the output's size, "
-            f"got output_padding={extra} and output_shape={output_shape!r}"
+            f"got output_padding={shown(extra)} and output_shape={shown(output_shape)}"
         )
         raise ValueError(msg)
     sizes = _normalize.shape("output_shape", output_shape)
     if len(sizes) == ndim + len(channels):
         if sizes[: len(channels)] != channels:
-            msg = f"output_shape must begin with the {channels[0]} output channels, got {sizes}"
+            msg = f"output_shape must begin with the {channels[0]} output channels, got {shown(sizes)}"
             raise ValueError(msg)
     elif len(sizes) != ndim:
-        msg = f"output_shape must have one size for each of the {ndim} spatial axes, got {output_shape!r}"
+        msg = (
+            f"output_shape must have one size for each of the {ndim} spatial axes, got {shown(output_shape)}"
+        )
         raise ValueError(msg)
     return sizes[-ndim:]
 
@@ -146,8 +150,8 @@ def _large_axis(
     if padding in ("same", "same_lower"):
         if extra:
             msg = (
-                f"output_padding must be 0 with padding={padding!r}, whose output is n * stride; "
-                f"got {extra}. Use output_shape to pick another size"
+                f"output_padding must be 0 with padding={shown(padding)}, whose output is n * stride; "
+                f"got {shown(extra)}. Use output_shape to pick another size"
             )
             raise ValueError(msg)
         lowest = max(1, (small - 1) * stride + 2 - extent)
@@ -163,7 +167,7 @@ def _large_axis(
         if extra >= limit:
             msg = (
                 f"output_padding must be less than max(stride, dilation) = {limit} "
-                f"on spatial axis {number}, got {extra}"
+                f"on spatial axis {number}, got {shown(extra)}"
             )
             raise ValueError(msg)
         before = pads[0]

@@ -16,6 +16,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from sparsetconv import _display
 from sparsetconv._backend import NUMPY, check_backend, device_backend, is_cupy
+from sparsetconv._display import shown, type_name
 from sparsetconv._kernel import refuse_what_is_no_array
 from sparsetconv.array_products import LARGE_RESULT, ArrayProducts
 
@@ -180,7 +181,10 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
         """Say how long a vector must be."""
         shape = tuple(getattr(x, "shape", ()))
         if len(shape) == 1 and shape[0] != size:
-            msg = f"the operand must be a vector of {size} entries or a matrix of {size} rows, got {shape}"
+            msg = (
+                f"the operand must be a vector of {size} entries or a matrix of {size} rows, "
+                f"got {shown(shape)}"
+            )
             raise ValueError(msg)
 
     def _refuse_cupy(self, x: Any) -> None:
@@ -243,7 +247,7 @@ def to_device(op: Any, device: str) -> Any:
     True
     """
     if not isinstance(op, ArrayCore):
-        msg = f"op must be an operator of sparsetconv, got {type(op).__name__}; arrays go by cupy.asarray"
+        msg = f"op must be an operator of sparsetconv, got {type_name(op)}; arrays go by cupy.asarray"
         raise TypeError(msg)
     backend = device_backend(device)
     return op if op.backend == backend else op._on(backend)

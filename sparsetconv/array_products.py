@@ -12,7 +12,8 @@ import numpy as np
 
 from sparsetconv import _memory
 from sparsetconv._backend import NUMPY, check_backend
-from sparsetconv._kernel import SUPPORTED, refuse_what_is_no_array
+from sparsetconv._display import clipped, shown, type_name
+from sparsetconv._kernel import SUPPORTED, to_array
 from sparsetconv._threads import for_each, thread_count
 
 if TYPE_CHECKING:
@@ -84,7 +85,10 @@ class ArrayProducts:
         array = self._checked(x)
         batch = array.shape[: array.ndim - len(self.input_shape)]
         if array.shape[len(batch) :] != self.input_shape:
-            msg = f"x must have a shape that ends in input_shape {self.input_shape}, got {array.shape}"
+            msg = (
+                f"x must have a shape that ends in input_shape {shown(self.input_shape)}, "
+                f"got {shown(array.shape)}"
+            )
             if array.ndim == 1 and array.size == self.shape[1]:
                 msg += "; flat vectors are multiplied by A @ x"
             raise ValueError(msg)
@@ -107,12 +111,12 @@ class ArrayProducts:
     def _checked(self, x: Any) -> Array:
         """Return an array whose products with the operator have a dtype that all methods know."""
         check_backend("x", x, self.backend, "the operator")
-        if type(x) is not np.ndarray and not self.backend.on_gpu:
-            refuse_what_is_no_array("x", x)
-        array: Array = x if self.backend.on_gpu else np.asarray(x)
-        result = np.result_type(array.dtype, self.dtype)
-        if result not in SUPPORTED:
-            msg = f"x must be of a real, complex or integer dtype up to double precision, got {array.dtype}"
+        array: Array = x if self.backend.on_gpu else to_array("x", x)
+        if array.dtype.kind not in "biufc" or np.result_type(array.dtype, self.dtype) not in SUPPORTED:
+            msg = (
+                "x must be of a real, complex or integer dtype up to double precision, "
+                f"got {clipped(str(array.dtype))}"
+            )
             raise TypeError(msg)
         return array
 
@@ -150,7 +154,7 @@ class ArrayProducts:
         if own and x.ndim > 1 and x.shape[-2] != self.shape[1]:
             msg = (
                 f"the operand must be a vector or a matrix with {self.shape[1]} rows, got the shape "
-                f"{x.shape}, which ends in input_shape: arrays are what .apply takes"
+                f"{shown(x.shape)}, which ends in input_shape: arrays are what .apply takes"
             )
             raise ValueError(msg)
 
@@ -158,7 +162,7 @@ class ArrayProducts:
         """Return ``(..., k, n)`` from ``(..., n, k)``."""
         check_backend("the operand", x, self.backend, "the operator")
         if not isinstance(x, self.backend.xp.ndarray):
-            msg = f"the operand must be a dense array, got {type(x).__name__}; use .tosparse() @ operand"
+            msg = f"the operand must be a dense array, got {type_name(x)}; use .tosparse() @ operand"
             raise TypeError(msg)
         columns: Array = x.swapaxes(-1, -2) if self.backend.on_gpu else _turned(x)
         return columns

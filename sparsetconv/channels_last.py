@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsetconv._backend import NUMPY
+from sparsetconv._display import shown, type_name
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
 
 if TYPE_CHECKING:
@@ -58,10 +59,10 @@ class ChannelsLastOperator(ArrayCore, ArrayOperator):
     def __init__(self, operator: Any) -> None:
         geometry = getattr(operator, "geometry", None)
         if geometry is None:
-            msg = f"operator must be a ConvOperator or ConvTransposeOperator, got {type(operator).__name__}"
+            msg = f"operator must be a ConvOperator or ConvTransposeOperator, got {type_name(operator)}"
             raise TypeError(msg)
         if not geometry.has_channels:
-            msg = f"operator must be a convolution with channels, got one on {operator.input_shape}"
+            msg = f"operator must be a convolution with channels, got one on {shown(operator.input_shape)}"
             raise ValueError(msg)
         self._prepare(operator.dtype, _last(operator.input_shape), _last(operator.output_shape))
         self.operator = operator

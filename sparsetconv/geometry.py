@@ -15,6 +15,7 @@ import numpy as np
 
 from sparsetconv import _display, _normalize
 from sparsetconv._axis import Axis
+from sparsetconv._display import shown
 from sparsetconv._kernel import checked_dtype, named_dtype
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class ConvGeometry:
         ndim = spatial_ndim(inputs, kernel)
         if len(kernel) == len(inputs):
             if groups != 1:
-                msg = f"groups must be 1 where there are no channels, got {groups}"
+                msg = f"groups must be 1 where there are no channels, got {shown(groups)}"
                 raise ValueError(msg)
         else:
             _check_channels(inputs[0], kernel, groups)
@@ -251,7 +252,7 @@ def spatial_ndim(input_shape: tuple[int, ...], kernel_shape: tuple[int, ...]) ->
     msg = (
         "kernel_shape must have as many axes as input_shape (plain form: (k1, ..., kd) on (n1, ..., nd)) "
         "or one more (channel form: (c_out, c_in // groups, k1, ..., kd) on (c_in, n1, ..., nd)); "
-        f"got kernel_shape {kernel_shape} for input_shape {input_shape}"
+        f"got kernel_shape {shown(kernel_shape)} for input_shape {shown(input_shape)}"
     )
     raise ValueError(msg)
 
@@ -280,14 +281,14 @@ def split_total(word: str, total: int) -> tuple[int, int]:
 def _check_channels(c_in: int, kernel: tuple[int, ...], groups: int) -> None:
     if c_in % groups or kernel[0] % groups:
         msg = (
-            f"groups must divide both channel counts, got groups={groups} for {c_in} input "
+            f"groups must divide both channel counts, got groups={shown(groups)} for {c_in} input "
             f"and {kernel[0]} output channels"
         )
         raise ValueError(msg)
     if kernel[1] != c_in // groups:
         msg = (
-            f"kernel_shape[1] must be c_in // groups = {c_in} // {groups} = {c_in // groups}, "
-            f"got kernel_shape {kernel}"
+            f"kernel_shape[1] must be c_in // groups = {c_in} // {shown(groups)} = {c_in // groups}, "
+            f"got kernel_shape {shown(kernel)}"
         )
         raise ValueError(msg)
 

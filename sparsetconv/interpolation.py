@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from sparsetconv import _memory, _normalize
 from sparsetconv._conventions import OWN
+from sparsetconv._display import shown
 from sparsetconv._resize import ResizeAxis, canonical_mode, resize_geometry
 from sparsetconv.geometry import smallest_index_dtype
 
@@ -112,7 +113,7 @@ def interpolation_kernel(mode: str, factor: IntOrInts, *, cubic_coeff: float = -
     axes = AXES_OF.get(mode, 1)
     factors = _normalize.shape("factor", factor if _normalize.is_sequence(factor) else (factor,) * axes)
     if mode in AXES_OF and len(factors) != axes:
-        msg = f"factor must be one integer or {axes} with mode={mode!r}, got {factor!r}"
+        msg = f"factor must be one integer or {axes} with mode={shown(mode)}, got {shown(factor)}"
         raise ValueError(msg)
     columns = [_column(name, stride, cubic_coeff) for stride in factors]
     _memory.require("the kernel", 8 * prod(column.size for column in columns), "factor sets its size")

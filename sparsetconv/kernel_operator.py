@@ -14,6 +14,7 @@ import numpy as np
 
 from sparsetconv import _normalize
 from sparsetconv._backend import backend_of
+from sparsetconv._display import shown
 from sparsetconv._kernel import as_array, last_axes, oriented_weights
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
@@ -226,7 +227,7 @@ class KernelOperator(KernelCore, ArrayOperator):
             if output_shape is not None or output_padding != 0:
                 msg = (
                     "output_padding and output_shape belong to a transposed convolution, "
-                    f"got {output_padding!r} and {output_shape!r} with transposed=False"
+                    f"got {shown(output_padding)} and {shown(output_shape)} with transposed=False"
                 )
                 raise ValueError(msg)
             geometry = ConvGeometry(

@@ -11,6 +11,7 @@ import numpy as np
 
 from sparsetconv import _normalize
 from sparsetconv._backend import backend_of
+from sparsetconv._display import clipped, shown
 from sparsetconv._kernel import as_array, named_dtype, oriented_weights
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.assembly import MatrixLayout, csr_arrays, matrix_size
@@ -246,7 +247,7 @@ def _check_on_gpu(kernel: Array, format: str) -> None:
     if kernel.dtype.kind not in "fc":
         msg = (
             "kernel must be float32, float64, complex64 or complex128 on a GPU: CuPy's sparse matrices hold "
-            f"nothing else; got {kernel.dtype}"
+            f"nothing else; got {clipped(str(kernel.dtype))}"
         )
         raise TypeError(msg)
     if format == "bsr":
@@ -294,12 +295,12 @@ def _row_range(rows: slice | None, total: int) -> tuple[int, int]:
     if rows is None:
         return 0, total
     if not isinstance(rows, slice) or rows.step not in (None, 1):
-        msg = f"rows must be a slice of unit step, got {rows!r}"
+        msg = f"rows must be a slice of unit step, got {shown(rows)}"
         raise TypeError(msg)
     start = 0 if rows.start is None else _normalize.integer("rows.start", rows.start)
     stop = total if rows.stop is None else _normalize.integer("rows.stop", rows.stop)
     if not 0 <= start <= stop <= total:
-        msg = f"rows must satisfy 0 <= start <= stop <= {total}, the number of rows; got {rows!r}"
+        msg = f"rows must satisfy 0 <= start <= stop <= {total}, the number of rows; got {shown(rows)}"
         raise ValueError(msg)
     return start, stop
 
@@ -329,8 +330,8 @@ def _check_diagonals(geometry: ConvGeometry) -> None:
     if any(step > 1 for step in geometry.stride) or not all(same):
         msg = (
             "format='dia' fits where all strides are 1 and output and input have the same sizes but for the "
-            f"first spatial axis, got stride {geometry.stride}, input {geometry.input_shape}, "
-            f"output {geometry.output_shape}"
+            f"first spatial axis, got stride {shown(geometry.stride)}, input {shown(geometry.input_shape)}, "
+            f"output {shown(geometry.output_shape)}"
         )
         raise ValueError(msg)
 

@@ -14,6 +14,7 @@ import numpy as np
 from sparsetconv import _draw, _normalize
 from sparsetconv._axis import PADDING_MODES, source_index
 from sparsetconv._backend import to_numpy
+from sparsetconv._display import shown
 from sparsetconv._draw import BLUE, CELL, GREEN, GREY, LABELS, ORANGE, PINK
 from sparsetconv._entries import LARGEST_DIAGRAM, matrix_of, middle_of, place_in, places_of
 from sparsetconv._kernel import checked_dtype
@@ -135,7 +136,7 @@ def connectivity(A: Any, *, output: Any = None, input: Any = None, ax: Any = Non
         msg = f"A must have at most {LARGEST_DIAGRAM} inputs and outputs to be drawn, got {rows} x {columns}"
         raise ValueError(msg)
     if output is not None and input is not None:
-        msg = f"one of output and input can stand out, not both, got {output!r} and {input!r}"
+        msg = f"one of output and input can stand out, not both, got {shown(output)} and {shown(input)}"
         raise ValueError(msg)
     if output is None and input is None:
         output, input = (middle_of(outputs), None) if rows <= columns else (None, middle_of(inputs))
@@ -269,19 +270,22 @@ def kernel(weights: Any, *, ax: Any = None) -> Any:
     if array.dtype.kind not in "biufc":
         checked_dtype("weights", array.dtype)
     if not 1 <= array.ndim <= 4 or not array.size:
-        msg = f"weights must have between one and four axes and not be empty, got the shape {array.shape}"
+        msg = (
+            f"weights must have between one and four axes and not be empty, "
+            f"got the shape {shown(array.shape)}"
+        )
         raise ValueError(msg)
     tiles = array.reshape((1,) * (4 - array.ndim) + array.shape)
     down, right, height, width = tiles.shape
     # one cell apart
     values = np.zeros((down * (height + 1) - 1, right * (width + 1) - 1), array.dtype)
-    shown = np.zeros(values.shape, bool)
+    drawn = np.zeros(values.shape, bool)
     for i, j in np.ndindex(down, right):
         at = np.s_[i * (height + 1) : i * (height + 1) + height, j * (width + 1) : j * (width + 1) + width]
-        values[at], shown[at] = tiles[i, j], True
+        values[at], drawn[at] = tiles[i, j], True
     rows, columns = values.shape
     ax = _draw.axes(ax, (min(12.0, columns * CELL + LABELS), min(12.0, rows * CELL + LABELS)))
-    _draw.cells(ax, values, shown, numbers=max(rows, columns) <= LARGEST_SIDE)
+    _draw.cells(ax, values, drawn, numbers=max(rows, columns) <= LARGEST_SIDE)
     ax.set_xticks(np.arange(right) * (width + 1) + width / 2, range(right) if right > 1 else [""])
     ax.set_yticks(np.arange(down) * (height + 1) + height / 2, range(down) if down > 1 else [""])
     if right > 1:
@@ -345,7 +349,7 @@ def method_costs(
         taps = _normalize.shape("kernel_sizes", kernel_sizes)
     outer = () if channels is None else _normalize.shape("channels", channels)
     if len(outer) not in (0, 2):
-        msg = f"channels must be (c_out, c_in), got {channels!r}"
+        msg = f"channels must be (c_out, c_in), got {shown(channels)}"
         raise ValueError(msg)
     kind = checked_dtype("dtype", dtype)
     estimates = [

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from sparsetconv import _normalize
 from sparsetconv._backend import device_backend
+from sparsetconv._display import clipped, shown
 from sparsetconv._kernel import checked_dtype
 from sparsetconv._resize import resize_geometry
 from sparsetconv.geometry import smallest_index_dtype
@@ -82,7 +83,10 @@ def zero_insertion_matrix(
     else:
         given = tuple(cast("Sequence[int]", stride))
         if not 1 <= len(given) <= len(sizes):
-            msg = f"stride must be one integer or one for each of the last axes of {sizes}, got {stride!r}"
+            msg = (
+                f"stride must be one integer or one for each of the last axes of {shown(sizes)}, "
+                f"got {shown(stride)}"
+            )
             raise ValueError(msg)
         strides = (1,) * (len(sizes) - len(given)) + _normalize.per_axis("stride", given, len(given), 1)
     large = tuple((n - 1) * s + 1 for n, s in zip(sizes, strides, strict=True))
@@ -222,7 +226,7 @@ def float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     """Return a dtype that holds the weights of an interpolation, or raise."""
     values = checked_dtype("dtype", dtype)
     if values.kind not in "fc":
-        msg = f"dtype must be a real or complex floating-point one, got {values}"
+        msg = f"dtype must be a real or complex floating-point one, got {clipped(str(values))}"
         raise TypeError(msg)
     return values
 

@@ -233,3 +233,78 @@ def test_entries_of_any_kernel_operator(case):
     for transposed, shape in ((False, g.input_shape), (True, g.output_shape)):
         K = stc.KernelOperator._of(np.ones(shape), g, transposed)
         assert K.nnz == K.tosparse().nnz
+
+
+class Silent:
+    def __repr__(self):
+        raise RuntimeError
+
+
+class Loud:
+    def __repr__(self):
+        return "x" * 1_000_000
+
+
+class Counted(list):
+    """A list that counts how often its ``repr`` is asked for: that would take as long as it is large."""
+
+    asked = 0
+
+    def __repr__(self):
+        Counted.asked += 1
+        return super().__repr__()
+
+
+def endless():
+    loop = []
+    loop.append(loop)
+    return loop
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (3, "3"),
+        ("same", "'same'"),
+        ((1,), "(1,)"),
+        ([], "[]"),
+        (set(), "set()"),
+        (frozenset({2}), "frozenset({2})"),
+        ({"a": (0, 1)}, "{'a': (0, 1)}"),
+        (tuple(range(16)), str(tuple(range(16)))),
+        (np.zeros(3), "array([0., 0., 0.])"),
+        (np.zeros((2, 1)), "array([[0.], [0.]])"),
+        (np.zeros((1000, 1000)), "ndarray of shape (1000, 1000) and dtype float64"),
+        (np.float64, "<class 'numpy.float64'>"),
+        (slice(None, 10**400), "slice(None, an integer of about 401 digits, None)"),
+        (-(10**100_000), "an integer of about 100,001 digits"),
+        (range(10**30), "range(0, 1000000000000000000000000000000)"),
+        (endless(), "[[[[...]]]]"),
+        ([Silent(), 1], "[a value of type Silent, 1]"),
+        (Counted(range(10**5)), "Counted of 100,000 entries"),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)
+def test_value_in_a_message(value, text):
+    assert _display.shown(value) == text
+    assert Counted.asked == 0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x" * 1_000_000,
+        b"x" * 1_000_000,
+        [[["deep"] * 50] * 50] * 50,
+        dict.fromkeys(range(1000), "x" * 1000),
+        ("x" * 1000,) * 1000,
+        Loud(),
+        {Loud(): Loud()},
+        type("x" * 1000, (), {"__len__": lambda _: 1000})(),
+        np.zeros((1,) * 60),
+        np.zeros(20, [("x" * 40 + str(n), "f8") for n in range(1000)]),
+    ],
+    ids=["text", "bytes", "deep", "dict", "tuple", "loud", "loud-dict", "type", "axes", "fields"],
+)
+def test_value_in_a_message_is_short(value):
+    assert 10 < len(_display.shown(value)) <= _display.LONGEST

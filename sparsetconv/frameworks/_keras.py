@@ -8,8 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sparsetconv import _normalize
+from sparsetconv._display import shown
 from sparsetconv.channels_last import ChannelsLastOperator
-from sparsetconv.frameworks._shared import check_channels, layer_kind, shape_with_channels, weights_of
+from sparsetconv.frameworks._shared import (
+    Kinds,
+    attribute_of,
+    check_channels,
+    hooks_of,
+    layer_kind,
+    refuse_hook,
+    shape_with_channels,
+    weights_of,
+)
 from sparsetconv.operators import ConvOperator, ConvTransposeOperator
 
 if TYPE_CHECKING:
@@ -20,6 +30,18 @@ CONV = {"Conv1D": 1, "Conv2D": 2, "Conv3D": 3}
 TRANSPOSED = {"Conv1DTranspose": 1, "Conv2DTranspose": 2, "Conv3DTranspose": 3}
 DEPTHWISE = {"DepthwiseConv1D": 1, "DepthwiseConv2D": 2}
 KNOWN = {**CONV, **TRANSPOSED, **DEPTHWISE}
+READS = ("built", "data_format", "strides", "dilation_rate", "padding")
+KINDS = Kinds(
+    "layer",
+    {
+        **dict.fromkeys(CONV, (*READS, "groups")),
+        **dict.fromkeys(TRANSPOSED, (*READS, "output_padding")),
+        **dict.fromkeys(DEPTHWISE, READS),
+    },
+    ("call", "convolution_op", "_compute_causal_padding", "quantized_call", "__call__"),
+    ("keras.", "tf_keras."),
+)
+HALF = ("float16", "bfloat16")
 DATA_FORMATS = ("channels_last", "channels_first")
 
 
@@ -50,7 +72,8 @@ def from_keras(
     Raises
     ------
     TypeError
-        For another layer, a derived class with a ``call`` of its own, or weights in half precision.
+        For another layer, one that computes something else (a ``call`` of a derived class, or replaced on
+        the instance; hooks; a quantized one), or half precision, of weights or of a mixed policy.
     ValueError
         If the layer has not been built, or the shape does not fit.
 
@@ -77,7 +100,8 @@ def from_keras(
     >>> A.operator.output_shape
     (4, 14, 14)
     """
-    kind = layer_kind("layer", layer, KNOWN, ("call", "convolution_op"))
+    kind = layer_kind(layer, KINDS)
+    _check_calls(layer)
     data_format = _normalize.word("layer.data_format", layer.data_format, DATA_FORMATS)
     last = data_format == "channels_last"
     shape = shape_with_channels(input_shape, KNOWN[kind], last)
@@ -90,13 +114,28 @@ def from_keras(
     return ChannelsLastOperator(operator) if last else operator
 
 
+def _check_calls(layer: Any) -> None:
+    """Raise if a call goes another way than to ``call``, or computes in another precision."""
+    # Keras' layers are torch's modules where torch is the backend
+    for word, hook in hooks_of(layer):
+        refuse_hook("layer", word, hook)
+    if (mode := getattr(layer, "quantization_mode", None)) is not None:
+        msg = f"layer must not be quantized, which is not linear, got quantization_mode={shown(mode)}"
+        raise TypeError(msg)
+    if (dtype := getattr(layer, "compute_dtype", None)) in HALF:
+        msg = f"layer must compute in single or double precision, got {dtype}; give it dtype='float32'"
+        raise TypeError(msg)
+
+
 def _weights(layer: Any, shape: tuple[int, ...]) -> Array:
     if not layer.built:
         msg = (
-            f"layer must be built, with layer.build({(None, *shape)}) or by applying it; it has no kernel yet"
+            f"layer must be built, with layer.build({shown((None, *shape))}) or by applying it; "
+            "it has no kernel yet"
         )
         raise ValueError(msg)
-    return weights_of("layer.kernel", layer.kernel, "give the layer dtype='float32'")
+    kernel = attribute_of("layer", layer, "kernel")
+    return weights_of("layer.kernel", kernel, len(shape) + 1, "give the layer dtype='float32'")
 
 
 def _channels(kernel: Array, layer: Any, kind: str) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sparsetconv import _normalize
+from sparsetconv._display import shown, type_name
 from sparsetconv._kernel import as_array
 from sparsetconv.frameworks._shared import check_channels, shape_with_channels
 from sparsetconv.operators import ConvOperator, ConvTransposeOperator
@@ -88,7 +89,10 @@ def from_onnx(
     weights = as_array("kernel", kernel)
     ndim = weights.ndim - 2
     if ndim < 1:
-        msg = f"kernel must have two axes of channels and at least one more, got the shape {weights.shape}"
+        msg = (
+            f"kernel must have two axes of channels and at least one more, "
+            f"got the shape {shown(weights.shape)}"
+        )
         raise ValueError(msg)
     shape = shape_with_channels(input_shape, ndim)
     attributes = _Attributes(_values(node_attributes), kind, ndim)
@@ -110,11 +114,11 @@ def from_onnx(
 def _operation(node: Any, op_type: str | None) -> str:
     own = getattr(node, "op_type", None)
     if own is not None and op_type not in (None, own):
-        msg = f"op_type must be the node's own, {own!r}, or be left out; got {op_type!r}"
+        msg = f"op_type must be the node's own, {shown(own)}, or be left out; got {shown(op_type)}"
         raise ValueError(msg)
     domain = getattr(node, "domain", "")
     if domain not in ("", "ai.onnx"):
-        msg = f"node_attributes must be a node of ONNX's own operators, got the domain {domain!r}"
+        msg = f"node_attributes must be a node of ONNX's own operators, got the domain {shown(domain)}"
         raise ValueError(msg)
     return _normalize.word("op_type", own or op_type or "Conv", OP_TYPES)
 
@@ -126,7 +130,7 @@ def _values(node: Any) -> dict[str, Any]:
     elif hasattr(node, "attribute"):
         values = {a.name: _value(a) for a in node.attribute}
     else:
-        msg = f"node_attributes must be a dict or a node, got {type(node).__name__}"
+        msg = f"node_attributes must be a dict or a node, got {type_name(node)}"
         raise TypeError(msg)
     word = values.get("auto_pad", "NOTSET")
     return {**values, "auto_pad": word.decode(errors="replace") if isinstance(word, bytes) else word}
@@ -147,7 +151,7 @@ class _Attributes:
         for name in values:
             if name not in known:
                 hint = "; with a dict say op_type='ConvTranspose'" if name in SIZES else ""
-                msg = f"attributes of {kind} must be among {', '.join(known)}; got {name!r}{hint}"
+                msg = f"attributes of {kind} must be among {', '.join(known)}; got {shown(name)}{hint}"
                 raise ValueError(msg)
         self.ndim = ndim
         self.auto_pad = _normalize.word("auto_pad", values["auto_pad"], tuple(AUTO_PADS))
@@ -156,7 +160,10 @@ class _Attributes:
         self.dilations = self._integers("dilations", values.get("dilations", [1] * ndim), ndim)
         self.pads = self._integers("pads", values.get("pads", [0] * 2 * ndim), 2 * ndim)
         if self.auto_pad != "NOTSET" and any(self.pads):
-            msg = f"pads must be left out or zero with auto_pad={self.auto_pad!r}, got {list(self.pads)}"
+            msg = (
+                f"pads must be left out or zero with auto_pad={shown(self.auto_pad)}, "
+                f"got {shown(list(self.pads))}"
+            )
             raise ValueError(msg)
         self.output_padding = self._integers("output_padding", values.get("output_padding", [0] * ndim), ndim)
         self.kernel_shape, self.output_shape = (
@@ -167,7 +174,7 @@ class _Attributes:
     def _integers(self, name: str, value: Any, count: int) -> tuple[int, ...]:
         values = tuple(value) if _normalize.is_sequence(value) else (value,)
         if len(values) != count:
-            msg = f"{name} must have {count} entries for {self.ndim} spatial axes, got {value!r}"
+            msg = f"{name} must have {count} entries for {self.ndim} spatial axes, got {shown(value)}"
             raise ValueError(msg)
         return tuple(_normalize.integer(f"{name}[{i}]", v) for i, v in enumerate(values))
 
@@ -175,7 +182,8 @@ class _Attributes:
         """Raise if the attribute contradicts the kernel."""
         if self.kernel_shape not in (None, taps):
             msg = (
-                f"kernel_shape must be that of the kernel, {list(taps)}, got {list(self.kernel_shape or ())}"
+                f"kernel_shape must be that of the kernel, {shown(list(taps))}, "
+                f"got {shown(list(self.kernel_shape or ()))}"
             )
             raise ValueError(msg)
 

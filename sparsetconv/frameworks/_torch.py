@@ -14,19 +14,41 @@ import numpy as np
 
 from sparsetconv import _normalize
 from sparsetconv._conventions import Rule
+from sparsetconv._display import shown
 from sparsetconv._resize import ResizeAxis, resize_geometry
-from sparsetconv.frameworks._shared import check_channels, layer_kind, shape_with_channels, weights_of
+from sparsetconv.frameworks._shared import (
+    Kinds,
+    check_channels,
+    hooks_of,
+    layer_kind,
+    refuse_hook,
+    shape_with_channels,
+)
+from sparsetconv.frameworks._torch_weights import next_weights
 from sparsetconv.operators import ConvOperator, ConvTransposeOperator
 from sparsetconv.resize_operator import ResizeOperator
 
 if TYPE_CHECKING:
     from sparsetconv._normalize import IntOrInts
     from sparsetconv._resize import ResizeGeometry
-    from sparsetconv._types import Array
 
 CONV = {"Conv1d": 1, "Conv2d": 2, "Conv3d": 3}
 TRANSPOSED = {"ConvTranspose1d": 1, "ConvTranspose2d": 2, "ConvTranspose3d": 3}
 POOL = {"AvgPool1d": 1, "AvgPool2d": 2, "AvgPool3d": 3}
+CONV_READS = ("stride", "padding", "dilation", "groups", "padding_mode")
+TRANSPOSED_READS = (*CONV_READS, "output_padding")
+POOL_READS = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
+KINDS = Kinds(
+    "module",
+    {
+        **dict.fromkeys(CONV, CONV_READS),
+        **dict.fromkeys(TRANSPOSED, TRANSPOSED_READS),
+        **dict.fromkeys(POOL, POOL_READS),
+        "Upsample": ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor"),
+    },
+    ("forward", "_conv_forward", "_output_padding", "__call__", "_call_impl", "_wrapped_call_impl"),
+    ("torch.nn.modules.",),
+)
 # the spatial axes that a mode is for, where it is not for all
 MODE_NDIM = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
 
@@ -41,7 +63,8 @@ def from_torch(
     module : torch.nn.Module
         ``Conv1d``, ``Conv2d``, ``Conv3d``, ``ConvTranspose1d``, ``ConvTranspose2d``, ``ConvTranspose3d``,
         ``AvgPool1d``, ``AvgPool2d``, ``AvgPool3d`` or ``Upsample``, or of a class derived from them that
-        leaves ``forward`` alone. Only attributes are read; torch itself is not imported.
+        leaves ``forward`` alone. Only attributes are read; torch itself is not imported, and the layer is
+        not changed.
     input_shape : sequence of int
         ``(c_in, n1, ..., nd)``, without the batch axis.
     method : {"auto", "sparse", "direct", "gemm", "fft"}
@@ -56,10 +79,13 @@ def from_torch(
     Raises
     ------
     TypeError
-        For another layer, a derived class with a ``forward`` of its own, or weights in half precision.
+        For another layer, one that computes something else (a ``forward`` or ``_conv_forward`` of a derived
+        class, or replaced on the instance; hooks before or after it), weights in half precision, or tensors
+        of another class.
     ValueError
-        If the shape does not fit, the layer has no weights yet, or an average pool does not have the same
-        weights everywhere: padding that does not count, or a last window that is cut off.
+        If the shape does not fit, the layer has no weights yet, they are not determined by the layer, or an
+        average pool does not have the same weights everywhere: padding that does not count, or a last
+        window that is cut off.
 
     See Also
     --------
@@ -69,6 +95,10 @@ def from_torch(
     -----
     A convolution's operator has the dtype of the weights, an average pool's is float64, and that of
     ``Upsample`` float32; a product has the wider one of it and the operand's, as everywhere.
+
+    Weights that torch makes anew in every call (``weight_norm``, ``spectral_norm``, ``prune``, and other
+    parametrizations) are those of the layer's next call. While it trains, a spectral norm has others in the
+    call after that: ``module.eval()`` first gives weights that stay.
 
     Examples
     --------
@@ -85,44 +115,73 @@ def from_torch(
            [0., 1., 2., 3., 0.],
            [0., 0., 0., 1., 2.]])
     """
-    kind = layer_kind("module", module, (*CONV, *TRANSPOSED, *POOL, "Upsample"), ("forward", "_conv_forward"))
+    kind = layer_kind(module, KINDS)
+    _check_compiled(module, kind)
     if kind in CONV:
         return _conv(module, input_shape, CONV[kind], method)
     if kind in TRANSPOSED:
         return _transposed(module, input_shape, TRANSPOSED[kind], method)
+    # no weights that a hook could be for
+    for word, hook in hooks_of(module):
+        refuse_hook("module", word, hook)
     if kind in POOL:
         return _pool(module, input_shape, POOL[kind], method)
     if method != "auto":
-        msg = f"method must be 'auto' for Upsample, whose operator has one way to multiply, got {method!r}"
+        msg = (
+            f"method must be 'auto' for Upsample, whose operator has one way to multiply, got {shown(method)}"
+        )
         raise ValueError(msg)
     return _upsample(module, input_shape)
 
 
-def _weights(module: Any) -> Array:
-    if hasattr(module.weight, "materialize"):
-        msg = f"module must have its weights: apply {type(module).__name__} to an input first"
-        raise ValueError(msg)
-    return weights_of("module.weight", module.weight, "convert the layer, with .float() for example")
+def _check_compiled(module: Any, kind: str) -> None:
+    """Raise if what is called is neither the module nor what ``module.compile()`` made of it."""
+    compiled = getattr(module, "_compiled_call_impl", None)
+    original = getattr(compiled, "_torchdynamo_orig_callable", None)
+    if compiled is not None and getattr(original, "__func__", None) is not getattr(
+        type(module), "_call_impl", None
+    ):
+        msg = f"module must compute what {kind} does, but _compiled_call_impl is replaced on this instance"
+        raise TypeError(msg)
 
 
 def _conv(module: Any, input_shape: IntOrInts, ndim: int, method: str) -> ConvOperator:
-    shape, kernel = shape_with_channels(input_shape, ndim), _weights(module)
-    check_channels(shape, shape[0], kernel.shape[1] * module.groups)
+    shape, kernel = shape_with_channels(input_shape, ndim), next_weights(module, ndim + 2)
+    groups = _normalize.integer("module.groups", module.groups, 1)
+    check_channels(shape, shape[0], kernel.shape[1] * groups)
     return ConvOperator(
         kernel,
         shape,
         stride=module.stride,
-        # "same" of torch has stride 1 only, and the odd sample at the end, as here
-        padding=module.padding,
+        padding=_padding(module, ndim),
         dilation=module.dilation,
-        groups=module.groups,
+        groups=groups,
         padding_mode=module.padding_mode,
         method=method,
     )
 
 
+def _padding(module: Any, ndim: int) -> Any:
+    """Return the padding of a convolution.
+
+    Where it is not by zeros torch pads by numbers that it made of the layer's padding when the layer was
+    made, last axis first. "same" has stride 1 only, and the odd sample at the end, as here.
+    """
+    made = getattr(module, "_reversed_padding_repeated_twice", None)
+    if made is None or module.padding_mode == "zeros":
+        return module.padding
+    numbers = _normalize.per_axis("module._reversed_padding_repeated_twice", made, 2 * ndim, 0)
+    return tuple(zip(numbers[::2], numbers[1::2], strict=True))[::-1]
+
+
 def _transposed(module: Any, input_shape: IntOrInts, ndim: int, method: str) -> ConvTransposeOperator:
-    shape, kernel = shape_with_channels(input_shape, ndim), _weights(module)
+    if module.padding_mode != "zeros":
+        msg = (
+            "module.padding_mode must be 'zeros' for a transposed convolution, as torch has it, "
+            f"got {shown(module.padding_mode)}"
+        )
+        raise ValueError(msg)
+    shape, kernel = shape_with_channels(input_shape, ndim), next_weights(module, ndim + 2)
     check_channels(shape, shape[0], kernel.shape[0])
     return ConvTransposeOperator(
         kernel,
@@ -146,14 +205,15 @@ def _pool(module: Any, input_shape: IntOrInts, ndim: int, method: str) -> ConvOp
     if module.ceil_mode and any((n + 2 * p - k) % s for n, k, s, p in rows):
         msg = (
             "module.ceil_mode must be False where stride does not divide n + 2 * padding - kernel_size: a "
-            f"window that is cut off has other weights; got kernel_size {taps}, stride {stride}, "
-            f"padding {padding} on {shape}"
+            f"window that is cut off has other weights; got kernel_size {shown(taps)}, s"
+            f"tride {shown(stride)}, "
+            f"padding {shown(padding)} on {shown(shape)}"
         )
         raise ValueError(msg)
     if any(padding) and not module.count_include_pad and divisor is None:
         msg = (
             "module.count_include_pad must be True where there is padding: windows at the border would have "
-            f"other weights; got False with padding {padding}"
+            f"other weights; got False with padding {shown(padding)}"
         )
         raise ValueError(msg)
     kernel = np.full((shape[0], 1, *taps), 1 / (prod(taps) if divisor is None else divisor))
@@ -197,7 +257,8 @@ def _resize(module: Any, sizes: tuple[int, ...]) -> ResizeGeometry:
     factors = module.scale_factor
     if _normalize.is_sequence(factors) and len(factors) != len(sizes):
         msg = (
-            f"module.scale_factor must have an entry for each of the {len(sizes)} spatial axes, got {factors}"
+            f"module.scale_factor must have an entry for each of the {len(sizes)} spatial axes, "
+            f"got {shown(factors)}"
         )
         raise ValueError(msg)
     found = geometry(None, factors)
