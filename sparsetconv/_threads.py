@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+# seconds until a system that has refused a thread is asked for one again
+PATIENCE = 1.0
 
 _limit: int | None = None
 
@@ -26,8 +28,9 @@ _limit: int | None = None
 def thread_count() -> int:
     """Return how many threads to use.
 
-    The limit that ``threadpoolctl`` was asked for, else ``NUMBA_NUM_THREADS`` or ``OMP_NUM_THREADS`` if set,
-    else the CPUs that we may run on.
+    The limit that ``threadpoolctl`` was asked for, else the first number in ``NUMBA_NUM_THREADS`` or in
+    ``OMP_NUM_THREADS`` (4 in ``"4,2"``; what is no positive number is ignored), else the CPUs that we may
+    run on.
     """
     notice_threadpoolctl()
     return _own_count() if _limit is None else _limit
@@ -35,12 +38,18 @@ def thread_count() -> int:
 
 def _own_count() -> int:
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
-        value = os.environ.get(name, "")
-        if value.isdigit() and int(value) > 0:
-            return int(value)
+        number = _first_number(os.environ.get(name, ""))
+        if number > 0:
+            return number
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _first_number(value: str) -> int:
+    """Return the first entry of OpenMP's list, one number for each level of nesting; 0 for what is none."""
+    first = value.split(",")[0].strip()
+    return int(first) if first.isascii() and first.isdigit() else 0
 
 
 def set_thread_limit(number: int | None) -> None:
@@ -96,7 +105,7 @@ class _Work:
     """Items that several threads do, each taking the next; it knows who is at it, begun late or never."""
 
     def __init__(self, function: Callable[[T], object], items: Iterable[T]) -> None:
-        self._function = function
+        self._function: Callable[[T], object] | None = function
         self._left = deque(items)
         self._changed = threading.Condition()
         self._helping, self._closed = 0, False
@@ -104,14 +113,15 @@ class _Work:
 
     def do(self) -> None:
         """Do what is left, item by item; leave nothing to others if one fails."""
+        function = self._function
         try:
-            while self._left:
+            while self._left and function is not None:
                 try:
                     item = self._left.popleft()
                 except IndexError:
                     # another thread was faster
                     return
-                self._function(item)
+                function(item)
         except BaseException:
             self._left.clear()
             raise
@@ -132,10 +142,16 @@ class _Work:
             self._changed.notify_all()
 
     def finish(self, timeout: float | None = None) -> bool:
-        """Let nobody begin any more, and wait for those who have; return whether all are done."""
+        """Let nobody begin any more, and wait for those who have; return whether all are done.
+
+        Then the function is let go of, with the arrays that it holds: a thread may still know this object.
+        """
         with self._changed:
             self._closed = True
-            return self._changed.wait_for(lambda: not self._helping, timeout)
+            done = self._changed.wait_for(lambda: not self._helping, timeout)
+            if done:
+                self._function = None
+            return done
 
     def raise_error(self) -> None:
         """Raise what a helper has met."""
@@ -164,6 +180,11 @@ class _Pool:
         # the core that they are kept off, and for which caller
         self._placed: tuple[int | None, int] | None = None
         self._lock = threading.Lock()
+        # when the system has refused a thread
+        self._refused: float | None = None
+        # work that looks for helpers, once for each of them, and the calls to threads that have not ended
+        self._waiting: list[_Work] = []
+        self._calls: set[object] = set()
         self._executor = ThreadPoolExecutor(threads, "sparsetconv", self._note)
 
     def _note(self) -> None:
@@ -177,17 +198,63 @@ class _Pool:
         self._keep_off(_core() if _core is not None else None)
         start = time.perf_counter()
         try:
-            # an interpreter that shuts down takes no more work, and a system may refuse a thread
-            with contextlib.suppress(RuntimeError):
-                for _ in range(helpers):
-                    self._executor.submit(work.help)
+            self._call_for(work, helpers)
             work.do()
         finally:
+            self._forget(work)
             # what takes half as long again as the caller's share may go on anywhere
             if not work.finish((time.perf_counter() - start) / 2):
                 self._keep_off(None)
                 work.finish()
         work.raise_error()
+
+    def serves(self, threads: int) -> bool:
+        """Return whether it has, or may get, so many threads, or was refused the first of them just now."""
+        dead = self._refused is not None and not self._ids and not self._patient()
+        return self.threads >= threads and not dead
+
+    def _patient(self) -> bool:
+        """Return whether the system has refused a thread a moment ago."""
+        return self._refused is not None and time.monotonic() < self._refused + PATIENCE
+
+    def _call_for(self, work: _Work, helpers: int) -> None:
+        """Let threads help with some work: those that are called already take it up later.
+
+        So there are no more calls than threads, however many products a long one outlasts.
+        """
+        calls: list[object] = []
+        try:
+            with self._lock:
+                self._waiting += [work] * helpers
+                most = len(self._ids) if self._patient() else self.threads
+                calls += [object() for _ in range(min(helpers, most - len(self._calls)))]
+                self._calls.update(calls)
+            while calls:
+                self._executor.submit(self._serve, calls[-1])
+                calls.pop()
+        except RuntimeError:
+            # a system refuses a thread, and this call waits for another one; or the interpreter shuts down
+            calls.pop()
+            self._refused = time.monotonic()
+        finally:
+            if calls:
+                with self._lock:
+                    self._calls.difference_update(calls)
+
+    def _serve(self, call: object) -> None:
+        """Help with all work that waits, the oldest first."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._calls.discard(call)
+                    return
+                work = self._waiting.pop(0)
+            work.help()
+
+    def _forget(self, work: _Work) -> None:
+        """Take some work from what waits."""
+        with self._lock:
+            self._waiting[:] = [other for other in self._waiting if other is not work]
 
     def close(self) -> None:
         """Let the threads end when they have done what they have begun; others then work without them."""
@@ -225,8 +292,16 @@ def for_each(function: Callable[[T], object], items: Iterable[T], workers: int) 
         for item in todo:
             function(item)
         return
-    if not _pools or _pools[0].threads < workers - 1:
-        outgrown, _pools[:] = _pools[:], [_Pool(max(workers, _own_count()) - 1)]
-        for pool in outgrown:
-            pool.close()
-    _pools[0].run(function, todo, workers - 1)
+    _pool_of(workers - 1).run(function, todo, workers - 1)
+
+
+def _pool_of(threads: int) -> _Pool:
+    """Return the pool; a new one where it is too small, or has no thread and one may be tried again."""
+    known = _pools[0] if _pools else None
+    if known is not None and known.serves(threads):
+        return known
+    made = _Pool(max(threads, _own_count() - 1))
+    _pools[:] = [made]
+    if known is not None:
+        known.close()
+    return made
