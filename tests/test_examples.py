@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from operator_cases import MODES
+from scipy.sparse.linalg import splu
 
 import sparsetconv as stc
 
@@ -129,3 +130,45 @@ class TestNormBound:
     def test_sum_of_the_weights_is_no_bound_where_a_border_folds(self, mode):
         A = stc.conv_matrix([0.5, 0.3, 0.2, 0.0, 0.0], 12, padding="same", padding_mode=mode)
         assert np.linalg.norm(A.toarray(), 2) > 1.01
+
+
+class TestPoisson:
+    """What the page says of the five-point stencil, against a Laplacian made of Kronecker products."""
+
+    FIVE = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]])
+
+    @staticmethod
+    def line(n, corner):
+        matrix = 2 * np.eye(n, dtype=int) - np.eye(n, k=1, dtype=int) - np.eye(n, k=-1, dtype=int)
+        matrix[0, 0] = matrix[-1, -1] = corner
+        return matrix
+
+    @pytest.mark.parametrize(("mode", "corner"), [("zeros", 2), ("replicate", 1), ("symmetric", 1)])
+    def test_border_is_the_boundary_condition(self, mode, corner):
+        A = stc.conv_matrix(self.FIVE, (4, 5), padding=1, padding_mode=mode)
+        along, across = self.line(4, corner), self.line(5, corner)
+        expected = np.kron(along, np.eye(5, dtype=int)) + np.kron(np.eye(4, dtype=int), across)
+        np.testing.assert_array_equal(A.toarray(), expected)
+        stored = A.nnz
+        A.eliminate_zeros()
+        assert A.nnz == np.count_nonzero(expected) < stored
+        # singular where no value is given anywhere, and then of constants alone
+        assert np.linalg.matrix_rank(expected) == 20 - (mode != "zeros")
+        assert mode == "zeros" or not (A @ np.ones(20, int)).any()
+
+    def test_reflected_border_is_not_symmetric(self):
+        A = stc.conv_matrix(self.FIVE, (4, 5), padding=1, padding_mode="reflect").toarray()
+        assert (A != A.T).any()
+        # nodes on the boundary stand for half a cell: with that weight it is
+        half = np.ones((4, 5), int) * 2
+        half[[0, -1]] //= 2
+        weights = half * np.array([1, 2, 2, 2, 1])
+        scaled = weights.reshape(-1, 1) * A
+        np.testing.assert_array_equal(scaled, scaled.T)
+
+    def test_stored_zeros_fill_the_factors(self):
+        A = stc.conv_matrix(self.FIVE.astype(float), (31, 31), padding=1, format="csc")
+        before = splu(A)
+        A.eliminate_zeros()
+        after = splu(A)
+        assert before.L.nnz + before.U.nnz > 1.2 * (after.L.nnz + after.U.nnz)
