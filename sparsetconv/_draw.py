@@ -46,33 +46,33 @@ def colours(name: str) -> Any:
     return colormaps[name]
 
 
-def pattern(entries: Any, ax: Any) -> Any:
+def pattern(shown: Array, rows: int, columns: int, ax: Any, complete: bool = True) -> Any:
     """Draw where entries are; several rows and columns share a pixel where there are too many."""
-    rows, columns = entries.shape
-    height, width = min(rows, PIXELS), min(columns, PIXELS)
-    row, column = (index.astype(np.int64) for index in entries.coords)
-    shown = np.ma.masked_array(np.ones((height, width)), True)
-    shown[row * height // rows, column * width // columns] = 1
     scale = 5.0 / max(rows, columns)
     ax = axes(ax, (max(2.0, columns * scale) + LABELS, max(2.0, rows * scale) + LABELS))
     from matplotlib.colors import ListedColormap
 
     ax.imshow(
-        shown,
+        np.ma.masked_array(np.ones(shown.shape), ~shown),
         cmap=ListedColormap([BLUE]),
         extent=(0, columns, rows, 0),
         interpolation="nearest",
         aspect="equal" if max(rows, columns) <= 8 * min(rows, columns) else "auto",
     )
     ax.set(xlabel=f"input, {columns:,} samples", ylabel=f"output, {rows:,} samples")
+    if not complete:
+        ax.set_title("from a sample of the rows and columns", fontsize=9)
     ax.xaxis.tick_top()
     ax.xaxis.set_label_position("top")
     return ax
 
 
-def cells(ax: Any, values: Array, shown: Array, numbers: bool = True) -> None:
-    """Draw a table of numbers as shaded cells; places that are not shown stay empty."""
-    rows, columns = values.shape
+def cells(ax: Any, values: Array, shown: Array, size: tuple[int, int], numbers: bool = True) -> None:
+    """Draw a table of numbers as shaded cells; places that are not shown stay empty.
+
+    ``size`` is that of the table, which may have more cells than numbers are drawn.
+    """
+    rows, columns = size
     strength = np.abs(values) if values.dtype.kind == "c" else values.astype(float)
     finite = np.isfinite(strength)
     largest = float(np.abs(strength[shown & finite]).max(initial=0)) or 1.0
@@ -88,11 +88,11 @@ def cells(ax: Any, values: Array, shown: Array, numbers: bool = True) -> None:
         faces[~shown] = 0
         ax.imshow(faces, extent=(0, columns, rows, 0), interpolation="nearest")
         return
-    size = _font_size(ax, columns, rows)
+    largest_font = _font_size(ax, columns, rows)
     for row, column in np.argwhere(shown):
         cell(ax, column, row, faces[row, column])
         text = _number(values[row, column])
-        fitting = min(size, size * 4 / max(map(len, text.split("\n"))))
+        fitting = min(largest_font, largest_font * 4 / max(map(len, text.split("\n"))))
         write(ax, column + 0.5, row + 0.5, text, faces[row, column], fitting)
 
 

@@ -6,7 +6,7 @@ Floor 5. Operators, geometries and matrices of any kind become COO matrices on t
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,21 +15,27 @@ from scipy.sparse.linalg import LinearOperator
 from sparsetconv import _normalize
 from sparsetconv._backend import operator_backend
 from sparsetconv._display import shown
-from sparsetconv.array_operator import ArrayCore
+from sparsetconv._sampled import picture
+from sparsetconv.array_operator import AdjointCore, ArrayCore, GramCore, TransposedCore
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.matrices import geometry_matrix
 
+if TYPE_CHECKING:
+    from sparsetconv._types import Array
+
 # samples on one side of a diagram, and of what has to be multiplied to be known
 LARGEST_DIAGRAM = 64
+# entries up to which a pattern is made of all of them
+LARGEST_PATTERN = 1 << 20
 
 
-def matrix_of(A: Any) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
-    """Return the entries of a matrix, and the shapes of the arrays that its rows and columns stand for."""
-    if isinstance(A, ConvGeometry):
-        ones = np.ones(A.kernel_shape)
-        return geometry_matrix(A, ones, False).tocoo(), A.output_shape, A.input_shape
-    if isinstance(A, ArrayCore):
-        return sp.coo_array(_on_host(A.tosparse())), A.output_shape, A.input_shape
+def drawable(A: Any) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
+    """Return what can be drawn, and the shapes of the arrays that its rows and columns stand for.
+
+    It is a geometry, an operator of ours, or a sparse or dense matrix; no entry of the former is made here.
+    """
+    if isinstance(A, (ConvGeometry, ArrayCore)):
+        return A, A.output_shape, A.input_shape
     if isinstance(A, LinearOperator):
         A = _columns_of(A)
     A = _on_host(A)
@@ -38,9 +44,47 @@ def matrix_of(A: Any) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
     if A.ndim != 2 or A.dtype.kind not in "biufc":
         msg = f"A must be an operator, a geometry or a matrix, got {A.dtype} of the shape {shown(A.shape)}"
         raise TypeError(msg)
+    return A, A.shape[:1], A.shape[1:]
+
+
+def entries_of(A: Any) -> Any:
+    """Return all entries of what can be drawn, as a COO matrix without duplicates."""
+    if isinstance(A, ConvGeometry):
+        return geometry_matrix(A, np.ones(A.kernel_shape), False).tocoo()
+    if isinstance(A, ArrayCore):
+        return sp.coo_array(_on_host(A.tosparse()))
     entries = sp.coo_array(A, copy=True)
     entries.sum_duplicates()
-    return entries, entries.shape[:1], entries.shape[1:]
+    return entries
+
+
+def pattern_of(A: Any, rows: int, columns: int, side: int) -> tuple[Array, bool]:
+    """Return the pattern of a matrix in at most ``side`` pixels a side, and whether it shows all entries."""
+    height, width = min(rows, side), min(columns, side)
+    if _entry_count(A) > LARGEST_PATTERN:
+        sampled = picture(A, height, width)
+        if sampled is None:
+            msg = (
+                f"A must have at most {LARGEST_PATTERN} entries to be drawn where it is no convolution and "
+                f"no resize, got {rows} x {columns}"
+            )
+            raise ValueError(msg)
+        return sampled, False
+    drawn = np.zeros((height, width), bool)
+    row, column = (index.astype(np.int64) for index in entries_of(A).coords)
+    drawn[row * height // rows, column * width // columns] = True
+    return drawn, True
+
+
+def _entry_count(A: Any) -> int:
+    """Return how many entries a matrix has, or how many products it takes to know them."""
+    if hasattr(A, "nnz"):
+        return int(A.nnz)
+    if isinstance(A, (AdjointCore, TransposedCore)):
+        return _entry_count(A.operator)
+    if isinstance(A, GramCore):
+        return _entry_count(A.operator) ** 2 // A.operator.shape[0]
+    return prod(A.shape)
 
 
 def _on_host(A: Any) -> Any:

@@ -86,7 +86,8 @@ def conv_matrix(
     With one axis, ``A[o, i]`` is the sum of ``kernel[t]`` over the taps ``t`` for which sample ``i``
     stands at position ``o * stride + t * dilation - before`` of the input's extension; with several
     axes the sum runs over their product. Rows and columns are the C-order flattenings of output and
-    input.
+    input. Before a factorisation of the matrix of a kernel with zeros, such as a five-point stencil,
+    ``A.eliminate_zeros()`` drops the stored ones, which would fill its factors.
 
     ``"bsr"`` fits where the last axis' windows fall into aligned blocks (unit dilation, ``stride`` a
     multiple of its taps, sizes and padding too); its blocks are ``(1, k)``. ``"dia"`` fits where all

@@ -7,16 +7,16 @@ that pictures are legible on light and on dark themes.
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv import _draw, _normalize
+from sparsetconv import _draw, _entries, _normalize
 from sparsetconv._axis import PADDING_MODES, source_index
 from sparsetconv._backend import to_numpy
 from sparsetconv._display import shown
 from sparsetconv._draw import BLUE, CELL, GREEN, GREY, LABELS, ORANGE, PINK
-from sparsetconv._entries import LARGEST_DIAGRAM, matrix_of, middle_of, place_in, places_of
 from sparsetconv._kernel import checked_dtype
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.methods import METHODS, cost
@@ -27,13 +27,16 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from sparsetconv._normalize import IntOrInts, PaddingMode
+    from sparsetconv._types import Array
 
 __all__ = ["connectivity", "kernel", "matrix", "method_costs", "padding"]
 
 # cells up to which a matrix is drawn with its numbers
 LARGEST_SIDE = 40
-# samples of a row with its pads
+# samples of a row with its pads, rows with a mode each, and sizes of kernels
 LARGEST_ROW = 100
+# weights of a kernel that are drawn, down and to the right
+MOST_CELLS = 1024
 STYLES = {
     "sparse": (BLUE, "o", "-"),
     "direct": (ORANGE, "s", "--"),
@@ -59,14 +62,17 @@ def matrix(A: Any, *, ax: Any = None) -> Any:
     -------
     matplotlib.axes.Axes
         Columns, the input's samples, run to the right, and rows, the output's, down. Places without an entry
-        stay empty: a zero that is written is a zero of the kernel.
+        stay empty: a zero that is written is a zero of the kernel. A pattern of more than a million entries
+        is drawn from three rows for each row of pixels, and as many columns for each column of pixels, in the
+        same time for any size; its title says so.
 
     Raises
     ------
     ImportError
         If matplotlib is missing.
     TypeError, ValueError
-        If ``A`` is none of these, or empty.
+        If ``A`` is none of these, or empty; or a matrix of more than a million entries that would have to be
+        assembled and is neither a convolution's nor a resize's.
 
     Examples
     --------
@@ -77,20 +83,22 @@ def matrix(A: Any, *, ax: Any = None) -> Any:
     >>> len(ax.texts), ax.get_yticklabels()[1].get_text()
     (36, '(0, 1)')
     """
-    entries, outputs, inputs = matrix_of(A)
-    rows, columns = entries.shape
+    A, outputs, inputs = _entries.drawable(A)
+    rows, columns = prod(outputs), prod(inputs)
     if not rows * columns:
         msg = f"A must have rows and columns to be drawn, got {rows} x {columns}"
         raise ValueError(msg)
     if max(rows, columns) > LARGEST_SIDE:
-        return _draw.pattern(entries, ax)
+        drawn, complete = _entries.pattern_of(A, rows, columns, _draw.PIXELS)
+        return _draw.pattern(drawn, rows, columns, ax, complete)
+    entries = _entries.entries_of(A)
     ax = _draw.axes(ax, (columns * CELL + LABELS, rows * CELL + LABELS))
     values = np.zeros(entries.shape, entries.dtype)
     stored = np.zeros(entries.shape, bool)
     values[entries.row, entries.col], stored[entries.row, entries.col] = entries.data, True
-    _draw.cells(ax, values, stored)
-    ax.set_xticks(np.arange(columns) + 0.5, places_of(inputs), rotation=90 if len(inputs) > 1 else 0)
-    ax.set_yticks(np.arange(rows) + 0.5, places_of(outputs))
+    _draw.cells(ax, values, stored, (rows, columns))
+    ax.set_xticks(np.arange(columns) + 0.5, _entries.places_of(inputs), rotation=90 if len(inputs) > 1 else 0)
+    ax.set_yticks(np.arange(rows) + 0.5, _entries.places_of(outputs))
     ax.set(xlabel="input", ylabel="output")
     ax.xaxis.tick_top()
     ax.xaxis.set_label_position("top")
@@ -130,19 +138,23 @@ def connectivity(A: Any, *, output: Any = None, input: Any = None, ax: Any = Non
     >>> ax.get_title()
     'many-to-one: 3 inputs make output 1'
     """
-    entries, outputs, inputs = matrix_of(A)
-    rows, columns = entries.shape
-    if max(rows, columns) > LARGEST_DIAGRAM:
-        msg = f"A must have at most {LARGEST_DIAGRAM} inputs and outputs to be drawn, got {rows} x {columns}"
+    A, outputs, inputs = _entries.drawable(A)
+    rows, columns = prod(outputs), prod(inputs)
+    if max(rows, columns) > _entries.LARGEST_DIAGRAM:
+        most = _entries.LARGEST_DIAGRAM
+        msg = f"A must have at most {most} inputs and outputs to be drawn, got {rows} x {columns}"
         raise ValueError(msg)
+    entries = _entries.entries_of(A)
     if output is not None and input is not None:
         msg = f"one of output and input can stand out, not both, got {shown(output)} and {shown(input)}"
         raise ValueError(msg)
     if output is None and input is None:
-        output, input = (middle_of(outputs), None) if rows <= columns else (None, middle_of(inputs))
+        output, input = (
+            (_entries.middle_of(outputs), None) if rows <= columns else (None, _entries.middle_of(inputs))
+        )
     one_to_many = output is None
     name, shape, ends = ("input", inputs, entries.col) if one_to_many else ("output", outputs, entries.row)
-    chosen = place_in(name, input if one_to_many else output, shape)
+    chosen = _entries.place_in(name, input if one_to_many else output, shape)
     ax = _draw.axes(ax, (max(4.0, 0.45 * max(rows, columns)), 2.6))
     above, below = _draw.spread(columns, rows), _draw.spread(rows, columns)
     strong = ends == chosen
@@ -151,11 +163,11 @@ def connectivity(A: Any, *, output: Any = None, input: Any = None, ax: Any = Non
         ax.plot([above[column], below[row]], [1, 0], **style)
     touched = set(entries.col[strong]), set(entries.row[strong])
     for places, reached, height, labels, side in (
-        (above, touched[0], 1, places_of(inputs), "bottom"),
-        (below, touched[1], 0, places_of(outputs), "top"),
+        (above, touched[0], 1, _entries.places_of(inputs), "bottom"),
+        (below, touched[1], 0, _entries.places_of(outputs), "top"),
     ):
         _draw.samples(ax, places, reached, height, labels, side)
-    place, count = places_of(shape)[chosen], int(strong.sum())
+    place, count = _entries.places_of(shape)[chosen], int(strong.sum())
     title = (
         f"one-to-many: input {place} reaches {count} output" if one_to_many else f"many-to-one: {count} input"
     )
@@ -216,6 +228,9 @@ def padding(
     if not words:
         msg = "modes must name at least one mode, got none"
         raise ValueError(msg)
+    if len(words) > LARGEST_ROW:
+        msg = f"modes must name at most {LARGEST_ROW} modes, got {len(words)}"
+        raise ValueError(msg)
     known = _normalize.padding_mode(words, len(words), "modes")
     ax = _draw.axes(ax, (length * CELL + LABELS, len(words) * (CELL + 0.06) + 0.4))
     colours = _draw.colours("cividis")(np.linspace(0.15, 1, size))
@@ -250,7 +265,7 @@ def kernel(weights: Any, *, ax: Any = None) -> Any:
     -------
     matplotlib.axes.Axes
         One scale of colours for all weights, positive and negative alike strong; with their numbers where
-        there is room.
+        there is room, and of more than 1,024 down or to the right that many, evenly chosen.
 
     Raises
     ------
@@ -278,14 +293,11 @@ def kernel(weights: Any, *, ax: Any = None) -> Any:
     tiles = array.reshape((1,) * (4 - array.ndim) + array.shape)
     down, right, height, width = tiles.shape
     # one cell apart
-    values = np.zeros((down * (height + 1) - 1, right * (width + 1) - 1), array.dtype)
-    drawn = np.zeros(values.shape, bool)
-    for i, j in np.ndindex(down, right):
-        at = np.s_[i * (height + 1) : i * (height + 1) + height, j * (width + 1) : j * (width + 1) + width]
-        values[at], drawn[at] = tiles[i, j], True
-    rows, columns = values.shape
+    rows, columns = down * (height + 1) - 1, right * (width + 1) - 1
+    (i, y, inside_rows), (j, x, inside_columns) = _tiled(rows, height), _tiled(columns, width)
+    values, drawn = tiles[i[:, None], j, y[:, None], x], inside_rows[:, None] & inside_columns
     ax = _draw.axes(ax, (min(12.0, columns * CELL + LABELS), min(12.0, rows * CELL + LABELS)))
-    _draw.cells(ax, values, drawn, numbers=max(rows, columns) <= LARGEST_SIDE)
+    _draw.cells(ax, values, drawn, (rows, columns), numbers=max(rows, columns) <= LARGEST_SIDE)
     ax.set_xticks(np.arange(right) * (width + 1) + width / 2, range(right) if right > 1 else [""])
     ax.set_yticks(np.arange(down) * (height + 1) + height / 2, range(down) if down > 1 else [""])
     if right > 1:
@@ -295,6 +307,18 @@ def kernel(weights: Any, *, ax: Any = None) -> Any:
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
     return ax
+
+
+def _tiled(cells: int, size: int) -> tuple[Array, Array, Array]:
+    """Return, for cells in a line, their tile, their place in it, and whether it is no gap between tiles.
+
+    Of more cells than a picture has pixels, as many as these, evenly.
+    """
+    chosen = np.arange(cells)
+    if cells > MOST_CELLS:
+        chosen = np.linspace(0, cells - 1, MOST_CELLS).astype(np.int64)
+    tile, place = np.divmod(chosen, size + 1)
+    return tile, place.clip(0, size - 1), place < size
 
 
 def method_costs(
@@ -347,6 +371,9 @@ def method_costs(
     taps: Sequence[int] = [k for k in KERNEL_SIZES if k <= min(sizes)]
     if kernel_sizes is not None:
         taps = _normalize.shape("kernel_sizes", kernel_sizes)
+    if len(taps) > LARGEST_ROW:
+        msg = f"kernel_sizes must be at most {LARGEST_ROW} numbers, got {len(taps)}"
+        raise ValueError(msg)
     outer = () if channels is None else _normalize.shape("channels", channels)
     if len(outer) not in (0, 2):
         msg = f"channels must be (c_out, c_in), got {shown(channels)}"

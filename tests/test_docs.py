@@ -21,7 +21,7 @@ PAGES = [
 # blocks of Python that are not written as doctests, by a line in them, and the test that runs each
 EXECUTED = {
     ("README.md", "A = stc.ConvOperator([[1 / 9] * 9], picture.shape"): (
-        "tests/test_readme.py::test_five_lines_deblur_a_picture"
+        "tests/test_examples.py::test_deblurring_is_no_worse_than_doing_nothing"
     ),
     ("docs/gpu.md", "kernel = cupy.asarray("): "tests/gpu/test_gpu_page.py::test_block_runs",
     ("docs/learning.md", "class TransposedConvolution(torch.autograd.Function):"): (

@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsetconv as stc
-from sparsetconv import plot
+from sparsetconv import _entries, _sampled, plot
 from sparsetconv.channels_last import ChannelsLastOperator
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -428,3 +428,123 @@ class TestWhatIsGiven:
 
     def test_one_size(self):
         assert [len(line.get_xdata()) for line in plot.method_costs((64, 64), 3).lines] == [1] * 4
+
+
+def small_operators():
+    """Yield operators of every kind with strides, dilation, groups, and pads longer than the signal."""
+    rng = np.random.default_rng(0)
+    for mode in ("zeros", "reflect", "symmetric", "replicate", "circular"):
+        options = {
+            "stride": (2, 3),
+            "dilation": (3, 2),
+            "padding": ((1, 9), (4, 3)),
+            "padding_mode": mode,
+        }
+        A = stc.ConvOperator(rng.random((4, 2, 2, 3)), (4, 5, 7), groups=2, flip=True, **options)
+        yield from (A, A.H, A.gram(), ChannelsLastOperator(A), A.geometry)
+        K = stc.KernelOperator(rng.random(A.input_shape), A.kernel.shape, groups=2, flip=True, **options)
+        yield from (K, K.H)
+        shape = {"output_shape": A.input_shape, "transposed": True}
+        yield stc.KernelOperator(
+            rng.random(A.output_shape), A.kernel.shape, groups=2, flip=True, **shape, **options
+        )
+    R = stc.ResizeOperator((5, 7), (9, 4), mode="cubic", antialias=True)
+    yield from (R, R.H, R.gram())
+
+
+class TestHugeOperators:
+    """What is asked for does not grow with the matrix, and is a part of its pattern."""
+
+    @pytest.mark.parametrize("A", list(small_operators()), ids=lambda A: type(A).__name__)
+    def test_a_pixel_for_each_entry_is_the_exact_pattern(self, A):
+        entries = _entries.entries_of(A)
+        expected = np.zeros(entries.shape, bool)
+        expected[entries.coords] = True
+        found = _sampled.picture(A, *entries.shape)
+        np.testing.assert_array_equal(found, expected)
+
+    @pytest.mark.parametrize(
+        "A",
+        [
+            stc.ConvOperator(KERNEL, (120, 120), padding="same", padding_mode="reflect"),
+            stc.ConvOperator(KERNEL, (120, 120), stride=4),
+            stc.ConvOperator(KERNEL, (120, 120), stride=4).T,
+            stc.ConvOperator(np.ones((21, 23)), (40, 40), padding="same"),
+            stc.conv_matrix(KERNEL, (120, 120), padding="same"),
+            stc.ResizeOperator((50, 50), scale=2, mode="bicubic"),
+        ],
+        ids=["same", "stride", "transposed", "many taps", "matrix", "resize"],
+    )
+    def test_a_sample_of_the_rows_shows_what_all_of_them_show(self, A, monkeypatch):
+        expected, complete = _entries.pattern_of(A, *A.shape, 128)
+        assert complete
+        monkeypatch.setattr(_entries, "LARGEST_PATTERN", 1)
+        found, complete = _entries.pattern_of(A, *A.shape, 128)
+        assert not complete
+        np.testing.assert_array_equal(found, expected)
+
+    @pytest.mark.parametrize(
+        "A",
+        [
+            stc.ConvOperator(KERNEL, (4096, 4096), padding="same"),
+            stc.ConvOperator(KERNEL, (4096, 4096), padding="same").H,
+            stc.ConvOperator(KERNEL, (4096, 4096), padding="same", padding_mode="reflect").gram(),
+            stc.ConvGeometry((3, 10**6, 10**6, 10**3), (8, 3, 99, 99, 99), stride=3, padding=49),
+            stc.ResizeOperator((2000, 2000), scale=2, mode="bicubic"),
+            stc.KernelOperator(np.ones((500, 500)), (9, 9), padding="same"),
+        ],
+        ids=["16 million rows", "adjoint", "Gram", "geometry", "resize", "of a kernel"],
+    )
+    def test_numbers_asked_for_are_bounded(self, A, monkeypatch):
+        asked = []
+        thinned = _sampled._thinned
+
+        def counted(*arguments):
+            numbers = thinned(*arguments)
+            asked.append(numbers.size)
+            return numbers
+
+        def assembled(*_):
+            pytest.fail("all entries were asked for")
+
+        monkeypatch.setattr(_sampled, "_thinned", counted)
+        monkeypatch.setattr(_entries, "entries_of", assembled)
+        ax = plot.matrix(A)
+        assert sum(asked) < 3e6
+        assert ax.images[0].get_array().shape == tuple(
+            min(np.prod(s, dtype=object), 512) for s in _entries.drawable(A)[1:]
+        )
+        assert "sample" in ax.get_title()
+
+    def test_diagram_refuses_before_anything_is_assembled(self, monkeypatch):
+        monkeypatch.setattr(_entries, "entries_of", lambda _: pytest.fail("all entries were asked for"))
+        with pytest.raises(ValueError, match="at most 64 inputs and outputs to be drawn, got 16777216 x"):
+            plot.connectivity(stc.ConvOperator(KERNEL, (4096, 4096), padding="same"))
+
+    def test_operators_without_a_known_structure_are_refused(self, monkeypatch):
+        monkeypatch.setattr(_entries, "LARGEST_PATTERN", 10)
+        monkeypatch.setattr(_entries, "picture", lambda *_: None)
+        with pytest.raises(ValueError, match=r"at most 10 entries .* no convolution .* got 81 x 81"):
+            plot.matrix(stc.ConvOperator(KERNEL, (9, 9), padding="same"))
+
+    def test_rows_without_entries_are_no_sample(self):
+        # one row of a thousand has entries
+        A = sp.csr_array((np.ones(50), (np.arange(50) * 1000 + 7, np.arange(50))), shape=(50_000, 50))
+        np.testing.assert_array_equal(_sampled.picture(A, 50, 50), np.eye(50, dtype=bool))
+
+    def test_kernels(self):
+        weights = np.arange(3000 * 2000).reshape(3000, 2000)
+        drawn = plot.kernel(weights).images[0].get_array()
+        assert drawn.shape == (1024, 1024, 4)
+        assert plot.kernel(np.ones((300, 300, 3, 3))).images[0].get_array().shape == (1024, 1024, 4)
+
+    @pytest.mark.parametrize(
+        ("draw", "message"),
+        [
+            (lambda: plot.padding(modes=["zeros"] * 101), "modes must name at most 100 modes, got 101"),
+            (lambda: plot.method_costs(9, [1] * 101), "kernel_sizes must be at most 100 numbers, got 101"),
+        ],
+    )
+    def test_what_no_picture_can_show(self, draw, message):
+        with pytest.raises(ValueError, match=message):
+            draw()

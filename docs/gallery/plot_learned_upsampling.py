@@ -33,7 +33,7 @@ print(f"bicubic kernel {bicubic_kernel.shape}")
 # Pairs of small and large pictures
 # ---------------------------------
 # Each picture is reduced by antialiased bicubic; the kernel has to undo that. Five pictures teach, four
-# others test.
+# others test. There is no noise in any of them.
 
 taught = [data.brick(), data.camera(), data.coins(), data.grass(), data.gravel()]
 pairs = [stc.pictures.shrink(picture / 255.0, 2) for picture in taught]

@@ -4,14 +4,15 @@ Poisson's equation, a stencil as a matrix
 
 A finite-difference stencil on a regular grid is a convolution kernel, so the matrix of a discretised
 differential equation is a `conv_matrix`. Padding with zeros is the boundary condition :math:`u = 0`:
-what stands beyond the unknowns is the boundary, where the solution is known to be zero.
+what stands beyond the unknowns is the boundary, where the solution is known to be zero. Other borders are
+other conditions; the last section has Neumann's.
 
 .. math:: -\Delta u = f \text{ on the unit square}, \qquad u = 0 \text{ on its boundary}
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
-from scipy.sparse.linalg import cg, spsolve
+from scipy.sparse.linalg import cg, splu, spsolve
 
 import sparsetconv as stc
 
@@ -57,6 +58,19 @@ print(stc.conv_matrix(five, (3, 3), padding=1).toarray())
 # ------------------------------------------
 # The unknowns are the inner points of a grid of ``n + 2`` points. The average needs ``f`` on the boundary
 # as well, so it is a convolution without padding of all points.
+#
+# The five-point stencil is a kernel of nine taps, four of which are zero, and the matrix stores them: its
+# pattern depends on the sizes alone. A factorisation takes each stored entry for one that may be non-zero,
+# and fills in more of them; ``eliminate_zeros`` drops them first.
+
+stored = stc.conv_matrix(five.astype(float), (63, 63), padding=1, format="csc")
+dropped = stored.copy()
+dropped.eliminate_zeros()
+fill = [factors.L.nnz + factors.U.nnz for factors in map(splu, (stored, dropped))]
+print(f"entries: {stored.nnz:,} with the zeros, {dropped.nnz:,} without")
+print(f"entries of the factors: {fill[0]:,} and {fill[1]:,}")
+assert dropped.nnz == 5 * 63**2 - 4 * 63
+assert fill[0] > 1.2 * fill[1]
 
 
 def grid(n):
@@ -71,6 +85,7 @@ def solve(stencil, weights, n):
     h = 1 / (n + 1)
     f = stc.ConvOperator(weights, x.shape).apply(right_side(x, y))
     A = stc.conv_matrix(stencil / h**2, (n, n), padding=1, format="csc")
+    A.eliminate_zeros()
     u = spsolve(A, f.ravel()).reshape(n, n)
     return u, abs(u - solution(x, y)[1:-1, 1:-1]).max()
 
@@ -135,6 +150,68 @@ fig.colorbar(picture, ax=left)
 right.semilogy(np.array(residuals) / np.linalg.norm(b), color="#0072B2")
 right.set(xlabel="iteration", ylabel="relative residual", title="Conjugate gradients")
 right.grid(alpha=0.3)
+
+# %%
+# Neumann's condition: no flux through the boundary
+# -------------------------------------------------
+# Where the slope across the boundary is zero, and not the value, the unknowns are the middles of ``n`` cells
+# and the boundary lies half a step beyond the outermost ones. The cell that would come next has the same
+# value as the last one, so that their difference is zero: ``padding_mode="replicate"``. Each row then misses
+# what would have gone over the boundary, and the matrix stays symmetric.
+
+for mode in ("replicate", "reflect"):
+    small = stc.conv_matrix(five, (4, 5), padding=1, padding_mode=mode).toarray()
+    symmetric = (small == small.T).all()
+    print(f"{mode}: symmetric {symmetric}, rows add up to {abs(small.sum(1)).max()}")
+    assert symmetric == (mode == "replicate")
+    assert not small.sum(1).any()
+    assert np.linalg.matrix_rank(small) == small.shape[0] - 1
+
+# %%
+# A ``"reflect"`` border means another grid, whose outermost unknowns lie on the boundary: the neighbour
+# inside counts twice there, once for its mirror image. That is right too, but the matrix is not symmetric,
+# so it is none for ``cg``.
+#
+# A constant may be added to any solution: the matrix maps constants to zero and is singular. With the
+# symmetric one there are two ways out. One unknown is pinned: without its row and column the matrix is
+# regular, symmetric and positive definite. Or the constant is projected out: the right-hand side is given the
+# mean zero, which it needs for any solution to exist, and conjugate gradients never leave the vectors of mean
+# zero.
+
+
+def cells(n):
+    """Return the coordinates of the middles of the cells."""
+    middles = (np.arange(n) + 0.5) / n
+    return np.meshgrid(middles, middles, indexing="ij")
+
+
+def pinned(A, f):
+    """Return the solution whose first unknown is zero."""
+    return np.concatenate([[0.0], spsolve(A[1:, 1:], f[1:])])
+
+
+def projected(A, f):
+    """Return the solution of mean zero."""
+    u, info = cg(A, f - f.mean(), rtol=1e-12)
+    assert info == 0
+    return u - u.mean()
+
+
+neumann_errors = []
+for n in (16, 32, 64):
+    x, y = cells(n)
+    exact = (np.cos(np.pi * x) * np.cos(2 * np.pi * y)).ravel()
+    A = stc.conv_matrix(five * n**2, (n, n), padding=1, padding_mode="replicate", format="csc")
+    A.eliminate_zeros()
+    found = {way.__name__: way(A, 5 * np.pi**2 * exact) for way in (pinned, projected)}
+    # the two differ by a constant, which is what is not determined
+    difference = found["pinned"] - found["projected"]
+    assert np.ptp(difference) < 1e-8
+    neumann_errors.append(abs(found["projected"] - exact).max())
+
+orders = np.log2(np.array(neumann_errors[:-1]) / neumann_errors[1:])
+print("errors", *(f"{value:.1e}" for value in neumann_errors), "orders", orders.round(2))
+assert (abs(orders - 2) < 0.05).all()
 plt.show()
 
 # %%

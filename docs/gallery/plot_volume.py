@@ -62,7 +62,8 @@ print(f"{A.nnz:,} entries, {A.geometry.nbytes(np.float64) / 1e9:.1f} GB")
 # -------------------
 # Each step compares the photons with those expected, carries the ratios back by the adjoint, and
 # multiplies. The adjoint of ones says how much light from each voxel arrives at all: less at the border,
-# where some leaves the field.
+# where some leaves the field. There is no weight to be chosen, and no length of a step. The number of steps
+# is: with too many of them the noise is sharpened too. After 60 the error still falls here, by less and less.
 
 A_H = A.H
 sensitivity = A_H.apply(np.ones(shape))
@@ -85,6 +86,7 @@ before = np.linalg.norm(recorded - specimen) / np.linalg.norm(specimen)
 print(f"relative error: recorded {before:.2f}, restored {errors[-1]:.2f}")
 print(f"light: {specimen.sum():,.0f} in the specimen, {estimate.sum():,.0f} restored")
 assert errors[-1] < 0.8 * before
+assert 0 < errors[-2] - errors[-1] < errors[9] - errors[10]
 assert abs(estimate.sum() / specimen.sum() - 1) < 0.05
 
 fig, axes = plt.subplots(3, 2, figsize=(6, 9.6), layout="constrained", width_ratios=[72, 40])
