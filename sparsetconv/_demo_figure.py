@@ -1,7 +1,7 @@
 """The figure of the demo: pictures with a zoom each, and the two small matrices.
 
-Floor 6. Knows arrays and matplotlib, nothing of the package. Everything is placed in inches from the top left
-corner, so that nothing can overlap.
+Floor 6. Knows arrays and matplotlib, and of the package how files are written. Everything is placed in inches
+from the top left corner, so that nothing can overlap.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+from sparsetconv._display import shown
+from sparsetconv._output import whole_file
 
 if TYPE_CHECKING:
     import pathlib
@@ -77,7 +80,33 @@ def draw(
     for number, panel in enumerate(panels):
         _draw_panel(figure, panel, LEFT + number * (SIDE + GAP), crop, panel.picture.shape[0] / full)
     _draw_matrices(figure, kernel, matrix)
-    figure.savefig(output)
+    with whole_file(output) as file:
+        figure.savefig(file, format=_format(output))
+
+
+def check_format(output: pathlib.Path) -> None:
+    """Raise if matplotlib writes no such format.
+
+    Parameters
+    ----------
+    output : pathlib.Path
+        Its ending names the format.
+
+    Raises
+    ------
+    ValueError
+        Naming the formats.
+    """
+    from matplotlib.figure import Figure
+
+    known = sorted(Figure().canvas.get_supported_filetypes())
+    if _format(output) not in known:
+        msg = f"the ending of {shown(str(output))} must be one of {', '.join(known)}"
+        raise ValueError(msg)
+
+
+def _format(output: pathlib.Path) -> str:
+    return output.suffix.removeprefix(".").lower()
 
 
 def _draw_panel(figure: Any, panel: Panel, left: float, crop: tuple[slice, slice], scale: float) -> None:

@@ -6,6 +6,7 @@ Floor 6. Words become arguments of the public functions; the rules are theirs, a
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv import __version__, _picture_files, pictures
+from sparsetconv import __version__, _output, _picture_files, _picture_learning, pictures
 from sparsetconv._axis import PADDING_MODES
+from sparsetconv._display import shown
 from sparsetconv._normalize import MODE_ALIASES, PADDING_WORDS
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.geometry import ConvGeometry
@@ -22,9 +24,11 @@ from sparsetconv.matrices import FORMATS, geometry_matrix
 from sparsetconv.plan import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 OUTPUTS = (".npz", ".mtx")
+# what shells report of a program that SIGINT ended
+INTERRUPTED = 130
 
 
 def sizes(text: str) -> tuple[int, ...]:
@@ -84,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="deblur and super-resolve a photograph, and draw a figure")
     demo.add_argument("-o", "--output", type=Path, default=Path("sparsetconv-demo.png"), help="the figure")
+    _add_force(demo)
     plan = commands.add_parser("plan", help="sizes, bytes and times of a matrix, without allocating it")
     plan.add_argument("--kernel", type=sizes, required=True, help="kernel shape, such as 7x7 or 16x3x7x7")
     _add_geometry(plan)
@@ -91,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("kernel", type=Path, help="the kernel, a .npy file")
     build.add_argument("output", type=Path, help="the matrix, .npz (scipy.sparse.load_npz) or .mtx")
     build.add_argument("--format", choices=FORMATS, default="csr", help="sparse format in a .npz file")
-    build.add_argument("--force", action="store_true", help="overwrite without asking")
+    _add_force(build)
     _add_geometry(build)
     _add_pictures(commands)
     return parser
@@ -111,14 +116,34 @@ def _add_pictures(commands: Any) -> None:
     upsample.add_argument(
         "--kernel", type=Path, help="with learned: a .npy file from learn; for 2, 3, 4 one is at hand"
     )
-    upsample.add_argument("--force", action="store_true", help="overwrite without asking")
+    _add_reading(upsample)
+    _add_force(upsample)
     learn = commands.add_parser("learn", help="fit the kernel that restores pictures after shrinking")
     learn.add_argument("pictures", type=Path, nargs="+", help="files; each channel counts as a picture")
     learn.add_argument("--scale", type=int, required=True, help="such as 2")
-    learn.add_argument("--kernel", type=int, required=True, help="rows and columns of the kernel, such as 12")
+    learn.add_argument(
+        "--taps",
+        type=int,
+        required=True,
+        help="rows and columns of the kernel, such as 12; odd where the scale is odd, even where it is even",
+    )
     learn.add_argument("--ridge", type=float, default=0.0, help="weight of the kernel's squared norm")
     learn.add_argument("-o", "--output", type=Path, required=True, help="the kernel, a .npy file")
-    learn.add_argument("--force", action="store_true", help="overwrite without asking")
+    _add_reading(learn)
+    _add_force(learn)
+
+
+def _add_force(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--force", action="store_true", help="overwrite without asking")
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        default=_picture_files.MAX_PIXELS,
+        help="refuse larger pictures before they are decoded (default: %(default)s)",
+    )
 
 
 def number(text: str) -> float:
@@ -193,10 +218,11 @@ def _build(args: argparse.Namespace) -> None:
     geometry = _geometry(args, kernel.shape)
     _check_output(args)
     matrix = geometry_matrix(geometry, kernel, args.transposed, format=args.format)
-    if output.suffix == ".npz":
-        sp.save_npz(output, matrix)
-    else:
-        scipy.io.mmwrite(output, matrix)
+    with _output.whole_file(output) as file:
+        if output.suffix == ".npz":
+            sp.save_npz(file, matrix)
+        else:
+            scipy.io.mmwrite(file, matrix)
     print(f"{output}: {matrix.shape[0]} x {matrix.shape[1]}, {matrix.nnz} entries, {matrix.dtype}")
 
 
@@ -204,7 +230,9 @@ def _ask_to_overwrite(path: Path) -> None:
     if not sys.stdin.isatty():
         msg = f"{path} exists; --force overwrites it"
         raise FileExistsError(msg)
-    if input(f"{path} exists. Overwrite it? [y/N] ").strip().lower() not in ("y", "yes"):
+    print(f"{path} exists. Overwrite it? [y/N] ", end="", flush=True)
+    # an answer that ends without a line is none
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         msg = f"{path} was left as it is"
         raise FileExistsError(msg)
 
@@ -220,18 +248,17 @@ def _progress(items: Any, what: str, unit: str) -> Any:
 
 
 def _upsample(args: argparse.Namespace) -> None:
-    picture = _picture_files.read(args.input)
-    _picture_files.check_format(args.output, picture)
+    picture = _picture_files.read(args.input, args.max_pixels)
+    shape = pictures.larger_shape(picture.shape, args.scale, args.mode)
+    _picture_files.check_format(args.output, shape, picture.dtype)
     _check_output(args)
     kernel = None if args.kernel is None else _load(args.kernel)
-    # four channels are three colours and opacity
-    alpha = picture.ndim == 3 and picture.shape[2] == 4
     larger = pictures.upsample(
         picture,
         args.scale,
         args.mode,
         kernel=kernel,
-        alpha=alpha,
+        alpha=_picture_files.has_opacity(picture),
         progress=lambda channels: _progress(channels, "upsample", "channel"),
     )
     _picture_files.write(args.output, larger)
@@ -246,13 +273,19 @@ def _learn(args: argparse.Namespace) -> None:
         raise ValueError(msg)
     _check_output(args)
     for path in args.pictures:
-        path.stat()
-    files = (_picture_files.read(path) for path in _progress(args.pictures, "learn", "picture"))
-    # opacity is no picture
-    opaque = (p[..., :3] if p.ndim == 3 and p.shape[2] == 4 else p for p in files)
-    kernel = pictures.learn(opaque, args.scale, args.kernel, ridge=args.ridge)
-    np.save(args.output, kernel)
+        _picture_files.check_file(path)
+    kernel = pictures.learn(_opaque_pictures(args), args.scale, args.taps, ridge=args.ridge)
+    with _output.whole_file(args.output) as file:
+        np.save(file, kernel)
     print(f"{args.output}: a kernel of {kernel.shape[0]} x {kernel.shape[1]} for scale {args.scale}")
+
+
+def _opaque_pictures(args: argparse.Namespace) -> Iterator[Any]:
+    """Yield what is in the files, without opacity, which is no picture."""
+    for path in _progress(args.pictures, "learn", "picture"):
+        picture = _picture_files.read(path, args.max_pixels)
+        _picture_learning.learnable(shown(str(path)), picture, args.scale)
+        yield picture[..., :-1] if _picture_files.has_opacity(picture) else picture
 
 
 def _load(path: Path) -> Any:
@@ -268,17 +301,24 @@ def _load(path: Path) -> Any:
 def _check_output(args: argparse.Namespace) -> None:
     """Fail, or ask, before the work rather than after it."""
     output: Path = args.output
-    if not output.parent.is_dir():
-        msg = f"output must lie in a folder that exists, got {output}"
-        raise FileNotFoundError(msg)
-    if output.exists() and not args.force:
+    _output.check_place(output)
+    # a link that leads nowhere exists, too
+    if os.path.lexists(output) and not args.force:
         _ask_to_overwrite(output)
 
 
 def _demo(args: argparse.Namespace) -> None:
     from sparsetconv.demo import run
 
+    _check_output(args)
     run(args.output)
+
+
+def _cause(error: BaseException) -> str:
+    """Return what went wrong in one line, the file before it where the system names one."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{shown(os.fsdecode(error.filename))}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -292,13 +332,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 1 after an error, which is printed in one line. argparse exits with 2 by itself.
+        0, 1 after an error, which is printed in one line, or 130 where the user interrupted. argparse exits
+        with 2 by itself.
     """
     args = _parser().parse_args(argv)
     commands = {"demo": _demo, "plan": _plan, "build": _build, "upsample": _upsample, "learn": _learn}
     try:
         commands[args.command](args)
-    except (ValueError, TypeError, OSError, MemoryError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, TypeError, OSError, MemoryError, ImportError, OverflowError) as error:
+        print(f"error: {_cause(error)}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return INTERRUPTED
     return 0

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, lsmr
 
-from sparsetconv import testing
-from sparsetconv._demo_figure import Panel, draw
+from sparsetconv import _output, testing
+from sparsetconv._demo_figure import Panel, check_format, draw
 from sparsetconv.matrices import conv_matrix, conv_transpose_matrix
 from sparsetconv.operators import ConvOperator
 
@@ -58,7 +58,7 @@ def run(output: pathlib.Path = pathlib.Path("sparsetconv-demo.png")) -> dict[str
     Parameters
     ----------
     output : pathlib.Path
-        The figure's file, overwritten if it exists.
+        The figure's file, overwritten if it exists; its ending names a format that matplotlib writes.
 
     Returns
     -------
@@ -69,8 +69,8 @@ def run(output: pathlib.Path = pathlib.Path("sparsetconv-demo.png")) -> dict[str
     ------
     ImportError
         If matplotlib, scikit-image or tqdm is missing.
-    FileNotFoundError
-        If the folder of `output` does not exist.
+    OSError, ValueError
+        If `output` cannot be written: there is no such folder, say, or no such format.
     """
     _check_ready(output)
     kernel = np.arange(1.0, 10.0).reshape(3, 3)
@@ -94,9 +94,8 @@ def _check_ready(output: pathlib.Path) -> None:
         except ImportError as error:
             msg = f'the demo needs {package}, from its extra: python -m pip install "sparsetconv[demo]"'
             raise ImportError(msg) from error
-    if not output.parent.is_dir():
-        msg = f"output must lie in a folder that exists, got {output}"
-        raise FileNotFoundError(msg)
+    _output.check_place(output)
+    check_format(output)
 
 
 def _show_matrices(kernel: Array) -> Array:

@@ -13,19 +13,20 @@ PACKAGE = Path(stc.__file__).parent
 
 # a module may import from lower floors; on some floors also from those before it in the line
 FLOORS = [
-    ["_types", "_display", "_counting", "_axis", "_normalize", "_memory", "_threads", "_backend", "_cuda", "_kernel", "geometry", "_transposed", "_conventions", "_resize"],
+    ["_types", "_display", "_counting", "_output", "_axis", "_normalize", "_memory", "_threads", "_backend", "_cuda", "_kernel", "geometry", "_transposed", "_conventions", "_resize"],
     ["boundary", "axis_rows", "interpolation"],
     ["assembly", "device_assembly", "matrices", "kronecker", "resampling"],
     ["methods._merge", "methods._base", "methods._store", "methods._sides", "methods._tables", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods._transforms", "methods._whole", "methods.cost", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cuda_sparse", "methods.cuda_direct", "methods.cuda_fft", "methods.gpu_cost", "methods", "methods.windows", "methods._compiled_gradient", "methods.gradient", "methods.separable", "methods.cuda_separable", "methods.normal"],
     ["array_products", "array_operator", "operators", "kernel_operator", "resize_operator", "channels_last"],
     ["plan", "testing", "learning", "frameworks._shared", "frameworks._torch_weights", "frameworks._torch", "frameworks._onnx", "frameworks._keras", "frameworks", "_draw", "_sampled", "_entries", "plot"],
-    ["_demo_figure", "demo", "pictures", "_picture_files", "cli"],
+    ["_demo_figure", "demo", "_picture_arrays", "_picture_learning", "pictures", "_picture_files", "cli"],
     ["__init__", "__main__"],
 ]  # fmt: skip
 ORDER = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}
 STANDARD_LIBRARY_ONLY = {
     "_display",
     "_counting",
+    "_output",
     "_axis",
     "_conventions",
     "_resize",
@@ -39,7 +40,7 @@ ONE_PLACE = {
     "matplotlib": {"_demo_figure", "demo", "_draw"},
     "skimage": {"demo"},
     "tqdm": {"demo", "cli"},
-    "cv2": {"_picture_files"},
+    "pyvips": {"_picture_files"},
     "cupy": {"_backend"},
     "cupyx": {"_backend"},
     # read by their attributes, never imported
@@ -127,7 +128,7 @@ def test_import_is_light():
         "onnx",
         "tensorflow",
         "keras",
-        "cv2",
+        "pyvips",
         "mpi4py",
         "petsc4py",
     }
