@@ -62,6 +62,11 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         if target.exists():
             shutil.copymode(target, temporary)
         temporary.replace(target)
+    except OSError as error:
+        # nobody asked for the temporary file
+        if error.filename == str(temporary):
+            error.filename = str(path)
+        raise
     finally:
         # there is none any more where all went well
         temporary.unlink(missing_ok=True)

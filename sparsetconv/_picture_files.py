@@ -218,8 +218,8 @@ def check_format(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> st
         raise ValueError(msg)
     if max(shape[:2]) > format.side:
         msg = (
-            f"{name} cannot hold {shape[1]} x {shape[0]} pixels, {format.side} in each direction at most; "
-            f"PNG and TIFF hold {VIPS_SIDE}"
+            f"{name} cannot hold {shape[1]} x {shape[0]} pixels, {format.side} in each direction at most"
+            + (f"; PNG and TIFF hold {VIPS_SIDE}" if format.side < VIPS_SIDE else "")
         )
         raise ValueError(msg)
     return name

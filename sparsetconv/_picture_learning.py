@@ -67,20 +67,22 @@ def learn(pictures: Iterable[ArrayLike], scale: int, taps: int, *, ridge: float 
     scale : int
         By how much pictures are reduced, and restored.
     taps : int
-        Rows and columns of the kernel, at least `scale`.
+        Rows and columns of the kernel, at least `scale`; odd where `scale` is odd, even where it is even, so
+        that the kernel has its middle over that of a pixel.
     ridge : float
         As for `fit_kernel`.
 
     Returns
     -------
     (taps, taps) array
-        Symmetric, for `upsample`, and for `ConvTransposeOperator` with a stride of `scale`.
+        Of the symmetry of the square, exactly; for `upsample`, and for `ConvTransposeOperator` with a stride
+        of `scale`.
 
     Raises
     ------
     TypeError, ValueError, numpy.linalg.LinAlgError
-        As `fit_kernel`; if `taps` is even and `scale` odd or the other way; if what comes out keeps no flat
-        area.
+        As `fit_kernel`; if `taps` is even and `scale` odd or the other way; if the pictures are flat, or too
+        small; if what comes out keeps no flat area.
 
     See Also
     --------

@@ -56,7 +56,7 @@ def upsample(
     Parameters
     ----------
     picture : (rows, columns) or (rows, columns, channels) array_like
-        Unsigned, of 8 or 16 bits, or floating-point.
+        Unsigned, of 8 or 16 bits, or floating-point; in either byte order.
     scale : number
         Pixels for each, at least 1; an integer with ``"learned"``.
     mode : {"nearest", "bilinear", "bicubic", "lanczos", "learned"}
@@ -73,13 +73,14 @@ def upsample(
     Returns
     -------
     array
-        Of shape ``(floor(rows * scale), floor(columns * scale), ...)`` and of the picture's dtype; integers
-        are rounded, and cut off at the ends of their range.
+        Of shape ``(floor(rows * scale), floor(columns * scale), ...)`` and of the picture's dtype, in native
+        byte order; integers are rounded, and cut off at the ends of their range.
 
     Raises
     ------
     TypeError, ValueError
-        Naming the parameter, the rule and what was given.
+        If the picture, the scale or the kernel is none; if channels come first, as in a shape (3, 480, 640):
+        ``np.moveaxis(picture, 0, -1)`` moves them.
 
     See Also
     --------
@@ -183,8 +184,8 @@ def learned_kernel(scale: int) -> Array:
 
     Returns
     -------
-    (6 * scale, 6 * scale) array
-        Of float32, read-only.
+    (12, 12), (19, 19) or (24, 24) array
+        Of float32, read-only: six pixels wide, and a weight more for scale 3, whose kernels have a middle.
 
     Raises
     ------

@@ -95,6 +95,13 @@ def test_places_where_nothing_can_be_written(tmp_path, monkeypatch):
         _output.check_place(tmp_path / "a")
 
 
+def test_errors_name_the_file_that_was_asked_for(tmp_path):
+    path = tmp_path / "absent" / "a"
+    with pytest.raises(FileNotFoundError) as error:
+        write(path)
+    assert error.value.filename == str(path)
+
+
 def words_of(command, tmp_path):
     """Return a command that writes, and its output."""
     kernel, picture = tmp_path / "kernel.npy", tmp_path / "in.png"

@@ -49,8 +49,9 @@ def table(scale: int) -> list[str]:
         for row in found.values()
     ]
     print(f"scale {scale}: {gain:.2f} dB over bicubic, at least {min(ahead):.2f} over the best fixed mode")
+    taps = len(pictures.learned_kernel(scale))
     lines = [
-        f"Scale {scale}, learned kernel {6 * scale} x {6 * scale}: **{gain:.2f} dB** over bicubic in the "
+        f"Scale {scale}, learned kernel {taps} x {taps}: **{gain:.2f} dB** over bicubic in the "
         f"mean; ahead of the best fixed mode by {min(ahead):.2f} to {max(ahead):.2f} dB.",
         "",
         "| picture | " + " | ".join(pictures.MODES) + " |",
