@@ -187,3 +187,59 @@ def test_causal_belongs_to_one_axis():
 
     with pytest.raises(ValueError, match=r"layer\.padding must be one of valid, same; got 'causal'"):
         stc.from_keras(Conv2D(), (8, 8, 1))
+
+
+@pytest.mark.parametrize("attribute", ["weight", "stride", "padding", "dilation", "groups", "padding_mode"])
+def test_layer_of_a_known_name_without_an_attribute(attribute):
+    attributes = {
+        "weight": np.ones((1, 1, 2)),
+        "stride": (1,),
+        "padding": (0,),
+        "dilation": (1,),
+        "groups": 1,
+        "padding_mode": "zeros",
+    }
+    assert stc.from_torch(type("Conv1d", (), attributes)(), (1, 5)).output_shape == (1, 4)
+    del attributes[attribute]
+    with pytest.raises(
+        TypeError, match=f"module must have the attribute {attribute} of its kind, Conv1d has"
+    ):
+        stc.from_torch(type("Conv1d", (), attributes)(), (1, 5))
+
+
+@pytest.mark.parametrize("attribute", ["kernel", "built", "strides", "data_format", "groups"])
+def test_keras_layer_of_a_known_name_without_an_attribute(attribute):
+    stand_in = layer("Conv1D")
+    delattr(stand_in, attribute)
+    with pytest.raises(TypeError, match=f"layer must have the attribute {attribute} of its kind, Conv1D has"):
+        stc.from_keras(stand_in, (9, 3))
+
+
+def test_methods_replaced_on_an_instance():
+    for stand_in, convert, method in (
+        (layer("Conv1D", call=lambda x: x), lambda given: stc.from_keras(given, (9, 3)), "call"),
+        (layer("Conv1d", forward=lambda x: x), lambda given: stc.from_torch(given, (3, 9)), "forward"),
+    ):
+        with pytest.raises(TypeError, match=f"but {method} is replaced on this instance"):
+            convert(stand_in)
+
+
+def test_hooks_of_a_stand_in():
+    def hook(*_):
+        return None
+
+    with pytest.raises(TypeError, match=r"layer must be called without hooks.* the forward hook .*hook;"):
+        stc.from_keras(layer("Conv1D", _forward_hooks={0: hook}), (9, 3))
+
+
+def test_weights_in_another_byte_order():
+    swapped = np.arange(24.0).reshape(4, 3, 2).astype(">f8")
+    A = stc.from_keras(layer("Conv1D", kernel=swapped), (9, 3))
+    np.testing.assert_array_equal(A.kernel, stc.from_keras(layer("Conv1D"), (9, 3)).kernel)
+
+
+def test_weights_of_a_quantized_layer():
+    with pytest.raises(TypeError, match=r"layer\.kernel must be an array, got a method"):
+        stc.from_keras(layer("Conv1D", kernel=lambda: np.ones((4, 3, 2))), (9, 3))
+    with pytest.raises(ValueError, match=r"layer\.kernel must have 3 axes, got the shape \(4, 3\)"):
+        stc.from_keras(layer("Conv1D", kernel=np.ones((4, 3))), (9, 3))

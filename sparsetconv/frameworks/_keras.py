@@ -115,15 +115,12 @@ def from_keras(
 
 
 def _check_calls(layer: Any) -> None:
-    """Raise if a call goes another way than to ``call``, or computes in another precision."""
+    """Raise if a call goes another way than to ``call``."""
     # Keras' layers are torch's modules where torch is the backend
     for word, hook in hooks_of(layer):
         refuse_hook("layer", word, hook)
     if (mode := getattr(layer, "quantization_mode", None)) is not None:
         msg = f"layer must not be quantized, which is not linear, got quantization_mode={shown(mode)}"
-        raise TypeError(msg)
-    if (dtype := getattr(layer, "compute_dtype", None)) in HALF:
-        msg = f"layer must compute in single or double precision, got {dtype}; give it dtype='float32'"
         raise TypeError(msg)
 
 
@@ -135,7 +132,11 @@ def _weights(layer: Any, shape: tuple[int, ...]) -> Array:
         )
         raise ValueError(msg)
     kernel = attribute_of("layer", layer, "kernel")
-    return weights_of("layer.kernel", kernel, len(shape) + 1, "give the layer dtype='float32'")
+    weights = weights_of("layer.kernel", kernel, len(shape) + 1, "give the layer dtype='float32'")
+    if (dtype := getattr(layer, "compute_dtype", None)) in HALF:
+        msg = f"layer must compute in single or double precision, got {dtype}; give it dtype='float32'"
+        raise TypeError(msg)
+    return weights
 
 
 def _channels(kernel: Array, layer: Any, kind: str) -> int:

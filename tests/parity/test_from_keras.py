@@ -243,3 +243,38 @@ def test_refusals():
 
     with pytest.raises(TypeError, match="compute what Conv1D does, but Doubled defines call itself"):
         stc.from_keras(built(Doubled(3, 4), (9, 2)), (9, 2))
+
+
+def doubled(old):
+    return lambda *args, **kwargs: 2 * old(*args, **kwargs)
+
+
+@pytest.mark.parametrize("method", ["call", "convolution_op", "__call__"])
+@pytest.mark.parametrize("owner", ["instance", "derived", "package"])
+def test_replaced_methods(method, owner, monkeypatch):
+    cls = type("Mine", (L.Conv2D,), {}) if owner == "derived" else L.Conv2D
+    layer = built(cls(3, 2), (9, 8, 2))
+    place = layer if owner == "instance" else cls
+    monkeypatch.setattr(place, method, doubled(getattr(place, method)))
+    says = {
+        "instance": f"{method} is replaced on this instance",
+        "derived": f"Mine defines {method} itself",
+        "package": f"{method} of its class is replaced",
+    }
+    with pytest.raises(TypeError, match=f"layer must compute what Conv2D does, but {says[owner]}"):
+        stc.from_keras(layer, (9, 8, 2))
+
+
+def test_what_a_call_does_beside_call():
+    with pytest.raises(TypeError, match=r"layer must not be quantized, .* got quantization_mode='int8'"):
+        stc.from_keras(built(L.Conv2D(3, 2, dtype="int8_from_float32"), (9, 8, 2)), (9, 8, 2))
+    for policy in ("mixed_float16", "mixed_bfloat16"):
+        with pytest.raises(
+            TypeError, match=r"layer must compute in single or double precision, got b?float16"
+        ):
+            stc.from_keras(built(L.Conv2D(3, 2, dtype=policy), (9, 8, 2)), (9, 8, 2))
+    # constraints act in training, not in a call
+    check(L.Conv2D(3, 2, kernel_constraint="non_neg"), (9, 8, 2))
+    with keras.RematScope(mode="full"):
+        layer = L.Conv2D(3, 2)
+    check(layer, (9, 8, 2))
