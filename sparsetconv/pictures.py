@@ -6,9 +6,9 @@ Floor 6. Pictures are arrays ``(rows, columns)`` or ``(rows, columns, channels)`
 from __future__ import annotations
 
 from functools import cache
+from importlib import resources
 from math import prod
 from numbers import Real
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -36,7 +36,7 @@ __all__ = ["MODES", "learn", "learned_kernel", "shrink", "upsample"]
 
 #: What `upsample` takes as ``mode``.
 MODES = ("nearest", "bilinear", "bicubic", "lanczos", "learned")
-SHIPPED = Path(__file__).with_name("learned_kernels.npz")
+SHIPPED = resources.files("sparsetconv") / "learned_kernels.npz"
 _BY_DEFAULT = dict.fromkeys(
     ("coordinate_mode", "nearest_mode", "cubic_coeff", "exclude_outside", "antialias", "convention")
 )
@@ -215,7 +215,7 @@ def learned_kernel(scale: int) -> Array:
 
 @cache
 def _shipped() -> dict[int, Array]:
-    with np.load(SHIPPED) as file:
+    with SHIPPED.open("rb") as opened, np.load(opened) as file:
         kernels = {int(name): file[name] for name in file.files}
     for kernel in kernels.values():
         kernel.setflags(write=False)

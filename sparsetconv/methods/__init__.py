@@ -1,7 +1,7 @@
 """The ways to multiply, and the choice between them.
 
 Floor 3. Each method is right for every geometry, padding mode and dtype that it accepts, and says what it
-does not accept in its ``refusal``.
+does not accept in its ``refusal``; what needs a compiler is left out where numba's is turned off.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend =
     name = _normalize.word("method", name, METHOD_WORDS)
     methods, estimate = _of_backend(backend)
     if name != "auto":
-        refusal = methods[name].refusal(geometry, weights)
-        if refusal is not None:
+        objection = methods[name].objection(geometry, weights)
+        if objection is not None:
             other = "direct" if name == "sparse" else "sparse"
-            msg = f"method={name!r} does not accept {refusal}; use method={other!r} or 'auto'"
+            msg = f"method={name!r} {objection}; use method={other!r} or 'auto'"
             raise ValueError(msg)
         return Choice(methods[name], "it was asked for", asked=True)
     large = _too_large(geometry, weights, backend)
@@ -87,7 +87,7 @@ def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend =
     # the matrix is the last resort where it is too large; others are asked in turn, since to look at the
     # weights may mean to wait for a GPU
     order = sorted(methods, key=lambda each: (each == "sparse" and large, costs[each]))
-    best = next(each for each in order if methods[each].refusal(geometry, weights) is None)
+    best = next(each for each in order if methods[each].objection(geometry, weights) is None)
     return Choice(methods[best], "it has the lowest estimate")
 
 
@@ -103,10 +103,10 @@ def explain(choice: Choice, method: Method) -> str:
     methods, estimate = _of_backend(backend)
     lines = [f"method {choice.method.name!r}: {choice.reason}", "estimated time of a product:"]
     for name, seconds in estimate(geometry, weights.dtype).items():
-        refusal = methods[name].refusal(geometry, weights)
+        objection = methods[name].objection(geometry, weights)
         note = ""
-        if refusal is not None:
-            note = f", but it does not accept {refusal}"
+        if objection is not None:
+            note = f", but it {objection}"
         elif name == "sparse":
             nbytes = geometry.nbytes(weights.dtype)
             note = f", of a matrix of {geometry.nnz:,} entries in {nbytes:,} bytes"

@@ -7,6 +7,8 @@ axis in front. Axes that need not be axes are merged before anything is planned.
 
 from __future__ import annotations
 
+import os
+import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,6 +27,20 @@ if TYPE_CHECKING:
     from sparsetconv.geometry import ConvGeometry
 
 
+def compiler_switch() -> str | None:
+    """Return what turns numba's compiler off, or None, without importing numba."""
+    value = os.environ.get("NUMBA_DISABLE_JIT", "")
+    try:
+        # as numba reads it when it is imported
+        asked = int(value) != 0
+    except ValueError:
+        asked = False
+    config = sys.modules.get("numba.core.config")
+    if not getattr(config, "DISABLE_JIT", asked):
+        return None
+    return f"NUMBA_DISABLE_JIT={int(value)}" if asked else "numba.config.DISABLE_JIT"
+
+
 class Method(ABC):
     """A convolution and its transpose, computed in one way.
 
@@ -40,11 +56,14 @@ class Method(ABC):
     ----------
     geometry, weights : ConvGeometry, array
         With merged axes: the same elements in the same order, and the same matrix.
+    compiled : bool
+        Whether the CPU's loops are compiled.
     large_shape, small_shape : tuple of int
         ``(groups, channels, ...)`` of the input and of the output of the forward direction.
     """
 
     name: ClassVar[str]
+    compiled: ClassVar[bool] = False
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         arranged = arrangement(geometry)
@@ -57,9 +76,18 @@ class Method(ABC):
 
     @staticmethod
     def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
-        """Return why this method does not take such a convolution, or None."""
+        """Return what this method does not accept of such a convolution, or None."""
         del geometry, weights
         return None
+
+    @classmethod
+    def objection(cls, geometry: ConvGeometry, weights: Array) -> str | None:
+        """Return what keeps this method from such a convolution, as what is said of it, or None."""
+        switch = compiler_switch() if cls.compiled else None
+        if switch is not None:
+            return f"needs numba's compiler, which {switch} turns off"
+        refusal = cls.refusal(geometry, weights)
+        return None if refusal is None else f"does not accept {refusal}"
 
     @abstractmethod
     def forward(self, x: Array) -> Array:

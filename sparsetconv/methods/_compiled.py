@@ -15,13 +15,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from llvmlite import ir
-from numba import njit
 
 from sparsetconv.methods import _emit, _tables
 from sparsetconv.methods import _tables as tb
+from sparsetconv.methods._compiler import compiled, version_of
 from sparsetconv.methods._emit import (
     INTEGER,
-    OPTIONS,
     SHORT,
     TRUTH,
     VECTOR_BYTES,
@@ -32,7 +31,6 @@ from sparsetconv.methods._emit import (
     Variable,
     bytes_of,
     loops_of,
-    version_of,
 )  # fmt: skip
 
 
@@ -347,7 +345,7 @@ _loops = loops_of(lambda code, arrays, *rest: emit_stencil(code, Arrays(*arrays)
 def _compiled(version: int) -> Any:
     """Return the compiled function. Its closure, ``version``, is part of what numba's cache compares."""
 
-    @njit(cache=True, **OPTIONS)  # type: ignore[untyped-decorator]
+    @compiled
     def stencil(
         x: Any, out: Any, slab: Any, weights: Any, t: Any, w: Any, counter: Any, first: int, units: int,
         last: int,

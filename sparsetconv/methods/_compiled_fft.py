@@ -17,13 +17,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from llvmlite import ir
-from numba import njit
 
 from sparsetconv.methods import _emit, _tiles
 from sparsetconv.methods import _tiles as tb
+from sparsetconv.methods._compiler import compiled, version_of
 from sparsetconv.methods._emit import (
     INTEGER,
-    OPTIONS,
     SHORT,
     VECTOR_BYTES,
     Code,
@@ -31,7 +30,6 @@ from sparsetconv.methods._emit import (
     Value,
     bytes_of,
     loops_of,
-    version_of,
 )  # fmt: skip
 
 
@@ -285,7 +283,7 @@ _loops = loops_of(lambda code, arrays, *rest: emit_tiles(code, _Arrays(*arrays),
 def _compiled(version: int) -> Any:
     """Return the compiled function. Its closure, ``version``, is part of what numba's cache compares."""
 
-    @njit(cache=True, **OPTIONS)  # type: ignore[untyped-decorator]
+    @compiled
     def convolve_tiles(
         x: Any, out: Any, spectra: Any, twiddles: Any, t: Any, buffer: Any, counter: Any, tiles: int,
         units: int, last: int,

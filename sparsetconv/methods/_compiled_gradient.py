@@ -11,22 +11,20 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import njit
 
 from sparsetconv.methods import _compiled as stencil_module
 from sparsetconv.methods import _emit, _tables
 from sparsetconv.methods import _tables as tb
 from sparsetconv.methods._compiled import Arrays, emit_source, multiply_add
+from sparsetconv.methods._compiler import compiled, version_of
 from sparsetconv.methods._emit import (
     INTEGER,
-    OPTIONS,
     SHORT,
     VECTOR_BYTES,
     Code,
     Value,
     bytes_of,
     loops_of,
-    version_of,
 )  # fmt: skip
 
 # taps at a time, and vectors of a line at a time
@@ -115,7 +113,7 @@ _loops = loops_of(lambda code, arrays, *rest: emit_gradient(code, Arrays(*arrays
 def _compiled(version: int) -> Any:
     """Return the compiled function. Its closure, ``version``, is part of what numba's cache compares."""
 
-    @njit(cache=True, **OPTIONS)  # type: ignore[untyped-decorator]
+    @compiled
     def kernel_gradient(
         x: Any, out: Any, slab: Any, small: Any, t: Any, w: Any, counter: Any, first: int, units: int,
         last: int,

@@ -7,11 +7,8 @@ the same loops are written down directly, with operators that emit one instructi
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from llvmlite import ir
@@ -20,7 +17,6 @@ from numba.core import config
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
-OPTIONS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 INTEGER, SHORT, TRUTH = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 
 
@@ -244,8 +240,3 @@ def loops_of(emit: Callable[..., None]) -> Any:
         return types.void(a, b, c, d, e, f, counter, first, units, last, version), generate
 
     return loops
-
-
-def version_of(*modules: ModuleType) -> int:
-    """Return a number that changes with the sources of modules."""
-    return zlib.crc32(b"".join(Path(str(module.__file__)).read_bytes() for module in modules))

@@ -36,6 +36,7 @@ class DirectMethod(PaddedMethod):
     """
 
     name = "direct"
+    compiled = True
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         super().__init__(geometry, weights, backend)

@@ -16,6 +16,7 @@ from sparsetconv._kernel import last_axes
 from sparsetconv._threads import for_each, thread_count
 from sparsetconv.boundary import Extension
 from sparsetconv.methods import choose
+from sparsetconv.methods._base import compiler_switch
 from sparsetconv.methods._merge import arrangement
 from sparsetconv.methods._tables import SCRATCH, SLOTS, Layout, Plan
 from sparsetconv.methods._transforms import Transforms
@@ -194,7 +195,10 @@ class TransformedGradient:
 
 
 def kernel_gradient(geometry: ConvGeometry, backend: Backend) -> Callable[[Array, Array], Array]:
-    """Return what computes gradients of large problems: on a GPU window by window, or by transforms."""
+    """Return what computes gradients of large problems.
+
+    On a GPU, and where numba's compiler is turned off, window by window or by transforms.
+    """
     arranged = arrangement(geometry)
     compute = _gradient_of(arranged.geometry, backend)
     axes = arranged.geometry.axes
@@ -208,7 +212,7 @@ def kernel_gradient(geometry: ConvGeometry, backend: Backend) -> Callable[[Array
 
 
 def _gradient_of(geometry: ConvGeometry, backend: Backend) -> Callable[[Array, Array], Array]:
-    if not backend.on_gpu:
+    if not backend.on_gpu and compiler_switch() is None:
         return KernelGradient(geometry)
     windows, transformed = Windows(geometry, backend.xp), TransformedGradient(geometry, backend)
     many = prod(axis.taps for axis in geometry.axes) > MANY_TAPS
