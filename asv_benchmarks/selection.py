@@ -14,13 +14,13 @@ from typing import Any
 SMALL: dict[str, dict[str, set[Any]]] = {
     "*": {"n": {256}, "taps": {7}},
     "assembly.Assembly": {"n": {256, 1024}, "taps": {7}},
-    "assembly.AssemblyRates": {"n": {1024}, "taps": {7}, "matrix": {"conv"}},
+    "assembly.AssemblyCosts": {"n": {1024}, "taps": {7}, "matrix": {"conv"}},
     "sparse_products.SparseProduct": {"n": {256}, "taps": {3, 7}, "columns": {1, 8}},
-    "sparse_products.SparseProductRates": {"n": {256}, "taps": {7}, "columns": {1}, "direction": {"forward"}},
+    "sparse_products.SparseProductCosts": {"n": {256}, "taps": {7}, "columns": {1}, "direction": {"forward"}},
     "operators.KernelSizes": {"taps": {3, 15}, "method": {"auto", "direct", "fft"}},
     "operators.Channels": {"layer": {"3 to 16, 256x256"}, "method": {"auto"}},
     "operators.PictureSizes": {"n": {64, 1024}, "taps": {7}, "columns": {1}},
-    "operators.OperatorRates": {"n": {1024}, "taps": {7}, "direction": {"forward"}},
+    "operators.OperatorCosts": {"n": {1024}, "taps": {7}, "direction": {"forward"}},
     "break_even.AssemblyAndProducts": {"n": {256}, "taps": {7}, "products": {10}},
     # where the matrix pays
     "break_even.BreakEven": {"n": {64}, "taps": {3}, "against": {"fft", "ndimage.correlate"}},

@@ -139,6 +139,52 @@ def test_grid_compares_like_with_like(monkeypatch):
     assert graph._compute_summary_data_series(small, other, whole) == pytest.approx([2, 2, 2])
 
 
+@pytest.mark.parametrize(("factor", "count"), [(0.5, 0), (1.0, 0), (2.0, 1)], ids=["gain", "same", "loss"])
+def test_dashboard_lists_losses_and_no_gains(factor, count, tmp_path, monkeypatch):
+    """Every committed cost, by asv's own detection and publishing: halved it is no regression."""
+    plugin = pytest.importorskip("asv.plugins.regressions")
+    # the same list for news readers, which wants asv's whole configuration
+    monkeypatch.setattr(plugin.Regressions, "_save_feed", lambda *_: None)
+    listed = regressions(tmp_path, factor)
+    watched = [name for name in published_costs() if not name.startswith("break_even.BreakEven.")]
+    assert len(watched) >= 10
+    assert sorted(entry[0] for entry in listed) == count * sorted(watched)
+
+
+def published_costs():
+    """Return, of each benchmark that tracks a cost, the newest committed value."""
+    run = result_files.latest(SUITE / "results", gpu=False)
+    return {
+        name: next(iter(table.values()))
+        for name, table in run.values.items()
+        if ".track_" in name and table and name.rpartition(".")[0] in QUESTIONS
+    }
+
+
+def regressions(folder, factor):
+    """Return the list of regressions that asv writes where all costs change by a factor after ten commits."""
+    from asv.graph import GraphSet
+    from asv.plugins.regressions import Regressions
+
+    revisions = {f"{number:040x}": number for number in range(20)}
+    graphs = GraphSet()
+    costs = published_costs()
+    for name, value in costs.items():
+        graph = graphs.get_graph(name, {"machine": "cpu"})
+        for number in revisions.values():
+            # a little noise, as a measurement has
+            graph.add_data_point(number, value * (factor if number >= 10 else 1) * (1 + 1e-4 * (number % 3)))
+    graphs.detect_steps()
+    repository = types.SimpleNamespace(
+        get_range_spec=lambda a, b: (a, b), get_hashes_from_range=lambda spec: [spec[1]]
+    )
+    conf = run_detached.configuration(SUITE / "results")
+    conf.html_dir = str(folder)
+    benchmarks = {name: {"name": name} for name in costs}
+    Regressions.publish(conf, repository, benchmarks, graphs, revisions)
+    return json.loads((folder / "regressions.json").read_text())["regressions"]
+
+
 def test_latest_is_a_whole_one(tmp_path):
     folder = tmp_path / "cpu-2core"
     folder.mkdir()

@@ -1,5 +1,6 @@
 """The benchmark suite runs, skips what it cannot do with a reason, and counts what it shall. No time is asserted."""
 
+import importlib
 import math
 import sys
 import types
@@ -32,7 +33,8 @@ def test_grid(name):
     assert cls.version
     for measurement in measurements(cls):
         if measurement.startswith("track_"):
-            assert getattr(cls, measurement).unit
+            # less is better, as asv takes it; time over time, or time or memory over work
+            assert getattr(cls, measurement).unit in _problems.COSTS
 
 
 @pytest.mark.parametrize(
@@ -158,10 +160,10 @@ def test_event_clock_waits_and_stays_precise():
     assert clock() - start == pytest.approx(3e-6, rel=1e-3)
 
 
-def test_rates():
-    work = _backend.Work(nbytes=4e9, flops=6e9)
-    assert work.gigabytes_per_second(2) == 2
-    assert work.gigaflops(2) == 3
+def test_costs_of_work():
+    work = _backend.Work(nbytes=4e9, flops=8e9)
+    assert work.ns_a_byte(2) == 0.5
+    assert work.ns_an_operation(2) == 0.25
     matrix = stc.conv_matrix(np.ones((3, 3)), (8, 8))
     assert _backend.size(matrix) == 12 * matrix.nnz + 4 * 37
     work = _problems.product_work(matrix, columns=8)
@@ -170,13 +172,47 @@ def test_rates():
     assert _problems.product_work(operator).nbytes == 800
 
 
-def test_share_of_the_roofline_is_that_of_the_larger_time(monkeypatch):
+def test_roofline_is_the_larger_time(monkeypatch):
     monkeypatch.setattr(_roofline, "copy_rate", lambda *_: 100.0)
     monkeypatch.setattr(_roofline, "product_rate", lambda *_: 10.0)
     backend = _backend.get("numpy")
     # 2 s of moving, 1 s of arithmetic, took 4 s
-    assert _roofline.share(backend, _backend.Work(200, 10), 4, "float64") == 0.5
-    assert _roofline.share(backend, _backend.Work(200, 40), 4, "float64") == 1
+    assert _roofline.excess(backend, _backend.Work(200, 10), 4, "float64") == 2
+    assert _roofline.excess(backend, _backend.Work(200, 40), 4, "float64") == 1
+
+
+# what is measured of time, apart from time itself
+OF_TIME = [
+    (name, measurement)
+    for name, cls in ON_CPU.items()
+    for measurement in measurements(cls)
+    if issubclass(cls, (_problems.UnitCosts, QUESTIONS["assembly.AssemblyCosts"]))
+]
+
+
+@pytest.mark.parametrize(("name", "measurement"), OF_TIME)
+def test_half_the_time_is_half_the_cost(name, measurement, monkeypatch):
+    cls = ON_CPU[name]
+    monkeypatch.setattr(_roofline, "copy_rate", lambda *_: 1e9)
+    monkeypatch.setattr(_roofline, "product_rate", lambda *_: 1e9)
+    monkeypatch.setattr(importlib.import_module("benchmarks.assembly"), "fill_seconds", lambda *_: 0.25)
+    parameters = (*smallest(cls), "numpy")
+    benchmark = cls()
+    benchmark.setup(*parameters)
+    found = []
+    for seconds in (1.0, 0.5):
+        monkeypatch.setattr(benchmark, "seconds", lambda seconds=seconds: seconds)
+        found.append(getattr(benchmark, measurement)(*parameters))
+    assert found[1] == found[0] / 2 > 0
+
+
+def test_a_faster_matrix_is_a_lower_cost_beside_the_operator(monkeypatch):
+    benchmark = QUESTIONS["break_even.BreakEven"]()
+    found = []
+    for by_matrix in (2.0, 1.0):
+        monkeypatch.setattr(benchmark, "times", lambda by_matrix=by_matrix: [10.0, by_matrix, 4.0])
+        found.append((benchmark.track_over_without(), benchmark.track_products()))
+    assert found == [(0.5, 5), (0.25, 4)]
 
 
 @pytest.mark.parametrize(

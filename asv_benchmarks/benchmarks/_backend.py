@@ -192,13 +192,13 @@ class Work:
     nbytes: float
     flops: float
 
-    def gigabytes_per_second(self, seconds: float) -> float:
-        """Return the effective bandwidth."""
-        return self.nbytes / seconds / 1e9
+    def ns_a_byte(self, seconds: float) -> float:
+        """Return the time of a byte, in nanoseconds: one over the bandwidth in GB/s."""
+        return seconds * 1e9 / self.nbytes
 
-    def gigaflops(self, seconds: float) -> float:
-        """Return the arithmetic rate."""
-        return self.flops / seconds / 1e9
+    def ns_an_operation(self, seconds: float) -> float:
+        """Return the time of an operation, in nanoseconds: one over the rate in GFLOP/s."""
+        return seconds * 1e9 / self.flops
 
 
 def size(*arrays: Any) -> float:

@@ -71,10 +71,10 @@ def product_rate(name: str, dtype: str) -> float:
     return 2 * side**3 / backend.seconds(lambda: a @ a, 0.1)
 
 
-def share(backend: Backend, work: Work, seconds: float, dtype: str) -> float:
-    """Return the roofline's time over ours."""
+def excess(backend: Backend, work: Work, seconds: float, dtype: str) -> float:
+    """Return our time over the roofline's."""
     moving = work.nbytes / copy_rate(backend.name, int(work.nbytes))
-    return max(moving, work.flops / product_rate(backend.name, dtype)) / seconds
+    return seconds / max(moving, work.flops / product_rate(backend.name, dtype))
 
 
 def fill_seconds(backend: Backend, arrays: list[Any]) -> float:

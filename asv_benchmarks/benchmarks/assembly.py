@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sparsetconv as stc
 
-from ._backend import BACKENDS, size
+from ._backend import BACKENDS, Work, size
 from ._problems import Question, csr_bytes, kernel
 from ._roofline import fill_seconds
 
@@ -28,25 +28,25 @@ class Assembly(Question):
         self.run()
 
 
-class AssemblyRates(Assembly):
-    """The same as rates, and beside filling new arrays of these sizes with a constant."""
+class AssemblyCosts(Assembly):
+    """The same by entries and bytes, and beside filling new arrays of these sizes with a constant."""
 
     params = ([256, 1024], [3, 7], ["conv", "conv_transpose"], BACKENDS)
     time_assembly = None
 
-    def track_nnz_rate(self, *_):
-        return self.call().nnz / self.seconds()
+    def track_entry(self, *_):
+        return self.seconds() * 1e9 / self.call().nnz
 
-    track_nnz_rate.unit = "nnz/s"
+    track_entry.unit = "ns an entry"
 
-    def track_bandwidth(self, *_):
-        return size(self.call()) / self.seconds() / 1e9
+    def track_byte(self, *_):
+        return Work(size(self.call()), 0).ns_a_byte(self.seconds())
 
-    track_bandwidth.unit = "GB/s"
+    track_byte.unit = "ns a byte"
 
-    def track_share_of_fill(self, *_):
+    def track_over_fill(self, *_):
         matrix = self.call()
         arrays = [matrix.data, matrix.indices, matrix.indptr]
-        return fill_seconds(self.backend, arrays) / self.seconds()
+        return self.seconds() / fill_seconds(self.backend, arrays)
 
-    track_share_of_fill.unit = "share"
+    track_over_fill.unit = "times the fill"

@@ -74,9 +74,9 @@ class BreakEven(Question):
 
     track_products.unit = "products"
 
-    def track_gain(self, *_):
-        """Time of a product without the matrix over that with it: where at most 1, the matrix never pays."""
+    def track_over_without(self, *_):
+        """Time of a product with the matrix over that without it: where at least 1, the matrix never pays."""
         _, by_matrix, without = self.times()
-        return without / by_matrix
+        return by_matrix / without
 
-    track_gain.unit = "times"
+    track_over_without.unit = "times a product without"

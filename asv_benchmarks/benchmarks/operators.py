@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._backend import BACKENDS
-from ._problems import DIRECTIONS, Question, Rates, operator, product, product_work
+from ._problems import DIRECTIONS, Question, UnitCosts, operator, product, product_work
 
 METHODS = ["auto", "sparse", "direct", "gemm", "fft"]
 LAYERS = {
@@ -54,8 +54,8 @@ class PictureSizes(Question):
         self.run()
 
 
-class OperatorRates(Rates, PictureSizes):
-    """The same as rates; the roofline is that of the stencil, which reads and writes pictures only."""
+class OperatorCosts(UnitCosts, PictureSizes):
+    """The same by bytes and operations; the roofline is that of the stencil, which moves pictures only."""
 
     params = ([256, 1024], [3, 7], [1], DIRECTIONS, BACKENDS)
     time_product = None

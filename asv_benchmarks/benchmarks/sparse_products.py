@@ -5,7 +5,7 @@ from __future__ import annotations
 import sparsetconv as stc
 
 from ._backend import BACKENDS
-from ._problems import Question, Rates, csr_bytes, kernel, matrix, product, product_work
+from ._problems import Question, UnitCosts, csr_bytes, kernel, matrix, product, product_work
 
 COLUMNS = [1, 8, 64]
 
@@ -27,8 +27,8 @@ class SparseProduct(Question):
         self.run()
 
 
-class SparseProductRates(Rates, SparseProduct):
-    """The same as rates, and beside the roofline measured in the same process."""
+class SparseProductCosts(UnitCosts, SparseProduct):
+    """The same by bytes and operations, and beside the roofline measured in the same process."""
 
     params = ([256, 1024], [3, 7], COLUMNS, ["forward", "transposed"], BACKENDS)
     time_product = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sparsetconv as stc
 
-from ._backend import size
+from ._backend import Work, size
 from ._problems import Question, matrix, random
 
 
@@ -42,7 +42,7 @@ class Transfer(Question):
     def time_transfer(self, *_):
         self.run()
 
-    def track_bandwidth(self, *_):
-        return self.nbytes / self.seconds() / 1e9
+    def track_byte(self, *_):
+        return Work(self.nbytes, 0).ns_a_byte(self.seconds())
 
-    track_bandwidth.unit = "GB/s"
+    track_byte.unit = "ns a byte"

@@ -153,62 +153,63 @@ def tell_nnz(which: Backends) -> str:
     return "\n".join([*sentences, "", table(which, header, rows)])
 
 
-# share of bandwidth
+# time over the roofline
 
 
-def shares(run: Run, backend: str) -> dict[str, dict[str, float]]:
-    """Return the share of the roofline by problem, for the matrix (1, 8, 64 columns) and the operator."""
-    table = run.table("sparse_products.SparseProductRates.track_share_of_roofline")
-    operators = run.table("operators.OperatorRates.track_share_of_roofline")
+def excesses(run: Run, backend: str) -> dict[str, dict[str, float]]:
+    """Return the time over the roofline's by problem, for the matrix (1, 8, 64 columns) and the operator."""
+    table = run.table("sparse_products.SparseProductCosts.track_over_roofline")
+    operators = run.table("operators.OperatorCosts.track_over_roofline")
     found: dict[str, dict[str, float]] = {}
     for (n, taps, columns, direction, own), value in table.items():
         if own == backend and direction == "forward":
-            found.setdefault(f"{n}², {taps}x{taps}", {})[f"matrix, {columns} column{'s' * (columns > 1)}"] = (
-                value
-            )
+            label = f"matrix, {columns} column{'s' * (columns > 1)}"
+            found.setdefault(f"{n}², {taps}x{taps}", {})[label] = value
     for (n, taps, _, direction, own), value in operators.items():
         if own == backend and direction == "forward":
             found.setdefault(f"{n}², {taps}x{taps}", {})["operator, 1 column"] = value
     return found
 
 
-def draw_shares(which: Backends) -> Any:
-    """Draw shares of the roofline as bars."""
+def draw_roofline(which: Backends) -> Any:
+    """Draw times over the roofline's as bars."""
     figure, panels = plt.subplots(1, len(which), figsize=(7 * len(which), 4), squeeze=False)
     for axes, (backend, word, run) in zip(panels[0], which, strict=True):
-        found = shares(run, backend)
+        found = excesses(run, backend)
         labels = list(dict.fromkeys(label for some in found.values() for label in some))
         for number, (label, colour) in enumerate(zip(labels, (BLUE, GREEN, PURPLE, RED), strict=False)):
             places = np.arange(len(found)) + (number - (len(labels) - 1) / 2) * 0.2
-            axes.bar(
-                places, [some.get(label, np.nan) for some in found.values()], 0.18, color=colour, label=label
-            )
+            values = [some.get(label, np.nan) for some in found.values()]
+            axes.bar(places, values, 0.18, color=colour, label=label)
         axes.axhline(1, color="black", linewidth=1)
+        axes.set_yscale("log")
         axes.set_xticks(range(len(found)), list(found))
-        axes.set(ylabel="share of the roofline", title=word)
-        axes.legend(framealpha=1, fontsize=8)
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set(ylabel="time over the roofline's", title=word)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=4, frameon=False, fontsize=8)
     return figure
 
 
-def tell_shares(which: Backends) -> str:
-    """Write rates and shares."""
+def tell_roofline(which: Backends) -> str:
+    """Write the costs of bytes and operations, and times over the roofline's."""
     rows, sentences = [], []
-    name = "sparse_products.SparseProductRates.track_"
+    name = "sparse_products.SparseProductCosts.track_"
     for backend, word, run in which:
-        rates, flops, share = (run.table(name + end) for end in ("bandwidth", "gflops", "share_of_roofline"))
-        for key in rates:
+        costs = [run.table(name + end) for end in ("byte", "operation", "over_roofline")]
+        for key in costs[0]:
             n, taps, columns, direction, own = key
             if own == backend:
-                cells = [word, f"{n}², {taps}x{taps}", direction, columns, f"{rates[key]:.1f}"]
-                rows.append(cells + [f"{some[key]:.3g}" if key in some else "" for some in (flops, share)])
-        one = [v for (_, _, c, _, own), v in share.items() if own == backend and c == 1]
-        many = [v for (_, _, c, _, own), v in share.items() if own == backend and c == 64]
+                cells = [word, f"{n}², {taps}x{taps}", direction, columns]
+                rows.append(cells + [f"{some[key]:.3g}" if key in some else "" for some in costs])
+        one = [v for (_, _, c, _, own), v in costs[2].items() if own == backend and c == 1]
+        many = [v for (_, _, c, _, own), v in costs[2].items() if own == backend and c == 64]
         if one and many:
             sentences.append(
-                f"On the {word} one vector reaches {span(one)} of the roofline with the matrix, 64 at once "
-                f"{span(many)}."
+                f"On the {word} one vector takes {span(one)} times as long as the roofline with the matrix, "
+                f"64 at once {span(many)} times."
             )
-    header = ["on", "picture, kernel", "direction", "right-hand sides", "GB/s", "GFLOP/s", "share"]
+    header = ["on", "picture, kernel", "direction", "right-hand sides"]
+    header += ["ns a byte", "ns an operation", "over the roofline"]
     return "\n".join([*sentences, "", table(which, header, rows)])
 
 
@@ -246,11 +247,11 @@ SIDEWAYS = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 8, "colo
 def break_even_rows(run: Run, backend: str) -> dict[str, dict[str, float | None]]:
     """Return counts by problem and by what they are against; infinity: never; None: not measured."""
     counts = run.table("break_even.BreakEven.track_products")
-    gains = run.table("break_even.BreakEven.track_gain")
+    ratios = run.table("break_even.BreakEven.track_over_without")
 
     def count(*key: Any) -> float | None:
         # near a tie one of the two measurements may gain enough, and the other not
-        return counts.get(key, np.inf if key in gains else None)
+        return counts.get(key, np.inf if key in ratios else None)
 
     return {
         f"{n}², {taps}x{taps}": {name: count(n, taps, name, backend) for name in AGAINST}
@@ -394,7 +395,7 @@ def tell_machines(results: Path, which: Backends) -> str:
 
 FIGURES: dict[str, tuple[Callable[[Backends], Any], Callable[[Backends], str]]] = {
     "nnz": (draw_nnz, tell_nnz),
-    "bandwidth": (draw_shares, tell_shares),
+    "roofline": (draw_roofline, tell_roofline),
     "break-even": (draw_break_even, tell_break_even),
     "crossover": (draw_crossover, tell_crossover),
 }

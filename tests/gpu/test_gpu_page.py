@@ -4,18 +4,25 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 PAGE = Path(__file__).parents[2] / "docs" / "gpu.md"
 
 
-def test_block_runs(cp):
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "symmetric", "replicate", "circular"])
+@pytest.mark.parametrize("noise", [0.0, 0.01, 0.05])
+def test_block_runs(cp, mode, noise):
     (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert "noise = 0.01" in block
+    block = block.replace('"reflect"', f'"{mode}"').replace("noise = 0.01", f"noise = {noise}")
     names = {}
     exec(compile(block, str(PAGE), "exec"), names)
     assert isinstance(names["sharp"], cp.ndarray)
-    picture, blurred, sharp = (names[name].get() for name in ("picture", "blurred", "sharp"))
-    assert np.linalg.norm(sharp - picture) < np.linalg.norm(blurred - picture)
+    picture, seen, sharp = (names[name].get() for name in ("picture", "seen", "sharp"))
+    seen = seen.reshape(picture.shape)
+    assert np.linalg.norm(sharp - picture) < np.linalg.norm(seen - picture)
     product = names["R"] @ names["picture"].ravel()
     assert product.shape == (4 * picture.size,)
-    np.testing.assert_allclose(names["on_host"].apply(picture), blurred, atol=1e-12)
+    noise = names["noise"].get()
+    np.testing.assert_allclose(names["on_host"].apply(picture) + noise, seen, atol=1e-12)
     assert names["matrix"].shape == (picture.size, picture.size)
