@@ -57,7 +57,8 @@ def conv_matrix(
         Only these rows, ``slice(start, stop)``, with global columns, at the cost of these rows.
     dtype : dtype, optional
         Of the values; the kernel's if not given. It may round the weights, but neither wrap nor overflow.
-        Where a border folds several taps onto one sample their sum is taken in this dtype.
+        Where a border folds several taps onto one sample their sum is taken in this dtype, in which integers
+        wrap; an operator sums in the dtype of its result.
     index_dtype : dtype, optional
         ``int32`` or ``int64``; the smaller that fits if not given.
     format : {"csr", "csc", "coo", "bsr", "dia"}

@@ -9,14 +9,17 @@ first: broadcasting hides wrong ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from scipy.sparse.linalg import aslinearoperator
 
 from sparsetconv import _normalize
 from sparsetconv._backend import operator_backend, to_numpy
+from sparsetconv._differences import Conjugated, different, first_difference, readable
+from sparsetconv._display import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AdjointTest", "assert_adjoint", "dot_test"]
 
-# operators of at most this many entries are compared entry by entry after a failure
-DENSE_ENTRIES = 1 << 22
 # units of round-off, relative to |A x| |y| + |x| |A.H y|, that a correct operator may lose
 ROUNDOFFS = 64
 
@@ -92,12 +93,13 @@ def dot_test(
     NotImplementedError
         If the operator has no adjoint.
     ValueError
-        In the exact mode, if the products are not integers, or too large to be exact.
+        In the exact mode, if the products are not integers, or in floating point too large to be exact.
 
     Notes
     -----
     The error is ``|<A x, y> - <x, A.H y>| / (|A x| |y| + |x| |A.H y|)``. Complex operators get complex
-    vectors.
+    vectors. In the exact mode integer operators get vectors of 64 bits, and where products come back in an
+    integer dtype, in which sums wrap, the two numbers are compared modulo its range.
 
     Examples
     --------
@@ -111,7 +113,7 @@ def dot_test(
     """
     operator = _as_operator(op)
     generator = np.random.default_rng(rng)
-    dtype = np.dtype(operator.dtype if operator.dtype is not None else np.float64)
+    dtype = _dtype_of(operator)
     trials = _normalize.integer("trials", trials, 1)
     if rtol is not None and not (isinstance(rtol, Real) and rtol >= 0):
         msg = f"rtol must not be negative, got {rtol!r}"
@@ -121,8 +123,8 @@ def dot_test(
     for _ in range(trials):
         x = draw(generator, operator.shape[1], dtype)
         y = draw(generator, operator.shape[0], dtype)
-        forward = _product("matvec", operator.matvec, x, operator.shape[0])
-        adjoint = _product("rmatvec", operator.rmatvec, y, operator.shape[1])
+        forward = _product("matvec", operator, x, operator.shape[0])
+        adjoint = _product("rmatvec", operator, y, operator.shape[1])
         if exact:
             results.append(_exact_result(x, y, forward, adjoint))
         else:
@@ -164,16 +166,18 @@ def assert_adjoint(
     >>> stc.testing.assert_adjoint(wrong)
     Traceback (most recent call last):
         ...
-    AssertionError: the adjoint is not that of the operator: ... first at A[0, 1] = 0.0, A.H[1, 0] = 1.0
+    AssertionError: the adjoint is not that of the operator: ... first at A[0, 1] = 0, A.H[1, 0] = 1...
     """
     result = dot_test(op, exact=exact, rtol=rtol, trials=trials, rng=rng)
     operator = _as_operator(op)
     if not result:
         msg = (
-            f"the adjoint is not that of the operator: <A x, y> = {result.forward}, "
-            f"<x, A.H y> = {result.adjoint}, error {result.error:.3g} of at most {result.tolerance:.3g}"
+            f"the adjoint is not that of the operator: <A x, y> = {result.forward:.6g}, "
+            f"<x, A.H y> = {result.adjoint:.6g}, error {result.error:.3g} of at most {result.tolerance:.3g}"
         )
-        msg += _first_difference(operator, result.tolerance)
+        msg += _hint(operator, exact, result.tolerance)
+        dtype = _vector_dtype(_dtype_of(operator))
+        msg += first_difference(operator, dtype, result.tolerance)
         raise AssertionError(msg)
     _check_columns(operator, result.tolerance, rng)
 
@@ -205,6 +209,10 @@ def _as_operator(op: Any) -> Any:
         raise TypeError(msg) from None
 
 
+def _dtype_of(operator: Any) -> np.dtype[Any]:
+    return np.dtype(operator.dtype if operator.dtype is not None else np.float64)
+
+
 def _normals(generator: np.random.Generator, size: int, dtype: np.dtype[Any]) -> Array:
     values: Array = generator.standard_normal(size)
     if dtype.kind == "c":
@@ -214,23 +222,50 @@ def _normals(generator: np.random.Generator, size: int, dtype: np.dtype[Any]) ->
 
 def _integers(generator: np.random.Generator, size: int, dtype: np.dtype[Any]) -> Array:
     values: Array = generator.integers(-4, 5, size)
-    if dtype.kind == "u":
+    if dtype.kind in "bu":
         values = np.abs(values)
     if dtype.kind == "c":
         values = values + 1j * generator.integers(-4, 5, size)
-    return values.astype(dtype)
+    return values.astype(_vector_dtype(dtype))
 
 
-def _product(name: str, function: Any, vector: Array, size: int) -> Array:
+def _vector_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype of vectors of integers: wide where the operator's has little room for sums."""
+    if dtype.kind in "bi" or (dtype.kind == "u" and dtype.itemsize < 8):
+        return np.dtype(np.int64)
+    return dtype
+
+
+def _product(name: str, operator: Any, vector: Array, size: int) -> Array:
+    function = getattr(operator, name)
     try:
         product = np.asarray(function(vector))
     except NotImplementedError as error:
         msg = f"op must define {name}: {error}"
         raise NotImplementedError(msg) from None
+    except ValueError:
+        # SciPy reshapes what a function returned, and does not say which one it was
+        shape = _own_shape(name, operator, vector)
+        if shape is None or prod(shape) == size:
+            raise
+        _refuse_shape(name, size, vector, shape)
     if product.shape != (size,):
-        msg = f"{name} must return shape ({size},) for a vector of shape {vector.shape}, got {product.shape}"
-        raise AssertionError(msg)
+        _refuse_shape(name, size, vector, product.shape)
     return product
+
+
+def _refuse_shape(name: str, size: int, vector: Array, shape: tuple[int, ...]) -> NoReturn:
+    msg = f"{name} must return shape ({size},) for a vector of shape {vector.shape}, got {shown(shape)}"
+    raise AssertionError(msg) from None
+
+
+def _own_shape(name: str, operator: Any, vector: Array) -> tuple[int, ...] | None:
+    """Return the shape of what an operator's own function gives, beneath SciPy's method of that name."""
+    own = getattr(operator, f"_{name}", None)
+    try:
+        return None if own is None else np.shape(own(vector))
+    except ValueError:
+        return None
 
 
 def _result(
@@ -258,6 +293,32 @@ def _number(value: Any) -> float | complex:
 
 
 def _exact_result(x: Array, y: Array, forward: Array, adjoint: Array) -> AdjointTest:
+    _check_exact(forward, adjoint)
+    (left, left_i), (right, right_i) = _exact_dot(y, forward), _exact_dot(adjoint, x)
+    modulus = _modulus(forward, adjoint)
+    error = float(
+        any((p - q) % modulus if modulus else p != q for p, q in ((left, right), (left_i, right_i)))
+    )
+    if modulus == 1:
+        # sums of truth values are true where any of them is
+        error = float((left != 0) != (right != 0))
+    if x.dtype.kind != "c" and not (left_i or right_i):
+        return AdjointTest(float(left), float(right), error, 0.0)
+    return AdjointTest(complex(left, left_i), complex(right, right_i), error, 0.0)
+
+
+def _modulus(*products: Array) -> int:
+    """Return the number modulo which sums of products are right: of the narrowest integers, 0 for floats.
+
+    It is 1 where truth values are returned, which cannot be summed.
+    """
+    ranges = [2 ** (8 * p.dtype.itemsize) for p in products if p.dtype.kind in "iu"]
+    ranges += [1 for p in products if p.dtype.kind == "b"]
+    return min(ranges, default=0)
+
+
+def _check_exact(forward: Array, adjoint: Array) -> None:
+    """Raise unless products are integers that their dtype holds exactly, or modulo its range."""
     for name, product in (("A x", forward), ("A.H y", adjoint)):
         parts = [product.real, product.imag]
         if any((part != np.round(part)).any() for part in parts):
@@ -271,11 +332,6 @@ def _exact_result(x: Array, y: Array, forward: Array, adjoint: Array) -> Adjoint
                     f"exact=True needs sums below {limit:.0f} in {product.dtype}, got {largest:.0f} in {name}"
                 )
                 raise ValueError(msg)
-    (left, left_i), (right, right_i) = _exact_dot(y, forward), _exact_dot(adjoint, x)
-    error = float((left, left_i) != (right, right_i))
-    if x.dtype.kind != "c" and not (left_i or right_i):
-        return AdjointTest(float(left), float(right), error, 0.0)
-    return AdjointTest(complex(left, left_i), complex(right, right_i), error, 0.0)
 
 
 def _exact_dot(a: Array, b: Array) -> tuple[int, int]:
@@ -286,26 +342,18 @@ def _exact_dot(a: Array, b: Array) -> tuple[int, int]:
     return real, imaginary
 
 
-def _first_difference(operator: Any, tolerance: float) -> str:
-    rows, columns = operator.shape
-    if rows * columns > DENSE_ENTRIES:
-        return f"; {rows} x {columns} entries are too many to name the first that differs"
-    dtype = operator.dtype if operator.dtype is not None else np.float64
-    matrix = np.array([operator.matvec(e) for e in np.eye(columns, dtype=dtype)]).T
-    adjoint = np.array([operator.rmatvec(e) for e in np.eye(rows, dtype=dtype)]).T
-    allowed = tolerance * max(np.abs(matrix).max(initial=0), np.abs(adjoint).max(initial=0))
-    # "not at most" rather than "more": NaN differs too
-    different = ~(np.abs(matrix - adjoint.conj().T) <= allowed)
-    if not different.any():
-        return "; column by column the two agree, so a product is not linear or depends on earlier ones"
-    i, j = np.argwhere(different)[0]
-    return f"; first at A[{i}, {j}] = {matrix[i, j]}, A.H[{j}, {i}] = {adjoint[j, i]}"
+def _hint(operator: Any, exact: bool, tolerance: float) -> str:
+    """Say how an adjoint is wrong that belongs to another operator."""
+    dtype = _dtype_of(operator)
+    if dtype.kind == "c" and dot_test(Conjugated(operator), exact=exact, rtol=tolerance):
+        return "; A.H seems to be A.T: conjugate the entries"
+    return ""
 
 
 def _check_columns(operator: Any, tolerance: float, rng: np.random.Generator | int | None) -> None:
     """Compare products with three vectors at once with those one by one."""
     generator = np.random.default_rng(rng)
-    dtype = np.dtype(operator.dtype if operator.dtype is not None else np.float64)
+    dtype = _dtype_of(operator)
     for name, single, size in (("matmat", "matvec", 1), ("rmatmat", "rmatvec", 0)):
         if not hasattr(operator, name):
             continue
@@ -313,12 +361,13 @@ def _check_columns(operator: Any, tolerance: float, rng: np.random.Generator | i
         together = np.asarray(getattr(operator, name)(vectors))
         expected = (operator.shape[1 - size], 3)
         if together.shape != expected:
-            msg = f"{name} must return shape {expected} for three vectors, got {together.shape}"
+            msg = f"{name} must return shape {expected} for three vectors, got {shown(together.shape)}"
             raise AssertionError(msg)
         alone = np.stack([getattr(operator, single)(v) for v in vectors.T], 1)
-        allowed = max(tolerance, ROUNDOFFS * float(np.finfo(np.result_type(dtype, np.float32)).eps))
-        different = ~(np.abs(together - alone) <= allowed * np.abs(alone).max(initial=0))
-        if different.any():
-            i, j = np.argwhere(different)[0]
-            msg = f"{name} differs from {single}, first at [{i}, {j}]: {together[i, j]} and {alone[i, j]}"
+        inexact = np.result_type(dtype, np.float32)
+        wrong = different(together, alone, max(tolerance, ROUNDOFFS * float(np.finfo(inexact).eps)))
+        if wrong.any():
+            i, j = np.argwhere(wrong)[0]
+            numbers = f"{readable(together[i, j])} and {readable(alone[i, j])}"
+            msg = f"{name} differs from {single}, first at [{i}, {j}]: {numbers}"
             raise AssertionError(msg)

@@ -18,7 +18,7 @@ FLOORS = [
     ["assembly", "device_assembly", "matrices", "kronecker", "resampling"],
     ["methods._merge", "methods._base", "methods._store", "methods._sides", "methods._tables", "methods._compiler", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods._transforms", "methods._whole", "methods.cost", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cuda_sparse", "methods.cuda_direct", "methods.cuda_fft", "methods.gpu_cost", "methods", "methods.windows", "methods._compiled_gradient", "methods.gradient", "methods.separable", "methods.cuda_separable", "methods.normal"],
     ["array_products", "array_operator", "operators", "kernel_operator", "resize_operator", "channels_last"],
-    ["plan", "testing", "learning", "frameworks._shared", "frameworks._torch_weights", "frameworks._torch", "frameworks._onnx", "frameworks._keras", "frameworks", "_draw", "_sampled", "_entries", "plot"],
+    ["plan", "_differences", "testing", "learning", "frameworks._shared", "frameworks._torch_weights", "frameworks._torch", "frameworks._onnx", "frameworks._keras", "frameworks", "_draw", "_sampled", "_entries", "plot"],
     ["_demo_figure", "demo", "_picture_arrays", "_picture_learning", "pictures", "_picture_files", "cli"],
     ["__init__", "__main__"],
 ]  # fmt: skip

@@ -40,7 +40,10 @@ def test_forgotten_conjugate_is_caught():
     matrix = np.array([[1 + 1j, 2], [0, 3 - 1j], [1j, 0]])
     wrong = operator(matrix, matrix.T)
     assert not stc.testing.dot_test(wrong)
-    with pytest.raises(AssertionError, match=r"first at A\[0, 0\] = \(1\+1j\), A.H\[0, 0\] = \(1\+1j\)"):
+    with pytest.raises(
+        AssertionError,
+        match=r"seems to be A.T: .* first at A\[0, 0\] = 1\+1j, A.H\[0, 0\] = 1\+1j, expected 1-1j",
+    ):
         stc.testing.assert_adjoint(wrong)
     with pytest.raises(AssertionError, match="the adjoint is not that of the operator"):
         stc.testing.assert_adjoint(wrong, exact=True)
@@ -50,7 +53,7 @@ def test_unflipped_kernel_is_caught():
     """The adjoint of a correlation is a convolution; only asymmetric kernels show it."""
     A = stc.ConvOperator([1.0, 2.0, 4.0], 9, padding=1)
     wrong = LinearOperator((9, 9), matvec=A.matvec, rmatvec=A.matvec, dtype=float)
-    with pytest.raises(AssertionError, match=r"first at A\[0, 1\] = 4.0, A.H\[1, 0\] = 1.0"):
+    with pytest.raises(AssertionError, match=r"first at A\[0, 1\] = 4, A.H\[1, 0\] = 1, expected 4$"):
         stc.testing.assert_adjoint(wrong)
 
 
@@ -192,3 +195,105 @@ def test_products_of_any_precision_give_plain_numbers():
 def test_tolerance_is_a_number():
     with pytest.raises(ValueError, match="rtol must not be negative, got 'a'"):
         stc.testing.dot_test(stc.ConvOperator([1.0], 3), rtol="a")
+
+
+RIGHT_INTEGERS = {
+    "kernel": lambda: stc.ConvOperator(np.full((5, 5), 100, np.uint8), (16, 16), padding="same"),
+    "folds": lambda: stc.ConvOperator(np.full(5, 100, np.int8), 6, padding=9, padding_mode="reflect"),
+    "int64": lambda: stc.ConvOperator(np.full(5, 2**62), 9, padding="same"),
+    "uint64": lambda: stc.ConvOperator(np.full(5, 2**63, np.uint64), 9, padding="same"),
+    "kernel operator": lambda: stc.KernelOperator(np.full(30, 200, np.uint8), 5, padding="same"),
+    **{
+        f"ones of {dtype}": lambda dtype=dtype: aslinearoperator(np.ones((300, 300), dtype))
+        for dtype in ("bool", "int8", "uint8", "int16", "uint32", "int64", "uint64")
+    },
+    # a matrix whose sums wrap in its own dtype, whatever the vector's
+    "narrow products": lambda: operator(
+        np.full((40, 30), 99, np.int8), matvec=lambda x: np.full((40, 30), 99, np.int8) @ x.astype(np.int8)
+    ),
+    "narrow both ways": lambda: LinearOperator(
+        (300, 300), dtype=np.uint8,
+        matvec=lambda x: (np.tri(300) @ x).astype(np.int64).astype(np.uint8),
+        rmatvec=lambda y: (np.tri(300).T @ y).astype(np.int64).astype(np.uint8),
+    ),
+    "floats for integers": lambda: LinearOperator(
+        (300, 300), dtype=np.uint8, matvec=lambda x: np.tri(300) @ x, rmatvec=lambda y: np.tri(300).T @ y
+    ),
+    "truth values": lambda: LinearOperator(
+        (3, 3), dtype=bool, matvec=lambda x: np.tri(3) @ x > 0, rmatvec=lambda y: np.tri(3).T @ y > 0
+    ),
+}  # fmt: skip
+
+
+# those that make integers, or truth values, of what they are given are linear for integers alone
+TAKE_FLOATS = [name for name in RIGHT_INTEGERS if "narrow" not in name and "truth" not in name]
+
+
+@pytest.mark.parametrize(
+    ("name", "exact"), [*((n, True) for n in RIGHT_INTEGERS), *((n, False) for n in TAKE_FLOATS)]
+)
+def test_right_integer_operators_are_not_condemned(name, exact):
+    """Sums may wrap: in the operator's own dtype, in the vector's, in 64 bits."""
+    op = RIGHT_INTEGERS[name]()
+    assert stc.testing.dot_test(op, exact=exact)
+    if exact:
+        stc.testing.assert_adjoint(op, exact=True)
+
+
+WRONG = [(d, False) for d in ("bool", "int8", "uint8", "int16", "uint32", "int64", "uint64")]
+
+
+@pytest.mark.parametrize(("dtype", "narrow"), [*WRONG, *((d, True) for d, _ in WRONG[1:])])
+def test_wrong_integer_operators_are_found(dtype, narrow):
+    """One entry in 90,000 is wrong, and sums wrap."""
+    matrix = np.ones((300, 300), dtype)
+    other = matrix.copy()
+    other[123, 45] = 0
+    own = dtype if narrow else None
+    wrong = LinearOperator(
+        (300, 300), dtype=matrix.dtype,
+        matvec=lambda x: matrix @ x.astype(own or x.dtype), rmatvec=lambda y: other.T @ y.astype(own or y.dtype),
+    )  # fmt: skip
+    assert not stc.testing.dot_test(wrong, exact=True, trials=9)
+    with pytest.raises(AssertionError, match=r"first at A\[\d+, \d+\] = "):
+        stc.testing.assert_adjoint(wrong, exact=True, trials=9)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize(
+    ("matvec", "rmatvec", "match"),
+    [
+        (lambda x: x[:3], lambda y: y[:2], r"^rmatvec must return shape \(4,\) for a vector of shape \(3,\), got \(2,\)$"),
+        (lambda x: x[:2], lambda y: y.sum() * np.ones(4), r"^matvec must return shape \(3,\) for a vector of shape \(4,\), got \(2,\)$"),
+        (lambda x: x[:3], lambda y: y.sum() * np.ones((4, 4)), r"^rmatvec must return shape \(4,\) .*, got \(4, 4\)$"),
+    ],
+)  # fmt: skip
+def test_a_wrong_length_names_its_function(matvec, rmatvec, match, exact):
+    """SciPy's own message says that an array cannot be reshaped."""
+    op = LinearOperator((3, 4), matvec=matvec, rmatvec=rmatvec, dtype=float)
+    with pytest.raises(AssertionError, match=match):
+        stc.testing.assert_adjoint(op, exact=exact)
+
+
+def test_a_users_own_error_stays():
+    def fails(y):
+        msg = f"something of the user's about {y.size}"
+        raise ValueError(msg)
+
+    with pytest.raises(ValueError, match="something of the user's"):
+        stc.testing.assert_adjoint(LinearOperator((3, 3), matvec=lambda x: x, rmatvec=fails, dtype=float))
+
+
+@pytest.mark.parametrize("size", [3, 3000])
+def test_a_plain_transpose_is_named(size):
+    """For large operators too, of which no entries are compared."""
+    wrong = LinearOperator((size, size), matvec=lambda x: 2j * x, rmatvec=lambda y: 2j * y, dtype=complex)
+    text = r"A.H seems to be A.T: conjugate the entries; "
+    text += (
+        r"first at A\[0, 0\] = 2j, A.H\[0, 0\] = 2j, expected -2j$" if size == 3 else "3000 x 3000 entries"
+    )
+    with pytest.raises(AssertionError, match=text):
+        stc.testing.assert_adjoint(wrong)
+    other = LinearOperator((3, 3), matvec=lambda x: 2j * x, rmatvec=lambda y: 3j * y, dtype=complex)
+    with pytest.raises(AssertionError, match=r"^(?!.*seems).*expected -2j"):
+        stc.testing.assert_adjoint(other)

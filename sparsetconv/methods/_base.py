@@ -124,3 +124,29 @@ def folding(axes: Sequence[Axis], xp: Any = np) -> Extension:
     """Return what folds the padding back: nothing along axes with zeros outside, which is dropped."""
     plain = (Axis(axis.size, 1, 1, 0, 0, 1, "zeros") for axis in axes)
     return Extension(tuple(p if a.reach == "zeros" else a for a, p in zip(axes, plain, strict=True)), xp)
+
+
+def entry_dtype(geometry: ConvGeometry, weights: np.dtype[Any], result: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype in which a matrix holds its entries, for products with results of a dtype.
+
+    It is that of the weights, unless padding folds taps onto each other: their sum is the result's to take.
+    Real weights stay real.
+    """
+    folds = any(axis.reach != "zeros" and axis.nnz < axis.outputs * axis.taps for axis in geometry.axes)
+    if not folds:
+        return weights
+    return result if weights.kind == "c" else np.zeros(0, result).real.dtype
+
+
+def real_parts(x: Array, xp: Any = np) -> Array:
+    """Return the real parts of a batch of complex arrays, then their imaginary parts, as one batch."""
+    parts: Array = xp.concatenate([x.real, x.imag])
+    return parts
+
+
+def joined_parts(x: Array, dtype: np.dtype[Any], xp: Any = np) -> Array:
+    """Return the complex arrays of which `real_parts` are given."""
+    batch = len(x) // 2
+    joined: Array = xp.empty((batch, *x.shape[1:]), dtype)
+    joined.real[...], joined.imag[...] = x[:batch], x[batch:]
+    return joined

@@ -6,22 +6,27 @@ and adds in no fixed order.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsetconv._backend import NUMPY
 from sparsetconv.assembly import MatrixLayout
 from sparsetconv.matrices import oriented_csr
-from sparsetconv.methods._base import Method
+from sparsetconv.methods._base import Method, joined_parts, real_parts
 
 if TYPE_CHECKING:
+    from sparsetconv._backend import Backend
     from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
 
 
 class CudaSparseMethod(Method):
-    """Products with the matrix, each assembled when first needed."""
+    """Products with the matrix, assembled for each direction and dtype when first needed.
+
+    A vector of another dtype than the kernel's meets a matrix of the result's, which is kept: no product
+    converts one. A real matrix multiplies the parts of complex vectors.
+    """
 
     name = "sparse"
 
@@ -33,32 +38,39 @@ class CudaSparseMethod(Method):
             return "an integer kernel (CuPy's sparse matrices hold none)"
         return None
 
-    @cached_property
-    def _forward_matrix(self) -> Any:
-        return self._matrix(False)
+    def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
+        super().__init__(geometry, weights, backend)
+        self._matrices: dict[tuple[bool, np.dtype[Any]], Any] = {}
 
-    @cached_property
-    def _transposed_matrix(self) -> Any:
-        return self._matrix(True)
-
-    def _matrix(self, transposed: bool) -> Any:
+    def _matrix(self, transposed: bool, dtype: np.dtype[Any]) -> Any:
+        """Return the matrix of a direction in a dtype: cuSPARSE multiplies with nothing else."""
+        known = self._matrices.get((transposed, dtype))
+        if known is not None:
+            return known
         layout = MatrixLayout.of(self.geometry, transposed)
-        return oriented_csr(layout, self.weights, transposed, (0, layout.shape[0]), self.backend)
+        weights = self.weights.astype(dtype, copy=False)
+        matrix = oriented_csr(layout, weights, transposed, (0, layout.shape[0]), self.backend)
+        return self._matrices.setdefault((transposed, dtype), matrix)
 
     def forward(self, x: Array) -> Array:
         """See `Method.forward`."""
-        return self._product(self._forward_matrix, x).reshape(x.shape[0], *self.small_shape)
+        return self._product(False, x).reshape(x.shape[0], *self.small_shape)
 
     def transpose(self, y: Array) -> Array:
         """See `Method.transpose`."""
-        return self._product(self._transposed_matrix, y).reshape(y.shape[0], *self.large_shape)
+        return self._product(True, y).reshape(y.shape[0], *self.large_shape)
 
-    def _product(self, matrix: Any, x: Array) -> Array:
+    def _product(self, transposed: bool, x: Array) -> Array:
         """Return ``(batch, rows)``: one vector by SpMV, several as columns in Fortran order."""
-        dtype = np.result_type(x.dtype, matrix.dtype)
-        vectors = self.backend.xp.ascontiguousarray(x, dtype).reshape(x.shape[0], matrix.shape[1])
+        xp = self.backend.xp
+        dtype = np.result_type(x.dtype, self.weights.dtype)
+        vectors = xp.ascontiguousarray(x, dtype).reshape(x.shape[0], -1)
+        split = dtype.kind == "c" and self.weights.dtype.kind != "c"
+        if split:
+            vectors = real_parts(vectors, xp)
+        matrix = self._matrix(transposed, vectors.dtype)
         if len(vectors) == 1:
             product: Array = matrix @ vectors[0]
             return product
         columns: Array = (matrix @ vectors.T).T
-        return columns
+        return joined_parts(columns, dtype, xp) if split else columns

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from sparsetconv._axis import Axis
 from sparsetconv._backend import NUMPY
 from sparsetconv._kernel import last_axes
 from sparsetconv.boundary import Extension
-from sparsetconv.methods._base import PaddedMethod, folding
+from sparsetconv.methods._base import PaddedMethod, folding, joined_parts, real_parts
 from sparsetconv.methods._sides import polyphase, read_range, zeros_around
 
 if TYPE_CHECKING:
@@ -85,22 +85,36 @@ class _Direction:
     ) -> None:
         self._extension, self._sizes, self._results = extension, sizes, weights.shape[1]
         self._xp, self._panel_bytes = backend.xp, PANEL_BYTES[backend.name]
-        self._phases = []
-        for phases in product(*axes):
+        self._phases = list(product(*axes))
+        self._weights = weights
+        self._matrices: dict[np.dtype[Any], list[Array]] = {}
+
+    def _of_dtype(self, dtype: np.dtype[Any]) -> list[Array]:
+        """Return the kernel as matrices ``(groups, results, channels * taps)``, one for each phase."""
+        known = self._matrices.get(dtype)
+        if known is not None:
+            return known
+        weights, matrices = self._weights, []
+        for phases in self._phases:
             chosen = weights[last_axes(phase.places for phase in phases)]
             width = prod(chosen.shape[2:])
-            # (groups, results, channels * taps)
-            own = self._xp.ascontiguousarray(chosen.reshape(*weights.shape[:2], width))
-            self._phases.append((phases, own))
+            own = chosen.reshape(*weights.shape[:2], width)
+            matrices.append(self._xp.ascontiguousarray(own, dtype))
+        return self._matrices.setdefault(dtype, matrices)
 
     def product(self, x: Array, dtype: np.dtype[np.generic]) -> Array:
         """Return the results for ``(batch, groups, channels, ...)``."""
+        if dtype.kind == "c" and self._weights.dtype.kind != "c":
+            # a real kernel acts on real and imaginary parts alike
+            parts = real_parts(x.astype(dtype, copy=False), self._xp)
+            return joined_parts(self.product(parts, parts.dtype), dtype, self._xp)
         extended = self._extension.extend(x.astype(dtype, copy=False))
         out: Array = self._xp.empty((*x.shape[:2], self._results, *self._sizes), dtype)
-        for phases, matrix in self._phases:
-            weights = matrix.astype(dtype, copy=False)
+        for phases, weights in zip(self._phases, self._of_dtype(dtype), strict=True):
             first, *others = phases
-            row = max(1, matrix.shape[0] * matrix.shape[2]) * prod(p.number for p in others) * dtype.itemsize
+            row = (
+                max(1, weights.shape[0] * weights.shape[2]) * prod(p.number for p in others) * dtype.itemsize
+            )
             step = max(1, self._panel_bytes // row)
             for item, start in product(range(len(x)), range(0, first.number, step)):
                 count = min(step, first.number - start)

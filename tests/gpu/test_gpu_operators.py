@@ -139,6 +139,36 @@ def test_mixed_dtypes(cp, kernel, x):
     np.testing.assert_array_equal(result.get(), expected)
 
 
+# CuPy's matrices hold no integers
+FOLDS = [
+    (method, kernel, x)
+    for method in ("sparse", "direct", "gemm")
+    for kernel, x in (
+        ("float32", "float64"), ("float32", "complex64"), ("float32", "complex128"), ("uint8", "float64"), ("int16", "int64"),
+    )
+    if method != "sparse" or kernel == "float32"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "kernel", "x"), FOLDS)
+def test_folds_are_summed_in_the_results_dtype(cp, kernel, x, method):
+    """Of a matrix in another dtype there is a copy in the result's, which is kept; a real one stays real."""
+    weights = np.array([[200, 100], [77, 250], [90, 255]]).astype(kernel)
+    options = {"padding": ((3, 1), (2, 2)), "padding_mode": "replicate"}
+    device = stc.ConvOperator(cp.asarray(weights), (6, 5), method=method, **options)
+    wide = stc.ConvOperator(weights.astype(float), (6, 5), method="direct", **options)
+    for ours, theirs in ((device, wide), (device.T, wide.T)):
+        values = integers((3, *theirs.input_shape), x, 1)
+        for batch in (values[:1], values):
+            result = ours.apply(cp.asarray(batch))
+            assert result.dtype == np.result_type(kernel, x)
+            np.testing.assert_array_equal(result.get(), theirs.apply(batch))
+    if method == "sparse":
+        matrices = device._method._matrices
+        assert {dtype.kind for _, dtype in matrices} == {"f"}
+        assert len(matrices) == 2
+
+
 def test_nan_stays_where_the_matrix_has_entries(cp):
     kernel = np.array([[1.0, np.inf], [2.0, 3.0]])
     x = np.ones((40, 6))

@@ -1,0 +1,179 @@
+"""What products are worth: integers that fold, vectors of other dtypes than the matrix, NaN and infinity."""
+
+import numpy as np
+import pytest
+from operator_cases import MODES
+from reference import naive_matrix
+
+import sparsetconv as stc
+from sparsetconv import kernel_operator
+from sparsetconv.methods import sparse
+
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+OPTIONS = {"stride": (2, 1), "padding": ((3, 2), (2, 4)), "dilation": (1, 2), "groups": 1, "flip": True}
+
+
+def exact_matrix(kernel, input_shape, mode, **options):
+    """Return the matrix in Python's integers: nothing wraps, nothing is rounded."""
+    modes = (mode,) * len(options["stride"])
+    return naive_matrix(kernel.astype(object), input_shape, padding_mode=modes, **options)
+
+
+def cast(numbers, dtype):
+    """Return Python's integers in a dtype, as NumPy casts: modulo its range."""
+    if np.dtype(dtype).kind not in "iu":
+        return numbers.astype(dtype)
+    bits = 8 * np.dtype(dtype).itemsize
+    wrapped = np.array([int(n) % 2**bits for n in numbers.ravel()], np.uint64)
+    return wrapped.astype(dtype).reshape(numbers.shape)
+
+
+def large_integers(shape, dtype, seed=0):
+    """Return integers of which two have no room in their dtype, of few bits, so that floats hold all sums."""
+    step = np.iinfo(dtype).max // 8 + 1
+    drawn = np.random.default_rng(seed).integers(5, 8, shape).astype(dtype)
+    return drawn * np.dtype(dtype).type(step)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("method", ["sparse", "direct", "gemm"])
+def test_integers_are_summed_in_the_results_dtype(method, dtype, mode):
+    kernel = large_integers((3, 2), dtype)
+    A = stc.ConvOperator(kernel, (5, 4), padding_mode=mode, method=method, **OPTIONS)
+    exact = exact_matrix(kernel, (5, 4), mode, **OPTIONS)
+    for B, matrix in ((A, exact), (A.T, exact.T), (A.gram(), exact.T @ exact)):
+        x = np.arange(2 * B.shape[1]).reshape(2, -1) % 3
+        for x_dtype in (dtype, "uint8", "int8", "int64", "uint64", "float32", "float64", "complex128"):
+            result = np.result_type(dtype, x_dtype)
+            if B.shape[0] == B.shape[1] and result.kind not in "iu":
+                # sums of squares are not exact
+                continue
+            expected = cast(x.astype(object) @ matrix.T, result)
+            product = B.matmat(x.astype(x_dtype).T).T
+            assert product.dtype == result
+            np.testing.assert_array_equal(product, expected)
+            np.testing.assert_array_equal(B @ x[1].astype(x_dtype), expected[1])
+
+
+def test_the_answer_does_not_change_with_the_size():
+    """What auto takes for a small picture sums as what it takes for a large one."""
+    kernel = np.array([200] * 3, np.uint8)
+    for method in ("auto", "sparse", "direct", "gemm"):
+        A = stc.ConvOperator(kernel, 6, padding=1, padding_mode="reflect", method=method)
+        np.testing.assert_array_equal(A @ np.ones(6), [600.0] * 6)
+    # the matrix is one of uint8, as its dtype says: 400 - 256
+    assert A.tosparse().max() == 200
+    assert A.tosparse()[0, 1] == 144
+
+
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_kernel_operator_sums_integers_in_the_results_dtype(dtype, mode, transposed, small, monkeypatch):
+    if not small:
+        monkeypatch.setattr(kernel_operator, "SMALL", 0)
+    shape = stc.ConvGeometry((5, 4), (3, 2), **OPTIONS).output_shape if transposed else (5, 4)
+    fixed = large_integers(shape, dtype)
+    extra = {"output_shape": (5, 4)} if transposed else {}
+    K = stc.KernelOperator(fixed, (3, 2), padding_mode=mode, transposed=transposed, **OPTIONS, **extra)
+    columns = []
+    for number in range(6):
+        unit = np.zeros(6, int)
+        unit[number] = 1
+        matrix = exact_matrix(unit.reshape(3, 2), (5, 4), mode, **OPTIONS)
+        columns.append((matrix.T if transposed else matrix) @ fixed.ravel().astype(object))
+    exact = np.stack(columns, 1)
+    for matrix, multiply in ((exact, K.matvec), (exact.T, K.rmatvec)):
+        x = np.arange(matrix.shape[1]) % 3
+        for x_dtype in (dtype, "uint8", "int64", "float64"):
+            result = np.result_type(dtype, x_dtype)
+            product = multiply(x.astype(x_dtype))
+            assert product.dtype == result
+            np.testing.assert_array_equal(product, cast(matrix @ x.astype(object), result))
+
+
+def test_integer_pictures_are_resized_and_fitted_as_floats_are():
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(200, 256, (3, 9, 8), np.uint8)
+    R = stc.ResizeOperator((9, 8), scale=2, mode="cubic")
+    np.testing.assert_array_equal(R.apply(pictures), R.apply(pictures.astype(float)))
+    options = {"transposed": False, "padding": 1, "padding_mode": "replicate"}
+    for method in ("cholesky", "lsmr"):
+        fits = [
+            stc.fit_kernel(list(x), list(x), (3, 3), method=method, **options)
+            for x in (pictures, pictures.astype(float))
+        ]
+        np.testing.assert_allclose(*fits, atol=1e-12)
+
+
+PAIRS = [
+    ("float32", "float64"),
+    ("float32", "complex64"),
+    ("float32", "complex128"),
+    ("float64", "float32"),
+    ("complex64", "float64"),
+    ("complex64", "complex128"),
+    ("int16", "float32"),
+    ("int8", "int64"),
+    ("uint64", "int8"),
+]
+
+
+@pytest.mark.parametrize("block", [1, 7, 64])
+@pytest.mark.parametrize(("dtype", "x_dtype"), PAIRS)
+@pytest.mark.parametrize("mode", ["zeros", "symmetric"])
+def test_mixed_dtypes_by_blocks(dtype, x_dtype, mode, block, monkeypatch):
+    """Blocks end within rows; neither they nor threads are seen in the bits."""
+    monkeypatch.setattr(sparse, "CONVERTED", block)
+    kernel = large_integers((3, 2), "int8").astype(dtype)
+    products = []
+    for work, threads in ((0, 1), (0, 3), (1 << 18, 1)):
+        monkeypatch.setattr(sparse, "THREAD_WORK", work)
+        monkeypatch.setattr(sparse, "thread_count", lambda threads=threads: threads)
+        A = stc.ConvOperator(kernel, (5, 4), padding_mode=mode, method="sparse", **OPTIONS)
+        exact = exact_matrix(large_integers((3, 2), "int8"), (5, 4), mode, **OPTIONS)
+        for count in (1, 3, 20):
+            x = (np.arange(count * 20).reshape(20, count) % 5).astype(x_dtype)
+            product = A @ x
+            assert product.dtype == np.result_type(dtype, x_dtype)
+            np.testing.assert_array_equal(product, exact @ x.astype(complex))
+            back = A.T @ np.ones((A.shape[0], count), x_dtype)
+            np.testing.assert_array_equal(back, exact.T @ np.ones((A.shape[0], count), complex))
+        rough = np.random.default_rng(0).standard_normal(20)
+        products.append(A @ (rough * 9).astype(x_dtype))
+    assert products[0].tobytes() == products[1].tobytes() == products[2].tobytes()
+
+
+@pytest.mark.parametrize("x_dtype", ["float64", "complex64", "complex128", "int64"])
+def test_products_do_not_convert_the_matrix(x_dtype):
+    """A product in another dtype takes its vectors and a buffer, and keeps nothing."""
+    import tracemalloc
+
+    A = stc.ConvOperator(np.ones((9, 9), np.float32), (160, 160), method="sparse")
+    x = np.ones(A.shape[1], x_dtype)
+    A @ np.ones(A.shape[1], np.float32)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        y = A @ x
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    workers = sparse.thread_count()
+    assert peak - before < 4 * (x.nbytes + 2 * y.nbytes) + workers * 17 * sparse.CONVERTED // 2 < 8 * A.nnz
+    assert after - before < 2 * y.nbytes
+
+
+def test_folded_taps_are_summed_as_the_result_asks():
+    """Two taps that fold onto one sample are rounded, or overflow, in the result's dtype alone."""
+    kernel = np.array([1, 0, 2.0**-30, 3e38, 3e38], np.float32)
+    x = np.arange(1.0, 7.0)
+    options = {"padding": ((4, 0),), "padding_mode": "replicate"}
+    wide = stc.ConvOperator(kernel.astype(float), 6, **options) @ x
+    for method in ("sparse", "direct", "gemm"):
+        A = stc.ConvOperator(kernel, 6, method=method, **options)
+        np.testing.assert_allclose(A @ x, wide, rtol=1e-15)
+        with np.errstate(over="ignore"):
+            assert np.isinf(A @ x.astype(np.float32)).any()
