@@ -141,7 +141,7 @@ def _imported_cupy() -> Backend:
 
 def device_backend(device: Any) -> Backend:
     """Return the backend that a user names, or raise one sentence that says what it lacks."""
-    if device not in DEVICES:
+    if not isinstance(device, str) or device not in DEVICES:
         msg = f"device must be one of 'numpy', 'cupy'; got {shown(device)}"
         raise ValueError(msg) if isinstance(device, str) else TypeError(msg)
     if device == "numpy":

@@ -248,8 +248,9 @@ def _convolution_rows(geometry: Any) -> Rows:
     padded = any(side > 0 for pair in geometry.padding for side in pair)
     padding = str(compact_padding(geometry.padding))
     modes = compact(geometry.padding_mode)
+    longer = " longer than the signal" if kernel_is_longer(geometry) else ""
     rows = [
-        ("kernel", str(geometry.kernel_shape)),
+        ("kernel", f"{geometry.kernel_shape}{longer}"),
         ("stride", str(compact(geometry.stride))),
         ("padding", f"{padding} {modes}" if padded else padding),
     ]
@@ -260,6 +261,14 @@ def _convolution_rows(geometry: Any) -> Rows:
     if geometry.flip:
         rows.append(("flip", "True"))
     return rows
+
+
+def kernel_is_longer(geometry: Any) -> bool:
+    """Return whether the kernel is longer than the signal on every axis, as where the two were swapped."""
+    kernel, signal = geometry.kernel_shape, geometry.input_shape
+    if geometry.has_channels:
+        kernel, signal = kernel[2:], signal[1:]
+    return all(k > n for k, n in zip(kernel, signal, strict=True))
 
 
 def _resize_rows(operator: Any) -> Rows:

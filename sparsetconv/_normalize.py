@@ -15,8 +15,20 @@ from sparsetconv._display import shown, type_name
 PADDING_WORDS = ("valid", "same", "same_lower", "full")
 MODE_ALIASES = {"constant": "zeros", "edge": "replicate", "wrap": "circular"}
 
+# other packages' words, and what is meant by them here
+MODE_HINTS = {
+    **dict.fromkeys(("mirror", "reflection", "reflect101", "reflect_101", "border_reflect_101"), "reflect"),
+    **dict.fromkeys(("grid-mirror", "half_sample", "symm", "border_reflect"), "symmetric"),
+    **dict.fromkeys(("nearest", "replication", "border", "clamp", "border_replicate"), "replicate"),
+    **dict.fromkeys(("periodic", "grid-wrap", "cyclic", "border_wrap"), "circular"),
+    **dict.fromkeys(("zero", "grid-constant", "fill", "pad", "border_constant"), "zeros"),
+}
+PADDING_HINTS = {"same_upper": "same", "half": "same", "none": "valid"}
+
 # sizes, and sums of two of them, are 64-bit integers in compiled loops
 LARGEST = 1 << 62
+# of NumPy's arrays
+MOST_AXES = 64
 
 IntOrInts = int | Sequence[int]
 Padding = int | str | Sequence[int | tuple[int, int]]
@@ -57,6 +69,9 @@ def shape(name: str, value: Any) -> tuple[int, ...]:
     if not sizes:
         msg = f"{name} must have at least one axis, got {shown(value)}"
         raise ValueError(msg)
+    if len(sizes) > MOST_AXES:
+        msg = f"{name} must have at most {MOST_AXES} axes, as arrays have, got {shown(value)}"
+        raise ValueError(msg)
     return tuple(integer(f"{name}[{i}]", size, 1) for i, size in enumerate(sizes))
 
 
@@ -74,7 +89,7 @@ def per_axis(name: str, value: Any, ndim: int, minimum: int) -> tuple[int, ...]:
 def padding(value: Any, ndim: int) -> str | tuple[tuple[int, int], ...]:
     """Return one of ``PADDING_WORDS`` or a (before, after) pair for each axis."""
     if isinstance(value, str):
-        return word("padding", value, PADDING_WORDS)
+        return word("padding", value, PADDING_WORDS, _padding_hint(value))
     if not is_sequence(value):
         words = " or one of " + ", ".join(PADDING_WORDS)
         return ((integer("padding", value, hint=words),) * 2,) * ndim
@@ -99,15 +114,38 @@ def _pair(name: str, value: Any) -> tuple[int, int]:
     return integer(f"{name}[0]", sides[0]), integer(f"{name}[1]", sides[1])
 
 
-def word(name: str, value: Any, known: Sequence[str]) -> str:
-    """Return ``value`` if it is one of the known words, or raise and list them."""
+def word(name: str, value: Any, known: Sequence[str], hint: str = "") -> str:
+    """Return ``value`` if it is one of the known words, or raise and list them, with a hint."""
     if not isinstance(value, str):
         msg = f"{name} must be a string, got {shown(value)} of type {type_name(value)}"
         raise TypeError(msg)
     if value not in known:
-        msg = f"{name} must be one of {', '.join(known)}; got {shown(value)}"
+        msg = f"{name} must be one of {', '.join(known)}; got {shown(value)}{hint}"
         raise ValueError(msg)
     return value
+
+
+def _padding_hint(value: str) -> str:
+    """Return what to write for a padding that another package has, or for a word that is a mode."""
+    lower = value.lower()
+    if meant := _known_mode(lower):
+        return f"; how it pads is padding_mode={meant!r}, beside a padding"
+    meant = lower if lower in PADDING_WORDS else PADDING_HINTS.get(lower, "")
+    return f"; here it is padding={meant!r}" if meant else ""
+
+
+def _mode_hint(name: str, value: Any) -> str:
+    """Return what to write for a mode that another package has, or for a word that is a padding."""
+    lower = value.lower() if isinstance(value, str) else ""
+    if lower in PADDING_WORDS:
+        return f"; how much it pads is padding={lower!r}"
+    meant = _known_mode(lower)
+    return f"; here it is {name}={meant!r}" if meant else ""
+
+
+def _known_mode(word: str) -> str:
+    meant = MODE_HINTS.get(word, word)
+    return meant if meant in PADDING_MODES or meant in MODE_ALIASES else ""
 
 
 def padding_mode(value: Any, ndim: int, name: str = "padding_mode") -> tuple[str, ...]:
@@ -117,7 +155,7 @@ def padding_mode(value: Any, ndim: int, name: str = "padding_mode") -> tuple[str
         msg = f"{name} must be one word or one for each of the {ndim} spatial axes, got {shown(value)}"
         raise ValueError(msg)
     known = (*PADDING_MODES, *MODE_ALIASES)
-    return tuple(MODE_ALIASES.get(m, m) for m in (word(name, m, known) for m in modes))
+    return tuple(MODE_ALIASES.get(m, m) for m in (word(name, m, known, _mode_hint(name, m)) for m in modes))
 
 
 def flag(name: str, value: Any) -> bool:

@@ -196,16 +196,24 @@ def _changed(
         if isinstance(cubic_coeff, bool) or not isinstance(cubic_coeff, Real):
             msg = f"cubic_coeff must be a number, got {shown(cubic_coeff)}"
             raise TypeError(msg)
-        changes["cubic_coeff"] = float(cubic_coeff)
-        if not math.isfinite(changes["cubic_coeff"]):
-            msg = f"cubic_coeff must be finite, got {shown(cubic_coeff)}"
-            raise ValueError(msg)
+        changes["cubic_coeff"] = _finite("cubic_coeff", cubic_coeff)
     if exclude_outside is not None:
         if _normalize.flag("exclude_outside", exclude_outside):
             changes["border"] = "drop"
         elif rule.border == "drop":
             changes["border"] = "clamp"
     return replace(rule, **changes)
+
+
+def _finite(name: str, number: Any) -> float:
+    try:
+        value = float(number)
+    except OverflowError:
+        value = math.inf
+    if not math.isfinite(value):
+        msg = f"{name} must be finite, got {shown(number)}"
+        raise ValueError(msg)
+    return value
 
 
 def _sizes_and_scales(

@@ -12,12 +12,13 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
 from sparsetconv import _display
 from sparsetconv._backend import NUMPY, check_backend, device_backend, is_cupy
 from sparsetconv._display import shown, type_name
-from sparsetconv._kernel import refuse_what_is_no_array
+from sparsetconv._kernel import refuse_what_is_no_array, to_array
 from sparsetconv.array_products import LARGE_RESULT, ArrayProducts
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
     from sparsetconv._backend import Backend
     from sparsetconv._types import Array
+
+
+# SciPy takes batches of matrices from 1.18 on, which brought `xp`
+LARGEST_NDIM = 64 if "xp" in signature(LinearOperator.__init__).parameters else 2
 
 
 class ArrayCore(ArrayProducts):
@@ -135,9 +140,9 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
             # what solvers call, without SciPy's checks, which take longer than a small product
             product: Array = self._flat(x, False)
             return product
-        self._refuse_cupy(x)
-        self._refuse_lengths(x, self.shape[1])
-        slow: Array = super().matvec(x)
+        vector = self._operand(x)
+        self._refuse_lengths(vector, self.shape[1])
+        slow: Array = super().matvec(vector)
         return slow
 
     def rmatvec(self, x: ArrayLike) -> Array:
@@ -145,27 +150,31 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
         if self._is_quick(x, self.shape[0]):
             product: Array = self._flat(x, True)
             return product
-        self._refuse_cupy(x)
-        self._refuse_lengths(x, self.shape[0])
-        slow: Array = super().rmatvec(x)
+        vector = self._operand(x)
+        self._refuse_lengths(vector, self.shape[0])
+        slow: Array = super().rmatvec(vector)
         return slow
 
     def matmat(self, X: Any) -> Any:
         """Multiply with a matrix, as `scipy.sparse.linalg.LinearOperator.matmat`."""
-        self._refuse_cupy(X)
-        return super().matmat(X)
+        return super().matmat(self._operand(X))
 
     def rmatmat(self, X: Any) -> Any:
         """Multiply the adjoint with a matrix, as `scipy.sparse.linalg.LinearOperator.rmatmat`."""
-        self._refuse_cupy(X)
-        return super().rmatmat(X)
+        return super().rmatmat(self._operand(X))
 
     def dot(self, x: Any) -> Any:
         """Multiply with a vector, a matrix or an operator, as `scipy.sparse.linalg.LinearOperator.dot`."""
-        self._refuse_cupy(x)
-        if isinstance(x, np.ma.MaskedArray):
-            refuse_what_is_no_array("the operand", x)
-        return super().dot(x)
+        if isinstance(x, LinearOperator) or (np.isscalar(x) and not isinstance(x, (str, bytes))):
+            return super().dot(x)
+        operand = self._operand(x)
+        if not 1 <= operand.ndim <= LARGEST_NDIM:
+            msg = (
+                f"the operand must be a vector of {self.shape[1]} entries or a matrix of {self.shape[1]} "
+                f"rows, got the shape {shown(operand.shape)}"
+            )
+            raise ValueError(msg)
+        return super().dot(operand)
 
     def _is_quick(self, x: Any, size: int) -> bool:
         """Return whether nothing is left to check or to convert."""
@@ -187,10 +196,22 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
             )
             raise ValueError(msg)
 
-    def _refuse_cupy(self, x: Any) -> None:
-        """Say how to convert what SciPy could not."""
+    def _operand(self, x: Any) -> Any:
+        """Return what SciPy multiplies with; say how to convert what it could not."""
         if is_cupy(x):
             check_backend("x", x, self.backend, "the operator")
+        if hasattr(x, "matvec") and hasattr(x, "shape"):
+            msg = (
+                f"the operand must be an array or a SciPy LinearOperator, got {type_name(x)}; wrap the "
+                "operator first, with scipy.sparse.linalg.aslinearoperator(operand)"
+            )
+            raise TypeError(msg)
+        if isinstance(x, np.ndarray) or issparse(x):
+            # matrices of NumPy come back as such, and sparse ones have a message of their own
+            if isinstance(x, np.ma.MaskedArray):
+                refuse_what_is_no_array("the operand", x)
+            return x
+        return to_array("the operand", x)
 
     def __matmul__(self, other: Any) -> Any:
         if type(other) is np.ndarray:

@@ -87,14 +87,27 @@ class ArrayProducts:
         if array.shape[len(batch) :] != self.input_shape:
             msg = (
                 f"x must have a shape that ends in input_shape {shown(self.input_shape)}, "
-                f"got {shown(array.shape)}"
+                f"got {shown(array.shape)}{self._shape_hint(array.shape)}"
             )
-            if array.ndim == 1 and array.size == self.shape[1]:
-                msg += "; flat vectors are multiplied by A @ x"
             raise ValueError(msg)
         return self._on_batch(array.reshape(prod(batch), *self.input_shape), False).reshape(
             *batch, *self.output_shape
         )
+
+    def _shape_hint(self, shape: tuple[int, ...]) -> str:
+        """Return what to do about an array whose axes are in another order."""
+        own, ndim = self.input_shape, len(self.input_shape)
+        if shape == (self.shape[1],):
+            return "; flat vectors are multiplied by A @ x"
+        # the first of the axes, from the front where there is no batch
+        first = 0 if len(shape) == ndim else -ndim
+        if shape[-ndim:] == (*own[1:], own[0]):
+            return f"; its last axis belongs in front: np.moveaxis(x, -1, {first})"
+        if shape[-ndim:] == (own[-1], *own[:-1]):
+            return f"; its first axis belongs at the end: np.moveaxis(x, {first}, -1)"
+        if shape[-ndim - 1 : -1] == own:
+            return "; channels are a batch here, whose axis is in front: np.moveaxis(x, -1, 0)"
+        return ""
 
     def _on_batch(self, x: Array, adjoint: bool) -> Array:
         """Apply in one direction to a batch, which may be empty."""

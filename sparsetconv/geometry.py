@@ -15,7 +15,7 @@ import numpy as np
 
 from sparsetconv import _display, _normalize
 from sparsetconv._axis import Axis
-from sparsetconv._display import shown
+from sparsetconv._display import kernel_is_longer, shown
 from sparsetconv._kernel import checked_dtype, named_dtype
 
 if TYPE_CHECKING:
@@ -306,4 +306,6 @@ def _check_fit(geometry: ConvGeometry) -> None:
             )
             if geometry.ndim > 3 and not geometry.has_channels and inputs[1] == kernel[1]:
                 msg += "; if the first axis is a batch, leave it out"
+            elif kernel_is_longer(geometry):
+                msg += "; it is longer than the signal on every axis: are the two swapped?"
             raise ValueError(msg)

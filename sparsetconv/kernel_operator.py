@@ -224,7 +224,8 @@ class KernelOperator(KernelCore, ArrayOperator):
                 flip=flip,
             )
         else:
-            if output_shape is not None or output_padding != 0:
+            given = _normalize.is_sequence(output_padding) or output_padding != 0
+            if output_shape is not None or given:
                 msg = (
                     "output_padding and output_shape belong to a transposed convolution, "
                     f"got {shown(output_padding)} and {shown(output_shape)} with transposed=False"

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparsetconv._backend import backend_of
+from sparsetconv._display import kernel_is_longer
 from sparsetconv._kernel import as_array, oriented_weights
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
@@ -98,7 +99,10 @@ class Convolution(ArrayCore):
         >>> print(A.explain().splitlines()[0])
         method 'direct': it has the lowest estimate
         """
-        return explain(self._choice, self._method)
+        text = explain(self._choice, self._method)
+        if kernel_is_longer(self.geometry):
+            text += "\nthe kernel is longer than the signal on every axis: are the two swapped?"
+        return text
 
     def _apply(self, x: Array) -> Array:
         return self._run(self._method, x, self._transposed)

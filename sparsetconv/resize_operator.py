@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv._backend import NUMPY, device_backend
+from sparsetconv._backend import device_backend
 from sparsetconv._resize import resize_geometry
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
 from sparsetconv.kronecker import kronecker
@@ -37,7 +37,7 @@ class ResizeCore(ArrayCore):
 
     @classmethod
     def _backend_for(cls, *_: Any, device: Any = "numpy", **__: Any) -> Backend:
-        return NUMPY if device == "numpy" else device_backend(device)
+        return device_backend(device)
 
     def _settle(self, geometry: ResizeGeometry, dtype: np.dtype[Any]) -> None:
         self._prepare(dtype, geometry.input_shape, geometry.output_shape)

@@ -308,3 +308,35 @@ def test_value_in_a_message(value, text):
 )
 def test_value_in_a_message_is_short(value):
     assert 10 < len(_display.shown(value)) <= _display.LONGEST
+
+
+SWAPPED = {
+    "1d": ((7,), (5,), True),
+    "2d": ((9, 8), (4, 5), True),
+    # one axis alone is how long kernels are used
+    "one-axis": ((9, 3), (4, 5), False),
+    "as-long": ((4, 5), (4, 5), False),
+    "channels": ((2, 3, 9, 8), (3, 4, 5), True),
+    # channels are no signal
+    "many-channels": ((2, 30, 3, 3), (30, 4, 5), False),
+}
+
+
+@pytest.mark.parametrize("name", SWAPPED)
+def test_kernel_longer_than_the_signal_is_said(name):
+    """It is legal, and a picture and a kernel that were swapped look the same: so no warning, but words."""
+    kernel_shape, input_shape, expected = SWAPPED[name]
+    A = stc.ConvOperator(np.ones(kernel_shape), input_shape, padding="same")
+    for text in (repr(A), repr(A.T), A._repr_html_(), str(A.geometry)):
+        assert ("longer than the signal" in text) is expected
+    assert A.explain().endswith("are the two swapped?") is expected
+    assert A.T.explain().endswith("are the two swapped?") is expected
+
+
+def test_swapped_kernel_that_does_not_fit():
+    with pytest.raises(
+        ValueError, match=r"must fit into the padded input.* on every axis: are the two swapped\?$"
+    ):
+        stc.ConvOperator(np.ones((9, 8)), (4, 5))
+    with pytest.raises(ValueError, match=r"padding \(0, 0\)\)$"):
+        stc.ConvOperator(np.ones((9, 3)), (4, 5))

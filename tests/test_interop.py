@@ -232,6 +232,20 @@ class TestPyLops:
         np.testing.assert_allclose(Op.todense(), M, atol=1e-12)
         pylops.utils.dottest(Op, complexflag=3 if A.dtype.kind == "c" else 0, rtol=1e-10, raiseerror=True)
 
+    def test_products(self, pylops):
+        """PyLops' operators are not SciPy's: on the right of a product they are to be wrapped."""
+        A, D = blur(), pylops.Diagonal(np.arange(42.0))
+        x = np.random.default_rng(0).random(A.shape[1])
+        for product in (lambda: A @ D, lambda: A * D, lambda: A.dot(D), lambda: A.H @ D):
+            with pytest.raises(
+                TypeError, match=r"got Diagonal; wrap .* scipy\.sparse\.linalg\.aslinearoperator"
+            ):
+                product()
+        expected = A @ (D @ x)
+        np.testing.assert_array_equal((A @ spla.aslinearoperator(D)) @ x, expected)
+        np.testing.assert_array_equal((pylops.aslinearoperator(A) @ D) @ x, expected)
+        np.testing.assert_array_equal((D @ A) @ x, D @ (A @ x))
+
     def test_stack(self, pylops):
         A, C = blur(), stc.ConvOperator(KERNEL, (6, 7))
         D = pylops.FirstDerivative((6, 7), axis=0)

@@ -113,14 +113,15 @@ def from_onnx(
 
 def _operation(node: Any, op_type: str | None) -> str:
     own = getattr(node, "op_type", None)
-    if own is not None and op_type not in (None, own):
+    wanted = _normalize.word("op_type", (own or "Conv") if op_type is None else op_type, OP_TYPES)
+    if own not in (None, wanted):
         msg = f"op_type must be the node's own, {shown(own)}, or be left out; got {shown(op_type)}"
         raise ValueError(msg)
     domain = getattr(node, "domain", "")
     if domain not in ("", "ai.onnx"):
         msg = f"node_attributes must be a node of ONNX's own operators, got the domain {shown(domain)}"
         raise ValueError(msg)
-    return _normalize.word("op_type", own or op_type or "Conv", OP_TYPES)
+    return wanted
 
 
 def _values(node: Any) -> dict[str, Any]:
