@@ -5,7 +5,7 @@ convolution is the product of its axes, so nothing above this module knows what 
 
 Output ``o`` of an axis reads, through tap ``t``, position ``p = o * stride + t * dilation - before``
 of the infinite extension of a signal of length ``size``. `source_index` says which sample stands at
-``p``; `source_copies` is its inverse.
+``p``.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from math import gcd
 from typing import NamedTuple
 
 from sparsetconv._counting import Residues, congruence, floor_sum
+
+# kernels of at most so many taps have a segment between any two outputs at which a tap meets an end
+PIECEWISE_TAPS = 32
 
 PADDING_MODES = ("zeros", "reflect", "symmetric", "replicate", "circular")
 
@@ -87,24 +91,6 @@ def source_index(mode: str, size: int, position: int) -> int | None:
     folded = position % period
     mirrored = period - folded - (mode == "symmetric")
     return folded if folded < size else mirrored
-
-
-def source_copies(mode: str, size: int, index: int, low: int, high: int) -> list[int]:
-    """Return, in order, the positions from ``low`` to ``high`` at which sample ``index`` stands."""
-    copies = {index}
-    if mode == "replicate":
-        if index == 0:
-            copies.update(range(low, 0))
-        if index == size - 1:
-            copies.update(range(size, high + 1))
-    elif mode != "zeros":
-        period = extension_period(mode, size)
-        anchors = {index}
-        if mode != "circular":
-            anchors.add(-index - (mode == "symmetric"))
-        for anchor in anchors:
-            copies.update(range(low + (anchor - low) % period, high + 1, period))
-    return sorted(p for p in copies if low <= p <= high)
 
 
 @dataclass(frozen=True)
@@ -282,11 +268,23 @@ class Axis:
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
-        """Rows of the axis' matrix, one row for each output."""
+        """Rows of the axis' matrix, one row for each output: a bounded number of segments."""
+        if self.taps <= PIECEWISE_TAPS and self._moves_evenly:
+            # from where a tap enters or leaves the signal to where the next one does, all columns move along
+            reach = [self.before - tap * self.dilation for tap in range(self.taps)]
+            ends = (-(-position // self.stride) for r in reach for position in (r, r + self.size))
+            cuts = sorted({0, self.outputs, *(end for end in ends if 0 < end < self.outputs)})
+            return tuple(Segment(start, 1, stop - start, self.stride) for start, stop in pairwise(cuts))
         inside = self.interior
         middle = Segment(inside.start, 1, inside.stop - inside.start, self.stride)
         pieces = [*self._border(0, inside.start), middle, *self._border(inside.stop, self.outputs)]
-        return tuple(piece for piece in pieces if piece.repeat)
+        return tuple(piece for piece in pieces if piece.repeat > 0 and piece.period > 0)
+
+    @property
+    def _moves_evenly(self) -> bool:
+        """Whether from one output to the next columns grow by the stride, but where taps meet an end."""
+        wraps_once = self.low >= -self.size and self.high < 2 * self.size
+        return self.reach == "zeros" or (self.reach == "circular" and wraps_once)
 
     def _border(self, start: int, stop: int) -> Iterator[Segment]:
         if self.reach in ("zeros", "replicate"):
@@ -294,7 +292,7 @@ class Axis:
             left = min(stop, max(start, -(-(self.before - self.extent + 1) // self.stride)))
             right = max(left, min(stop, (self.size - 1 + self.before) // self.stride + 1))
             yield Segment(start, 1, left - start, 0)
-            yield from _singles(left, right)
+            yield Segment(left, right - left, 1, 0)
             yield Segment(right, 1, stop - right, 0)
             return
         period = extension_period(self.reach, self.size)
@@ -303,15 +301,33 @@ class Axis:
         if repeat > 1:
             yield Segment(start, period, repeat, 0)
             start += period * repeat
-        yield from _singles(start, stop)
+        if self.reach == "circular":
+            yield Segment(start, stop - start, 1, 0)
+            return
+        # windows that lie within one mirrored copy of the signal move backwards
+        length = self.size - (self.reach == "reflect")
+        for copy in (-1, 1):
+            first = copy * length + self.before
+            left = min(stop, max(start, -(-first // self.stride)))
+            right = max(left, min(stop, (first + length - self.extent) // self.stride + 1))
+            yield Segment(start, left - start, 1, 0)
+            yield Segment(left, 1, right - left, -self.stride)
+            start = right
+        yield Segment(start, stop - start, 1, 0)
 
     @cached_property
     def transposed_segments(self) -> tuple[Segment, ...]:
-        """Rows of the transposed axis' matrix, one row for each sample.
+        """Rows of the transposed axis' matrix, one row for each sample: a bounded number of segments.
 
         Away from the borders sample ``i + stride`` meets the taps that sample ``i`` meets, one output
         later: rows come in groups of ``stride``, one for each phase.
         """
+        if self.taps <= PIECEWISE_TAPS and self.reach == "zeros":
+            span = self.outputs * self.stride
+            begins = [tap * self.dilation - self.before for tap in range(self.taps)]
+            ends = (end for begin in begins for end in (begin, begin + span))
+            cuts = sorted({0, self.size, *(end for end in ends if 0 < end < self.size)})
+            return tuple(piece for start, stop in pairwise(cuts) for piece in self._phases(start, stop))
         inside, images = self.transposed_interior, self._images
         repeat = max(0, inside.stop - inside.start) // self.stride
         middle = Segment(inside.start, self.stride, repeat, 1)
@@ -323,7 +339,16 @@ class Axis:
             middle,
             *_with_gaps(middle.stop, self.size, read),
         ]
-        return tuple(piece for piece in pieces if piece.repeat)
+        return tuple(piece for piece in pieces if piece.repeat > 0 and piece.period > 0)
+
+    def _phases(self, start: int, stop: int) -> Iterator[Segment]:
+        """Yield samples that the same taps lead to outputs: groups of all phases, then what is left."""
+        repeat = (stop - start) // self.stride
+        if repeat > 0:
+            yield Segment(start, self.stride, repeat, 1)
+            start += self.stride * repeat
+        if start < stop:
+            yield Segment(start, stop - start, 1, 0)
 
     @cached_property
     def _images(self) -> list[Interval]:
@@ -386,16 +411,12 @@ def _doubles(totals: Residues, count: int) -> int:
     return halves.below(count) + halves.below(count - cycle // 2)
 
 
-def _singles(start: int, stop: int) -> Iterator[Segment]:
-    return (Segment(row, 1, 1, 0) for row in range(start, stop))
-
-
 def _with_gaps(start: int, stop: int, read: list[Interval]) -> Iterator[Segment]:
-    """Yield single rows where a sample may be read, one run of empty rows in each gap."""
+    """Yield rows that do not repeat where a sample may be read, one run of empty rows in each gap."""
     for interval in sorted(read):
         left, right = max(start, interval.start), min(stop, interval.stop)
         if left < right:
             yield Segment(start, 1, left - start, 0)
-            yield from _singles(left, right)
+            yield Segment(left, right - left, 1, 0)
             start = right
     yield Segment(start, 1, max(0, stop - start), 0)

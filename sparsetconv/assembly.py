@@ -1,12 +1,8 @@
 """The arrays of a convolution's CSR matrix, for any range of its rows, in closed form.
 
-Floor 2. An N-D convolution is the product of its axes, and so is its matrix. `_Writer` walks the axes
-from the first to the last; at each it takes the rows of the axis' matrix in turn, contracts the kernel
-with the row's fold, adds the row's columns to those so far, and goes on to the next axis; at the end of
-the walk stands one row of the matrix. Rows that repeat with shifted columns (the interior of every
-axis) are written once; their neighbours are copies of the whole block of entries plus a constant. So
-almost everything is written by long copies straight into the final arrays: no triplets, no sorting, no
-duplicates.
+Floor 2. An N-D convolution is the product of its axes, and so is its matrix. Rows are divided into boxes of
+ranges of the axes; sizes and row pointers are outer products, and `Writer` writes columns and values straight
+into the final arrays: no triplets, no sorting, no duplicates.
 """
 
 from __future__ import annotations
@@ -18,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from sparsetconv._threads import for_each, thread_count
+from sparsetconv._writer import Writer
 from sparsetconv.axis_rows import axis_rows
 from sparsetconv.geometry import smallest_index_dtype
 
@@ -26,19 +23,13 @@ if TYPE_CHECKING:
 
     from sparsetconv._backend import Backend
     from sparsetconv._types import Array
-    from sparsetconv.axis_rows import AxisRows, Template
+    from sparsetconv.axis_rows import AxisRows
     from sparsetconv.geometry import ConvGeometry
 
 Box: TypeAlias = tuple[tuple[int, int], ...]
 
-# blocks are doubled up to this many entries, so that copies have long inner loops and stay in cache
-COPY_BLOCK = 1 << 14
-# lines of at most this many entries (of the last axis) are written without repeating anything
-LINE_ENTRIES = 1 << 9
 # boxes of several channels have at most this many entries
 BOX_ENTRIES = 1 << 17
-# rows of a line that do not repeat are written in chunks of about this many entries (of the last axis)
-CHUNK_ENTRIES = 1 << 16
 # entries for which a second thread pays
 THREAD_ENTRIES = 1 << 20
 
@@ -148,7 +139,7 @@ def matrix_size(
         The smallest that holds everything if None.
     backend : Backend
     """
-    nnz = layout.entries_before(stop) - layout.entries_before(start)
+    nnz = sum(map(layout.box_nnz, boxes(layout.row_shape, start, stop)))
     smallest = smallest_index_dtype(stop - start, layout.shape[1], nnz)
     index_dtype = smallest if index_dtype is None else np.dtype(index_dtype)
     if index_dtype.itemsize < smallest.itemsize:
@@ -237,7 +228,7 @@ def _fill_box(
     bases = groups * (layout.column_channels * size)
     offsets = bases[0] + np.arange(layout.column_channels) * size
     values, columns = data.reshape(channels, -1), indices.reshape(channels, -1)
-    writer = _Writer(layout.axes, ranges, values, columns[0])
+    writer = Writer(layout.axes, ranges, values, columns[0])
     # (channels, column_channels, k1, ..., kd)
     chosen = weights.reshape(-1, *weights.shape[2:])[first:last]
     writer.write(0, chosen, offsets, 0)
@@ -260,143 +251,3 @@ def _fill_pointers(layout: MatrixLayout, box: Box, ends: Array, entry: int) -> N
     lines = ends.reshape(upper.size, along.size)
     np.multiply.outer(upper, along, out=lines)
     lines += begins[:, None]
-
-
-class _Writer:
-    """One box of rows: where its entries go, and the walk that writes them.
-
-    The last axis is written by lines: the table of its template rows is contracted with the kernel as a
-    whole, then permuted from (columns so far, template row, column) to the order of the rows.
-    """
-
-    def __init__(
-        self, axes: tuple[AxisRows, ...], ranges: list[tuple[int, int]], data: Array, indices: Array
-    ) -> None:
-        self.data = data  # (channels, entries)
-        self.indices = indices  # (entries,)
-        sizes = [axis.shape[1] for axis in axes]
-        self.levels = [
-            (axis, list(axis.clip(*limits)), prod(sizes[level + 1 :]))
-            for level, (axis, limits) in enumerate(zip(axes[:-1], ranges, strict=False))
-        ]
-        self.last = axes[-1]
-        self.chunks = self.last.chunks(*ranges[-1], LINE_ENTRIES, CHUNK_ENTRIES)
-        self.orders: dict[tuple[int, int], tuple[Array, Array, Array]] = {}
-
-    def write(self, level: int, weights: Array, columns: Array, entry: int) -> int:
-        """Write the rows below one choice of rows of the axes before ``level``.
-
-        Parameters
-        ----------
-        level : int
-            The axis to walk.
-        weights : (channels, u, k_level, ..., kd) array
-            The kernel, folded along the axes before.
-        columns : (u,) array
-            Columns so far.
-        entry : int
-            Where to write next.
-
-        Returns
-        -------
-        int
-            Where the last entry written ends.
-        """
-        if not columns.size:
-            return entry
-        if level == len(self.levels):
-            return self.write_line(weights, columns, entry)
-        axis, segments, stride = self.levels[level]
-        for start, period, repeat, shift in segments:
-            first = entry
-            for number in range(start, start + period):
-                row = axis.row(number)
-                folded = row.fold(weights, 2)
-                inner = np.add.outer(columns, row.columns * stride).reshape(-1)
-                folded = folded.reshape(folded.shape[0], inner.size, *folded.shape[3:])
-                entry = self.write(level + 1, folded, inner, entry)
-            entry = self.repeat(first, entry, repeat, shift * stride)
-        return entry
-
-    def write_line(self, weights: Array, columns: Array, entry: int) -> int:
-        """Write the rows along the last axis; arguments as for `write`."""
-        for number, chunk in enumerate(self.chunks):
-            template = self.last.template(chunk)
-            upper, lower, order = self.order(number, template, columns.size)
-            values = template.joined.fold(weights, 2).reshape(weights.shape[0], -1).take(order, 1)
-            line = columns.take(upper) + lower
-            done = 0
-            for count, repeat, shift in template.parts:
-                length = count * columns.size
-                stop = entry + length
-                self.data[:, entry:stop] = values[:, done : done + length]
-                self.indices[entry:stop] = line[done : done + length]
-                entry, done = self.repeat(entry, stop, repeat, shift), done + length
-        return entry
-
-    def order(self, number: int, template: Template, count: int) -> tuple[Array, Array, Array]:
-        """Return how a chunk of a line with ``count`` columns so far is put in order.
-
-        Returns
-        -------
-        tuple of int arrays
-            For each entry: which of the columns so far, its column on the last axis, and its place
-            in the table ``(count, template columns)``.
-        """
-        known = self.orders.get((number, count))
-        if known is None:
-            numbers = template.numbers
-            order = np.argsort(np.concatenate([numbers] * count), kind="stable")
-            upper, place = np.divmod(order, max(1, numbers.size))
-            known = upper, template.joined.columns.take(place), order
-            if len(self.chunks) == 1:
-                self.orders[number, count] = known
-        return known
-
-    def repeat(self, first: int, stop: int, repeat: int, shift: int) -> int:
-        """Repeat the block of entries just written, columns shifted, and return where that ends."""
-        length = stop - first
-        if repeat == 1 or not length:
-            return stop
-        end = first + length * repeat
-        repeat_block(self.data[:, first:end], length, 0)
-        repeat_block(self.indices[first:end], length, shift)
-        return end
-
-
-def repeat_block(out: Array, length: int, shift: int) -> None:
-    """Fill ``out`` with its first ``length`` entries again and again, ``shift`` added each time.
-
-    Short blocks are doubled first, so that every operation has a long inner loop.
-
-    Examples
-    --------
-    >>> out = np.array([3, 5, 0, 0, 0, 0])
-    >>> repeat_block(out, 2, 10)
-    >>> out
-    array([ 3,  5, 13, 15, 23, 25])
-    """
-    total, done = out.shape[-1], length
-    while done < COPY_BLOCK and done < total // 8:
-        more = min(done, total - done)
-        _shifted(out[..., :more], shift * (done // length), out[..., done : done + more])
-        done += more
-    count = total // done
-    if count > 1:
-        blocks = out[..., : count * done].reshape(*out.shape[:-1], count, done)
-        if shift:
-            steps = np.arange(1, count, dtype=out.dtype) * out.dtype.type(shift * (done // length))
-            np.add(blocks[..., :1, :], steps[:, None], out=blocks[..., 1:, :])
-        else:
-            blocks[..., 1:, :] = blocks[..., :1, :]
-    done *= count
-    if done < total:
-        rest = total - done
-        _shifted(out[..., :rest], shift * (done // length), out[..., done:])
-
-
-def _shifted(source: Array, shift: int, out: Array) -> None:
-    if shift:
-        np.add(source, out.dtype.type(shift), out=out)
-    else:
-        out[...] = source

@@ -1,19 +1,19 @@
 """The matrix of one axis by rows, forward or transposed, as arrays.
 
-Floor 1. A row is its columns and, for each, the taps that land on it; `AxisRows` gives single rows, and
-groups of rows side by side, to the assembly.
+Floor 1. A row is its columns and, for each, the taps that land on it; `AxisRows` gives ranges of rows side by
+side to the assembly, made by vectors over all rows of a range.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from sparsetconv._axis import Segment, source_copies
-from sparsetconv.boundary import source_indices
+from sparsetconv._axis import Segment
+from sparsetconv._runs import Runs, forward_runs, transposed_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -22,30 +22,37 @@ if TYPE_CHECKING:
     from sparsetconv._types import Array
 
 T = TypeVar("T")
-Chunk: TypeAlias = tuple[tuple[Segment, int], ...]
 
-# axes with at most this many taps are kept between calls, and of each at most so many rows
+# axes with at most this many taps are kept between calls, and of each at most so many numbers in its rows
 KEPT_TAPS = 64
-KEPT_LENGTH = 1024
+KEPT_NUMBERS = 1 << 17
+# runs that are looked at together, and entries
+RUNS_TOGETHER, ENTRIES_TOGETHER = 1 << 15, 1 << 16
 
 
-class Row(NamedTuple):
-    """What one row of an axis' matrix holds.
+class Rows(NamedTuple):
+    """What a range of rows of an axis' matrix holds, one row after the other.
 
     Attributes
     ----------
     columns : (c,) int64 array
-        Columns, ascending, each once.
+        Columns, in each row ascending, each once.
     taps : slice or int array
         The kernel taps, those of a column next to each other.
     starts : (c,) int array or None
         Where in ``taps`` each column's taps begin; None where each column has one. Contracting the
         kernel with this fold is a segmented sum.
+    sizes : (rows,) int array
+        The number of columns of each row.
+    run : int
+        By how much taps step within every row, 0 where they do not step evenly.
     """
 
     columns: Array
     taps: slice | Array
     starts: Array | None
+    sizes: Array
+    run: int
 
     def fold(self, weights: Array, axis: int) -> Array:
         """Sum the taps of each column: the kernel's axis becomes an axis of columns."""
@@ -57,53 +64,85 @@ class Row(NamedTuple):
         folded: Array = np.add.reduceat(chosen, self.starts, axis, weights.dtype)
         return folded
 
+    @property
+    def listed_taps(self) -> Array:
+        """The taps as an array."""
+        if not isinstance(self.taps, slice):
+            return self.taps
+        first, stop, step = self.taps.start, self.taps.stop, self.taps.step or 1
+        return np.arange(first, -1 if stop is None else stop, step)
 
-class Template(NamedTuple):
-    """Several rows of an axis side by side, as one row.
+    def each(self) -> Iterator[Rows]:
+        """Yield the rows one by one."""
+        ends = pairwise([0, *self.sizes.cumsum().tolist()])
+        for number, (start, stop) in enumerate(ends):
+            yield self._one(number, start, stop)
 
-    Attributes
-    ----------
-    joined : Row
-        Columns and taps of all rows, one after the other.
-    numbers : (c,) int array
-        Which of the rows each column belongs to.
-    parts : tuple of (int, int, int)
-        Groups of rows: the number of their columns, how often they stand there, the shift of the columns.
-    """
-
-    joined: Row
-    numbers: Array
-    parts: tuple[tuple[int, int, int], ...]
-
-
-EMPTY_ROW = Row(np.empty(0, np.int64), slice(0, 0), None)
-
-
-def _joined(columns: Array, rows: list[Row]) -> Row:
-    """Return rows side by side, with the given columns."""
-    taps = [np.arange(t.start, t.stop) if isinstance(t, slice) else t for t in (row.taps for row in rows)]
-    starts = None
-    if any(row.starts is not None for row in rows):
-        offsets = accumulate((t.size for t in taps), initial=0)
-        starts = np.concatenate(
-            [
-                at + (np.arange(row.columns.size) if row.starts is None else row.starts)
-                for at, row in zip(offsets, rows, strict=False)
-            ]
+    def _one(self, number: int, start: int, stop: int) -> Rows:
+        columns, sizes = self.columns[start:stop], self.sizes[number : number + 1]
+        if isinstance(self.taps, slice):
+            return self
+        if self.starts is None:
+            taps = self.taps[start:stop]
+            return Rows(columns, _as_slice(taps, self.run), None, sizes, self.run)
+        first, last = (
+            int(self.starts[at]) if at < self.starts.size else self.taps.size for at in (start, stop)
         )
-    return Row(columns, np.concatenate(taps), starts)
+        return Rows(columns, self.taps[first:last], self.starts[start:stop] - first, sizes, 0)
 
 
-def _merged(columns: Array, taps: Array) -> Row:
-    """Return a row from (column, tap) pairs in any order."""
-    # runs of ascending or descending columns, which a stable sort merges in linear time
-    order = columns.argsort(kind="stable")
-    columns, taps = columns[order], taps[order]
+def _as_slice(taps: Array, run: int) -> slice | Array:
+    """Return taps that step evenly as a slice, by which they are seen and not copied."""
+    if not run or not taps.size:
+        return taps
+    first, stop = int(taps[0]), int(taps[-1]) + run
+    return slice(first, stop if stop >= 0 else None, run)
+
+
+def _rows(runs: Runs, taps: int) -> Rows:
+    """Return rows with the pairs of some runs, ``taps`` of which there may be in all."""
+    if runs.column.shape[1] == 1 and isinstance(runs.column_step, int):
+        columns, met = runs.pairs()
+        step = runs.tap_step if isinstance(runs.tap_step, int) else 0
+        if len(runs.length) == 1:
+            return Rows(columns, _as_slice(met, step), None, runs.length[:, 0], step)
+        return Rows(columns, met, None, runs.length[:, 0], step)
+    runs = runs.ordered()
+    columns, met = runs.pairs()
+    pairs = runs.length.sum(1)
+    numbers = np.repeat(np.arange(pairs.size), pairs)
+    if not runs.follow() or _ties_fall(numbers, columns, met):
+        numbers, columns, met = _sorted(numbers, columns, met, taps)
     first = np.ones(columns.size, bool)
     np.not_equal(columns[1:], columns[:-1], out=first[1:])
+    if not first.all():
+        first[1:] |= numbers[1:] != numbers[:-1]
     if first.all():
-        return Row(columns, taps, None)
-    return Row(columns[first], taps, np.flatnonzero(first))
+        return Rows(columns, met, None, pairs, 0)
+    sizes = np.bincount(numbers[first], minlength=pairs.size)
+    return Rows(columns[first], met, np.flatnonzero(first), sizes, 0)
+
+
+def _ties_fall(numbers: Array, columns: Array, taps: Array) -> bool:
+    """Return whether the taps of some column do not ascend; the order of a sum must not depend on runs."""
+    fall = (columns[1:] == columns[:-1]) & (numbers[1:] == numbers[:-1]) & (taps[1:] < taps[:-1])
+    return bool(fall.any())
+
+
+def _sorted(numbers: Array, columns: Array, taps: Array, count: int) -> tuple[Array, Array, Array]:
+    """Return (row, column, tap) triplets in order: packed into integers, where they fit, which sort fast."""
+    tap_bits, column_bits = count.bit_length(), int(columns.max(initial=0)).bit_length()
+    if int(numbers[-1]).bit_length() + column_bits + tap_bits > 63:
+        order = np.lexsort((taps, columns, numbers))
+        return numbers[order], columns[order], taps[order]
+    keys = numbers << column_bits
+    keys |= columns
+    keys <<= tap_bits
+    keys |= taps
+    keys.sort()
+    taps = keys & ((1 << tap_bits) - 1)
+    keys >>= tap_bits
+    return keys >> column_bits, keys & ((1 << column_bits) - 1), taps
 
 
 class AxisRows:
@@ -130,14 +169,16 @@ class AxisRows:
         self.shape = (axis.size, axis.outputs) if transposed else (axis.outputs, axis.size)
         self.segments = axis.transposed_segments if transposed else axis.segments
         self._kept: dict[Hashable, Any] = {}
+        self._room = KEPT_NUMBERS
 
-    def _keep(self, key: Hashable, make: Callable[[], T], size: int) -> T:
-        """Return what was made for a key before, or make it, and keep it unless that would take much."""
+    def _keep(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
+        """Return what was made for a key before, or make it, and keep it while there is room for it."""
         known: T | None = self._kept.get(key)
         if known is None:
             known = make()
-            if size <= KEPT_LENGTH and len(self._kept) < KEPT_LENGTH:
-                self._kept[key] = known
+            room = self._room - size(known)
+            if room >= 0:
+                self._room, self._kept[key] = room, known
         return known
 
     def clip(self, start: int, stop: int) -> Iterator[Segment]:
@@ -149,125 +190,91 @@ class AxisRows:
             if segment.start < stop and segment.stop > start:
                 yield from segment.clip(start, stop)
 
-    def row(self, number: int) -> Row:
-        """Return one row; border rows recur in an N-D matrix, so they are kept."""
-        make = self._transposed_row if self.transposed else self._forward_row
-        return self._keep(number, lambda: make(number), 1)
+    def rows(self, start: int, stop: int) -> Rows:
+        """Return a range of rows side by side; those that recur in an N-D matrix are kept."""
+        return self._keep(("rows", start, stop), lambda: self._made(start, stop), _numbers)
 
-    def chunks(self, start: int, stop: int, whole: int, most: int) -> list[Chunk]:
-        """Divide the segments of a range of rows into groups for `template`.
+    def parts(self, start: int, stop: int) -> Iterator[Rows]:
+        """Yield a range of rows in parts of bounded size, if they can be divided."""
+        for low, high in self._together(start, stop):
+            ends = self.counts(low, high).cumsum()
+            cuts = np.flatnonzero(np.diff(ends // ENTRIES_TOGETHER)) + 1
+            for first, last in pairwise([0, *cuts.tolist(), high - low]):
+                yield self._made(low + first, low + last)
 
-        Parameters
-        ----------
-        start, stop : int
-            Range of rows.
-        whole : int
-            A range with at most this many entries becomes one group in which nothing repeats.
-        most : int
-            Groups have at most this many entries before anything repeats, if they can be divided.
+    def _made(self, start: int, stop: int) -> Rows:
+        parts = [_rows(self._runs(*part), self.axis.taps) for part in self._parts(start, stop)]
+        return parts[0] if len(parts) == 1 else _side_by_side(parts)
 
-        Returns
-        -------
-        list of tuple of (Segment, int)
-            With each segment an offset of its columns.
-        """
-        return self._keep((start, stop, whole, most), lambda: list(self._chunks(start, stop, whole, most)), 1)
+    def _runs(self, start: int, stop: int) -> Runs:
+        return (transposed_runs if self.transposed else forward_runs)(self.axis, start, stop)
 
-    def _chunks(self, start: int, stop: int, whole: int, most: int) -> Iterator[Chunk]:
-        if start == stop:
+    def _parts(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Divide a range of rows where the number of their runs leaps: edges that are replicated."""
+        last = self.shape[0] - 1
+        if not self.transposed or self.axis.reach != "replicate" or not last:
+            yield start, stop
             return
-        if self.count(start, stop) <= whole:
-            yield tuple(
-                (Segment(first, period, 1, 0), shift * time)
-                for first, period, repeat, shift in self.clip(start, stop)
-                for time in range(repeat)
-            )
-            return
-        group: list[tuple[Segment, int]] = []
-        entries = 0
-        for segment in self.clip(start, stop):
-            size = sum(self._row_counts(segment.start, segment.period))
-            if group and entries + size > most:
-                yield tuple(group)
-                group, entries = [], 0
-            group.append((segment, 0))
-            entries += size
-        if group:
-            yield tuple(group)
-
-    def template(self, chunk: Chunk) -> Template:
-        """Return the rows of a group side by side, those that repeat once."""
-        return self._keep(chunk, lambda: self._template(chunk), sum(s.period for s, _ in chunk))
-
-    def _template(self, chunk: Chunk) -> Template:
-        rows: list[Row] = []
-        offsets: list[int] = []
-        parts: list[tuple[int, int, int]] = []
-        for (first, period, repeat, shift), offset in chunk:
-            group = [self.row(number) for number in range(first, first + period)]
-            rows += group
-            offsets += [offset] * period
-            part = sum(row.columns.size for row in group), repeat, shift
-            if parts and repeat == parts[-1][1] == 1:
-                # neighbours that do not repeat are one part
-                part = part[0] + parts.pop()[0], 1, 0
-            parts.append(part)
-        sizes = [row.columns.size for row in rows]
-        columns = np.concatenate([row.columns for row in rows]) + np.repeat(offsets, sizes)
-        return Template(_joined(columns, rows), np.repeat(np.arange(len(rows)), sizes), tuple(parts))
+        cuts = [start, *(cut for cut in (1, last) if start < cut < stop), stop]
+        yield from pairwise(cuts)
 
     def counts(self, start: int, stop: int) -> Array:
         """Return the number of entries of each row in a range."""
-        return self._keep((start, stop), lambda: self._counts(start, stop), stop - start)
+        return self._keep(("counts", start, stop), lambda: self._counts(start, stop), len)
 
     def _counts(self, start: int, stop: int) -> Array:
         counts = np.empty(stop - start, np.int64)
         at = 0
         for first, period, repeat, _ in self.clip(start, stop):
             end = at + period * repeat
-            counts[at:end].reshape(repeat, period)[...] = self._row_counts(first, period)
+            block = counts[at:end].reshape(repeat, period)
+            for low, high in self._together(first, first + period):
+                block[:, low - first : high - first] = self._runs(low, high).sizes()
             at = end
         return counts
 
+    def _together(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Divide a range of rows so that the runs of each part are not too many."""
+        for first, last in self._parts(start, stop):
+            if first < last:
+                step = max(1, RUNS_TOGETHER // self._runs(first, first + 1).column.shape[1])
+                yield from ((low, min(low + step, last)) for low in range(first, last, step))
+
     def count(self, start: int, stop: int) -> int:
-        """Return the number of entries in a range of rows."""
+        """Return the number of entries in a range of rows: of a whole axis or of outputs in closed form."""
         if (start, stop) == (0, self.shape[0]):
             return self.axis.nnz
+        if not self.transposed:
+            return self.axis.entries(start, stop)
+        if self.axis.reach == "zeros":
+            return self.axis.reads(0, self.axis.outputs, start, stop)
         return sum(
-            repeat * sum(self._row_counts(first, period))
+            repeat * int(self._runs(low, high).sizes().sum())
             for first, period, repeat, _ in self.clip(start, stop)
+            for low, high in self._together(first, first + period)
         )
 
-    def _row_counts(self, first: int, period: int) -> list[int]:
-        numbers = range(first, first + period)
-        if self.transposed:
-            return [self.row(number).columns.size for number in numbers]
-        return [self.axis.row_count(number) for number in numbers]
 
-    def _forward_row(self, output: int) -> Row:
-        axis = self.axis
-        first = axis.first(output)
-        if axis.reach == "zeros" or 0 <= first <= axis.size - axis.extent:
-            low = max(0, -(first // axis.dilation))
-            high = min(axis.taps, (axis.size - 1 - first) // axis.dilation + 1)
-            if low >= high:
-                return EMPTY_ROW
-            start, step = first + low * axis.dilation, axis.dilation
-            columns = np.arange(start, start + (high - low) * step, step)
-            return Row(columns, slice(low, high), None)
-        taps = np.arange(axis.taps)
-        return _merged(source_indices(axis, first + taps * axis.dilation), taps)
+def _numbers(rows: Rows) -> int:
+    """Return how many numbers some rows take, and a few for the objects."""
+    arrays = (rows.columns, rows.taps, rows.starts, rows.sizes)
+    return 64 + sum(array.size for array in arrays if isinstance(array, np.ndarray))
 
-    def _transposed_row(self, sample: int) -> Row:
-        axis = self.axis
-        copies = source_copies(axis.reach, axis.size, sample, axis.low, axis.high)
-        taps = np.arange(axis.taps)[::-1]
-        # (copies, taps): the output that would read this copy through this tap, times the stride
-        steps = np.array(copies, np.int64)[:, None] + axis.before - taps * axis.dilation
-        valid = (steps >= 0) & (steps < axis.outputs * axis.stride) & (steps % axis.stride == 0)
-        columns = steps[valid] // axis.stride
-        met = np.broadcast_to(taps, valid.shape)[valid]
-        return Row(columns, met, None) if len(copies) == 1 else _merged(columns, met)
+
+def _side_by_side(parts: list[Rows]) -> Rows:
+    """Return the rows of all parts, one after the other."""
+    taps = [part.listed_taps for part in parts]
+    starts = None
+    if any(part.starts is not None for part in parts):
+        ends = np.cumsum([0, *(t.size for t in taps)])
+        starts = np.concatenate(
+            [
+                at + (np.arange(t.size) if part.starts is None else part.starts)
+                for at, t, part in zip(ends, taps, parts, strict=False)
+            ]
+        )
+    columns, sizes = (np.concatenate([part[which] for part in parts]) for which in (0, 3))
+    return Rows(columns, np.concatenate(taps), starts, sizes, 0)
 
 
 @lru_cache(maxsize=64)

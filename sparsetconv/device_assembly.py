@@ -70,42 +70,51 @@ class AxisTable(NamedTuple):
         return int(last[4]) + repeat * int(last[5])
 
 
-def _merged(segments: Sequence[Segment], counts: Sequence[int]) -> list[Segment]:
-    """Join rows that do not repeat into segments of a bounded number of entries."""
-    merged: list[Segment] = []
-    entries = 0
-    for segment, count in zip(segments, counts, strict=True):
-        before = merged[-1] if merged else None
-        if before and before.repeat == segment.repeat == 1 and entries + count <= MERGED_ENTRIES:
-            merged[-1] = Segment(before.start, before.period + segment.period, 1, 0)
-            entries += count
+def _balanced(segments: Sequence[Segment], begins: Array) -> Iterator[Segment]:
+    """Divide rows that do not repeat, neighbours joined, into segments of a bounded number of entries.
+
+    ``begins`` says where in the tables each template row begins.
+    """
+    joined: list[Segment] = []
+    for segment in segments:
+        if joined and joined[-1].repeat == segment.repeat == 1:
+            joined[-1] = Segment(joined[-1].start, joined[-1].period + segment.period, 1, 0)
         else:
-            merged.append(segment)
-            entries = count
-    return merged
+            joined.append(segment)
+    row = 0
+    for segment in joined:
+        first, last = row, row + segment.period
+        row = last
+        if segment.repeat > 1:
+            yield segment
+            continue
+        at = first
+        while at < last:
+            stop = int(begins.searchsorted(begins[at] + MERGED_ENTRIES, "right")) - 1
+            stop = min(max(stop, at + 1), last)
+            yield Segment(segment.start + at - first, stop - at, 1, 0)
+            at = stop
 
 
 def axis_table(rows: AxisRows) -> AxisTable:
     """Return the tables of a convolution's axis."""
-    groups = [[rows.row(n) for n in range(s.start, s.start + s.period)] for s in rows.segments]
-    counts = [sum(row.columns.size for row in group) for group in groups]
-    templates = [row for group in groups for row in group]
-    taps, folds, at = [], [], 0
-    for row in templates:
-        own = np.arange(row.taps.start, row.taps.stop) if isinstance(row.taps, slice) else row.taps
-        folds.append(at + (np.arange(own.size) if row.starts is None else row.starts))
-        taps.append(own)
-        at += own.size
-    columns = [row.columns for row in templates]
-    begins = np.cumsum([0, *(c.size for c in columns)])
-    ends = [np.array([at])]
+    columns, folds, taps, sizes, at = [], [], [], [np.zeros(1, np.int64)], 0
+    for segment in rows.segments:
+        for part in rows.parts(segment.start, segment.start + segment.period):
+            met = part.listed_taps
+            folds.append(at + (np.arange(met.size) if part.starts is None else part.starts))
+            taps.append(met)
+            columns.append(part.columns)
+            sizes.append(part.sizes)
+            at += met.size
+    begins = np.concatenate(sizes).cumsum()
     return AxisTable(
         rows.shape,
         rows.axis.taps,
-        _segment_table(_merged(rows.segments, counts), begins),
+        _segment_table(list(_balanced(rows.segments, begins)), begins),
         begins,
         _joined(columns),
-        _joined(folds + ends),
+        _joined([*folds, np.array([at])]),
         _joined(taps),
         np.zeros(0),
     )
@@ -116,8 +125,7 @@ def factor_table(factor: Any) -> AxisTable:
     segments, rows = _repeating(factor)
     templates = factor[rows]
     begins, empty = templates.indptr.astype(np.int64), np.zeros(0, np.int64)
-    counts = [int(sum(np.diff(factor.indptr)[s.start : s.start + s.period])) for s in segments]
-    table = _segment_table(_merged(segments, counts), begins)
+    table = _segment_table(list(_balanced(segments, begins)), begins)
     columns = templates.indices.astype(np.int64)
     return AxisTable(factor.shape, 1, table, begins, columns, empty, empty, templates.data)
 
@@ -147,11 +155,11 @@ def _repeating(factor: Any) -> tuple[list[Segment], Array]:
         start = int(edges[2 * longest])
         repeat = 1 + (int(edges[2 * longest + 1]) - start) // period
     if repeat == 1:
-        return [Segment(row, 1, 1, 0) for row in range(rows)], np.arange(rows)
+        return [Segment(0, rows, 1, 0)], np.arange(rows)
     middle = Segment(start, period, repeat, shift)
-    alone = [Segment(row, 1, 1, 0) for row in range(rows)]
+    alone = Segment(0, start, 1, 0), Segment(middle.stop, rows - middle.stop, 1, 0)
     templates = np.concatenate([np.arange(start + period), np.arange(middle.stop, rows)])
-    return [*alone[:start], middle, *alone[middle.stop :]], templates
+    return [piece for piece in (alone[0], middle, alone[1]) if piece.period], templates
 
 
 def _joined(arrays: list[Array]) -> Array:

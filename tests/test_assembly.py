@@ -10,7 +10,7 @@ from reference import naive_matrix, naive_pattern
 from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
-from sparsetconv import assembly
+from sparsetconv import _writer, assembly
 from sparsetconv._axis import PADDING_MODES
 from sparsetconv.matrices import geometry_matrix
 
@@ -129,7 +129,6 @@ def test_repeated_blocks(name, threads, monkeypatch):
     monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
     monkeypatch.setattr(assembly, "THREAD_ENTRIES", 1000)
     monkeypatch.setattr(assembly, "BOX_ENTRIES", 5000)
-    monkeypatch.setattr(assembly, "CHUNK_ENTRIES", 2000)
     kernel_shape, input_shape, options = LARGE[name]
     kernel = np.random.default_rng(0).integers(1, 100, kernel_shape)
     geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
@@ -218,6 +217,6 @@ def test_repeat_block(length, count, shift):
     block = np.arange(length)
     out = np.full((2, length * count), -1)
     out[:, :length] = block, 2 * block
-    assembly.repeat_block(out, length, shift)
+    _writer.repeat_block(out, length, shift)
     steps = np.repeat(np.arange(count) * shift, length)
     np.testing.assert_array_equal(out, [np.tile(block, count) + steps, np.tile(2 * block, count) + steps])

@@ -1,71 +1,157 @@
-"""The rows of one axis' matrix: canonical, transposed to each other, and whole in chunks of any size."""
+"""The rows of one axis' matrix: canonical, transposed to each other, and the same in ranges of any length."""
+
+import itertools
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import geometries
+from reference import extension_index
+from test_axis import axes
 
+from sparsetconv import _runs
+from sparsetconv._axis import PADDING_MODES, Axis
 from sparsetconv.axis_rows import AxisRows
-from sparsetconv.geometry import ConvGeometry
 
 
-@settings(max_examples=300, deadline=None)
-@given(geometries(max_ndim=1))
-def test_rows_are_canonical_and_transposed(case):
-    kernel_shape, input_shape, options = case
-    (axis,) = ConvGeometry(input_shape, kernel_shape, **options).axes
-    dense = []
-    for transposed in (False, True):
-        rows = AxisRows(axis, transposed)
-        matrix = np.zeros((*rows.shape, axis.taps), int)
-        for number in range(rows.shape[0]):
-            row = rows.row(number)
-            assert (np.diff(row.columns) > 0).all()
-            # folding the identity shows which taps each column sums
-            matrix[number, row.columns] = row.fold(np.eye(axis.taps, dtype=int), 1).T
-        assert rows.count(0, rows.shape[0]) == matrix.any(2).sum()
-        np.testing.assert_array_equal(rows.counts(0, rows.shape[0]), matrix.any(2).sum(1))
-        dense.append(matrix)
-    np.testing.assert_array_equal(dense[0], dense[1].swapaxes(0, 1))
+def pairs(axis):
+    """Return which sample each tap of each output reads, by walking through the extension: (row, tap, column)."""
+    reads = [
+        (o, t, extension_index(axis.mode, axis.size, axis.first(o) + t * axis.dilation))
+        for o, t in itertools.product(range(axis.outputs), range(axis.taps))
+    ]
+    return [triple for triple in reads if triple[2] is not None]
 
 
-@settings(max_examples=500, deadline=None)
-@given(geometries(max_ndim=1), st.booleans(), st.integers(0, 40), st.integers(0, 20), st.data())
-def test_chunks_hold_every_row(case, transposed, whole, most, data):
-    """However a range of rows is divided, repeating its parts gives its rows, one by one."""
-    kernel_shape, input_shape, options = case
-    (axis,) = ConvGeometry(input_shape, kernel_shape, **options).axes
+def folds(rows, taps):
+    """Return for each entry of some rows its row, its column, and which taps it sums."""
+    identity = rows.fold(np.eye(taps, dtype=int), 1).T
+    numbers = np.repeat(np.arange(rows.sizes.size), rows.sizes)
+    return numbers, rows.columns, identity
+
+
+@settings(max_examples=1500, deadline=None)
+@given(axes(), st.booleans(), st.data())
+def test_rows_of_ranges_are_canonical_and_what_is_read(axis, transposed, data):
+    dense = np.zeros((axis.outputs, axis.size, axis.taps), int)
+    for output, tap, sample in pairs(axis):
+        dense[output, sample, tap] += 1
+    if transposed:
+        dense = dense.swapaxes(0, 1)
     rows = AxisRows(axis, transposed)
     start = data.draw(st.integers(0, rows.shape[0]))
     stop = data.draw(st.integers(start, rows.shape[0]))
-    identity = np.eye(axis.taps, dtype=int)
-    columns, folds = [], []
-    for chunk in rows.chunks(start, stop, whole, most):
-        joined, numbers, parts = rows.template(chunk)
-        assert (np.diff(numbers) >= 0).all()
-        fold = joined.fold(identity, 1).T
-        done = 0
-        for count, repeat, shift in parts:
-            block = slice(done, done + count)
-            done += count
-            columns += [joined.columns[block] + shift * time for time in range(repeat)]
-            folds += [fold[block]] * repeat
-        assert done == joined.columns.size
-    wanted = [rows.row(number) for number in range(start, stop)]
-    if wanted:
-        expected = np.concatenate([row.columns for row in wanted])
-        np.testing.assert_array_equal(np.concatenate(columns), expected)
-        np.testing.assert_array_equal(
-            np.concatenate(folds), np.concatenate([row.fold(identity, 1).T for row in wanted])
-        )
+    expected = dense[start:stop]
+    some = rows.rows(start, stop)
+    numbers, columns, identity = folds(some, axis.taps)
+    assert (np.diff(numbers * (axis.size + axis.outputs) + columns) > 0).all()
+    found = np.zeros_like(expected)
+    found[numbers, columns] = identity
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(some.sizes, expected.any(2).sum(1))
+    np.testing.assert_array_equal(rows.counts(start, stop), expected.any(2).sum(1))
+    assert rows.count(start, stop) == expected.any(2).sum()
+    # taps of a column ascend, whatever the order in which they were found, and single rows are the same
+    for one, wanted in zip(some.each(), expected, strict=True):
+        _, columns, identity = folds(one, axis.taps)
+        np.testing.assert_array_equal(columns, wanted.any(1).nonzero()[0])
+        np.testing.assert_array_equal(identity, wanted[columns])
+        if one.starts is not None:
+            for taps in np.split(one.taps, one.starts[1:]):
+                assert (np.diff(taps) > 0).all()
 
 
-@pytest.mark.parametrize("transposed", [False, True])
-def test_border_heavy_rows_are_divided(transposed):
-    """A wrapped kernel as long as its signal is all border; no chunk takes the memory of the matrix."""
-    (axis,) = ConvGeometry(500, 500, padding=((0, 499),), padding_mode="circular").axes
+@settings(max_examples=500, deadline=None)
+@given(axes(), st.booleans())
+def test_segments_repeat_what_they_say(axis, transposed):
     rows = AxisRows(axis, transposed)
-    chunks = rows.chunks(0, 500, 512, 5000)
-    assert len(chunks) >= 50
-    assert max(rows.template(chunk).joined.columns.size for chunk in chunks) <= 5000
+    assert len(rows.segments) <= 6 * axis.taps + 8
+    at = 0
+    for segment in rows.segments:
+        assert segment.start == at
+        at = segment.stop
+        template = rows.rows(segment.start, segment.start + segment.period)
+        for time in range(1, segment.repeat):
+            again = rows.rows(
+                segment.start + time * segment.period, segment.start + (time + 1) * segment.period
+            )
+            np.testing.assert_array_equal(again.sizes, template.sizes)
+            np.testing.assert_array_equal(again.columns, template.columns + time * segment.shift)
+            np.testing.assert_array_equal(folds(again, axis.taps)[2], folds(template, axis.taps)[2])
+    assert at == rows.shape[0]
+
+
+@pytest.mark.parametrize("mode", PADDING_MODES)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_few_rows_of_huge_axes(mode, transposed):
+    """Strides, dilations and pads far beyond the signal, and moduli beyond 32 bits: rows by Python's integers."""
+    for size, taps, stride, dilation, before in (
+        (7, 3, 1, 10**9, 10**9),
+        (2**45, 5, 2**40 + 1, 2**39 + 3, 2**41),
+        (10**15 + 37, 4, 3**25, 7 * 3**24, 5),
+    ):
+        after = dilation * (taps - 1) + 1 - size - before + 3 * stride
+        axis = Axis(size, taps, stride, before, after, dilation, mode)
+        rows = AxisRows(axis, transposed)
+        for start in {0, rows.shape[0] // 2, rows.shape[0] - 2} if rows.shape[0] > 1 else {0}:
+            some = rows.rows(start, start + 2)
+            expected = list(map(expected_row(axis, transposed), range(start, start + 2)))
+            assert list(zip(*folds(some, taps)[:2], strict=True)) == [
+                (number, column) for number, row in enumerate(expected) for column in sorted(row)
+            ]
+            assert rows.counts(start, start + 2).tolist() == [len(row) for row in expected]
+
+
+def expected_row(axis, transposed):
+    """Return a function that gives the columns of one row, output by output."""
+    reads = [
+        (o, sample)
+        for o in range(axis.outputs)
+        for t in range(axis.taps)
+        if (sample := small_extension_index(axis, axis.first(o) + t * axis.dilation)) is not None
+    ]
+    if transposed:
+        return lambda row: {o for o, sample in reads if sample == row}
+    return lambda row: {sample for o, sample in reads if o == row}
+
+
+def small_extension_index(axis, position):
+    """Return the sample at a position, by divisions, for signals that are too long to be written out."""
+    if axis.size < 100:
+        return extension_index(axis.mode, axis.size, position)
+    copy, place = divmod(position, axis.size - (axis.mode == "reflect"))
+    if axis.mode == "zeros":
+        return place if copy == 0 else None
+    if axis.mode == "replicate":
+        return min(max(position, 0), axis.size - 1)
+    return place if copy % 2 == 0 or axis.mode == "circular" else axis.size - 1 - place
+
+
+def test_entries_that_do_not_fit_into_packed_keys_are_sorted_all_the_same():
+    rng = np.random.default_rng(0)
+    numbers, columns, taps = (rng.integers(0, 9, 200) for _ in range(3))
+    numbers.sort()
+    expected = sorted(zip(numbers, columns, taps, strict=True))
+    from sparsetconv.axis_rows import _sorted
+
+    assert list(zip(*_sorted(numbers, columns, taps, 9), strict=True)) == expected
+    far = 2**40
+    wide = [(n * 1, c * far, t * far) for n, c, t in expected]
+    assert list(zip(*_sorted(numbers, columns * far, taps * far, 9 * far), strict=True)) == wide
+
+
+def test_row_ranges_touch_their_rows_alone(monkeypatch):
+    """Of a border of 10**8 rows, three."""
+    asked = []
+    forward = _runs.forward_runs
+    monkeypatch.setattr(
+        "sparsetconv.axis_rows.forward_runs",
+        lambda axis, *rows: (asked.append(rows), forward(axis, *rows))[1],
+    )
+    axis = Axis(10**8, 10**6, 1, 10**6 - 1, 10**6 - 1, 1, "symmetric")
+    rows = AxisRows(axis, False)
+    start = 10**6 // 2
+    assert rows.count(start, start + 3) == rows.counts(start, start + 3).sum()
+    assert [(s.start, s.stop) for s in rows.clip(start, start + 3)] == [(start, start + 3)]
+    assert asked
+    assert all(start <= low < high <= start + 3 for low, high in asked)

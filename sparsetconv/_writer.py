@@ -1,0 +1,275 @@
+"""The walk that writes the entries of a box of rows of a convolution's matrix.
+
+Floor 2, below ``assembly``. At each axis the rows of its matrix are taken in turn: the kernel is contracted
+with a row's fold and the row's columns are added to those so far; at the end of the walk stands a row of the
+matrix. Rows that repeat with shifted columns (the interior of every axis) are written once; their neighbours
+are copies of the whole block of entries plus a constant. So almost everything is written by long copies.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sparsetconv._axis import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+
+    from sparsetconv._types import Array
+    from sparsetconv.axis_rows import AxisRows, Rows
+
+# blocks are doubled up to this many entries, so that copies have long inner loops and stay in cache
+COPY_BLOCK = 1 << 14
+# so many entries are written at once, without repeating anything
+WHOLE_ENTRIES = 1 << 11
+# rows of fewer entries than this are written together, in blocks of at most so many entries and rows
+ROW_ENTRIES, BLOCK_ENTRIES, ROWS_TOGETHER = 1 << 10, 1 << 14, 1 << 12
+# blocks of which the order of the entries is kept while a box is written
+KEPT_ORDERS = 64
+
+
+class Part(NamedTuple):
+    """Rows so far, side by side: what is known of a range of rows before the axes that follow.
+
+    Attributes
+    ----------
+    weights : (channels, u, k_level, ..., kd) array
+        The kernel, folded along the axes before.
+    columns : (u,) array
+        Columns so far.
+    sizes : (rows,) int array
+        How many of the columns belong to each row.
+    """
+
+    weights: Array
+    columns: Array
+    sizes: Array
+
+
+class Level(NamedTuple):
+    """One axis within a box of rows: its range, segments and entries, and the step of its columns.
+
+    ``below`` is the number of entries of the axes that follow, for one row of this one.
+    """
+
+    axis: AxisRows
+    limits: tuple[int, int]
+    segments: list[Segment]
+    entries: int
+    stride: int
+    below: int
+
+
+class Writer:
+    """One box of rows: where its entries go, and the walk that writes them.
+
+    Rows with many entries are written one by one, at each axis the kernel contracted with the row's fold.
+    Of rows with few entries as many as fit into a block are written at once, by vectors over the entries.
+    """
+
+    def __init__(
+        self, axes: tuple[AxisRows, ...], ranges: list[tuple[int, int]], data: Array, indices: Array
+    ) -> None:
+        self.data = data  # (channels, entries)
+        self.indices = indices  # (entries,)
+        sizes = [axis.shape[1] for axis in axes]
+        entries = [axis.count(*limits) for axis, limits in zip(axes, ranges, strict=True)]
+        self.levels = [
+            Level(
+                axis,
+                limits,
+                list(axis.clip(*limits)),
+                entries[at],
+                prod(sizes[at + 1 :]),
+                prod(entries[at + 1 :]),
+            )
+            for at, (axis, limits) in enumerate(zip(axes, ranges, strict=True))
+        ]
+        self.orders: dict[Hashable, Array] = {}
+
+    def write(self, number: int, weights: Array, columns: Array, entry: int) -> int:
+        """Write the rows below one choice of rows of the axes before one.
+
+        Parameters
+        ----------
+        number : int
+            The axis to walk.
+        weights, columns : array
+            As in `Part`, of one row so far.
+        entry : int
+            Where to write next.
+
+        Returns
+        -------
+        int
+            Where the last entry written ends.
+        """
+        level = self.levels[number]
+        segments = level.segments
+        if columns.size * level.entries * level.below <= WHOLE_ENTRIES:
+            first, last = level.limits
+            segments = [Segment(first, last - first, 1, 0)]
+        for start, period, repeat, shift in segments:
+            first = entry
+            for low, high, many in self.parts(level, start, start + period, columns.size):
+                if many:
+                    part = Part(weights, columns, np.array([columns.size]))
+                    entry = self.write_block(number, (low, high), part, entry)
+                else:
+                    for row in level.axis.rows(low, high).each():
+                        entry = self.write_row(number, row, weights, columns, entry)
+            entry = self.repeat(first, entry, repeat, shift * level.stride)
+        return entry
+
+    def parts(self, level: Level, start: int, stop: int, count: int) -> Iterator[tuple[int, int, bool]]:
+        """Divide rows of an axis into ranges: each at once if it has not many entries, or row by row.
+
+        ``count`` is the number of columns so far.
+        """
+        at = start
+        while at < stop:
+            # no more rows than fit if all are like the next
+            upto = min(stop, at + ROWS_TOGETHER)
+            ends = level.axis.counts(at, upto).cumsum()
+            many = int(ends[-1]) * count * level.below < ROW_ENTRIES * (upto - at)
+            most = BLOCK_ENTRIES // max(1, count * level.below) if many else BLOCK_ENTRIES
+            end = at + max(1, int(ends.searchsorted(most, "right")))
+            yield at, end, many
+            at = end
+
+    def write_row(self, number: int, row: Rows, weights: Array, columns: Array, entry: int) -> int:
+        """Write one row of an axis, and below it the axes that follow; arguments as for `write`."""
+        count = columns.size * row.columns.size
+        if not count:
+            return entry
+        folded = row.fold(weights, 2)
+        stride = self.levels[number].stride
+        if number + 1 < len(self.levels):
+            folded = folded.reshape(folded.shape[0], count, *folded.shape[3:])
+            inner = np.add.outer(columns, row.columns * stride).reshape(-1)
+            return self.write(number + 1, folded, inner, entry)
+        stop = entry + count
+        shape = columns.size, row.columns.size
+        self.data[:, entry:stop].reshape(-1, *shape)[...] = folded
+        np.add.outer(columns, row.columns, out=self.indices[entry:stop].reshape(shape), casting="same_kind")
+        return stop
+
+    def write_block(self, number: int, limits: tuple[int, int], part: Part, entry: int) -> int:
+        """Write all rows of a range of an axis, and of the axes that follow, at once."""
+        for at in range(number, len(self.levels)):
+            part = self.join(at, limits if at == number else self.levels[at].limits, part)
+        stop = entry + part.columns.size
+        self.data[:, entry:stop] = part.weights
+        self.indices[entry:stop] = part.columns
+        return stop
+
+    def join(self, number: int, limits: tuple[int, int], part: Part) -> Part:
+        """Return the rows of which each is a row so far and one of an axis, in order."""
+        level = self.levels[number]
+        rows = level.axis.rows(*limits)
+        folded = rows.fold(part.weights, 2)
+        folded = folded.reshape(folded.shape[0], part.columns.size * rows.columns.size, *folded.shape[3:])
+        columns = np.add.outer(part.columns, rows.columns * level.stride).reshape(-1)
+        sizes = np.multiply.outer(part.sizes, rows.sizes).reshape(-1)
+        if part.sizes.size == 1 and 1 in (part.columns.size, rows.sizes.size):
+            return Part(folded, columns, sizes)
+        order = self.order(number, limits, part.sizes, rows.sizes)
+        return Part(folded.take(order, 1), columns.take(order), sizes)
+
+    def order(self, number: int, limits: tuple[int, int], upper: Array, lower: Array) -> Array:
+        """Return where, in the table of all columns so far by those of an axis, each entry stands."""
+        key = number, limits, upper.tobytes()
+        known = self.orders.get(key)
+        if known is None:
+            known = row_order(upper, lower)
+            if len(self.orders) < KEPT_ORDERS:
+                self.orders[key] = known
+        return known
+
+    def repeat(self, first: int, stop: int, repeat: int, shift: int) -> int:
+        """Repeat the block of entries just written, columns shifted, and return where that ends."""
+        length = stop - first
+        if repeat == 1 or not length:
+            return stop
+        end = first + length * repeat
+        repeat_block(self.data[:, first:end], length, 0)
+        repeat_block(self.indices[first:end], length, shift)
+        return end
+
+
+def row_order(upper: Array, lower: Array) -> Array:
+    """Return the order that makes rows of pairs of rows: a permutation of the table of their columns.
+
+    Parameters
+    ----------
+    upper, lower : int arrays
+        How many columns the rows of two axes have. The table has a line for each column of the first axis,
+        and in it all columns of the second.
+
+    Returns
+    -------
+    int array
+        Places in the table, by row of the first axis, row of the second, column of the first, of the second.
+
+    Examples
+    --------
+    >>> row_order(np.array([2]), np.array([1, 2]))
+    array([0, 3, 1, 2, 4, 5])
+    """
+    columns = int(lower.sum())
+    # a run for each pair of rows and each column of the first of them
+    runs = np.repeat(upper, lower.size)
+    pair = np.repeat(np.arange(runs.size), runs)
+    line = np.arange(pair.size) + np.repeat(_before(upper), upper * lower.size)
+    line -= np.repeat(_before(runs), runs)
+    number = pair % lower.size
+    lengths = lower[number]
+    begins = line * columns + _before(lower)[number] - _before(lengths)
+    order: Array = np.repeat(begins, lengths)
+    order += np.arange(order.size)
+    return order
+
+
+def _before(sizes: Array) -> Array:
+    return sizes.cumsum() - sizes
+
+
+def repeat_block(out: Array, length: int, shift: int) -> None:
+    """Fill ``out`` with its first ``length`` entries again and again, ``shift`` added each time.
+
+    Short blocks are doubled first, so that every operation has a long inner loop.
+
+    Examples
+    --------
+    >>> out = np.array([3, 5, 0, 0, 0, 0])
+    >>> repeat_block(out, 2, 10)
+    >>> out
+    array([ 3,  5, 13, 15, 23, 25])
+    """
+    total, done = out.shape[-1], length
+    while done < COPY_BLOCK and done < total // 8:
+        more = min(done, total - done)
+        _shifted(out[..., :more], shift * (done // length), out[..., done : done + more])
+        done += more
+    count = total // done
+    if count > 1:
+        blocks = out[..., : count * done].reshape(*out.shape[:-1], count, done)
+        if shift:
+            steps = np.arange(1, count, dtype=out.dtype) * out.dtype.type(shift * (done // length))
+            np.add(blocks[..., :1, :], steps[:, None], out=blocks[..., 1:, :])
+        else:
+            blocks[..., 1:, :] = blocks[..., :1, :]
+    done *= count
+    if done < total:
+        rest = total - done
+        _shifted(out[..., :rest], shift * (done // length), out[..., done:])
+
+
+def _shifted(source: Array, shift: int, out: Array) -> None:
+    if shift:
+        np.add(source, out.dtype.type(shift), out=out)
+    else:
+        out[...] = source
