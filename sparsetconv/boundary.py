@@ -7,10 +7,12 @@ the integer rules are those of ``_axis``.
 from __future__ import annotations
 
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from sparsetconv import _memory
 from sparsetconv._axis import extension_period
 from sparsetconv._kernel import last_axes
 
@@ -33,12 +35,85 @@ def source_indices(axis: Axis, positions: Array) -> Array:
     return np.where(folded < size, folded, period - folded - (mode == "symmetric"))
 
 
-class _Piece(NamedTuple):
-    """Padded positions that read neighbouring samples: ``step`` is 1, -1 or 0 (all the same one)."""
+class Run(NamedTuple):
+    """Neighbouring positions whose samples are neighbours too.
 
-    positions: slice
-    samples: slice
+    Attributes
+    ----------
+    start, stop : int
+        The positions.
+    sample : int
+        What stands at the first of them.
+    step : int
+        From there to the next position's: 1, -1, or 0 where all are the same sample.
+    """
+
+    start: int
+    stop: int
+    sample: int
     step: int
+
+    @property
+    def samples(self) -> slice:
+        """The different samples, in the order of the positions."""
+        last = self.sample + self.step * (self.stop - self.start - 1)
+        if self.step >= 0:
+            return slice(self.sample, last + 1)
+        return slice(self.sample, last - 1 if last > 0 else None, -1)
+
+
+def runs(axis: Axis, start: int, stop: int) -> Iterator[Run]:
+    """Divide the positions from ``start`` to ``stop`` into runs; padded zeros are in none of them."""
+    size, mode = axis.size, axis.reach
+    if mode in ("zeros", "replicate"):
+        pieces = [Run(max(start, 0), min(stop, size), max(start, 0), 1)]
+        if mode == "replicate":
+            pieces = [
+                Run(start, min(stop, 0), 0, 0),
+                *pieces,
+                Run(max(start, size), stop, size - 1, 0),
+            ]
+        yield from (piece for piece in pieces if piece.start < piece.stop)
+        return
+    period = extension_period(mode, size)
+    while start < stop:
+        offset = start % period
+        mirrored = offset >= size
+        end = min(stop, start - offset + (period if mirrored else size))
+        yield Run(
+            start, end, period - offset - (mode == "symmetric") if mirrored else offset, 1 - 2 * mirrored
+        )
+        start = end
+
+
+class _Pad(NamedTuple):
+    """The positions on one side of a signal.
+
+    Attributes
+    ----------
+    runs : tuple of Run
+        They cover the pad but for all periods of ``whole`` behind the first.
+    whole : slice
+        As many whole periods as there are.
+    period : int
+    """
+
+    runs: tuple[Run, ...]
+    whole: slice
+    period: int
+
+
+def _pad(axis: Axis, start: int, stop: int) -> _Pad:
+    """Return the pad between two positions, at the cost of one period however many there are."""
+    if axis.reach in ("zeros", "replicate"):
+        return _Pad(tuple(runs(axis, start, stop)), slice(start, start), 1)
+    period = extension_period(axis.reach, axis.size)
+    first = -(-start // period) * period
+    count = max(0, (stop - first) // period)
+    if count < 2:
+        return _Pad(tuple(runs(axis, start, stop)), slice(start, start), period)
+    end = first + count * period
+    return _Pad((*runs(axis, start, first + period), *runs(axis, end, stop)), slice(first, end), period)
 
 
 class Extension:
@@ -89,9 +164,12 @@ class Extension:
         )
 
     @cached_property
-    def _pieces(self) -> list[list[_Piece]]:
+    def _pads(self) -> list[list[_Pad]]:
+        """For each axis what is padded on either side, counted from the first position that is kept."""
         return [
-            [] if axis.reach == "zeros" else list(_pieces(axis, low, low + length - 1))
+            []
+            if axis.reach == "zeros"
+            else [_pad(axis, *ends) for ends in ((low, 0), (axis.size, low + length)) if ends[0] < ends[1]]
             for axis, low, length in zip(self.axes, self._lows, self._hull, strict=True)
         ]
 
@@ -132,12 +210,15 @@ class Extension:
         if self._only_crops:
             cropped: Array = x[last_axes(self._inside)]
             return cropped
+        self._require(lead, x.dtype)
         out: Array = self._xp.zeros(lead + self._hull, x.dtype)
         out[last_axes(self._placed)] = x[last_axes(self._inside)]
-        for number, pieces in enumerate(self._pieces):
+        for number, (low, pads) in enumerate(zip(self._lows, self._pads, strict=True)):
             view = self._xp.moveaxis(out, number - len(self.axes), 0)
-            for piece in pieces:
-                view[piece.positions] = view[piece.samples]
+            for pad in pads:
+                for run in pad.runs:
+                    view[run.start - low : run.stop - low] = view[-low:][run.samples]
+                _repeat(view, pad, low)
         extended: Array = out[last_axes(self._crop)]
         return extended
 
@@ -157,47 +238,49 @@ class Extension:
             return z
         lead = z.shape[: z.ndim - len(self.axes)]
         if self._hull != self.shape:
+            self._require(lead, z.dtype)
             hull = self._xp.zeros(lead + self._hull, z.dtype)
             hull[last_axes(self._crop)] = z
             z = hull
-        for number, pieces in reversed(list(enumerate(self._pieces))):
+        whole = z.size
+        for number, (low, pads) in reversed(list(enumerate(zip(self._lows, self._pads, strict=True)))):
             view = self._xp.moveaxis(z, number - len(self.axes), 0)
-            for piece in pieces:
-                source = view[piece.positions]
-                view[piece.samples] += source if piece.step else source.sum(0, z.dtype, keepdims=True)
+            for pad in pads:
+                _gather(view, pad, low)
+                for run in pad.runs:
+                    source = view[run.start - low : run.stop - low]
+                    kept = view[-low:][run.samples]
+                    kept += source if run.step else source.sum(0, z.dtype, keepdims=True)
         folded: Array = z[last_axes(self._placed)]
         sizes = tuple(axis.size for axis in self.axes)
         if folded.shape[len(lead) :] == sizes:
-            return folded
+            # a small view would keep all of a long pad
+            return folded.copy() if 2 * folded.size < whole else folded
         out: Array = self._xp.zeros(lead + sizes, z.dtype)
         out[last_axes(self._inside)] = folded
         return out
 
-
-def _pieces(axis: Axis, low: int, high: int) -> Iterator[_Piece]:
-    """Divide the padded positions from ``low`` to ``high`` into runs of neighbouring samples."""
-    for start, stop in ((low, 0), (axis.size, high + 1)):
-        if start >= stop:
-            continue
-        samples = source_indices(axis, np.arange(start, stop))
-        steps = np.diff(samples)
-        # a run ends where the step changes; the jump of a wrapped period is a run's end as well
-        at = 0
-        while at < samples.size:
-            step = int(steps[at]) if at < steps.size else 1
-            step = step if abs(step) <= 1 else 1
-            run = at + 1
-            while run < samples.size and steps[run - 1] == step:
-                run += 1
-            first = int(samples[at])
-            last = first + step * (run - at - 1)
-            yield _Piece(
-                slice(start + at - low, start + run - low), _inclusive(first - low, last - low, step), step
-            )
-            at = run
+    def _require(self, lead: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        """Raise ``MemoryError`` where the padded array cannot be had (a GPU's allocator says so itself)."""
+        if self._xp is np:
+            nbytes = prod(lead + self._hull) * dtype.itemsize
+            _memory.require("the padded array", nbytes, "padding, stride and dilation set its size")
 
 
-def _inclusive(first: int, last: int, step: int) -> slice:
-    if step >= 0:
-        return slice(first, last + 1)
-    return slice(first, last - 1 if last > 0 else None, -1)
+def _repeat(view: Array, pad: _Pad, low: int) -> None:
+    """Copy the first of a pad's whole periods to the others: once, then twice as much each time."""
+    at, end = pad.whole.start - low, pad.whole.stop - low
+    done = pad.period
+    while at + done < end:
+        count = min(done, end - at - done)
+        view[at + done : at + done + count] = view[at : at + count]
+        done += count
+
+
+def _gather(view: Array, pad: _Pad, low: int) -> None:
+    """Add a pad's whole periods to the first of them, half of what is left each time."""
+    at, count = pad.whole.start - low, (pad.whole.stop - pad.whole.start) // pad.period
+    while count > 1:
+        half = count // 2
+        view[at : at + half * pad.period] += view[at + (count - half) * pad.period : at + count * pad.period]
+        count -= half

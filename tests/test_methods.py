@@ -18,7 +18,7 @@ from operator_cases import integers
 import sparsetconv as stc
 from sparsetconv import _threads
 from sparsetconv._axis import PADDING_MODES
-from sparsetconv.methods import _sides, _tables, _tiles
+from sparsetconv.methods import _tables, _tiles
 
 # name: (kernel shape, input shape, options); each is there for what its comment says
 LARGE = {
@@ -206,17 +206,6 @@ def test_tiles_hold_the_kernel_and_cover_the_results(axes, slots):
 @pytest.mark.parametrize("length", [1, 2, 4, 8, 16, 32, 128])
 def test_frequencies_are_all_there_once(length):
     assert sorted(_tiles.frequencies(length)) == list(range(length))
-
-
-@given(st.lists(st.tuples(st.integers(-5, 5), st.booleans()), min_size=1, max_size=30))
-def test_even_runs_cover_everything_in_order(pairs):
-    targets = np.cumsum([step for step, _ in pairs])
-    added = np.array([flag for _, flag in pairs])
-    runs = list(_sides.even(targets, added))
-    assert [i for start, stop in runs for i in range(start, stop)] == list(range(len(pairs)))
-    for start, stop in runs:
-        assert len(set(np.diff(targets[start:stop]))) <= 1
-        assert len(set(added[start:stop])) == 1
 
 
 def test_scratch_has_room_for_all_vectors():

@@ -122,8 +122,31 @@ class PaddedMethod(Method):
 
 def folding(axes: Sequence[Axis], xp: Any = np) -> Extension:
     """Return what folds the padding back: nothing along axes with zeros outside, which is dropped."""
-    plain = (Axis(axis.size, 1, 1, 0, 0, 1, "zeros") for axis in axes)
-    return Extension(tuple(p if a.reach == "zeros" else a for a, p in zip(axes, plain, strict=True)), xp)
+    return Extension(tuple(_unpadded(a) if a.reach == "zeros" else a for a in axes), xp)
+
+
+def far_padding(axes: Sequence[Axis]) -> tuple[Extension, tuple[Axis, ...]]:
+    """Take away the padding of axes that repeat the signal more than once on a side.
+
+    Returns
+    -------
+    padding : Extension
+        What pads arrays along these axes, and folds them back. It does nothing along all others.
+    axes : tuple of Axis
+        What is left to do: these axes of the padded array, unpadded, and the others as they are.
+    """
+    far = [a.reach != "zeros" and (a.low < -a.size or a.high >= 2 * a.size) for a in axes]
+    padded = tuple(a if long else _unpadded(a) for a, long in zip(axes, far, strict=True))
+    left = tuple(
+        Axis(a.high - a.low + 1, a.taps, a.stride, 0, 0, a.dilation, "zeros") if long else a
+        for a, long in zip(axes, far, strict=True)
+    )
+    return Extension(padded), left
+
+
+def _unpadded(axis: Axis) -> Axis:
+    """Return an axis of as many samples that needs no padding."""
+    return Axis(axis.size, 1, 1, 0, 0, 1, "zeros")
 
 
 def entry_dtype(geometry: ConvGeometry, weights: np.dtype[Any], result: np.dtype[Any]) -> np.dtype[Any]:

@@ -123,40 +123,51 @@ def emit_fill(code: Code, m: Arrays, start: Value, step: Value, to: Variable, un
 
     The plane begins at ``x[start]``, its samples are ``step`` apart.
     """
-    t, x, slab = m.t, m.x, m.slab
+    t, slab = m.t, m.slab
     phases, lines = t[tb.PHASES], t[tb.LINE_COUNT]
-    jump = phases * step
     first = t[unit + 2] * lines
     with code.loop(first, first + t[unit + 3] * lines) as line:
         row, inside = t[t[tb.SOURCE_ROWS] + line // lines], t[t[tb.SOURCE_LINES] + line % lines]
         outside = (row < 0) | (inside < 0)
         begin_line = start + (row + inside) * step
         with code.loop(0, phases) as phase:
-            column, main = t[tb.COLUMNS] + phase * t[tb.PLACES], t[tb.MAINS] + phase * 2
-            # between these, samples follow one another at a fixed distance
-            begin = outside.choose(high, t[main].maximum(low).minimum(high))
-            end = t[main + 1].minimum(high).maximum(begin)
-            place = code.variable(low)
-            with code.repeat(lambda: place.now < high):
-                # over what follows
-                place.set((place.now.equals(begin) & (begin < end)).choose(end, place.now))
-                with code.when(place.now < high):
-                    sample = outside.choose(-1, t[column + place.now])
-                    with code.either(sample < 0) as (zero, known):
-                        with zero:
-                            slab[to.now + place.now] = 0
-                        with known:
-                            slab[to.now + place.now] = x[begin_line + sample * step]
-                    place.add(1)
-            count = end - begin
-            with code.when(code.integer(0) < count):
-                source = begin_line + t[column + begin] * step
-                with code.either(jump.equals(1)) as (near, apart):
-                    with near:
-                        slab.copy(to.now + begin, x, source, count, bytes_of(x.element))
-                    with apart, code.loop(0, count) as number:
-                        slab[to.now + begin + number] = x[source + number * jump]
+            with code.either(outside) as (nothing, something):
+                with nothing, code.loop(low, high) as place:
+                    slab[to.now + place] = 0
+                with something:
+                    emit_fill_line(code, m, begin_line, step, to, t[tb.MAINS] + phase * tb.MAIN, low, high)
             to.add(t[tb.PITCH])
+
+
+def emit_fill_line(code: Code, m: Arrays, line: Value, step: Value, to: Variable, main: Value, low: Value,
+                   high: Value) -> None:  # fmt: skip
+    """Copy places ``low`` to ``high`` of a phase of a line, which begins at ``x[line]``."""
+    t, x, slab = m.t, m.x, m.slab
+    jump = t[tb.APART] * step
+    # between these, samples follow one another at a fixed distance; the others are listed
+    first, apart, border = t[main], t[main + 1] - t[main], t[tb.BORDERS] + t[main + 3]
+    begin = first.maximum(low).minimum(high)
+    end = t[main + 1].minimum(high).maximum(begin)
+    place = code.variable(low)
+    with code.repeat(lambda: place.now < high):
+        # over what follows
+        place.set((place.now.equals(begin) & (begin < end)).choose(end, place.now))
+        with code.when(place.now < high):
+            sample = t[border + (place.now < first).choose(place.now, place.now - apart)]
+            with code.either(sample < 0) as (zero, known):
+                with zero:
+                    slab[to.now + place.now] = 0
+                with known:
+                    slab[to.now + place.now] = x[line + sample * step]
+            place.add(1)
+    count = end - begin
+    with code.when(code.integer(0) < count):
+        source = line + (t[main + 2] + (begin - first) * t[tb.APART]) * step
+        with code.either(jump.equals(1)) as (near, far):
+            with near:
+                slab.copy(to.now + begin, x, source, count, bytes_of(x.element))
+            with far, code.loop(0, count) as number:
+                slab[to.now + begin + number] = x[source + number * jump]
 
 
 def emit_write(code: Code, m: Arrays, here: Value, mate: Value, to: Value, step: Value, count: Value,

@@ -13,16 +13,25 @@ The source is never extended as a whole. Results are divided into units whose so
 from __future__ import annotations
 
 from functools import cached_property
-from itertools import pairwise, product
 from math import gcd, prod
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sparsetconv.methods._sides import Phase, columns, even, flat_samples, forward_side, sums, transposed_side
+from sparsetconv import _memory
+from sparsetconv.methods._lists import TapLists, Taps, met_together, tap_lists
+from sparsetconv.methods._sides import (
+    along,
+    flat_samples,
+    forward_side,
+    is_plain,
+    results,
+    sums,
+    transposed_side,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from sparsetconv._axis import Axis
     from sparsetconv._types import Array
@@ -36,8 +45,8 @@ MOST_UNITS = 16
 SLOTS = 4
 RANGES = tuple((low, high) for low in range(SLOTS) for high in range(low + 1, SLOTS + 1))
 
-# entries of a row of the tables of groups, runs and units
-GROUP, RUN, UNIT = 8, 7, 8
+# entries of a row of the tables of groups, runs, units and of the main runs of samples
+GROUP, RUN, UNIT, MAIN = 8, 7, 8, 4
 # In a thread's scratch stand, after where the results of the slots begin: how far from there the vectors of
 # results stand, where their bases stand in the source, the same for a run or its mate, and how many of their
 # places are wanted; the rows of the buffer, and those of mates; where the vectors of a row stand; how many
@@ -50,7 +59,8 @@ SCRATCH = NUMBER + 1
 # - those of the `Layout`;
 # - samples of a plane of the source, of a plane of the result, and of a line of the result;
 # - where in a thread's memory the extended source begins; its elements from one plane to the next, from one
-#   row, and from one line or phase; the lines of a row, the phases of a line, and the places of a phase;
+#   row, and from one line or phase; the lines of a row, the phases of a line, the places of a phase, and the
+#   samples from one place to the next;
 # - the first place read along the last axis, counted from a base, and how many further on the last;
 # - the results are computed in so many blocks of so many; the weights of a block;
 # - lists of taps of a pattern, one for each phase of the last axis, and bounds of a list;
@@ -58,13 +68,13 @@ SCRATCH = NUMBER + 1
 (
     PLANES, RESULTS, PLANE_PARTS, ITEM_PARTS, CHANNEL_GROUPS,
     IN_SIZE, OUT_SIZE, OUT_LINE,
-    SLAB, PLANE_SIZE, ROW_SIZE, PITCH, LINE_COUNT, PHASES, PLACES,
+    SLAB, PLANE_SIZE, ROW_SIZE, PITCH, LINE_COUNT, PHASES, PLACES, APART,
     LOWEST, SPREAD,
     BLOCKS, SIDE, BLOCK_WEIGHTS,
     LISTS, LIMITS,
-    SOURCE_ROWS, SOURCE_LINES, COLUMNS, MAINS, RUNS, GROUPS, UNITS, STARTS, OFFSETS, BOUNDS, WSTARTS,
+    SOURCE_ROWS, SOURCE_LINES, BORDERS, MAINS, RUNS, GROUPS, UNITS, STARTS, OFFSETS, BOUNDS, WSTARTS,
     HEADER,
-) = range(34)  # fmt: skip
+) = range(35)  # fmt: skip
 
 
 class Layout(NamedTuple):
@@ -102,9 +112,10 @@ class Plan:
     ----------
     maps : tuple of arrays
         The extended source. ``rows`` and ``lines``: the first sample of each row, which is a place on its
-        first axis, and of each line among those of its row. ``columns``, (phases, places): the samples along
-        its last axis. All are -1 for zeros. ``mains``, (phases, 2): for each phase of the last axis the
-        longest run of places whose samples are ``phases`` apart.
+        first axis, and of each line among those of its row. ``mains``, (phases, 4): for each phase of the
+        last axis the longest run of places whose samples are equally far apart: where it begins and ends,
+        its first sample, and where in ``borders`` the samples of the phase's other places begin. -1 stands
+        for zeros.
     runs : (runs, 7) array
         Runs of results along the last axis: base, number, sample, step of the sample, whether it is added,
         phase, whether the next run is its mate, which has the samples between. What is added comes last.
@@ -115,6 +126,10 @@ class Plan:
         axis, first and last run.
     waiting : int
         How many of the units, the last ones, add to what the others set.
+    whole : bool
+        Whether the units set all results; else what they leave out is zero.
+    sizes : tuple of int
+        Of a plane of the result.
     starts : (results,) array
         Where each plane of the result begins, in an item.
     elements : int
@@ -123,19 +138,22 @@ class Plan:
 
     def __init__(self, axes: Sequence[Axis], transposed: bool, layout: Layout) -> None:
         make = transposed_side if transposed else forward_side
-        *self._outer, self._last = (make(axis) for axis in axes)
-        self._axes, self.layout = axes, layout
+        self.sizes = tuple(axis.size if transposed else axis.outputs for axis in axes)
+        # an axis of one sample that one tap reads adds nothing
+        self._axes = [axis for axis in axes if not is_plain(axis)] or list(axes[-1:])
+        *self._outer, self._last = sides = [make(axis) for axis in self._axes]
+        self.layout, self.whole = layout, all(side.whole for side in sides)
+        self._backwards = transposed
         self._blocks = -(-layout.results // SLOTS)
         # real and imaginary parts stay side by side
         self._side = -(-layout.results // (self._blocks * layout.plane_parts)) * layout.plane_parts
         self._together = SLOTS // self._side
-        self._split = 1 if transposed else axes[-1].stride
-        self._choices = list(product(*(side.phases for side in self._outer)))
-        sizes = [axis.outputs if transposed else axis.size for axis in axes]
-        samples = [side.samples for side in self._outer]
+        self._split = self._last.source.columns.size
+        sizes = [axis.outputs if transposed else axis.size for axis in self._axes]
+        samples = [side.source.rows for side in self._outer]
         rows = flat_samples(samples[:1], sizes) if samples else np.zeros(1, np.int64)
         lines = flat_samples(samples[1:], sizes[1:])
-        self.maps = rows, lines, *columns(self._last.samples, self._split)
+        self.maps = rows, lines, *along(self._last.source)
         self.runs = self._find_runs()
         lowest, highest = self._reach()
         begin, end = int(self.runs[:, 0].min()), int(self.runs[:, :2].sum(1).max())
@@ -151,7 +169,7 @@ class Plan:
         self._plane_size = (tall * self._row_size // quantum | 1) * quantum
         self.elements = layout.planes * self._plane_size
         number = np.arange(layout.results)
-        self._out_size = prod(side.size for side in (*self._outer, self._last))
+        self._out_size = prod(self.sizes)
         self._in_size, parts = prod(sizes), layout.plane_parts * layout.item_parts
         self.starts = number // layout.plane_parts * self._out_size * parts + number % layout.plane_parts
 
@@ -173,20 +191,21 @@ class Plan:
         flat, *kernel_tables = self.prepared(weights)
         tables = (*self.maps, self.runs, self.groups, self.units, self.starts, *kernel_tables)
         begins = np.cumsum([HEADER, *(table.size for table in tables)])
-        layout, columns = self.layout, self.maps[2]
+        layout, source = self.layout, self._last.source
         lowest, highest = self._reach()
         numbers = [
             *(layout.planes, layout.results, layout.plane_parts, layout.item_parts, layout.channel_groups),
             *(self._in_size, self._out_size, self._last.size),
-            *(buffer, self._plane_size, self._row_size, self._pitch, self.maps[1].size, *columns.shape),
+            *(buffer, self._plane_size, self._row_size, self._pitch, self.maps[1].size),
+            *(self._split, source.length, source.step),
             *(lowest, highest - lowest, self._blocks, self._side, flat.shape[2]),
-            *(len(self._last.phases), len(RANGES) + 1, *begins[:-1]),
+            *(self._last.bounds.size - 1, len(RANGES) + 1, *begins[:-1]),
         ]
         return flat.reshape(-1), np.concatenate([numbers, *(table.reshape(-1) for table in tables)])
 
     def _reach(self) -> tuple[int, int]:
         """Return the first and the last place that is read along the last axis, counted from a base."""
-        reads = np.concatenate([phase.reads for phase in self._last.phases]) // self._split
+        reads = self._last.reads // self._split
         # a mate's bases lie beside those of its run
         shifts = np.diff(self.runs[:, 0])[self.runs[:-1, 6] == 1]
         low, high = (int(f(reads, initial=0) + f(shifts, initial=0)) for f in (np.min, np.max))
@@ -194,30 +213,28 @@ class Plan:
 
     def _find_runs(self) -> Array:
         """Return ``runs``. With two phases, runs whose samples alternate are made mates of equal length."""
-        runs: list[tuple[int, ...]] = []
-        for number, phase in enumerate(self._last.phases):
-            for start, stop in even(phase.targets, phase.added):
-                step = int(phase.targets[start + 1] - phase.targets[start]) if stop - start > 1 else 1
-                base, added = int(phase.bases[start]) // self._split, int(phase.added[start])
-                runs.append((base, stop - start, int(phase.targets[start]), step, added, number, 0))
-        setting = sorted((run for run in runs if not run[4] and run[3] == 2), key=lambda run: run[2])
+        own = self._last.runs
+        columns = (own.base, own.number, own.target, own.step, own.added, own.phase, np.zeros_like(own.phase))
+        table = np.stack(columns, 1).astype(np.int64)
+        setting = np.flatnonzero(~own.added & (own.step == 2))
         plain = self.layout.plane_parts * self.layout.item_parts == 1
-        if plain and len(setting) == 2 and setting[1][2] == setting[0][2] + 1:
-            first, second = setting
-            count = min(first[1], second[1])
-            mates = [(first[0], count, *first[2:6], 1), (second[0], count, *second[2:6], 0)]
-            rest = [
-                (run[0] + count, run[1] - count, run[2] + 2 * count, *run[3:])
-                for run in setting
-                if run[1] > count
-            ]
-            runs = [*mates, *rest, *(run for run in runs if run not in setting)]
-        return np.array(sorted(runs, key=lambda run: run[4]), np.int64)
+        if plain and setting.size == 2:
+            first, second = sorted(table[setting].tolist(), key=lambda run: run[2])
+            if second[2] == first[2] + 1:
+                count = min(first[1], second[1])
+                mates = [[first[0], count, *first[2:6], 1], [second[0], count, *second[2:6], 0]]
+                rest = [
+                    [run[0] + count, run[1] - count, run[2] + 2 * count, *run[3:]]
+                    for run in (first, second)
+                    if run[1] > count
+                ]
+                table = np.concatenate([np.array([*mates, *rest]), np.delete(table, setting, 0)])
+        return table[np.argsort(table[:, 4], kind="stable")]
 
     @property
     def _strides(self) -> list[int]:
         """Elements of a slab from one place of an axis in front to the next."""
-        lengths = [side.samples.size for side in self._outer[1:]]
+        lengths = [side.source.places for side in self._outer[1:]]
         return [prod(lengths[n:]) * self._split * self._pitch for n in range(len(self._outer))]
 
     @property
@@ -228,67 +245,83 @@ class Plan:
         axis = self._axes[-2]
         return axis.dilation // gcd(axis.dilation, axis.stride)
 
-    def _line_groups(self, phase: Phase) -> tuple[Array, Array, Array, Array]:
-        """Divide the results of a phase of the last axis but one into groups of lines.
+    @property
+    def _cycle(self) -> int:
+        """The distance of the taps through which lines, ``_spacing`` apart, read the same line."""
+        axis = self._axes[-2]
+        cycle = axis.stride // gcd(axis.dilation, axis.stride)
+        return -cycle if self._backwards else cycle
+
+    def _line_groups(self) -> tuple[Array, Array, Array, Array, Array]:
+        """Divide the results of the last axis but one into groups of lines.
 
         Returns
         -------
         lines : (groups, 4) array
             -1 for none.
-        first, last : (groups,) array
+        first, last : (groups,) arrays
             Bases.
         added : (groups,) bool array
+        phase : (groups,) array
         """
-        parts = []
+        own = results(self._outer[-1])
         spacing, wide = self._spacing, self._spacing * self._together
-        for start, stop in even(np.zeros_like(phase.bases), phase.added):
-            i = np.arange(stop - start)
-            group, slot = i // wide * spacing + i % spacing, i % wide // spacing
-            lines = np.full((group.max() + 1, SLOTS), -1, np.int64)
-            lines[group, slot] = phase.targets[start:stop]
-            bases = np.zeros((2, len(lines)), np.int64)
-            bases[0, group[slot == 0]] = phase.bases[start:stop][slot == 0]
-            # later slots overwrite earlier ones
-            bases[1, group] = phase.bases[start:stop]
-            parts.append((lines, *bases, np.full(len(lines), phase.added[start])))
-        lines, first, last, added = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return lines, first, last, added
+        edge = np.append(True, (np.diff(own.phase) != 0) | np.diff(own.added))
+        begins = np.flatnonzero(edge)
+        part = np.cumsum(edge) - 1
+        i = np.arange(part.size) - begins[part]
+        group, slot = i // wide * spacing + i % spacing, i % wide // spacing
+        number = np.maximum.reduceat(group, begins) + 1
+        group += (np.cumsum(number) - number)[part]
+        lines = np.full((int(number.sum()), SLOTS), -1, np.int64)
+        lines[group, slot] = own.target
+        first, last = np.zeros((2, len(lines)), np.int64)
+        first[group[slot == 0]] = own.base[slot == 0]
+        # later slots overwrite earlier ones
+        last[group] = own.base
+        of_part = np.repeat(begins, number)
+        return lines, first, last, own.added[of_part], own.phase[of_part]
 
     def _find_groups(self) -> tuple[Array, Array]:
         """Return ``groups``, and for each the rows of its first and last base, and if its row is added."""
         if not self._outer:
+            self._kinds = np.ones(1, np.int64)
             return np.array([[0, -1, -1, -1, 1, 0, 0, 0]]), np.zeros((1, 3), np.int64)
         sizes = [side.size for side in self._outer]
-        tables, spans = [], []
-        for choice, (*front, own) in enumerate(self._choices):
-            lines, first, last, added = self._line_groups(own)
-            table = np.full((prod(p.bases.size for p in front), len(lines), 8), -1, np.int64)
-            span = np.empty((*table.shape[:2], 3), np.int64)
-            start = sums([p.targets * prod(sizes[n + 1 :]) for n, p in enumerate(front)])[:, None]
-            base = sums([p.bases * stride for p, stride in zip(front, self._strides, strict=False)])
-            outside = sums([p.added.astype(np.int64) for p in front])
-            for slot in range(SLOTS):
-                table[:, :, slot] = np.where(lines[:, slot] >= 0, start + lines[:, slot], -1)
-            count = (lines >= 0).sum(1)
-            table[:, :, 4] = count
-            table[:, :, 5] = np.add.outer(base, first * self._strides[-1])
-            table[:, :, 6] = choice * self._together + count - 1
-            table[:, :, 7] = np.add.outer(outside, added) > 0
-            # the rows, and what is added there, belong to the first axis
-            span[:, :, 0], span[:, :, 1], span[:, :, 2] = first, last, added
-            if front:
-                repeats = prod(p.bases.size for p in front[1:])
-                of_first = np.stack([front[0].bases, front[0].bases, front[0].added], 1)
-                span[:] = np.repeat(of_first, repeats, 0)[:, None]
-            tables.append(table.reshape(-1, 8))
-            spans.append(span.reshape(-1, 3))
-        return np.concatenate(tables), np.concatenate(spans)
+        phases = [side.bounds.size - 1 for side in self._outer]
+        front = [results(side) for side in self._outer[:-1]]
+        lines, first, last, added, phase = self._line_groups()
+        shape = prod(own.base.size for own in front), len(lines)
+        _memory.require(
+            "the plan of a product", 3 * 8 * (GROUP + 3) * prod(shape), "the number of lines sets that"
+        )
+        table = np.full((*shape, GROUP), -1, np.int64)
+        span = np.empty((*shape, 3), np.int64)
+        start = sums([own.target * prod(sizes[n + 1 :]) for n, own in enumerate(front)])[:, None]
+        base = sums([own.base * stride for own, stride in zip(front, self._strides, strict=False)])
+        choice = sums([own.phase * prod(phases[n + 1 :]) for n, own in enumerate(front)])
+        outside = sums([own.added.astype(np.int64) for own in front])
+        for slot in range(SLOTS):
+            table[:, :, slot] = np.where(lines[:, slot] >= 0, start + lines[:, slot], -1)
+        count = (lines >= 0).sum(1)
+        self._kinds, kind = np.unique(count, return_inverse=True)
+        table[:, :, 4] = count
+        table[:, :, 5] = np.add.outer(base, first * self._strides[-1])
+        table[:, :, 6] = np.add.outer(choice, phase) * self._kinds.size + kind
+        table[:, :, 7] = np.add.outer(outside, added) > 0
+        # the rows, and what is added there, belong to the first axis
+        span[:, :, 0], span[:, :, 1], span[:, :, 2] = first, last, added
+        if front:
+            repeats = prod(own.base.size for own in front[1:])
+            of_first = np.stack([front[0].base, front[0].base, front[0].added], 1)
+            span[:] = np.repeat(of_first, repeats, 0)[:, None]
+        return table.reshape(-1, GROUP), span.reshape(-1, 3)
 
     def _find_units(self, spans: Array, begins: range, end: int) -> tuple[Array, int, int]:
         """Sort the groups into units; return them, how many wait, and the most rows of source of one."""
         low, high = 0, 0
         if self._outer:
-            reads = np.concatenate([phase.reads for phase in self._outer[0].phases])
+            reads = self._outer[0].reads
             low, high = int(reads.min(initial=0)), int(reads.max(initial=0))
         first, last = int(spans[:, 0].min()), int(spans[:, 1].max())
         # bases of a unit along the first axis
@@ -299,48 +332,55 @@ class Plan:
         number = (spans[:, 0] - first) // height
         order = np.lexsort((*self.groups.T[[5, 6, 7]], number, spans[:, 2]))
         self.groups, spans, number = self.groups[order], spans[order], number[order]
-        edges = np.flatnonzero(np.diff(number) | np.diff(spans[:, 2])) + 1
-        setting, waiting = [], []
-        tall = 0
-        plain = int((self.runs[:, 4] == 0).sum())
-        for start, stop in pairwise([0, *edges.tolist(), len(number)]):
-            top = max(int(spans[start:stop, 0].min()) + low, 0)
-            bottom = min(int(spans[start:stop, 1].max()) + high + 1, self.maps[0].size)
-            tall = max(tall, bottom - top)
-            for begin in begins:
-                stop_base = min(begin + begins.step, end)
-                unit = (start, stop, top, bottom - top, begin, stop_base)
-                if spans[start, 2]:
-                    waiting.append((*unit, 0, len(self.runs)))
-                elif len(begins) == 1:
-                    setting.append((*unit, 0, len(self.runs)))
-                else:
-                    setting.append((*unit, 0, plain))
-                    in_padding = self.runs[plain:]
-                    if ((in_padding[:, 0] < stop_base) & (in_padding.sum(1, initial=0) >= 0)).any():
-                        waiting.append((*unit, plain, len(self.runs)))
-        return np.array(setting + waiting, np.int64), len(waiting), tall
+        starts = np.append(0, np.flatnonzero(np.diff(number) | np.diff(spans[:, 2])) + 1)
+        top = (np.minimum.reduceat(spans[:, 0], starts) + low).clip(0)
+        bottom = (np.maximum.reduceat(spans[:, 1], starts) + high + 1).clip(max=self.maps[0].size)
+        from_base = np.array(begins)
+        to_base = (from_base + begins.step).clip(max=end)
+        units = np.zeros((starts.size, from_base.size, UNIT), np.int64)
+        of_rows = np.stack([starts, np.append(starts[1:], len(number)), top, bottom - top], 1)
+        units[:, :, :4], units[:, :, 4], units[:, :, 5] = of_rows[:, None], from_base, to_base
+        units[:, :, 7] = len(self.runs)
+        adds = spans[starts, 2] != 0
+        waits = np.broadcast_to(adds[:, None], units.shape[:2]).copy()
+        setting = units[~adds].copy()
+        if len(begins) > 1:
+            # what a tile adds to others' results it adds later
+            plain = int((self.runs[:, 4] == 0).sum())
+            base, count = self.runs[plain:, :2].T
+            meets = (base < to_base[:, None]) & (base + count > from_base[:, None])
+            setting[:, :, 7] = plain
+            units[~adds, :, 6] = plain
+            waits[~adds] = meets.any(1)
+        waiting = units[waits]
+        return np.concatenate([setting.reshape(-1, UNIT), waiting]), len(waiting), int((bottom - top).max())
 
     @cached_property
-    def _taps(self) -> tuple[list[Array], Array, Array, Array]:
-        """Return which taps each range of each list has, and the tables of `prepared`."""
-        across = np.arange(self.layout.planes) * self._plane_size
-        chosen, offsets, bounds, starts = [], [], [], []
-        at = start = 0
-        for ranges in self._lists():
-            row = [at]
-            starts.append(start)
-            for low, high in RANGES:
-                if (low, high) in ranges:
-                    reads, taps = ranges[low, high]
-                    offsets.append(sums([across, reads]))
-                    chosen.append(taps)
-                    at += offsets[-1].size
-                    start += self.layout.planes * taps.size * self._side
-                row.append(at)
-            bounds.append(row)
-        table = np.concatenate([np.zeros(0, np.int64), *offsets])
-        return chosen, table, np.array(bounds, np.int64), np.array(starts, np.int64)
+    def _lists(self) -> TapLists:
+        """The taps of all patterns and phases of the last axis."""
+        steps = [prod(axis.taps for axis in self._axes[n + 1 :]) for n in range(len(self._axes))]
+        planes, last = np.arange(self.layout.planes), self._last
+        ranges = np.full((SLOTS + 1, SLOTS + 1), len(RANGES) - 1)
+        for number, (low, high) in enumerate(RANGES):
+            if low % self._side == high % self._side == 0:
+                ranges[low // self._side, high // self._side] = number
+        before = [
+            Taps(
+                planes * self._plane_size, planes * steps[0] * self._axes[0].taps, np.array([0, planes.size])
+            )
+        ]
+        outer = [Taps(side.reads, side.taps, side.bounds) for side in self._outer]
+        for axis, stride, step in zip(outer, self._strides, steps, strict=False):
+            before.append(axis.scaled(stride, step))
+        if outer:
+            own, apart = before.pop(), self._spacing * self._outer[-1].source.columns.size
+            cycle, apart = self._cycle * steps[-2], apart * self._strides[-1]
+        else:
+            own, cycle, apart = Taps(np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([0, 1])), 1, 1
+        lines = met_together(own, self._kinds.tolist(), cycle, apart, ranges)
+        reads = last.reads % self._split * self._pitch + last.reads // self._split
+        slots = np.array([high - low for low, high in RANGES])
+        return tap_lists(before, lines, Taps(reads, last.taps, last.bounds), slots)
 
     def prepared(self, weights: Array) -> tuple[Array, Array, Array, Array]:
         """Lay out the kernel.
@@ -361,57 +401,11 @@ class Plan:
         starts : (lists,) array
             Where each list's weights begin.
         """
-        chosen, *tables = self._taps
-        groups, results, planes = weights.shape[:3]
-        flat = np.zeros((groups, self._blocks * self._side, planes, prod(weights.shape[3:])), weights.dtype)
-        flat[:, :results] = weights.reshape(*weights.shape[:3], -1)
-        flat = flat.reshape(groups, self._blocks, self._side, *flat.shape[2:])
-        # (groups, blocks, side, planes, taps, lines) to (groups, blocks, planes, taps, lines, side)
-        values = [np.moveaxis(flat[..., taps], 2, -1).reshape(groups, self._blocks, -1) for taps in chosen]
-        empty = np.zeros((groups, self._blocks, 0), weights.dtype)
-        offsets, bounds, starts = tables
-        return np.ascontiguousarray(np.concatenate([empty, *values], 2)), offsets, bounds, starts
-
-    def _lists(self) -> Iterator[dict[tuple[int, int], tuple[Array, Array]]]:
-        """Yield each list: from a range of slots to ``(taps,)`` offsets and ``(taps, lines)`` flat taps."""
-        strides = self._strides
-        steps = [prod(axis.taps for axis in self._axes[n + 1 :]) for n in range(len(self._axes))]
-        for phases, together in product(self._choices, range(1, self._together + 1)):
-            front, own = phases[:-1], phases[-1] if phases else None
-            front_reads = sums([p.reads * stride for p, stride in zip(front, strides, strict=False)])
-            front_taps = sums([p.taps * step for p, step in zip(front, steps, strict=False)])
-            met = self._met_together(own, together)
-            for last in self._last.phases:
-                last_reads = last.reads % self._split * self._pitch + last.reads // self._split
-                ranges = {}
-                for (low, high), places in met.items():
-                    reads = np.array([place for place, _ in places], np.int64)
-                    taps = np.array([taps for _, taps in places], np.int64).reshape(-1, high - low)
-                    if own is not None:
-                        reads, taps = reads * strides[-1], taps * steps[-2]
-                    offsets = sums([front_reads, reads, last_reads])
-                    chosen = front_taps[:, None, None, None] + taps[:, None, :] + last.taps[:, None]
-                    ranges[low * self._side, high * self._side] = offsets, chosen.reshape(-1, high - low)
-                yield ranges
-
-    def _met_together(
-        self, phase: Phase | None, together: int
-    ) -> dict[tuple[int, int], list[tuple[int, list[int]]]]:
-        """Return, for each range of lines of a group, the lines of source that all of the range read.
-
-        A line of source comes with the tap through which each line of the range reads it.
-        """
-        if phase is None:
-            return {(0, 1): [(0, [0])]} if together == 1 else {}
-        step = self._spacing * int(phase.bases[1] - phase.bases[0]) if phase.bases.size > 1 else 0
-        met: dict[int, dict[int, int]] = {}
-        for number in range(together):
-            for tap, read in zip(phase.taps.tolist(), phase.reads.tolist(), strict=True):
-                met.setdefault(number * step + read, {})[number] = tap
-        ranges: dict[tuple[int, int], list[tuple[int, list[int]]]] = {}
-        for place, by_line in sorted(met.items()):
-            for start, stop in even(np.array(list(by_line)), np.zeros(len(by_line))):
-                numbers = list(by_line)[start:stop]
-                taps = [by_line[number] for number in numbers]
-                ranges.setdefault((numbers[0], numbers[-1] + 1), []).append((place, taps))
-        return ranges
+        lists = self._lists
+        groups, results = weights.shape[:2]
+        flat = np.zeros((groups, self._blocks * self._side, prod(weights.shape[2:])), weights.dtype)
+        flat[:, :results] = weights.reshape(groups, results, -1)
+        # (groups, blocks, planes and taps, side)
+        slots = flat.reshape(groups, self._blocks, self._side, -1).swapaxes(2, 3)
+        values = slots[:, :, lists.chosen].reshape(groups, self._blocks, -1)
+        return np.ascontiguousarray(values), lists.offsets, lists.bounds, lists.starts

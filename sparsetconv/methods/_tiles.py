@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sparsetconv._kernel import last_axes
-from sparsetconv.boundary import source_indices
-from sparsetconv.methods._sides import read_range, sums
+from sparsetconv.methods._sides import check, forward_side, read_range, sums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,8 +96,8 @@ class Correlated(NamedTuple):
 
 def forward(axis: Axis) -> Correlated:
     """Return the forward direction of an axis."""
-    samples = source_indices(axis, np.arange(axis.low, axis.high + 1))
-    return Correlated(samples, np.arange(axis.taps) * axis.dilation, axis.outputs, axis.stride)
+    side = forward_side(axis)
+    return Correlated(side.source.rows, side.reads, axis.outputs, side.source.columns.size)
 
 
 def transposed(axis: Axis) -> Correlated:
@@ -107,6 +106,7 @@ def transposed(axis: Axis) -> Correlated:
     Where zeros stand outside, the results are the signal's samples.
     """
     start, stop = read_range(axis)
+    check(stop - start + axis.extent)
     output, rest = np.divmod(np.arange(start - axis.extent + 1, stop), axis.stride)
     samples = np.where((rest == 0) & (output >= 0) & (output < axis.outputs), output, -1)
     reads = axis.extent - 1 - np.arange(axis.taps) * axis.dilation
@@ -239,6 +239,8 @@ class Tiling:
         self._valid = [axis.span.valid(length) for axis, length in zip(axes, lengths, strict=True)]
         self._tiles = [-(-axis.results // v) for axis, v in zip(axes, self._valid, strict=True)]
         self.tiles = prod(self._tiles)
+        windows = [count * length for count, length in zip(self._tiles, lengths, strict=True)]
+        check(prod(windows[:-1]) + windows[-1])
 
     def _samples(self, axis: int) -> Array:
         """Return the samples along an axis, zeros added until all tiles are full."""

@@ -7,13 +7,15 @@ the tables of ``_tables``; this module hands arrays to the loops of ``_compiled`
 from __future__ import annotations
 
 import threading
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsetconv import _memory
 from sparsetconv._backend import NUMPY
 from sparsetconv._threads import for_each, thread_count
-from sparsetconv.methods._base import PaddedMethod
+from sparsetconv.methods._base import PaddedMethod, far_padding
 from sparsetconv.methods._tables import BESIDE, NUMBER, ROWS, SCRATCH, SLOTS, Layout, Plan
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class DirectMethod(PaddedMethod):
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         super().__init__(geometry, weights, backend)
         self._given = geometry
+        self._padding, self._axes = far_padding(self.geometry.axes)
         self._plans: dict[tuple[bool, Layout], Plan] = {}
         self._prepared: dict[tuple[bool, str], tuple[Plan, _Loops]] = {}
 
@@ -52,25 +55,27 @@ class DirectMethod(PaddedMethod):
 
     def forward(self, x: Array) -> Array:
         """See `Method.forward`."""
-        return self._computed(x, False)
+        return self._computed(self._padding.extend(x), False)
 
     def transpose(self, y: Array) -> Array:
         """See `Method.transpose`."""
-        return self._computed(y, True)
+        return self._padding.fold(self._computed(y, True))
 
     def _computed(self, x: Array, transposed: bool) -> Array:
         dtype = np.result_type(x, self.weights)
         exact = dtype.kind in "iu"
-        values = _wrapped(np.ascontiguousarray(x)) if exact else np.ascontiguousarray(x, dtype)
-        if dtype.kind == "c":
-            # planes of real and of imaginary parts
-            values = values.view(values.real.dtype)
-        plan, loops = self._prepare(transposed, dtype, values.dtype)
+        # real and imaginary parts are planes
+        real = np.dtype(np.int64) if exact else np.zeros(0, dtype).real.dtype
+        plan, loops = self._prepare(transposed, dtype, real)
         batch, groups = x.shape[:2]
-        out = np.empty((batch, *(self.large_shape if transposed else self.small_shape)), dtype)
+        channels = (self.large_shape if transposed else self.small_shape)[1]
+        shape = batch, groups, channels, *plan.sizes
+        _memory.require("the product", prod(shape) * dtype.itemsize, "padding and the batch set its size")
+        values = _wrapped(np.ascontiguousarray(x)) if exact else np.ascontiguousarray(x, dtype).view(real)
         # narrower integers are summed in 64 bits
-        sums = np.empty(out.shape, np.int64) if exact and out.itemsize < 8 else out
-        flat, result = values.reshape(-1), sums.view(values.dtype).reshape(-1)
+        summed = np.dtype(np.int64) if exact and dtype.itemsize < 8 else dtype
+        out = np.empty(shape, summed) if plan.whole else np.zeros(shape, summed)
+        flat, result = values.reshape(-1), out.view(real).reshape(-1)
         items = batch * groups * plan.layout.item_parts
 
         setting = len(plan.units) - plan.waiting
@@ -80,7 +85,7 @@ class DirectMethod(PaddedMethod):
         if plan.waiting:
             # what is added to a result is added in one order
             loops.run(flat, result, items, setting, plan.waiting, 1)
-        return sums if sums is out else sums.astype(dtype)
+        return out.astype(dtype, copy=False)
 
     def _prepare(self, transposed: bool, dtype: np.dtype[Any], real: np.dtype[Any]) -> tuple[Plan, _Loops]:
         """Return the plan, and the loops that run by it, for a direction and a dtype of results."""
@@ -101,7 +106,7 @@ class DirectMethod(PaddedMethod):
         layout = Layout(groups, planes, results, plane_parts, item_parts, real.itemsize)
         plan = self._plans.get((transposed, layout))
         if plan is None:
-            plan = self._plans.setdefault((transposed, layout), Plan(self.geometry.axes, transposed, layout))
+            plan = self._plans.setdefault((transposed, layout), Plan(self._axes, transposed, layout))
         loops = _Loops(plan, weights.astype(real, copy=False))
         return self._prepared.setdefault(key, (plan, loops))
 
@@ -152,6 +157,7 @@ def _slab(elements: int, dtype: np.dtype[Any]) -> Array:
     known: Array | None = getattr(_kept, dtype.char, None)
     if known is not None and known.size >= elements:
         return known
+    _memory.require("the padded input", elements * dtype.itemsize, "method='fft' needs less")
     slab = np.zeros(elements, dtype)
     if slab.nbytes <= KEPT_BYTES:
         setattr(_kept, dtype.char, slab)

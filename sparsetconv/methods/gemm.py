@@ -7,7 +7,7 @@ the same, once for each phase of the strides, on the small array extended by zer
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,48 +18,74 @@ from sparsetconv._backend import NUMPY
 from sparsetconv._kernel import last_axes
 from sparsetconv.boundary import Extension
 from sparsetconv.methods._base import PaddedMethod, folding, joined_parts, real_parts
-from sparsetconv.methods._sides import polyphase, read_range, zeros_around
+from sparsetconv.methods._sides import polyphase, read_range
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sparsetconv._backend import Backend
-    from sparsetconv._types import Array, Index
+    from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
 
 # bytes of a panel: what a core's cache holds, or enough to keep a GPU busy
 PANEL_BYTES = {"numpy": 1 << 21, "cupy": 1 << 28}
 
 
-class _AxisPhase(NamedTuple):
-    """Results of one axis that meet the same taps.
+class _AxisPhases(NamedTuple):
+    """Phases of an axis whose results read the same places, each through its own taps.
 
     Attributes
     ----------
-    taps : sequence of int
-    reads : sequence of int
-        What each tap reads for the first result, in the extended source.
+    taps : (phases, t) array
+    reads : range
+        What a phase's taps read for its first result, in the extended source.
     step : int
-        From there to what it reads for the next result.
-    results : slice
+        From there to what they read for the next result.
+    number : int
+        Results of a phase.
+    start, apart, stride : int
+        The first result of the first phase, and how far from it that of the next phase, and its own next.
     """
 
-    taps: Sequence[int]
-    reads: Sequence[int]
+    taps: Array
+    reads: range
     step: int
-    results: slice
+    number: int
+    start: int
+    apart: int
+    stride: int
 
     @property
-    def places(self) -> slice:
-        """The taps as a slice; they are equally spaced."""
-        if not self.taps:
-            return slice(0, 0)
-        step = self.taps[1] - self.taps[0] if len(self.taps) > 1 else 1
-        return slice(self.taps[0], self.taps[-1] + 1, step)
+    def phases(self) -> int:
+        return len(self.taps)
 
-    @property
-    def number(self) -> int:
-        return len(range(self.results.start, self.results.stop, self.results.step))
+
+def _polyphases(axis: Axis) -> tuple[list[_AxisPhases], Axis]:
+    """Return the phases of the transposed direction that meet taps, and the zeros around what they read."""
+    start, stop = read_range(axis)
+    by_stride = polyphase(axis.taps, axis.dilation, axis.stride)
+    first = start + (by_stride.residues - start) % axis.stride
+    number = (stop - first + axis.stride - 1) // axis.stride
+    origin = (first - by_stride.residues) // axis.stride - by_stride.first * axis.dilation // axis.stride
+    kept = np.flatnonzero(number > 0)
+    if not kept.size:
+        return [], Axis(axis.outputs, 1, 1, 0, 0, 1, "zeros")
+    first, alike = first[kept], np.stack([number, origin, by_stride.counts], 1)[kept]
+    taps = by_stride.first[kept]
+    low = int((origin - (by_stride.counts - 1) * by_stride.fall)[kept].min())
+    high = int((origin + number)[kept].max())
+    before = max(-low, 1 - axis.outputs)
+    # neighbours are together where they read alike and none is left out between them
+    apart = axis.stride // by_stride.cycle
+    edges = (np.diff(alike, axis=0) != 0).any(1) | (np.diff(first) != apart)
+    found = []
+    for begin, end in pairwise([0, *(np.flatnonzero(edges) + 1).tolist(), kept.size]):
+        count, place, each = alike[begin].tolist()
+        own = taps[begin:end, None] + np.arange(each) * by_stride.cycle
+        read = place + before
+        reads = range(read, read - each * by_stride.fall, -by_stride.fall)
+        found.append(_AxisPhases(own, reads, 1, count, int(first[begin]) - start, apart, axis.stride))
+    return found, Axis(axis.outputs, 1, 1, before, max(0, high - axis.outputs), 1, "zeros")
 
 
 class _Direction:
@@ -68,7 +94,7 @@ class _Direction:
     Parameters
     ----------
     extension : Extension
-    axes : sequence of list of _AxisPhase
+    axes : sequence of list of _AxisPhases
     sizes : tuple of int
         Of the results.
     weights : (groups, results, channels, k1, ..., kd) array
@@ -78,73 +104,104 @@ class _Direction:
     def __init__(
         self,
         extension: Extension,
-        axes: Sequence[list[_AxisPhase]],
+        axes: Sequence[list[_AxisPhases]],
         sizes: tuple[int, ...],
         weights: Array,
         backend: Backend,
     ) -> None:
         self._extension, self._sizes, self._results = extension, sizes, weights.shape[1]
-        self._xp, self._panel_bytes = backend.xp, PANEL_BYTES[backend.name]
+        self._backend, self._xp, self._panel_bytes = backend, backend.xp, PANEL_BYTES[backend.name]
+        self._whole = all(
+            sum(p.phases * p.number for p in own) == n for own, n in zip(axes, sizes, strict=True)
+        )
         self._phases = list(product(*axes))
-        self._weights = weights
-        self._matrices: dict[np.dtype[Any], list[Array]] = {}
+        self._is_complex = weights.dtype.kind == "c"
+        own = []
+        for phases in self._phases:
+            chosen = weights
+            for n, phase in enumerate(phases):
+                chosen = self._xp.take(chosen, self._xp.asarray(phase.taps.reshape(-1)), axis=3 + n)
+            # (groups, results, channels, phases, taps, phases, taps, ...) to phases before results
+            chosen = chosen.reshape(*weights.shape[:3], *(n for p in phases for n in p.taps.shape))
+            behind = range(3, chosen.ndim)
+            chosen = chosen.transpose(0, *behind[::2], 1, 2, *behind[1::2])
+            # (groups, phases * results, channels * taps)
+            many, width = prod(p.phases for p in phases), prod(p.taps.shape[1] for p in phases)
+            shape = weights.shape[0], many * weights.shape[1], weights.shape[2] * width
+            own.append(self._xp.ascontiguousarray(chosen.reshape(shape)))
+        self._matrices = {weights.dtype: own}
 
     def _of_dtype(self, dtype: np.dtype[Any]) -> list[Array]:
-        """Return the kernel as matrices ``(groups, results, channels * taps)``, one for each phase."""
+        """Return the kernel as matrices ``(groups, phases * results, channels * taps)``."""
         known = self._matrices.get(dtype)
         if known is not None:
             return known
-        weights, matrices = self._weights, []
-        for phases in self._phases:
-            chosen = weights[last_axes(phase.places for phase in phases)]
-            width = prod(chosen.shape[2:])
-            own = chosen.reshape(*weights.shape[:2], width)
-            matrices.append(self._xp.ascontiguousarray(own, dtype))
-        return self._matrices.setdefault(dtype, matrices)
+        (own, *_) = self._matrices.values()
+        return self._matrices.setdefault(dtype, [matrix.astype(dtype) for matrix in own])
 
     def product(self, x: Array, dtype: np.dtype[np.generic]) -> Array:
         """Return the results for ``(batch, groups, channels, ...)``."""
-        if dtype.kind == "c" and self._weights.dtype.kind != "c":
+        if dtype.kind == "c" and not self._is_complex:
             # a real kernel acts on real and imaginary parts alike
             parts = real_parts(x.astype(dtype, copy=False), self._xp)
             return joined_parts(self.product(parts, parts.dtype), dtype, self._xp)
+        shape = (*x.shape[:2], self._results, *self._sizes)
+        self._backend.require(
+            "the product", prod(shape) * dtype.itemsize, "padding and the batch set its size"
+        )
         extended = self._extension.extend(x.astype(dtype, copy=False))
-        out: Array = self._xp.empty((*x.shape[:2], self._results, *self._sizes), dtype)
+        out: Array = (self._xp.empty if self._whole else self._xp.zeros)(shape, dtype)
         for phases, weights in zip(self._phases, self._of_dtype(dtype), strict=True):
             first, *others = phases
-            row = (
-                max(1, weights.shape[0] * weights.shape[2]) * prod(p.number for p in others) * dtype.itemsize
-            )
+            # a row of results takes so many bytes in the panel, or where there are many phases in the product
+            width = max(1, weights.shape[2], prod(p.phases for p in phases))
+            row = weights.shape[0] * width * prod(p.number for p in others) * dtype.itemsize
             step = max(1, self._panel_bytes // row)
             for item, start in product(range(len(x)), range(0, first.number, step)):
                 count = min(step, first.number - start)
                 panel = self._panel(extended[item], phases, start, count)
-                begin = first.results.start + start * first.results.step
-                rows = slice(begin, begin + (count - 1) * first.results.step + 1, first.results.step)
-                place: Index = (item, ..., rows, *(phase.results for phase in others))
-                target = out[place]
-                target[...] = (weights @ panel).reshape(target.shape)
+                target = self._target(out[item], phases, start, count)
+                values = weights @ panel
+                # phases come first, results after them; in the target each phase stands before its numbers
+                lead, ndim = target.shape[:2], len(phases)
+                apart = values.reshape(lead[0], *target.shape[2::2], lead[1], *target.shape[3::2])
+                order = (
+                    n for pair in zip(range(ndim), range(ndim + 1, 2 * ndim + 1), strict=True) for n in pair
+                )
+                target[...] = apart.transpose(0, ndim + 1, *(1 + n for n in order))
         return out
 
-    def _panel(self, source: Array, phases: Sequence[_AxisPhase], start: int, count: int) -> Array:
+    def _target(self, out: Array, phases: Sequence[_AxisPhases], start: int, count: int) -> Array:
+        """Return a view of where rows of results belong: ``(groups, results, phase, number, ...)``."""
+        begins = [phase.start for phase in phases]
+        begins[0] += start * phases[0].stride
+        numbers = [count, *(phase.number for phase in phases[1:])]
+        shape, strides = list(out.shape[:2]), list(out.strides[:2])
+        for phase, number, step in zip(phases, numbers, out.strides[2:], strict=True):
+            shape += [phase.phases, number]
+            strides += [phase.apart * step, phase.stride * step]
+        here = out[last_axes(slice(begin, None) for begin in begins)]
+        view: Array = self._xp.lib.stride_tricks.as_strided(here, shape, strides)
+        return view
+
+    def _panel(self, source: Array, phases: Sequence[_AxisPhases], start: int, count: int) -> Array:
         """Return what ``count`` rows of results read: ``(groups, channels * taps, results)``."""
-        counts = (count, *(phase.number for phase in phases[1:]))
-        starts = (start, *(0 for _ in phases[1:]))
-        steps = [phase.step for phase in phases]
-        panel: Array = self._xp.empty(
-            (*source.shape[:2], prod(len(p.taps) for p in phases), *counts), source.dtype
+        numbers = [count, *(phase.number for phase in phases[1:])]
+        begins = [phase.reads.start for phase in phases]
+        begins[0] += start * phases[0].step
+        here = source[last_axes(slice(begin, None) for begin in begins)]
+        steps = source.strides[2:]
+        # (groups, channels, taps, taps, ..., results, results, ...): a view
+        shape = (*source.shape[:2], *(len(phase.reads) for phase in phases), *numbers)
+        strides = (
+            *source.strides[:2],
+            *(phase.reads.step * step for phase, step in zip(phases, steps, strict=True)),
+            *(phase.step * step for phase, step in zip(phases, steps, strict=True)),
         )
-        for tap, reads in enumerate(product(*(phase.reads for phase in phases))):
-            window = last_axes(
-                slice(read + first * step, read + (first + number - 1) * step + 1, step)
-                for read, first, number, step in zip(reads, starts, counts, steps, strict=True)
-            )
-            if panel.shape[2] == 1 and panel.size:
-                # a single tap: often no copy at all
-                panel = source[window]
-                break
-            panel[:, :, tap] = source[window]
-        return panel.reshape(source.shape[0], -1, prod(counts))
+        view = self._xp.lib.stride_tricks.as_strided(here, shape, strides)
+        panel: Array = view.reshape(source.shape[0], -1, prod(numbers))
+        # a single tap needs no copy; BLAS takes no windows that overlap
+        return panel if prod(shape[2 : 2 + len(phases)]) == 1 else self._xp.ascontiguousarray(panel)
 
 
 class GemmMethod(PaddedMethod):
@@ -158,16 +215,13 @@ class GemmMethod(PaddedMethod):
         xp = backend.xp
         forward, backward, zeros, sizes = [], [], [], []
         for axis in geometry.axes:
-            taps = range(axis.taps)
-            reads = [t * axis.dilation for t in taps]
-            forward.append([_AxisPhase(taps, reads, axis.stride, slice(0, axis.outputs, 1))])
-            start, stop = read_range(axis)
-            phases = []
-            for own, read, bases, positions in polyphase(axis, start, stop):
-                results = slice(int(positions[0]) - start, int(positions[-1]) - start + 1, axis.stride)
-                phases.append(_AxisPhase(own.tolist(), (read + bases[0]).tolist(), 1, results))
+            taps = np.arange(axis.taps)
+            reads = range(0, axis.extent, axis.dilation)
+            forward.append([_AxisPhases(taps[None], reads, axis.stride, axis.outputs, 0, 1, 1)])
+            phases, around = _polyphases(axis)
             backward.append(phases)
-            zeros.append(Axis(axis.outputs, 1, 1, *zeros_around(axis, start, stop), 1, "zeros"))
+            zeros.append(around)
+            start, stop = read_range(axis)
             sizes.append(stop - start)
         outputs = tuple(axis.outputs for axis in geometry.axes)
         self._folding = folding(geometry.axes, xp)

@@ -16,7 +16,7 @@ from sparsetconv._kernel import last_axes
 from sparsetconv._threads import for_each, thread_count
 from sparsetconv.boundary import Extension
 from sparsetconv.methods import choose
-from sparsetconv.methods._base import compiler_switch
+from sparsetconv.methods._base import compiler_switch, far_padding
 from sparsetconv.methods._merge import arrangement
 from sparsetconv.methods._tables import SCRATCH, SLOTS, Layout, Plan
 from sparsetconv.methods._transforms import Transforms
@@ -87,6 +87,7 @@ class KernelGradient:
 
     def __init__(self, geometry: ConvGeometry) -> None:
         self.geometry = geometry
+        self._padding, self._axes = far_padding(geometry.axes)
         self._transformed = TransformedGradient(geometry)
         self._plans: dict[tuple[int, int], tuple[Plan, Array, int]] = {}
 
@@ -123,7 +124,7 @@ class KernelGradient:
         c_in, _ = geometry.channels
         # with as many results as slots each line is a group of its own, and the taps are one list
         layout = Layout(geometry.groups, c_in * parts, SLOTS, parts, 1, itemsize)
-        plan = Plan(geometry.axes, False, layout)
+        plan = Plan(self._axes, False, layout)
         taps = tuple(axis.taps for axis in geometry.axes)
         line = int((plan.units[:, 5] - plan.units[:, 4]).max()) + 4 * VECTOR_BYTES
         _, tables = plan.compiled(np.zeros((geometry.groups, SLOTS, c_in * parts, *taps)), line)
@@ -141,6 +142,7 @@ class KernelGradient:
         plan, tables, elements = self._plan(parts, real.itemsize)
         units, entries = len(plan.units), c_in * parts * prod(taps)
         partial = np.zeros((groups, units, c_out * parts, entries), real)
+        large = np.ascontiguousarray(self._padding.extend(large))
         flat = [array.view(real).reshape(-1) for array in (large, small)]
         scratch = np.zeros(SCRATCH, np.int64)
         scratch[SMALL_PLANES], scratch[ENTRIES] = c_out * parts, entries

@@ -200,6 +200,9 @@ cupy.cuda.get_allocator = lambda: _pool.malloc
 cupy.fft = types.ModuleType("cupy.fft")
 for _name in ("fftn", "ifftn", "rfftn", "irfftn"):
     setattr(cupy.fft, _name, _wrapped(getattr(np.fft, _name)))
+cupy.lib = types.ModuleType("cupy.lib")
+cupy.lib.stride_tricks = types.ModuleType("cupy.lib.stride_tricks")
+cupy.lib.stride_tricks.as_strided = _wrapped(np.lib.stride_tricks.as_strided)
 cupy.linalg = types.ModuleType("cupy.linalg")
 cupy.linalg.norm = _wrapped(np.linalg.norm)
 

@@ -1,0 +1,278 @@
+"""Plans cost what differs between phases and what is read, whatever the strides, dilations and pads are."""
+
+import tracemalloc
+from math import prod
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import naive_matrix
+from strategies import MODES, distinct_kernel
+
+import sparsetconv as stc
+from sparsetconv import _memory
+from sparsetconv._axis import Axis
+from sparsetconv.boundary import Extension, runs, source_indices
+from sparsetconv.methods import _sides, _tables
+from sparsetconv.methods._tables import Layout, Plan
+from sparsetconv.methods.gradient import KernelGradient
+
+REAL = Layout(1, 1, 1, 1, 1, 8)
+
+
+@st.composite
+def far_geometries(draw):
+    """Draw geometries whose strides, dilations and pads may be far beyond the signal."""
+    ndim = draw(st.integers(1, 3))
+    most = {1: 40, 2: 9, 3: 4}[ndim]
+    sizes, taps, stride, dilation, padding, modes = [], [], [], [], [], []
+    for _ in range(ndim):
+        n, k = draw(st.integers(1, 5)), draw(st.integers(1, 4))
+        s, d = draw(st.integers(1, most)), draw(st.integers(1, most))
+        extent = d * (k - 1) + 1
+        outputs = draw(st.integers(1, 4))
+        total = extent + (outputs - 1) * s + draw(st.integers(0, s - 1)) - n
+        before = draw(st.integers(min(-n + 1, total), max(total, 0)))
+        sizes.append(n), taps.append(k), stride.append(s), dilation.append(d)
+        padding.append((before, total - before))
+        modes.append(draw(st.sampled_from(MODES)))
+    options = {
+        "stride": tuple(stride),
+        "padding": tuple(padding),
+        "dilation": tuple(dilation),
+        "padding_mode": tuple(modes),
+        "flip": draw(st.booleans()),
+        "groups": 1,
+    }
+    if not draw(st.booleans()):
+        return tuple(taps), tuple(sizes), options
+    options["groups"] = groups = draw(st.integers(1, 2))
+    c_in, c_out = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    return (groups * c_out, c_in, *taps), (groups * c_in, *sizes), options
+
+
+@settings(max_examples=100, deadline=None)
+@given(far_geometries())
+@pytest.mark.parametrize("method", ["direct", "gemm"])
+def test_steps_and_pads_beyond_the_signal(method, case):
+    kernel_shape, input_shape, options = case
+    kernel = distinct_kernel(kernel_shape)
+    matrix = naive_matrix(kernel, input_shape, **options)
+    A = stc.ConvOperator(kernel, input_shape, method=method, **options)
+    x, y = (np.arange(n) * 5 % 17 - 8 for n in A.shape[::-1])
+    np.testing.assert_array_equal(A @ x, matrix @ x)
+    np.testing.assert_array_equal(A.H @ y, matrix.T @ y)
+
+
+@settings(max_examples=60, deadline=None)
+@given(far_geometries())
+def test_gradients_with_steps_and_pads_beyond_the_signal(case):
+    kernel_shape, input_shape, options = case
+    x = np.arange(prod(input_shape)).reshape(input_shape) * 5 % 17 - 8
+    geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
+    groups, (c_in, c_out) = geometry.groups, geometry.channels
+    large = x.reshape(groups, c_in, *(axis.size for axis in geometry.axes))
+    small = np.arange(prod(geometry.output_shape)) * 3 % 13 - 6
+    small = small.reshape(groups, c_out, *(axis.outputs for axis in geometry.axes))
+    found = KernelGradient(geometry)(large, small)
+    # the gradient's inner product with any kernel is that of the output with the result
+    weights = distinct_kernel(found.shape)
+    kernel = weights.reshape(kernel_shape)[..., *[slice(None, None, -1)] * (geometry.ndim * options["flip"])]
+    matrix = naive_matrix(kernel, input_shape, **options)
+    assert (found * weights).sum() == small.reshape(-1) @ (matrix @ x.reshape(-1))
+
+
+@pytest.mark.parametrize(
+    ("method", "dtype"),
+    [
+        *[(method, dtype) for method in ("direct", "gemm") for dtype in ("int8", "int64")],
+        *[(method, dtype) for method in ("direct", "gemm", "fft") for dtype in ("float32", "complex128")],
+    ],
+)
+def test_what_no_tap_meets_is_zero(method, dtype):
+    kernel = distinct_kernel((2, 1)).astype(dtype)
+    A = stc.ConvOperator(kernel, (20, 9), stride=(7, 4), method=method)
+    y = np.arange(A.shape[0]).astype(A.dtype) + 1
+    expected = np.zeros((20, 9), A.dtype)
+    for t in range(2):
+        expected[t : 15 + t : 7, ::4] += kernel[t, 0] * y.reshape(A.output_shape)[:, :3]
+    np.testing.assert_allclose((A.H @ y).reshape(20, 9), expected, atol=1e-5)
+
+
+def test_nothing_of_the_signal_is_read():
+    A = stc.ConvOperator(np.ones(1), 1, stride=5, padding=2, method="direct")
+    assert (A.H @ np.ones(A.shape[0])).tolist() == [0.0]
+    assert (A @ np.ones(1)).tolist() == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "size", "stride"),
+    [
+        pytest.param((100, 100), (1000, 1000), 100, id="block average"),
+        pytest.param((10**5,), (10**6,), 10**5, id="block average of a line"),
+        pytest.param((3,), (10**6,), 10**5, id="few taps, far apart"),
+        pytest.param((1,), (5,), 3 * 10**7, id="a stride beyond the signal"),
+        pytest.param((1, 1, 1), (5, 5, 5), 10**6, id="in three dimensions"),
+    ],
+)
+def test_rows_of_plans_are_as_many_as_taps(kernel, size, stride):
+    """Nothing in a plan is as long as the stride, or a product of strides."""
+    geometry = stc.ConvGeometry(size, kernel, stride=stride)
+    taps, outputs = prod(kernel), prod(geometry.output_shape)
+    forward, adjoint = Plan(geometry.axes, False, REAL), Plan(geometry.axes, True, REAL)
+    assert len(forward.runs) == 1
+    # what is read, at most all taps of all outputs, and a row of vectors for each column
+    assert sum(table.size for table in forward.maps) <= 16 * (taps + outputs + 16)
+    assert len(adjoint.runs) <= kernel[-1]
+    assert len(adjoint.groups) <= outputs * taps
+    for plan in (forward, adjoint):
+        lists = plan._lists
+        assert lists.offsets.size <= 10 * taps
+        assert len(lists.bounds) <= 4 * taps
+    A = stc.ConvOperator(np.ones(kernel), size, stride=stride, method="direct")
+    x = np.arange(prod(size)) % 7.0
+    blocks = np.zeros(geometry.output_shape)
+    blocks.flat[:] = np.arange(blocks.size) % 5 + 1
+    # exact: sums of small integers
+    large = np.zeros(size)
+    for place in np.ndindex(geometry.output_shape):
+        window = (slice(o * stride, o * stride + k) for o, k in zip(place, kernel, strict=True))
+        large[tuple(window)] = blocks[place]
+    assert (A @ x) @ blocks.reshape(-1) == x @ large.reshape(-1)
+    np.testing.assert_array_equal(A.H @ blocks.reshape(-1), large.reshape(-1))
+
+
+@pytest.mark.parametrize("side", [_sides.forward_side, _sides.transposed_side])
+@pytest.mark.parametrize("stride", [1, 10**6, 10**7 + 1])
+def test_sources_have_places_for_what_is_read(stride, side):
+    """Three taps 10**7 apart in a signal of seven samples: nothing between them is there."""
+    axis = Axis(7, 3, stride, 2 * 10**7, 3 * stride + 10**7, 10**7 + 1, "zeros")
+    source = side(axis).source
+    assert source.length * source.columns.size <= 4 * axis.taps * max(axis.outputs, axis.size)
+
+
+def test_axes_of_one_sample_have_no_lines():
+    """A signal as a column is a line."""
+    column = Plan(stc.ConvGeometry((10**5, 1, 1), (3, 1, 1), padding=((1, 1), 0, 0)).axes, False, REAL)
+    line = Plan(stc.ConvGeometry(10**5, 3, padding=1).axes, False, REAL)
+    for own, other in zip(column.maps, line.maps, strict=True):
+        np.testing.assert_array_equal(own, other)
+    assert len(column.groups) == 1
+    assert column.sizes == (10**5, 1, 1)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_lists_of_samples_are_those_of_the_border(mode):
+    plan = Plan(stc.ConvGeometry(10**6, 9, padding=4, padding_mode=mode).axes, False, REAL)
+    assert plan.maps[2].size == 8
+
+
+@pytest.mark.parametrize("mode", ["reflect", "symmetric", "replicate", "circular"])
+def test_tiles_are_visited_once(mode):
+    """A unit waits where it has something to add: along a long line, at the two ends."""
+    size = 10 * _tables.TILE
+    plan = Plan(stc.ConvGeometry(size, 5, padding=2, padding_mode=mode).axes, True, REAL)
+    assert len(plan.units) - plan.waiting == 11
+    assert plan.waiting <= 2
+    adding = plan.runs[plan.runs[:, 4] == 1]
+    for unit in plan.units[len(plan.units) - plan.waiting :]:
+        assert any(base < unit[5] and base + count > unit[4] for base, count in adding[:, :2])
+    # each place of what is added belongs to one of them
+    places = sum(int(count) for count in adding[:, 1])
+    waiting = plan.units[len(plan.units) - plan.waiting :]
+    seen = sum(
+        max(0, min(unit[5], base + count) - max(unit[4], base))
+        for unit in waiting
+        for base, count in adding[:, :2]
+    )
+    assert seen == places == 4
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_long_lines_with_borders_are_exact(mode):
+    size, rng = 3 * _tables.TILE + 5, np.random.default_rng(0)
+    kernel, y = distinct_kernel((5,)), rng.integers(-9, 10, size)
+    A = stc.ConvOperator(kernel, size, padding=2, padding_mode=mode, method="direct")
+    np.testing.assert_array_equal(A.H @ y, A.tosparse().T @ y)
+
+
+@given(st.sampled_from(MODES), st.integers(1, 6), st.integers(-40, 40), st.integers(0, 60))
+def test_runs_are_the_extension(mode, size, start, length):
+    axis = Axis(size, 1, 1, 50, 50, 1, mode)
+    found = np.full(length, -1)
+    for run in runs(axis, start, start + length):
+        samples = run.sample + run.step * np.arange(run.stop - run.start)
+        found[run.start - start : run.stop - start] = samples
+        assert sorted(set(samples.tolist())) == sorted(range(size)[run.samples])
+    np.testing.assert_array_equal(found, source_indices(axis, np.arange(start, start + length)))
+
+
+@pytest.mark.parametrize("mode", ["reflect", "symmetric", "replicate", "circular"])
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_pads_of_many_periods(mode, size):
+    """Extended and folded in as many steps as the number of periods has digits."""
+    pad = 10**5 + 3
+    extension = Extension((Axis(size, 1, 1, pad, pad - 2, 1, mode),))
+    assert sum(len(part.runs) for part in extension._pads[0]) <= 4 * 6
+    x = np.arange(size) + 1
+    places = source_indices(extension.axes[0], np.arange(-pad, size + pad - 2))
+    extended = extension.extend(x)
+    np.testing.assert_array_equal(extended, x[places])
+    z = np.arange(extended.size) % 11
+    folded = extension.fold(z.copy())
+    np.testing.assert_array_equal(folded, np.bincount(places, z, size).astype(int))
+    # the result does not keep the padded array
+    assert folded.base is None
+
+
+@pytest.mark.parametrize("method", ["direct", "gemm", "fft"])
+@pytest.mark.parametrize("mode", ["reflect", "symmetric", "replicate", "circular"])
+def test_products_with_pads_of_many_periods(mode, method):
+    pad, taps = 5000, np.array([2.0, 3.0, 7.0])
+    A = stc.ConvOperator(taps, 5, padding=pad, padding_mode=mode, method=method)
+    places = source_indices(A.geometry.axes[0], np.arange(-pad, 5 + pad))
+    x, y = np.arange(5) + 1.0, np.arange(A.shape[0]) % 4.0
+    np.testing.assert_allclose(A @ x, np.correlate(x[places], taps, "valid"), rtol=1e-12)
+    expected = np.bincount(places, np.convolve(y, taps), 5)
+    np.testing.assert_allclose(A.H @ y, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["direct", "gemm", "fft"])
+@pytest.mark.parametrize(
+    ("kernel", "size", "options"),
+    [
+        pytest.param((1,), (5,), {"padding": 10**9}, id="zeros"),
+        pytest.param((1,), (5,), {"padding": 10**9, "padding_mode": "circular"}, id="periods"),
+        pytest.param((2, 2), (5, 5), {"padding": ((10**9, 0), (0, 0))}, id="lines"),
+    ],
+)
+def test_memory_is_checked_before_it_is_taken(kernel, size, options, method, monkeypatch):
+    A = stc.ConvOperator(np.ones(kernel), size, method=method, **options)
+    little_memory(monkeypatch)
+    taken = tracemalloc_peak(lambda: A._method.forward(np.ones((1, 1, 1, *size))))
+    assert taken < 10**8
+
+
+@pytest.mark.parametrize("method", ["direct", "gemm"])
+def test_memory_of_the_adjoint_is_checked(method, monkeypatch):
+    A = stc.ConvOperator(np.ones(1), 5, padding=10**9, padding_mode="circular", method=method)
+    little_memory(monkeypatch)
+    y = np.broadcast_to(np.ones(1), (1, 1, 1, *A.output_shape))
+    assert tracemalloc_peak(lambda: A._method.transpose(y)) < 10**8
+
+
+def little_memory(monkeypatch):
+    monkeypatch.setattr(_memory, "available_bytes", lambda: 10**8)
+    monkeypatch.setattr(_memory.require, "__defaults__", (_memory.available_bytes,))
+
+
+def tracemalloc_peak(product):
+    """Return the most bytes that a product takes before it says how many it lacks."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(MemoryError, match=r"needs \d+ bytes .* 100000000 are available"):
+            product()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
