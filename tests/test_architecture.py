@@ -16,7 +16,7 @@ FLOORS = [
     ["_types", "_display", "_axis", "_normalize", "_memory", "_threads", "_backend", "_cuda", "_kernel", "geometry", "_transposed", "_conventions", "_resize"],
     ["boundary", "axis_rows", "interpolation"],
     ["assembly", "device_assembly", "matrices", "kronecker", "resampling"],
-    ["methods._merge", "methods._base", "methods._store", "methods._sides", "methods._tables", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods._transforms", "methods._whole", "methods.cost", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cuda_sparse", "methods.cuda_direct", "methods.cuda_fft", "methods.gpu_cost", "methods", "methods.windows", "methods._compiled_gradient", "methods.gradient", "methods.separable", "methods.cuda_separable", "methods.normal"],
+    ["methods._merge", "methods._base", "methods._store", "methods._sides", "methods._tables", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods._transforms", "methods._whole", "methods.cost", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cuda_sparse", "methods.cuda_direct", "methods.cuda_fft", "methods.gpu_cost", "methods", "methods.windows", "methods._compiled_gradient", "methods.gradient", "methods.separable", "methods.cuda_separable", "methods.normal", "methods.fit_cost"],
     ["array_products", "array_operator", "operators", "kernel_operator", "resize_operator", "channels_last"],
     ["plan", "testing", "learning", "frameworks._shared", "frameworks._torch", "frameworks._onnx", "frameworks._keras", "frameworks", "_draw", "_entries", "plot"],
     ["_demo_figure", "demo", "pictures", "_picture_files", "cli"],
