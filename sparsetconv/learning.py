@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
 from functools import reduce
 from itertools import chain, groupby, islice, zip_longest
@@ -25,6 +25,7 @@ from sparsetconv._kernel import as_array, last_axes
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.kernel_operator import kernel_operator
+from sparsetconv.methods import fit_cost
 from sparsetconv.methods.normal import NormalEquations
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 METHODS = ("auto", "cholesky", "lsmr")
 # weights of one output channel past which their products with each other are too many
 MANY_WEIGHTS = 4096
+# seconds of Cholesky that are worth a look at LSMR, and how much faster that must seem
+WORTH, FASTER = 0.5, 2
 # elements of equal arrays that are taken together
 TOGETHER = 1 << 18
 # reciprocal condition numbers below which fewer than four digits are left
@@ -90,8 +93,8 @@ def fit_kernel(
     method : {"auto", "cholesky", "lsmr"}
         ``"cholesky"`` sums up the normal equations, pair by pair, and factors them; it keeps no pair.
         ``"lsmr"`` keeps all pairs and iterates: for kernels too large to be squared; of several best kernels
-        it returns the one of the smallest norm. ``"auto"`` changes over at 4096 weights for one output
-        channel.
+        it returns the one of the smallest norm. ``"auto"`` takes LSMR where it expects it to be much
+        faster, by the sizes and the spectrum of the first pairs, and past 4096 weights of an output channel.
 
     Returns
     -------
@@ -151,10 +154,29 @@ def fit_kernel(
         msg = "inputs and targets must have at least one pair"
         raise ValueError(msg)
     if word == "auto":
-        word = "cholesky" if problem.unknowns(first) <= MANY_WEIGHTS else "lsmr"
+        word = _faster(problem, first, len(inputs) if isinstance(inputs, Sized) else 1, damping)
     solve = _by_cholesky if word == "cholesky" else _by_lsmr
     weights, dtype = solve(problem, first, pairs, damping)
     return first.backend.asarray(weights.astype(dtype))
+
+
+def _faster(problem: _Problem, first: _Pair, pairs: int, ridge: float) -> str:
+    """Return the method for the first pairs, of so many in all: Cholesky unless LSMR is much faster.
+
+    How many iterations LSMR needs is a guess, and Cholesky says if the pairs do not determine the weights.
+    """
+    if problem.unknowns(first) > MANY_WEIGHTS:
+        return "lsmr"
+    geometry, dtype = first.geometry, np.result_type(first.dtype, np.float64)
+    squared = fit_cost.cholesky_seconds(geometry, problem.transposed, dtype, pairs)
+    if squared < WORTH:
+        return "cholesky"
+    ndim = geometry.ndim
+    planes = to_numpy(first.inputs).reshape(-1, *first.inputs.shape[-ndim:])
+    spread = fit_cost.spread(planes, [axis.taps for axis in geometry.axes], ridge)
+    iterations = fit_cost.lsmr_iterations(spread, prod(problem.kernel_shape), TOLERANCE)
+    iterated = iterations * fit_cost.iteration_seconds(geometry, dtype, pairs)
+    return "lsmr" if FASTER * iterated < squared else "cholesky"
 
 
 def _checked_ridge(ridge: Any) -> float:

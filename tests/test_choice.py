@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from operator_cases import integers
 from reference import extension_index, naive_matrix
+from scipy.sparse.linalg import lsmr
 
 import sparsetconv as stc
+from sparsetconv import learning
 from sparsetconv._axis import PADDING_MODES, Axis
 from sparsetconv._backend import NUMPY
 from sparsetconv.geometry import ConvGeometry
-from sparsetconv.methods import METHODS, _tiles, cost
+from sparsetconv.methods import METHODS, _tiles, cost, fit_cost
 from sparsetconv.methods._merge import NARROW, arrangement
 from sparsetconv.methods._store import Store
 from sparsetconv.methods._whole import WholeTransform, circle
@@ -314,3 +316,83 @@ def test_items_of_a_batch_may_be_tiled_otherwise_than_one():
     method = FFTMethod(geometry, np.ones((1, 1, 1, 31, 31)))
     lengths = {method.strategy(False, np.dtype(float), items).lengths for items in range(1, 40)}
     assert 1 <= len(lengths) <= 3
+
+
+@pytest.fixture
+def solvers(monkeypatch):
+    """Return the names of the solvers that `fit_kernel` takes; none is run."""
+    taken = []
+    for name in ("cholesky", "lsmr"):
+
+        def note(problem, first, others, ridge, name=name):
+            del others, ridge
+            taken.append(name)
+            return np.zeros(problem.kernel_shape), first.dtype
+
+        monkeypatch.setattr(learning, f"_by_{name}", note)
+    return taken
+
+
+def smooth(shape, width):
+    """Return noise without the frequencies that a window of some samples takes away."""
+    window = np.hanning(width + 2)[1:-1]
+    window /= window.sum()
+    noise = np.random.default_rng(0).standard_normal(shape)
+    return stc.ConvOperator(np.outer(window, window), shape, padding="same").apply(noise)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel_shape", "width", "options", "expected"),
+    [
+        # 4096 weights: their cube takes many times what some forty iterations do
+        ((256, 256), (64, 64), 1, {}, "lsmr"),
+        ((100, 100), (60, 60), 1, {"padding": "same"}, "lsmr"),
+        # few weights
+        ((256, 256), (8, 8), 1, {}, "cholesky"),
+        # frequencies that hardly occur: thousands of iterations
+        ((300, 300), (50, 50), 9, {}, "cholesky"),
+        # phases of a stride share no weights: sixteen small problems
+        ((64, 64), (24, 24), 1, {"transposed": True, "stride": 4}, "cholesky"),
+    ],
+)
+def test_kernels_are_fitted_by_what_takes_less(shape, kernel_shape, width, options, expected, solvers):
+    options = {"transposed": False, **options}
+    x = smooth(shape, width)
+    make = stc.ConvTransposeOperator if options["transposed"] else stc.ConvOperator
+    given = {key: value for key, value in options.items() if key != "transposed"}
+    y = np.zeros(make(np.ones(kernel_shape), shape, **given).output_shape)
+    stc.fit_kernel([x], [y], kernel_shape, **options)
+    assert solvers == [expected]
+
+
+def test_ridge_makes_iterations_few(solvers):
+    """What `ridge` adds to every frequency counts as power."""
+    x = smooth((300, 300), 9)
+    y = np.zeros((251, 251))
+    for ridge in (0.0, 1e4):
+        stc.fit_kernel([x], [y], (50, 50), transposed=False, ridge=ridge)
+    assert solvers == ["cholesky", "lsmr"]
+
+
+def test_both_ways_to_fit_give_the_same_kernel():
+    rng = np.random.default_rng(0)
+    kernel, x = rng.standard_normal((12, 13)), rng.standard_normal((50, 60))
+    y = stc.ConvOperator(kernel, x.shape).apply(x) + 0.1 * rng.standard_normal((39, 48))
+    found = [
+        stc.fit_kernel([x], [y], kernel.shape, transposed=False, method=method)
+        for method in ("cholesky", "lsmr")
+    ]
+    np.testing.assert_allclose(*found, atol=1e-10)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_iterations_are_guessed_within_a_factor_of_three(width):
+    x = smooth((64, 64), width)
+    kernel = np.random.default_rng(1).standard_normal((12, 12))
+    K = stc.KernelOperator(x, kernel.shape, padding="same")
+    y = K @ kernel.ravel() + 0.1 * np.random.default_rng(2).standard_normal(K.shape[0])
+    iterations = lsmr(K, y, atol=learning.TOLERANCE, btol=learning.TOLERANCE, conlim=0, maxiter=5000)[2]
+    spread = fit_cost.spread(x[None], kernel.shape, 0.0)
+    assert (
+        iterations / 3 <= fit_cost.lsmr_iterations(spread, kernel.size, learning.TOLERANCE) <= 3 * iterations
+    )

@@ -33,6 +33,10 @@ GEMM_MULTIPLY = 0.009e-9
 PASS_BYTE = 0.09e-9
 WEIGHT_BYTE = 0.1e-9
 PANEL_BYTE = 0.25e-9
+# a line of a stencil's results begins, and is filled up as if it were longer by this share of a vector
+LINE, NARROW = 1e-8, 1.25
+# a window copied into a panel, and what its lines are longer by
+COPY, PANEL_LINE = 2e-6, 16
 # copying every other sample into a panel, or out of a result, takes so much longer
 APART = 3
 # a byte of a vector of tiles in one step of their transforms, and what goes with it
@@ -45,8 +49,8 @@ WHOLE_BYTE = 0.2e-9
 CACHE_BYTES, WHOLE_FAR = 1 << 21, 1.5
 CALL, WHOLE_CALL = 1e-5, 8e-5
 ASSEMBLY_BYTE = 0.2e-9
-# units of a stencil are about so many
-UNITS = 16
+# units of a stencil are about so many; bytes of a panel
+UNITS, PANEL = 16, 1 << 21
 
 
 class FFTStrategy(NamedTuple):
@@ -81,29 +85,96 @@ def estimate(geometry: ConvGeometry, dtype: np.dtype[np.generic]) -> dict[str, f
         From the method's name to seconds, the mean of both directions.
     """
     geometry = merged(geometry)
-    axes, groups, (c_in, c_out) = geometry.axes, geometry.groups, geometry.channels
-    taps, outputs = prod(axis.taps for axis in axes), prod(axis.outputs for axis in axes)
-    points = prod(axis.high - axis.low + 1 for axis in axes)
-    # bytes of the padded input, of what one tap reads of it, and of the result
-    padded, read, results = (
-        groups * channels * size * dtype.itemsize
-        for channels, size in ((c_in, points), (c_in, outputs), (c_out, outputs))
-    )
-    width = dtype.itemsize / 4
-    multiplies = groups * c_in * c_out * outputs * taps * width * (2 if dtype.kind == "c" else 1)
-    # short lines fill vectors in part; every unit reads all weights
-    real = dtype.itemsize // (2 if dtype.kind == "c" else 1)
-    narrow = max(1.0, vector_bytes() / real / axes[-1].outputs)
-    weights = groups * c_in * c_out * taps * dtype.itemsize * min(UNITS, axes[0].outputs)
-    passes = PASS_BYTE * (padded + results)
-    panels = PANEL_BYTE * taps * read * (APART if axes[-1].stride > 1 else 1)
-    transforms = (fft_strategy(geometry, transposed, dtype).seconds for transposed in (False, True))
+    works = [_work(geometry, transposed, dtype) for transposed in (False, True)]
+    strategies = [fft_strategy(geometry, transposed, dtype) for transposed in (False, True)]
     return {
         "sparse": geometry.nnz * (SPARSE_ENTRY + SPARSE_VALUE_BYTE * dtype.itemsize),
-        "direct": CALL + multiplies * DIRECT_MULTIPLY * narrow + passes + WEIGHT_BYTE * weights,
-        "gemm": CALL + multiplies * GEMM_MULTIPLY + panels + PASS_BYTE * results,
-        "fft": sum(transforms) / 2,
+        "direct": sum(map(_direct_seconds, works)) / 2,
+        "gemm": sum(map(_gemm_seconds, works)) / 2,
+        "fft": sum(strategy.seconds for strategy in strategies) / 2,
     }
+
+
+class _Work(NamedTuple):
+    """What one direction does.
+
+    Attributes
+    ----------
+    taps : float
+        That a result meets, on the average over the phases of the strides.
+    sources, results : int
+        Channels of a group.
+    lines, line : int
+        Lines of results along the last axis, of all channels, and results of a line.
+    moved : int
+        Bytes of the extended source and of the results.
+    units : int
+        Parts that the stencil is divided into, about.
+    weights : int
+        Of a group.
+    phases : int
+        Of the strides, in the transposed direction.
+    apart : bool
+        Whether neighbouring results read samples that are not neighbours.
+    dtype : dtype
+    """
+
+    taps: float
+    sources: int
+    results: int
+    lines: int
+    line: int
+    moved: int
+    units: int
+    weights: int
+    phases: int
+    apart: bool
+    dtype: np.dtype[np.generic]
+
+    @property
+    def multiplies(self) -> float:
+        """Multiplications, in those of a float32."""
+        parts = 2 if self.dtype.kind == "c" else 1
+        return self.lines * self.line * self.sources * self.taps * parts * self.dtype.itemsize / 4
+
+
+def _work(geometry: ConvGeometry, transposed: bool, dtype: np.dtype[np.generic]) -> _Work:
+    groups, (sources, results) = geometry.groups, geometry.channels[:: -1 if transposed else 1]
+    span = transposed_span if transposed else forward_span
+    spans = [span(axis) for axis in geometry.axes]
+    axes, taps = geometry.axes, prod(axis.taps for axis in geometry.axes)
+    phases = prod(axis.stride for axis in axes) if transposed else 1
+    read = prod(axis.outputs if transposed else s.source for axis, s in zip(axes, spans, strict=True))
+    places = prod(s.results for s in spans)
+    return _Work(
+        taps / phases,
+        sources,
+        results,
+        groups * results * places // spans[-1].results,
+        spans[-1].results,
+        groups * (sources * read + results * places) * dtype.itemsize,
+        min(UNITS, spans[0].results),
+        groups * sources * results * taps,
+        phases,
+        not transposed and axes[-1].stride > 1,
+        dtype,
+    )
+
+
+def _direct_seconds(work: _Work) -> float:
+    # a line fills vectors in part, and takes a while to begin
+    real = work.dtype.itemsize // (2 if work.dtype.kind == "c" else 1)
+    narrow = 1 + NARROW * vector_bytes() / real / work.line
+    seconds = work.multiplies * DIRECT_MULTIPLY * narrow + work.lines * LINE
+    # every unit reads all weights
+    return CALL + seconds + PASS_BYTE * work.moved + WEIGHT_BYTE * work.weights * work.units * real
+
+
+def _gemm_seconds(work: _Work) -> float:
+    panels = work.taps * work.sources * work.lines * work.line // work.results * work.dtype.itemsize
+    copied = PANEL_BYTE * panels * (APART if work.apart else 1) * (1 + PANEL_LINE / work.line)
+    copies = work.taps * max(work.phases, panels / PANEL)
+    return CALL + work.multiplies * GEMM_MULTIPLY + copied + COPY * copies + PASS_BYTE * work.moved
 
 
 @lru_cache(maxsize=1024)

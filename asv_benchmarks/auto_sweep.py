@@ -1,0 +1,212 @@
+"""Draw problems, time ``auto`` beside every method, and print the distribution of what it loses.
+
+Run ``python asv_benchmarks/auto_sweep.py --count 1000``. Signals of one to three axes and of 100 to 4 million
+samples, kernels from one tap to as long as the signal, powers of two and their neighbours among both,
+strides, dilations, channels, padding modes and dtypes are drawn from a seed. Each problem is timed forward
+and transposed by every method that accepts it; one whose estimate is far over the best one's, or that runs
+too long, is left out. What ``auto`` loses is its time over that of the fastest method, both directions
+together.
+
+Times of a shared machine have outliers: whatever seems to lose more than a little is timed again, and the
+least of all times counts. ``--json`` keeps all of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import sparsetconv as stc
+from sparsetconv._axis import PADDING_MODES
+from sparsetconv.methods import METHODS, choose, cost
+
+# multiplications, and bytes of a matrix, past which a problem or a method is not tried
+MOST_WORK, MOST_MATRIX = 2e11, 1e9
+# estimates over the best one's that are not tried, and seconds of one product
+FAR, LONG = 30, 2.0
+# losses that are measured once more
+DOUBTFUL = 1.2
+
+
+class Problem(NamedTuple):
+    """What is drawn."""
+
+    kernel_shape: tuple[int, ...]
+    input_shape: tuple[int, ...]
+    options: dict[str, Any]
+    dtype: str
+
+    def __str__(self) -> str:
+        sizes = "x".join(map(str, self.kernel_shape)), "x".join(map(str, self.input_shape))
+        options = ", ".join(f"{key} {value}" for key, value in self.options.items())
+        return f"{sizes[0]} on {sizes[1]}, {options}, {self.dtype}"
+
+
+def near_power(rng: np.random.Generator, number: float, least: int = 1) -> int:
+    """Return a number, or a power of two near it, or a neighbour of one."""
+    if rng.random() < 0.5:
+        return max(least, round(number))
+    return max(least, 2 ** round(math.log2(max(number, 1))) + int(rng.integers(-1, 2)))
+
+
+def draw(rng: np.random.Generator) -> Problem:
+    """Return a problem that fits."""
+    while True:
+        ndim = int(rng.integers(1, 4))
+        samples = 10 ** rng.uniform(2, 6.6)
+        channels = bool(rng.random() < 0.3)
+        c_in, c_out, groups = 1, 1, 1
+        if channels:
+            groups = int(rng.choice([1, 1, 1, 2, 4]))
+            c_in, c_out = (groups * int(2 ** rng.integers(0, 6)) for _ in range(2))
+            samples /= c_in
+        # axes of unlike lengths, some of them short
+        shares = rng.dirichlet(np.full(ndim, rng.choice([4.0, 4.0, 4.0, 0.5])))
+        sizes = [near_power(rng, max(samples, 1) ** share) for share in shares]
+        strides = [int(rng.choice([1, 1, 1, 2, 3])) for _ in sizes] if rng.random() < 0.3 else [1] * ndim
+        dilations = [int(rng.choice([1, 2, 5])) for _ in sizes] if rng.random() < 0.15 else [1] * ndim
+        # of the logarithm of each axis, so that small kernels are as likely as large ones
+        reach = rng.random()
+        taps = [
+            near_power(rng, (size / d) ** (reach if rng.random() < 0.8 else rng.random()))
+            for size, d in zip(sizes, dilations, strict=True)
+        ]
+        options: dict[str, Any] = {"padding": str(rng.choice(["same", "same", "valid", "full"]))}
+        for name, values, usual in (("stride", strides, [1] * ndim), ("dilation", dilations, [1] * ndim)):
+            if values != usual:
+                options[name] = values
+        mode = str(rng.choice(PADDING_MODES)) if rng.random() < 0.5 else "zeros"
+        if mode != "zeros":
+            options["padding_mode"] = mode
+        if groups > 1:
+            options["groups"] = groups
+        kernel_shape = (c_out, c_in // groups, *taps) if channels else tuple(taps)
+        input_shape = (c_in, *sizes) if channels else tuple(sizes)
+        dtype = str(rng.choice(["float32", "float32", "float64", "float64", "complex64", "complex128"]))
+        try:
+            geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
+        except ValueError:
+            continue  # a kernel that does not fit
+        if math.prod(kernel_shape) <= 1 << 22 and geometry.matrix_shape[0] <= 1 << 24:
+            return Problem(kernel_shape, input_shape, options, dtype)
+
+
+def seconds(function: Any, budget: float) -> float:
+    """Return the least time of a call after one that prepares, of as many as a budget allows."""
+    start = time.perf_counter()
+    function()
+    if time.perf_counter() - start > LONG:
+        return time.perf_counter() - start
+    best, end, calls = math.inf, time.perf_counter() + budget, 0
+    while calls < 2 or (time.perf_counter() < end and calls < 50):
+        begin = time.perf_counter()
+        function()
+        best = min(best, time.perf_counter() - begin)
+        calls += 1
+        if best > LONG:
+            break
+    return best
+
+
+def work(geometry: Any) -> int:
+    """Return the multiplications of the convolution itself."""
+    axes = geometry.axes
+    return (
+        math.prod(axis.outputs * axis.taps for axis in axes) * geometry.groups * math.prod(geometry.channels)
+    )
+
+
+def measure(problem: Problem, budget: float) -> dict[str, Any]:
+    """Return what a problem's methods take, the estimates, and which ``auto`` takes."""
+    rng = np.random.default_rng(0)
+    geometry = stc.ConvGeometry(problem.input_shape, problem.kernel_shape, **problem.options)
+    kernel = rng.standard_normal(problem.kernel_shape).astype(problem.dtype)
+    estimates = cost.estimate(geometry, kernel.dtype)
+    c_in, c_out = geometry.channels
+    taps = [axis.taps for axis in geometry.axes]
+    weights = kernel.reshape(geometry.groups, c_out, c_in, *taps)
+    auto = choose("auto", geometry, weights).method.name
+    best = min(estimates.values())
+    tried = [auto]
+    for method in METHODS:
+        fits = method != "sparse" or geometry.nbytes(kernel.dtype) <= MOST_MATRIX
+        if method != auto and fits and estimates[method] <= min(FAR * best + 1e-4, LONG):
+            tried.append(method)
+    x = rng.standard_normal(geometry.matrix_shape[1]).astype(problem.dtype)
+    y = rng.standard_normal(geometry.matrix_shape[0]).astype(problem.dtype)
+    times: dict[str, float] = {}
+    operators = {
+        method: stc.ConvOperator(kernel, problem.input_shape, method=method, **problem.options)
+        for method in tried
+    }
+    for _ in range(3):
+        for method, operator in operators.items():
+            own = seconds(lambda: operator.matvec(x), budget)  # noqa: B023
+            own += seconds(lambda: operator.T.matvec(y), budget)  # noqa: B023
+            times[method] = min(own, times.get(method, math.inf))
+        if times[auto] <= DOUBTFUL * min(times.values()):
+            break
+    fastest = min(times, key=times.__getitem__)
+    return {
+        "problem": str(problem),
+        "drawn": problem._asdict(),
+        "auto": auto,
+        "best": fastest,
+        "loss": times[auto] / times[fastest],
+        "seconds": times,
+        "estimates": estimates,
+        "entries": geometry.nnz,
+    }
+
+
+def report(results: list[dict[str, Any]], worst: int) -> str:
+    """Return the distribution, and the problems on which most is lost."""
+    losses = np.sort([result["loss"] for result in results])
+    quantiles = (0.5, 0.9, 0.95, 0.99, 1.0)
+    text = f"{len(losses)} problems; auto over the best: mean {losses.mean():.3f}, geometric mean "
+    text += f"{math.exp(np.log(losses).mean()):.3f}; auto is the best on {np.mean(losses == 1):.0%}\n"
+    text += "\n| share of the problems | " + " | ".join(f"{q:.0%}" for q in quantiles) + " |\n"
+    text += "|---" * (len(quantiles) + 1) + "|\n| auto over the best at most | "
+    text += " | ".join(f"{np.quantile(losses, q, method='inverted_cdf'):.2f}" for q in quantiles) + " |\n"
+    lines = [text, "Most is lost on"]
+    for result in sorted(results, key=lambda each: -each["loss"])[:worst]:
+        times = ", ".join(
+            f"{method} {seconds * 1e3:.2f} ({result['estimates'][method] * 2e3:.2f})"
+            for method, seconds in result["seconds"].items()
+        )
+        head = f"{result['loss']:.2f}: {result['problem']}, {result['entries']:,} entries"
+        lines.append(f"* {head}: {times} ms")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Draw, time and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=1000, help="problems")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="stop after so long")
+    parser.add_argument("--budget", type=float, default=0.02, help="seconds for one product of one method")
+    parser.add_argument("--worst", type=int, default=10, help="how many of the worst are printed")
+    parser.add_argument("--json", type=Path, help="where all times go")
+    given = parser.parse_args()
+    rng = np.random.default_rng(given.seed)
+    end, results = time.monotonic() + given.seconds, []
+    while len(results) < given.count and time.monotonic() < end:
+        problem = draw(rng)
+        geometry = stc.ConvGeometry(problem.input_shape, problem.kernel_shape, **problem.options)
+        if min(work(geometry) * 1e-11, *cost.estimate(geometry, np.dtype(problem.dtype)).values()) > LONG:
+            continue
+        results.append(measure(problem, given.budget))
+    print(report(results, given.worst))
+    if given.json:
+        given.json.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
