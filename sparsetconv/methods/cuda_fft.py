@@ -13,7 +13,7 @@ import numpy as np
 from sparsetconv._backend import NUMPY
 from sparsetconv._kernel import last_axes
 from sparsetconv.boundary import Extension
-from sparsetconv.methods._base import PaddedMethod
+from sparsetconv.methods._finite import TransformMethod
 from sparsetconv.methods._transforms import Transforms
 
 if TYPE_CHECKING:
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from sparsetconv.geometry import ConvGeometry
 
 
-class CudaFFTMethod(PaddedMethod):
+class CudaFFTMethod(TransformMethod):
     """A correlation on a circle that is at least as long as the extended input, so that nothing wraps.
 
-    Each result is a sum over all samples in this form: a NaN or an infinity reaches all outputs of its group.
+    Each result is a sum over all samples in this form. What NaN and infinity reach is set right afterwards,
+    so that every product waits for its result.
     """
 
     name = "fft"
@@ -38,15 +39,11 @@ class CudaFFTMethod(PaddedMethod):
         self._outputs = last_axes(slice(0, (m - 1) * s + 1, s) for m, s in zip(outputs, strides, strict=True))
         self._spectra: dict[tuple[bool, np.dtype[Any]], tuple[Transforms, Array]] = {}
 
-    @staticmethod
-    def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
-        """Return why this method does not take such a convolution, or None."""
-        if weights.dtype.kind in "iu":
-            return "an integer kernel (its sums would not be exact)"
-        return PaddedMethod.refusal(geometry, weights)
+    def _convolved(self, x: Array, transposed: bool) -> Array:
+        """See `TransformMethod`."""
+        return self._back(x) if transposed else self._forth(x)
 
-    def forward(self, x: Array) -> Array:
-        """See `Method.forward`."""
+    def _forth(self, x: Array) -> Array:
         dtype = np.result_type(x.dtype, self.weights.dtype)
         transforms, spectrum = self._spectrum(False, dtype)
         transformed = transforms.forward(self._extension.extend(x.astype(dtype, copy=False)))
@@ -54,8 +51,7 @@ class CudaFFTMethod(PaddedMethod):
         result: Array = circle[self._outputs].astype(dtype)
         return result
 
-    def transpose(self, y: Array) -> Array:
-        """See `Method.transpose`."""
+    def _back(self, y: Array) -> Array:
         dtype = np.result_type(y.dtype, self.weights.dtype)
         transforms, spectrum = self._spectrum(True, dtype)
         spread = self.backend.xp.zeros((*y.shape[:3], *self._extension.shape), dtype)

@@ -13,7 +13,8 @@ import numpy as np
 from sparsetconv._backend import NUMPY
 from sparsetconv._threads import for_each, thread_count
 from sparsetconv.methods import _tiles
-from sparsetconv.methods._base import PaddedMethod, folding
+from sparsetconv.methods._base import folding
+from sparsetconv.methods._finite import TransformMethod
 
 if TYPE_CHECKING:
     from sparsetconv._backend import Backend
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from sparsetconv.geometry import ConvGeometry
 
 
-class FFTMethod(PaddedMethod):
+class FFTMethod(TransformMethod):
     """Tiles of the extended input and the kernel meet as Fourier transforms (overlap-save).
 
     Each result is a sum over all samples of its tile in this form, with round-off in the order of the
-    largest: a NaN or an infinity in the input reaches other outputs than those that the matrix sends it to,
-    of any tile that is computed at the same time.
+    largest. NaN and infinity in the input reach the outputs that the matrix sends them to, and no others:
+    see `TransformMethod`.
     """
 
     name = "fft"
@@ -36,22 +37,8 @@ class FFTMethod(PaddedMethod):
         self._folding = folding(geometry.axes)
         self._prepared: dict[tuple[bool, str, int], _Transforms] = {}
 
-    @staticmethod
-    def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
-        """Return why this method does not take such a convolution, or None."""
-        if weights.dtype.kind in "iu":
-            return "an integer kernel (its sums would not be exact)"
-        return PaddedMethod.refusal(geometry, weights)
-
-    def forward(self, x: Array) -> Array:
-        """See `Method.forward`."""
-        return self._convolved(x, False)
-
-    def transpose(self, y: Array) -> Array:
-        """See `Method.transpose`."""
-        return self._folding.fold(self._convolved(y, True))
-
     def _convolved(self, x: Array, transposed: bool) -> Array:
+        """See `TransformMethod`."""
         dtype = np.result_type(x, self.weights)
         key = transposed, dtype.char, x.shape[0]
         transforms = self._prepared.get(key)
@@ -61,7 +48,8 @@ class FFTMethod(PaddedMethod):
             axes = [make(axis) for axis in self.geometry.axes]
             transforms = _Transforms(axes, x.shape, weights, dtype)
             self._prepared[key] = transforms
-        return transforms(np.ascontiguousarray(x, dtype))
+        results = transforms(np.ascontiguousarray(x, dtype))
+        return self._folding.fold(results) if transposed else results
 
 
 class _Transforms:

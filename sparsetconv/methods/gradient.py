@@ -16,6 +16,8 @@ from sparsetconv._kernel import last_axes
 from sparsetconv._threads import for_each, thread_count
 from sparsetconv.boundary import Extension
 from sparsetconv.methods import choose
+from sparsetconv.methods._base import PaddedMethod
+from sparsetconv.methods._finite import all_finite, confined
 from sparsetconv.methods._tables import SCRATCH, SLOTS, Layout, Plan
 from sparsetconv.methods._transforms import Transforms
 from sparsetconv.methods.direct import DirectMethod
@@ -59,15 +61,22 @@ class KernelProducts:
 
     def forward(self, weights: Array, large: Array) -> Array:
         """See `Windows.forward`."""
-        products = [self._of(kernel).forward(large[None]) for kernel in weights]
-        together: Array = self._backend.xp.concatenate(products)
-        return together
+        return self._products(weights, large, lambda method, x: method.forward(x))
 
     def transpose(self, weights: Array, small: Array) -> Array:
         """See `Windows.transpose`."""
-        products = [self._of(kernel).transpose(small[None]) for kernel in weights]
-        together: Array = self._backend.xp.concatenate(products)
-        return together
+        return self._products(weights, small, lambda method, y: method.transpose(y))
+
+    def _products(self, weights: Array, fixed: Array, multiply: Callable[[Method, Array], Array]) -> Array:
+        xp = self._backend.xp
+
+        def product(kernels: Array, array: Array) -> Array:
+            together: Array = xp.concatenate([multiply(self._of(kernel), array[None]) for kernel in kernels])
+            return together
+
+        if not issubclass(self._method, PaddedMethod) or all_finite(weights, xp):
+            return product(weights, fixed)
+        return confined(product, weights, fixed, xp)
 
 
 class KernelGradient:
@@ -187,14 +196,24 @@ class TransformedGradient:
 def kernel_gradient(geometry: ConvGeometry, backend: Backend) -> Callable[[Array, Array], Array]:
     """Return what computes gradients of large problems: on a GPU window by window, or by transforms."""
     if not backend.on_gpu:
-        return KernelGradient(geometry)
+        compute: Callable[[Array, Array], Array] = KernelGradient(geometry)
+        return lambda large, small: _confined(compute, large, small, backend)
     windows, transformed = Windows(geometry, backend.xp), TransformedGradient(geometry, backend)
     many = prod(axis.taps for axis in geometry.axes) > MANY_TAPS
 
     def gradient(large: Array, small: Array) -> Array:
         dtype = np.result_type(large.dtype, small.dtype)
-        exact = dtype.kind in "iu"
-        compute = transformed if many and not exact else windows.gradient
-        return compute(large.astype(dtype, copy=False), small.astype(dtype, copy=False))
+        operands = large.astype(dtype, copy=False), small.astype(dtype, copy=False)
+        if many and dtype.kind in "fc":
+            return _confined(transformed, *operands, backend)
+        return windows.gradient(*operands)
 
     return gradient
+
+
+def _confined(
+    gradient: Callable[[Array, Array], Array], large: Array, small: Array, backend: Backend
+) -> Array:
+    """Return a gradient of arrays that may hold NaN or infinity, which padded zeros and transforms spread."""
+    found = gradient(large, small)
+    return found if all_finite(found, backend.xp) else confined(gradient, large, small, backend.xp)
