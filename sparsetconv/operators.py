@@ -188,8 +188,7 @@ class ConvOperator(Convolution, ArrayOperator):
         small problems; ``"direct"`` is a compiled stencil; ``"gemm"`` one matrix product for each tile,
         for many channels; ``"fft"`` for large kernels. ``"auto"`` takes the one with the lowest
         estimate. ``"direct"``, ``"gemm"`` and ``"fft"`` do not accept kernels with NaN or infinity,
-        ``"fft"`` no integer kernels; with ``"fft"`` a NaN or an infinity in the input spreads to every
-        output of its group.
+        ``"fft"`` no integer kernels.
 
     Attributes
     ----------
@@ -214,9 +213,10 @@ class ConvOperator(Convolution, ArrayOperator):
 
     Notes
     -----
-    ``A @ x`` is ``conv_matrix(kernel, input_shape, ...) @ x``. ``A.H`` conjugates a complex kernel,
-    ``A.T`` does not. Operators can be pickled (without what the method keeps) and used by several
-    threads at once.
+    ``A @ x`` is ``conv_matrix(kernel, input_shape, ...) @ x``, with sums in the dtype of the result.
+    ``A.H`` conjugates a complex kernel, ``A.T`` does not. A result is not finite where the matrix has an
+    entry in a column whose sample is not finite, and nowhere else. Operators can be pickled (without what
+    the method keeps) and used by several threads at once.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsetconv._backend import NUMPY
-from sparsetconv.methods._base import PaddedMethod
+from sparsetconv.methods._finite import TransformMethod
 from sparsetconv.methods._whole import WholeTransform
 
 if TYPE_CHECKING:
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from sparsetconv.geometry import ConvGeometry
 
 
-class CudaFFTMethod(PaddedMethod):
+class CudaFFTMethod(TransformMethod):
     """A circulant matrix in each direction, whose transform is kept for each dtype.
 
-    Each result is a sum over all samples in this form: a NaN or an infinity reaches all outputs of its group.
+    Each result is a sum over all samples in this form. What NaN and infinity reach is set right afterwards,
+    so that every product waits for its result.
     """
 
     name = "fft"
@@ -32,22 +33,8 @@ class CudaFFTMethod(PaddedMethod):
         super().__init__(geometry, weights, backend)
         self._transforms: dict[tuple[bool, np.dtype[Any]], WholeTransform] = {}
 
-    @staticmethod
-    def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
-        """Return why this method does not take such a convolution, or None."""
-        if weights.dtype.kind in "iu":
-            return "an integer kernel (its sums would not be exact)"
-        return PaddedMethod.refusal(geometry, weights)
-
-    def forward(self, x: Array) -> Array:
-        """See `Method.forward`."""
-        return self._convolved(x, False)
-
-    def transpose(self, y: Array) -> Array:
-        """See `Method.transpose`."""
-        return self._convolved(y, True)
-
     def _convolved(self, x: Array, transposed: bool) -> Array:
+        """See `TransformMethod`."""
         dtype = np.result_type(x.dtype, self.weights.dtype)
         known = self._transforms.get((transposed, dtype))
         if known is None:

@@ -14,7 +14,8 @@ import numpy as np
 from sparsetconv._backend import NUMPY
 from sparsetconv._threads import for_each, thread_count
 from sparsetconv.methods import _tiles, cost
-from sparsetconv.methods._base import PaddedMethod, folding
+from sparsetconv.methods._base import folding
+from sparsetconv.methods._finite import TransformMethod
 from sparsetconv.methods._store import Store
 from sparsetconv.methods._whole import WholeTransform
 
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
 MOST_KEPT, MOST_BYTES = 4, 1 << 26
 
 
-class FFTMethod(PaddedMethod):
+class FFTMethod(TransformMethod):
     """Signal and kernel meet as Fourier transforms: in tiles (overlap-save), or as a whole.
 
     Each result is a sum over all samples of its tile, or of its channel group, in this form, with round-off
-    in the order of the largest: a NaN or an infinity in the input reaches other outputs than those that the
-    matrix sends it to, of the whole group or of any tile that is computed at the same time.
+    in the order of the largest. NaN and infinity in the input reach the outputs that the matrix sends them
+    to, and no others: see `TransformMethod`.
     """
 
     name = "fft"
@@ -45,26 +46,12 @@ class FFTMethod(PaddedMethod):
             Store(MOST_KEPT, MOST_BYTES),
         )
 
-    @staticmethod
-    def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
-        """Return why this method does not take such a convolution, or None."""
-        if weights.dtype.kind in "iu":
-            return "an integer kernel (its sums would not be exact)"
-        return PaddedMethod.refusal(geometry, weights)
-
-    def forward(self, x: Array) -> Array:
-        """See `Method.forward`."""
-        return self._convolved(x, False)
-
-    def transpose(self, y: Array) -> Array:
-        """See `Method.transpose`."""
-        return self._convolved(y, True)
-
     def strategy(self, transposed: bool, dtype: np.dtype[Any], items: int = 1) -> cost.FFTStrategy:
         """Return how a direction transforms: its lengths, and whether they are those of the whole signal."""
         return cost.fft_strategy(self.geometry, transposed, dtype, items)
 
     def _convolved(self, x: Array, transposed: bool) -> Array:
+        """See `TransformMethod`."""
         dtype = np.result_type(x, self.weights)
         strategy = self.strategy(transposed, dtype, len(x))
         key = dtype.char, strategy.whole, strategy.lengths

@@ -16,7 +16,8 @@ from sparsetconv._kernel import last_axes
 from sparsetconv._threads import for_each, thread_count
 from sparsetconv.boundary import Extension
 from sparsetconv.methods import choose
-from sparsetconv.methods._base import compiler_switch, far_padding
+from sparsetconv.methods._base import PaddedMethod, compiler_switch, far_padding
+from sparsetconv.methods._finite import all_finite, confined
 from sparsetconv.methods._merge import arrangement
 from sparsetconv.methods._tables import SCRATCH, SLOTS, Layout, Plan
 from sparsetconv.methods._transforms import Transforms
@@ -70,11 +71,18 @@ class KernelProducts:
 
     def _products(self, weights: Array, fixed: Array, transposed: bool) -> Array:
         """Return ``(batch, groups, channels, ...)``, from one fixed array for a batch of kernels."""
-        products = [self._of(kernel).vector(fixed.reshape(-1), transposed) for kernel in weights]
-        together: Array = self._backend.xp.stack(products)
         groups, channels = self._geometry.groups, self._geometry.channels
         sizes = [axis.size if transposed else axis.outputs for axis in self._geometry.axes]
-        return together.reshape(len(weights), groups, channels[not transposed], *sizes)
+        xp = self._backend.xp
+
+        def product(kernels: Array, array: Array) -> Array:
+            products = [self._of(kernel).vector(array.reshape(-1), transposed) for kernel in kernels]
+            together: Array = xp.stack(products)
+            return together.reshape(len(kernels), groups, channels[not transposed], *sizes)
+
+        if not issubclass(self._method, PaddedMethod) or all_finite(weights, xp):
+            return product(weights, fixed)
+        return confined(product, weights, fixed, xp)
 
 
 class KernelGradient:
@@ -215,14 +223,24 @@ def kernel_gradient(geometry: ConvGeometry, backend: Backend) -> Callable[[Array
 
 def _gradient_of(geometry: ConvGeometry, backend: Backend) -> Callable[[Array, Array], Array]:
     if not backend.on_gpu and compiler_switch() is None:
-        return KernelGradient(geometry)
+        compute: Callable[[Array, Array], Array] = KernelGradient(geometry)
+        return lambda large, small: _confined(compute, large, small, backend)
     windows, transformed = Windows(geometry, backend.xp), TransformedGradient(geometry, backend)
     many = prod(axis.taps for axis in geometry.axes) > MANY_TAPS
 
     def gradient(large: Array, small: Array) -> Array:
         dtype = np.result_type(large.dtype, small.dtype)
-        exact = dtype.kind in "iu"
-        compute = transformed if many and not exact else windows.gradient
-        return compute(large.astype(dtype, copy=False), small.astype(dtype, copy=False))
+        operands = large.astype(dtype, copy=False), small.astype(dtype, copy=False)
+        if many and dtype.kind in "fc":
+            return _confined(transformed, *operands, backend)
+        return windows.gradient(*operands)
 
     return gradient
+
+
+def _confined(
+    gradient: Callable[[Array, Array], Array], large: Array, small: Array, backend: Backend
+) -> Array:
+    """Return a gradient of arrays that may hold NaN or infinity, which padded zeros and transforms spread."""
+    found = gradient(large, small)
+    return found if all_finite(found, backend.xp) else confined(gradient, large, small, backend.xp)

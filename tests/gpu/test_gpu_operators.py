@@ -6,12 +6,13 @@ from math import prod
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from operator_cases import FLOATS, GEOMETRIES, METHODS, MODES, integers
+from operator_cases import FLOATS, GEOMETRIES, METHODS, MODES, dense, integers
 from reference import naive_matrix
 from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
-from sparsetconv.methods import cuda_direct, gpu_cost
+from sparsetconv import kernel_operator
+from sparsetconv.methods import cuda_direct, gpu_cost, gradient
 
 
 def pair(cp, name, dtype, mode, method, transposed=False):
@@ -167,6 +168,45 @@ def test_folds_are_summed_in_the_results_dtype(cp, kernel, x, method):
         matrices = device._method._matrices
         assert {dtype.kind for _, dtype in matrices} == {"f"}
         assert len(matrices) == 2
+
+
+@pytest.mark.parametrize("mode", ["zeros", "reflect"])
+@pytest.mark.parametrize("method", ["sparse", "direct", "gemm", "fft"])
+def test_what_is_not_finite_goes_where_the_matrix_has_entries(cp, method, mode):
+    kernel = np.array([[1.0, 0.0], [2.0, 3.0], [0.0, 1.0]])
+    A = stc.ConvOperator(
+        cp.asarray(kernel), (12, 6), stride=(2, 1), padding=2, padding_mode=mode, method=method
+    )
+    for op in (A, A.T):
+        pattern = np.zeros(op.shape, bool)
+        # the forward and the transposed pattern, zeros of the kernel included
+        entries = op.tosparse().get().tocoo()
+        pattern[entries.row, entries.col] = True
+        x = np.ones((2, *op.input_shape))
+        x[0, 5, 3], x[0, 0, 0] = np.nan, np.inf
+        with np.errstate(invalid="ignore"):
+            product = op.apply(cp.asarray(x)).get()
+        reached = pattern[:, ~np.isfinite(x[0].ravel())].any(1)
+        np.testing.assert_array_equal(~np.isfinite(product[0].ravel()), reached)
+        assert np.isfinite(product[1]).all()
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("limits", [{}, {"SMALL": 0}, {"SMALL": 0, "MANY_TAPS": 0}], ids=str)
+def test_kernel_operators_of_what_is_not_finite(cp, limits, transposed, monkeypatch):
+    for name, value in limits.items():
+        monkeypatch.setattr(kernel_operator if name == "SMALL" else gradient, name, value)
+    fixed = np.ones((9, 5))
+    device, host = (
+        stc.KernelOperator(x, (3, 2), padding=((2, 1), (0, 1)), transposed=transposed)
+        for x in (cp.asarray(fixed), fixed)
+    )
+    w, y = np.ones(device.input_shape), np.ones(device.output_shape)
+    w[1, 1], y[0, 0] = np.nan, np.inf
+    with np.errstate(invalid="ignore"):
+        for ours, theirs, x in ((device, dense(host), w), (device.H, dense(host).T, y)):
+            found = ~np.isfinite(ours.apply(cp.asarray(x)).get().ravel())
+            np.testing.assert_array_equal(found, (theirs != 0)[:, ~np.isfinite(x.ravel())].any(1))
 
 
 def test_nan_stays_where_the_matrix_has_entries(cp):

@@ -1,0 +1,129 @@
+"""NaN and infinity stay where the matrix sends them, with methods that would spread them further.
+
+Floor 3. The rule, for every method and operator: a result is not finite exactly where its row has an entry
+(stored zeros of the kernel included) in a column whose sample is not finite, or an entry that is not finite
+itself; whether it is infinite or NaN is not said. Transforms sum over everything, and padded zeros times NaN
+are NaN. So these products are taken with the finite numbers alone, and a second product, of where the others
+are with a kernel of ones, counts how many of them a result reads.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import cached_property
+from math import frexp
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from sparsetconv.geometry import ConvGeometry
+from sparsetconv.methods._base import PaddedMethod
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sparsetconv._types import Array
+
+
+def all_finite(x: Array, xp: Any = np) -> bool:
+    """Return whether an array holds neither NaN nor infinity."""
+    if x.dtype.kind not in "fc":
+        return True
+    # a sum reads the array and writes nothing; where it overflows, look closer
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(xp.isfinite(x.sum())) or bool(xp.isfinite(x).all())
+
+
+def confined(product: Callable[[Array, Array], Array], left: Array, right: Array, xp: Any = np) -> Array:
+    """Return a bilinear product whose operands may hold NaN or infinity.
+
+    Parameters
+    ----------
+    product : callable
+        Of two arrays; it sums products of a number of each, and of padded zeros.
+    left, right : array
+    xp : module
+
+    Returns
+    -------
+    array
+        NaN where a pair is summed of which one is not finite.
+    """
+    bad = [~xp.isfinite(operand) for operand in (left, right)]
+    result = product(
+        xp.where(bad[0], 0, left).astype(left.dtype), xp.where(bad[1], 0, right).astype(right.dtype)
+    )
+    ones = [xp.ones(operand.shape) for operand in (left, right)]
+    # these sums are of zeros and ones, in double precision
+    reached = product(bad[0].astype(np.float64), ones[1]) + product(ones[0], bad[1].astype(np.float64))
+    result[reached > 0.5] = np.nan
+    return result
+
+
+class TransformMethod(PaddedMethod):
+    """A method whose results are sums over more samples than they read, with round-off in their order.
+
+    A NaN or an infinity would reach all of these results. Where one does, the product is taken again without
+    them, and once more to see which results read them.
+    """
+
+    @staticmethod
+    def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
+        """Return why this method does not take such a convolution, or None."""
+        if weights.dtype.kind in "iu":
+            return "an integer kernel (its sums would not be exact)"
+        return PaddedMethod.refusal(geometry, weights)
+
+    @abstractmethod
+    def _convolved(self, x: Array, transposed: bool) -> Array:
+        """Return the product in a direction; a sample that is not finite may spread."""
+
+    def forward(self, x: Array) -> Array:
+        """See `Method.forward`."""
+        return self._confined(x, False)
+
+    def transpose(self, y: Array) -> Array:
+        """See `Method.transpose`."""
+        return self._confined(y, True)
+
+    def _confined(self, x: Array, transposed: bool) -> Array:
+        xp = self.backend.xp
+        result = self._convolved(x, transposed)
+        if all_finite(result, xp):
+            return result
+        bad = ~xp.isfinite(x)
+        result = self._scaled(xp.where(bad, 0, x).astype(x.dtype), transposed)
+        # each result of a group reads all channels of it
+        shape = self._pattern.small_shape if transposed else self._pattern.large_shape
+        places = bad.any(2).reshape(-1, *shape).astype(np.float64)
+        reached = self._pattern._convolved(places, transposed) > 0.5
+        result[xp.broadcast_to(reached.reshape(*x.shape[:2], 1, *result.shape[3:]), result.shape)] = np.nan
+        return result
+
+    @cached_property
+    def _pattern(self) -> Self:
+        """The same with one channel and a kernel of ones."""
+        axes = self.geometry.axes
+        taps = tuple(axis.taps for axis in axes)
+        geometry = ConvGeometry(
+            tuple(axis.size for axis in axes),
+            taps,
+            [axis.stride for axis in axes],
+            [(axis.before, axis.after) for axis in axes],
+            [axis.dilation for axis in axes],
+            1,
+            [axis.mode for axis in axes],
+        )
+        return type(self)(geometry, self.backend.xp.ones((1, 1, 1, *taps)), self.backend)
+
+    def _scaled(self, x: Array, transposed: bool) -> Array:
+        """Return the product with finite samples, whose sums in between may have no room in their dtype."""
+        xp = self.backend.xp
+        result = self._convolved(x, transposed)
+        if all_finite(result, xp):
+            return result
+        _, exponent = frexp(float(xp.abs(xp.stack([x.real, x.imag])).max()))
+        scale = 2.0 ** (exponent - 1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled: Array = self._convolved(x / scale, transposed) * scale
+        return scaled
