@@ -76,13 +76,20 @@ class KernelProducts:
         xp = self._backend.xp
 
         def product(kernels: Array, array: Array) -> Array:
-            products = [self._of(kernel).vector(array.reshape(-1), transposed) for kernel in kernels]
+            products = [_product(self._of(kernel), array, transposed) for kernel in kernels]
             together: Array = xp.stack(products)
             return together.reshape(len(kernels), groups, channels[not transposed], *sizes)
 
         if not issubclass(self._method, PaddedMethod) or all_finite(weights, xp):
             return product(weights, fixed)
         return confined(product, weights, fixed, xp)
+
+
+def _product(method: Method, x: Array, transposed: bool) -> Array:
+    """Return the product of one array, of any dtype, in a direction."""
+    if transposed:
+        return method.transpose(x.reshape(1, *method.small_shape))
+    return method.forward(x.reshape(1, *method.large_shape))
 
 
 class KernelGradient:
