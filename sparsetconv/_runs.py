@@ -7,6 +7,7 @@ rows are found at once, by arithmetic on arrays.
 
 from __future__ import annotations
 
+from itertools import accumulate
 from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +17,8 @@ from sparsetconv._axis import extension_period
 from sparsetconv.boundary import source_indices
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from sparsetconv._axis import Axis
     from sparsetconv._types import Array
 
@@ -50,24 +53,57 @@ class Runs(NamedTuple):
         place, phase = np.divmod(self.column, step)
         # on a line on which phases lie apart, runs are intervals of integers
         start = phase * (int((place + counts).max(initial=0)) + 1) + place
+        if start.shape[1] == 2:
+            # two runs have in common what both cover
+            (first, second), (one, other) = start.T, counts.T
+            common = np.minimum(first + one, second + other) - np.maximum(first, second)
+            return np.asarray(one + other - common.clip(0))
         order = start.argsort(axis=1)
         start, counts = np.take_along_axis(start, order, 1), np.take_along_axis(counts, order, 1)
         stop = start + counts
         covered = np.maximum.accumulate(stop, axis=1)
         start[:, 1:] = np.maximum(start[:, 1:], covered[:, :-1])
-        sizes: Array = (stop - start).clip(0).sum(1)
-        return sizes
+        return np.asarray((stop - start).clip(0).sum(1))
+
+    def filled(self) -> Runs:
+        """Return the same runs without those that are empty in every row."""
+        filled: Array = np.asarray(self.length.any(0))
+        if filled.all() or filled.size == 1:
+            return self
+        filled[0] |= not filled.any()
+        return self._each(lambda array: array[:, filled])
 
     def ordered(self) -> Runs:
         """Return the same runs, those of a row by their first column; empty ones hold no column back."""
-        order = np.where(self.length > 0, self.column, np.iinfo(np.int64).max).argsort(axis=1, kind="stable")
-        shape = self.column.shape
+        first = np.where(self.length > 0, self.column, np.iinfo(np.int64).max)
+        if first.shape[1] == 2:
+            return self._swapped(first[:, :1] > first[:, 1:])
+        order = first.argsort(axis=1, kind="stable")
+        return self._each(lambda array: np.take_along_axis(array, order, 1))
+
+    def _swapped(self, rows: Array) -> Runs:
+        """Return the same two runs of each row, in some rows the second first."""
+        return self._each(lambda array: np.where(rows, array[:, ::-1], array))
+
+    def _each(self, change: Callable[[Array], Array]) -> Runs:
         steps = (
-            step if isinstance(step, int) else np.take_along_axis(np.broadcast_to(step, shape), order, 1)
+            step if isinstance(step, int) else change(np.broadcast_to(step, self.column.shape))
             for step in (self.column_step, self.tap_step)
         )
-        column, tap, count = (np.take_along_axis(array, order, 1) for array in self[:3])
-        return Runs(column, tap, count, *steps)
+        return Runs(change(self.column), change(self.tap), change(self.length), *steps)
+
+    def long_rows(self) -> Iterator[LongRow | None]:
+        """Yield each of some `ordered` rows by its runs, or None where they lie in no simple order."""
+        if not np.all(self.column_step) or not np.all(self.tap_step):
+            yield from [None] * len(self.column)
+            return
+        shape = self.column.shape
+        steps = np.broadcast_to(self.tap_step, shape).tolist()
+        step = int(np.max(self.column_step))
+        lists = self.column.tolist(), self.tap.tolist(), self.length.tolist(), steps
+        for row in zip(*lists, strict=True):
+            runs = [_Run(*numbers) for numbers in zip(*row, strict=True) if numbers[2] > 0]
+            yield _long_row(runs, step)
 
     def follow(self) -> bool:
         """Return whether each run of a row begins at the last column of the run before, or behind it."""
@@ -84,6 +120,79 @@ class Runs(NamedTuple):
             _stepped(self.column, self.column_step, begins, counts, places),
             _stepped(self.tap, self.tap_step, begins, counts, places),
         )
+
+
+class _Run(NamedTuple):
+    """One run; columns step by what is the same for all."""
+
+    column: int
+    tap: int
+    length: int
+    tap_step: int
+
+    def taps(self, start: int, stop: int) -> slice:
+        """Return the taps of some of the pairs."""
+        first, last = self.tap + start * self.tap_step, self.tap + stop * self.tap_step
+        return slice(first, last if last >= 0 else None, self.tap_step)
+
+
+class LongRow(NamedTuple):
+    """One row whose taps are a few slices, so that nothing is looked up entry by entry.
+
+    Attributes
+    ----------
+    columns : (c,) int64 array
+    pieces : list of (slice, slice, bool)
+        Places among the columns, the taps that land there, and whether others have landed there before.
+    """
+
+    columns: Array
+    pieces: list[tuple[slice, slice, bool]]
+
+    def fold(self, weights: Array, axis: int) -> Array:
+        """Sum the taps of each column: the kernel's axis becomes an axis of columns."""
+        before = (slice(None),) * axis
+        if len(self.pieces) == 1:
+            return weights[(*before, self.pieces[0][1])]
+        shape = *weights.shape[:axis], self.columns.size, *weights.shape[axis + 1 :]
+        folded = np.empty(shape, weights.dtype)
+        for places, taps, again in self.pieces:
+            chosen, out = weights[(*before, taps)], folded[(*before, places)]
+            if again:
+                np.add(out, chosen, out=out)
+            else:
+                out[...] = chosen
+        return folded
+
+
+def _long_row(runs: list[_Run], step: int) -> LongRow | None:
+    """Return a row of runs that follow each other, or that cover the same columns at most twice.
+
+    The sum of two taps does not depend on their order; that of more does, in floating point.
+    """
+    ends = [run.column + (run.length - 1) * step for run in runs]
+    if all(run.column > end for run, end in zip(runs[1:], ends, strict=False)):
+        parts = [np.arange(run.column, end + 1, step) for run, end in zip(runs, ends, strict=True)]
+        starts = accumulate((run.length for run in runs), initial=0)
+        pieces = [
+            (slice(at, at + run.length), run.taps(0, run.length), False)
+            for at, run in zip(starts, runs, strict=False)
+        ]
+        return LongRow(np.concatenate([*parts, np.empty(0, np.int64)]), pieces)
+    first, covered, twice, pieces = runs[0].column, 0, 0, []
+    for run in runs:
+        start, phase = divmod(run.column - first, step)
+        stop = start + run.length
+        if phase or start > covered or start < twice:
+            return None
+        both = min(stop, covered)
+        if start < both:
+            pieces.append((slice(start, both), run.taps(0, both - start), True))
+            twice = both
+        if stop > covered:
+            pieces.append((slice(covered, stop), run.taps(covered - start, run.length), False))
+            covered = stop
+    return LongRow(np.arange(first, first + covered * step, step), pieces)
 
 
 def _stepped(first: Array, step: int | Array, begins: Array, counts: Array, places: Array) -> Array:

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sparsetconv._axis import Segment
-
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
+    from sparsetconv._axis import Segment
+    from sparsetconv._runs import LongRow
     from sparsetconv._types import Array
     from sparsetconv.axis_rows import AxisRows, Rows
 
 # blocks are doubled up to this many entries, so that copies have long inner loops and stay in cache
 COPY_BLOCK = 1 << 14
 # so many entries are written at once, without repeating anything
-WHOLE_ENTRIES = 1 << 11
+WHOLE_ENTRIES = 1 << 12
 # rows of fewer entries than this are written together, in blocks of at most so many entries and rows
 ROW_ENTRIES, BLOCK_ENTRIES, ROWS_TOGETHER = 1 << 10, 1 << 14, 1 << 12
 # blocks of which the order of the entries is kept while a box is written
@@ -50,7 +50,7 @@ class Part(NamedTuple):
 
 
 class Level(NamedTuple):
-    """One axis within a box of rows: its range, segments and entries, and the step of its columns.
+    """One axis within a box of rows: its range, segments, entries of each row and in all, and columns' step.
 
     ``below`` is the number of entries of the axes that follow, for one row of this one.
     """
@@ -58,6 +58,7 @@ class Level(NamedTuple):
     axis: AxisRows
     limits: tuple[int, int]
     segments: list[Segment]
+    counts: Array
     entries: int
     stride: int
     below: int
@@ -71,17 +72,23 @@ class Writer:
     """
 
     def __init__(
-        self, axes: tuple[AxisRows, ...], ranges: list[tuple[int, int]], data: Array, indices: Array
+        self,
+        axes: tuple[AxisRows, ...],
+        ranges: list[tuple[int, int]],
+        counts: list[Array],
+        data: Array,
+        indices: Array,
     ) -> None:
         self.data = data  # (channels, entries)
         self.indices = indices  # (entries,)
         sizes = [axis.shape[1] for axis in axes]
-        entries = [axis.count(*limits) for axis, limits in zip(axes, ranges, strict=True)]
+        entries = [int(numbers.sum()) for numbers in counts]
         self.levels = [
             Level(
                 axis,
                 limits,
                 list(axis.clip(*limits)),
+                counts[at],
                 entries[at],
                 prod(sizes[at + 1 :]),
                 prod(entries[at + 1 :]),
@@ -108,18 +115,15 @@ class Writer:
             Where the last entry written ends.
         """
         level = self.levels[number]
-        segments = level.segments
         if columns.size * level.entries * level.below <= WHOLE_ENTRIES:
-            first, last = level.limits
-            segments = [Segment(first, last - first, 1, 0)]
-        for start, period, repeat, shift in segments:
+            return self.write_block(number, level.limits, weights, columns, entry)
+        for start, period, repeat, shift in level.segments:
             first = entry
             for low, high, many in self.parts(level, start, start + period, columns.size):
                 if many:
-                    part = Part(weights, columns, np.array([columns.size]))
-                    entry = self.write_block(number, (low, high), part, entry)
+                    entry = self.write_block(number, (low, high), weights, columns, entry)
                 else:
-                    for row in level.axis.rows(low, high).each():
+                    for row in level.axis.each(low, high):
                         entry = self.write_row(number, row, weights, columns, entry)
             entry = self.repeat(first, entry, repeat, shift * level.stride)
         return entry
@@ -133,14 +137,16 @@ class Writer:
         while at < stop:
             # no more rows than fit if all are like the next
             upto = min(stop, at + ROWS_TOGETHER)
-            ends = level.axis.counts(at, upto).cumsum()
+            ends = level.counts[at - level.limits[0] : upto - level.limits[0]].cumsum()
             many = int(ends[-1]) * count * level.below < ROW_ENTRIES * (upto - at)
-            most = BLOCK_ENTRIES // max(1, count * level.below) if many else BLOCK_ENTRIES
-            end = at + max(1, int(ends.searchsorted(most, "right")))
+            end = upto
+            if many:
+                most = BLOCK_ENTRIES // max(1, count * level.below)
+                end = at + max(1, int(ends.searchsorted(most, "right")))
             yield at, end, many
             at = end
 
-    def write_row(self, number: int, row: Rows, weights: Array, columns: Array, entry: int) -> int:
+    def write_row(self, number: int, row: Rows | LongRow, weights: Array, columns: Array, entry: int) -> int:
         """Write one row of an axis, and below it the axes that follow; arguments as for `write`."""
         count = columns.size * row.columns.size
         if not count:
@@ -157,8 +163,11 @@ class Writer:
         np.add.outer(columns, row.columns, out=self.indices[entry:stop].reshape(shape), casting="same_kind")
         return stop
 
-    def write_block(self, number: int, limits: tuple[int, int], part: Part, entry: int) -> int:
+    def write_block(
+        self, number: int, limits: tuple[int, int], weights: Array, columns: Array, entry: int
+    ) -> int:
         """Write all rows of a range of an axis, and of the axes that follow, at once."""
+        part = Part(weights, columns, np.array([columns.size]))
         for at in range(number, len(self.levels)):
             part = self.join(at, limits if at == number else self.levels[at].limits, part)
         stop = entry + part.columns.size
@@ -176,15 +185,15 @@ class Writer:
         sizes = np.multiply.outer(part.sizes, rows.sizes).reshape(-1)
         if part.sizes.size == 1 and 1 in (part.columns.size, rows.sizes.size):
             return Part(folded, columns, sizes)
-        order = self.order(number, limits, part.sizes, rows.sizes)
+        order = self.order(number, limits, part.sizes)
         return Part(folded.take(order, 1), columns.take(order), sizes)
 
-    def order(self, number: int, limits: tuple[int, int], upper: Array, lower: Array) -> Array:
+    def order(self, number: int, limits: tuple[int, int], upper: Array) -> Array:
         """Return where, in the table of all columns so far by those of an axis, each entry stands."""
         key = number, limits, upper.tobytes()
         known = self.orders.get(key)
         if known is None:
-            known = row_order(upper, lower)
+            known = self.levels[number].axis.order(*limits, upper)
             if len(self.orders) < KEPT_ORDERS:
                 self.orders[key] = known
         return known
@@ -198,43 +207,6 @@ class Writer:
         repeat_block(self.data[:, first:end], length, 0)
         repeat_block(self.indices[first:end], length, shift)
         return end
-
-
-def row_order(upper: Array, lower: Array) -> Array:
-    """Return the order that makes rows of pairs of rows: a permutation of the table of their columns.
-
-    Parameters
-    ----------
-    upper, lower : int arrays
-        How many columns the rows of two axes have. The table has a line for each column of the first axis,
-        and in it all columns of the second.
-
-    Returns
-    -------
-    int array
-        Places in the table, by row of the first axis, row of the second, column of the first, of the second.
-
-    Examples
-    --------
-    >>> row_order(np.array([2]), np.array([1, 2]))
-    array([0, 3, 1, 2, 4, 5])
-    """
-    columns = int(lower.sum())
-    # a run for each pair of rows and each column of the first of them
-    runs = np.repeat(upper, lower.size)
-    pair = np.repeat(np.arange(runs.size), runs)
-    line = np.arange(pair.size) + np.repeat(_before(upper), upper * lower.size)
-    line -= np.repeat(_before(runs), runs)
-    number = pair % lower.size
-    lengths = lower[number]
-    begins = line * columns + _before(lower)[number] - _before(lengths)
-    order: Array = np.repeat(begins, lengths)
-    order += np.arange(order.size)
-    return order
-
-
-def _before(sizes: Array) -> Array:
-    return sizes.cumsum() - sizes
 
 
 def repeat_block(out: Array, length: int, shift: int) -> None:

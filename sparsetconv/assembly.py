@@ -220,7 +220,8 @@ def _fill_box(
     """
     (first, last), *ranges = box
     channels = last - first
-    _fill_pointers(layout, box, ends, entry)
+    counts = [axis.counts(*limits) for axis, limits in zip(layout.axes, ranges, strict=True)]
+    _fill_pointers(np.full(channels, layout.column_channels, ends.dtype), counts, ends, entry)
     if not data.size:
         return
     size = prod(layout.column_sizes)
@@ -228,7 +229,7 @@ def _fill_box(
     bases = groups * (layout.column_channels * size)
     offsets = bases[0] + np.arange(layout.column_channels) * size
     values, columns = data.reshape(channels, -1), indices.reshape(channels, -1)
-    writer = Writer(layout.axes, ranges, values, columns[0])
+    writer = Writer(layout.axes, ranges, counts, values, columns[0])
     # (channels, column_channels, k1, ..., kd)
     chosen = weights.reshape(-1, *weights.shape[2:])[first:last]
     writer.write(0, chosen, offsets, 0)
@@ -237,13 +238,11 @@ def _fill_box(
         np.add(columns[0], shifts[:, None], out=columns[1:])
 
 
-def _fill_pointers(layout: MatrixLayout, box: Box, ends: Array, entry: int) -> None:
+def _fill_pointers(upper: Array, counts: list[Array], ends: Array, entry: int) -> None:
     """Write where each row of a box ends: along a line the row lengths are those of the last axis, scaled."""
-    (first, last), *ranges = box
-    upper = np.full(last - first, layout.column_channels, ends.dtype)
-    for axis, limits in zip(layout.axes[:-1], ranges, strict=False):
-        upper = np.multiply.outer(upper, axis.counts(*limits).astype(ends.dtype)).reshape(-1)
-    along = layout.axes[-1].counts(*ranges[-1]).cumsum(dtype=ends.dtype)
+    for numbers in counts[:-1]:
+        upper = np.multiply.outer(upper, numbers.astype(ends.dtype)).reshape(-1)
+    along = counts[-1].cumsum(dtype=ends.dtype)
     begins = np.empty_like(upper)
     begins[0] = entry
     np.cumsum(upper[:-1] * along[-1], out=begins[1:])

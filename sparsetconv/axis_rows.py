@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from sparsetconv._axis import Segment
-from sparsetconv._runs import Runs, forward_runs, transposed_runs
+from sparsetconv._runs import LongRow, Runs, forward_runs, transposed_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -26,8 +26,10 @@ T = TypeVar("T")
 # axes with at most this many taps are kept between calls, and of each at most so many numbers in its rows
 KEPT_TAPS = 64
 KEPT_NUMBERS = 1 << 17
+# rows of more entries than this are looked at one by one
+LONG_ROW = 1 << 8
 # runs that are looked at together, and entries
-RUNS_TOGETHER, ENTRIES_TOGETHER = 1 << 15, 1 << 16
+RUNS_TOGETHER, ENTRIES_TOGETHER = 1 << 15, 1 << 14
 
 
 class Rows(NamedTuple):
@@ -194,20 +196,29 @@ class AxisRows:
         """Return a range of rows side by side; those that recur in an N-D matrix are kept."""
         return self._keep(("rows", start, stop), lambda: self._made(start, stop), _numbers)
 
+    def each(self, start: int, stop: int) -> Iterator[Rows | LongRow]:
+        """Yield a range of rows one by one, long ones by their runs."""
+        for low, high in self._together(start, stop):
+            ends = self.counts(low, high).cumsum()
+            if int(ends[-1]) < LONG_ROW * (high - low):
+                for part in _shares(low, ends):
+                    yield from self.rows(*part).each()
+                continue
+            for at, row in enumerate(self._runs(low, high).ordered().long_rows(), low):
+                yield row or self.rows(at, at + 1)
+
     def parts(self, start: int, stop: int) -> Iterator[Rows]:
         """Yield a range of rows in parts of bounded size, if they can be divided."""
         for low, high in self._together(start, stop):
-            ends = self.counts(low, high).cumsum()
-            cuts = np.flatnonzero(np.diff(ends // ENTRIES_TOGETHER)) + 1
-            for first, last in pairwise([0, *cuts.tolist(), high - low]):
-                yield self._made(low + first, low + last)
+            for part in _shares(low, self.counts(low, high).cumsum()):
+                yield self._made(*part)
 
     def _made(self, start: int, stop: int) -> Rows:
         parts = [_rows(self._runs(*part), self.axis.taps) for part in self._parts(start, stop)]
         return parts[0] if len(parts) == 1 else _side_by_side(parts)
 
     def _runs(self, start: int, stop: int) -> Runs:
-        return (transposed_runs if self.transposed else forward_runs)(self.axis, start, stop)
+        return (transposed_runs if self.transposed else forward_runs)(self.axis, start, stop).filled()
 
     def _parts(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Divide a range of rows where the number of their runs leaps: edges that are replicated."""
@@ -217,6 +228,11 @@ class AxisRows:
             return
         cuts = [start, *(cut for cut in (1, last) if start < cut < stop), stop]
         yield from pairwise(cuts)
+
+    def order(self, start: int, stop: int, upper: Array) -> Array:
+        """Return the `row_order` of rows with ``upper`` columns so far and a range of this axis' rows."""
+        key = "order", start, stop, upper.tobytes()
+        return self._keep(key, lambda: row_order(upper, self.rows(start, stop).sizes), len)
 
     def counts(self, start: int, stop: int) -> Array:
         """Return the number of entries of each row in a range."""
@@ -255,6 +271,12 @@ class AxisRows:
         )
 
 
+def _shares(start: int, ends: Array) -> Iterator[tuple[int, int]]:
+    """Divide rows from ``start`` on, which end at entries ``ends``, into ranges of not many entries."""
+    cuts = np.flatnonzero(np.diff(ends // ENTRIES_TOGETHER)) + 1
+    return pairwise([start, *(start + cuts).tolist(), start + ends.size])
+
+
 def _numbers(rows: Rows) -> int:
     """Return how many numbers some rows take, and a few for the objects."""
     arrays = (rows.columns, rows.taps, rows.starts, rows.sizes)
@@ -275,6 +297,43 @@ def _side_by_side(parts: list[Rows]) -> Rows:
         )
     columns, sizes = (np.concatenate([part[which] for part in parts]) for which in (0, 3))
     return Rows(columns, np.concatenate(taps), starts, sizes, 0)
+
+
+def row_order(upper: Array, lower: Array) -> Array:
+    """Return the order that makes rows of pairs of rows: a permutation of the table of their columns.
+
+    Parameters
+    ----------
+    upper, lower : int arrays
+        How many columns the rows of two axes have. The table has a line for each column of the first axis,
+        and in it all columns of the second.
+
+    Returns
+    -------
+    int array
+        Places in the table, by row of the first axis, row of the second, column of the first, of the second.
+
+    Examples
+    --------
+    >>> row_order(np.array([2]), np.array([1, 2]))
+    array([0, 3, 1, 2, 4, 5])
+    """
+    columns = int(lower.sum())
+    # a run for each pair of rows and each column of the first of them
+    runs = np.repeat(upper, lower.size)
+    pair = np.repeat(np.arange(runs.size), runs)
+    line = np.arange(pair.size) + np.repeat(_before(upper), upper * lower.size)
+    line -= np.repeat(_before(runs), runs)
+    number = pair % lower.size
+    lengths = lower[number]
+    begins = line * columns + _before(lower)[number] - _before(lengths)
+    order: Array = np.repeat(begins, lengths)
+    order += np.arange(order.size)
+    return order
+
+
+def _before(sizes: Array) -> Array:
+    return sizes.cumsum() - sizes
 
 
 @lru_cache(maxsize=64)
