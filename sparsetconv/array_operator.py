@@ -135,7 +135,11 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
         return super().__new__(cls)
 
     def matvec(self, x: ArrayLike) -> Array:
-        """Multiply with a vector, ``(n,)`` or ``(n, 1)``, as `scipy.sparse.linalg.LinearOperator.matvec`."""
+        """Multiply with a vector, ``(n,)``, as `scipy.sparse.linalg.LinearOperator.matvec`.
+
+        A column ``(n, 1)`` is taken as long as SciPy takes it: with a FutureWarning from 1.18 on, and no more
+        from 1.20 on. `matmat` and ``@`` go on to take columns.
+        """
         if self._is_quick(x, self.shape[1]):
             # what solvers call, without SciPy's checks, which take longer than a small product
             product: Array = self._flat(x, False)
@@ -146,7 +150,10 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
         return slow
 
     def rmatvec(self, x: ArrayLike) -> Array:
-        """Multiply the adjoint with a vector, as `scipy.sparse.linalg.LinearOperator.rmatvec`."""
+        """Multiply the adjoint with a vector, as `scipy.sparse.linalg.LinearOperator.rmatvec`.
+
+        Of columns the same holds as for `matvec`; `rmatmat` and ``A.H @ Y`` take them.
+        """
         if self._is_quick(x, self.shape[0]):
             product: Array = self._flat(x, True)
             return product

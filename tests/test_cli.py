@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse as sp
+from scipy_files import read
 
 import sparsetconv as stc
 from sparsetconv.cli import main
@@ -144,7 +145,7 @@ def test_build_matrix_market(capsys, kernel, tmp_path):
     )
     assert code == 0
     expected = stc.conv_transpose_matrix(np.load(kernel), (4, 5), stride=2)
-    np.testing.assert_array_equal(scipy.io.mmread(out).toarray(), expected.toarray())
+    np.testing.assert_array_equal(read(scipy.io.mmread, out).toarray(), expected.toarray())
 
 
 class Terminal(io.StringIO):

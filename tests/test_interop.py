@@ -13,6 +13,7 @@ import pytest
 import scipy.io
 import scipy.sparse as sp
 import scipy.sparse.linalg as spla
+from scipy_files import read
 
 import sparsetconv as stc
 from sparsetconv.channels_last import ChannelsLastOperator
@@ -50,12 +51,6 @@ OPERATORS = {
 
 # SciPy 1.15 gave the argument its new name
 SEED = {"rng" if "rng" in inspect.signature(spla.svds).parameters else "random_state": 2}
-
-
-def read(function, *arguments):
-    """Read a file, sparse matrices as arrays where SciPy can."""
-    arrays = {"spmatrix": False} if "spmatrix" in inspect.signature(function).parameters else {}
-    return function(*arguments, **arrays)
 
 
 each_operator = pytest.mark.parametrize("A", [pytest.param(A, id=name) for name, A in OPERATORS.items()])
