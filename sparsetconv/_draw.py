@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsetconv._display import type_name
+
 if TYPE_CHECKING:
     from sparsetconv._types import Array
 
@@ -34,7 +36,7 @@ def axes(ax: Any, size: tuple[float, float]) -> Any:
     """Return the axes that were given, or new ones on a figure of their own, its size in inches."""
     pyplot = _pyplot()
     if ax is not None and not isinstance(ax, pyplot.Axes):
-        msg = f"ax must be an Axes of matplotlib, got {type(ax).__name__}"
+        msg = f"ax must be an Axes of matplotlib, got {type_name(ax)}"
         raise TypeError(msg)
     return pyplot.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sparsetconv._display import shown
+from sparsetconv._kernel import to_array
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
@@ -23,11 +26,10 @@ DEPTHS = tuple(np.dtype(name) for name in ("uint8", "uint16", "float32", "float6
 
 def as_picture(name: str, value: ArrayLike) -> Array:
     """Return a picture as an array in native byte order, or raise an error that calls it by a name."""
-    array = np.asarray(value)
     # files and networks hold numbers in either byte order
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    array = to_array(name, value)
     if array.dtype not in DEPTHS:
-        msg = f"{name} must be of uint8, uint16, float32 or float64, got {array.dtype}"
+        msg = f"{name} must be of uint8, uint16, float32 or float64, got {shown(array.dtype)}"
         raise TypeError(msg)
     if array.ndim not in (2, 3) or not array.size:
         msg = f"{name} must have the shape (rows, columns) or (rows, columns, channels), got {array.shape}"

@@ -5,6 +5,7 @@ Floor 6. The public functions are those of `sparsetconv.pictures`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import chain, tee
 from math import prod
 from typing import TYPE_CHECKING
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsetconv import _normalize
+from sparsetconv._display import shown
 from sparsetconv._picture_arrays import NEAR_ONE, as_picture, margin_of, phase_sums
 from sparsetconv.learning import fit_kernel
 from sparsetconv.resize_operator import ResizeOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import ArrayLike
 
@@ -142,6 +144,9 @@ def _fitted(pictures: Iterable[ArrayLike], factor: int, size: int, ridge: float)
                     yield np.pad(_turned(little, position), margin, mode="edge"), _turned(big, position)
         finished = True
 
+    if not isinstance(pictures, Iterable):
+        msg = f"pictures must be a sequence or an iterator of arrays, got {shown(pictures)}"
+        raise TypeError(msg)
     every = pairs()
     first = next(every, None)
     if first is None:

@@ -42,7 +42,7 @@ def sizes(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in re.split("[x,]", text))
     except ValueError:
-        msg = f"expected integers joined by 'x' or ',', such as 7x7, got {text!r}"
+        msg = f"expected integers joined by 'x' or ',', such as 7x7, got {shown(text)}"
         raise argparse.ArgumentTypeError(msg) from None
 
 
@@ -66,7 +66,8 @@ def pads(text: str) -> Any:
         parts = [tuple(int(side) for side in part.split(":")) for part in re.split("[x,]", text)]
     except ValueError:
         msg = (
-            f"expected one of {', '.join(PADDING_WORDS)}, or integers such as 1, 1x2 or 1:2x0:3, got {text!r}"
+            f"expected one of {', '.join(PADDING_WORDS)}, or integers such as 1, 1x2 or 1:2x0:3, "
+            f"got {shown(text)}"
         )
         raise argparse.ArgumentTypeError(msg) from None
     if len(parts) == 1 and len(parts[0]) == 1:
@@ -157,7 +158,7 @@ def number(text: str) -> float:
     try:
         return int(text) if text.strip().lstrip("+-").isdigit() else float(text)
     except ValueError:
-        msg = f"expected a number such as 2 or 1.5, got {text!r}"
+        msg = f"expected a number such as 2 or 1.5, got {shown(text)}"
         raise argparse.ArgumentTypeError(msg) from None
 
 
@@ -212,7 +213,7 @@ def _build(args: argparse.Namespace) -> None:
 
     output: Path = args.output
     if output.suffix not in OUTPUTS:
-        msg = f"output must end in one of {', '.join(OUTPUTS)}, got {str(output)!r}"
+        msg = f"output must end in one of {', '.join(OUTPUTS)}, got {shown(str(output))}"
         raise ValueError(msg)
     kernel = as_array("kernel", _load(args.kernel))
     geometry = _geometry(args, kernel.shape)
@@ -269,7 +270,7 @@ def _upsample(args: argparse.Namespace) -> None:
 
 def _learn(args: argparse.Namespace) -> None:
     if args.output.suffix != ".npy":
-        msg = f"output must end in .npy, got {str(args.output)!r}"
+        msg = f"output must end in .npy, got {shown(str(args.output))}"
         raise ValueError(msg)
     _check_output(args)
     for path in args.pictures:

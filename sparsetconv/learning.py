@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
 from functools import reduce
 from itertools import chain, groupby, islice, zip_longest
-from math import isfinite, prod, sqrt
+from math import inf, prod, sqrt
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from scipy.linalg import LinAlgWarning, cho_factor, cho_solve, lapack
 
 from sparsetconv import _memory, _normalize
 from sparsetconv._backend import backend_of, check_backend, to_numpy
+from sparsetconv._display import shown
 from sparsetconv._kernel import as_array, last_axes
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.geometry import ConvGeometry
@@ -181,12 +182,16 @@ def _faster(problem: _Problem, first: _Pair, pairs: int, ridge: float) -> str:
 
 def _checked_ridge(ridge: Any) -> float:
     if isinstance(ridge, bool) or not isinstance(ridge, Real):
-        msg = f"ridge must be a number, got {ridge!r}"
+        msg = f"ridge must be a number, got {shown(ridge)}"
         raise TypeError(msg)
-    if not (isfinite(ridge) and float(ridge) >= 0):
-        msg = f"ridge must be finite and not negative, got {ridge!r}"
+    try:
+        number = float(ridge)
+    except OverflowError:
+        number = inf
+    if not 0 <= number < inf:
+        msg = f"ridge must be finite and not negative, got {shown(ridge)}"
         raise ValueError(msg)
-    return float(ridge)
+    return number
 
 
 @dataclass(frozen=True)
@@ -296,7 +301,7 @@ class _Problem:
 def _zipped(inputs: Any, targets: Any) -> Iterator[tuple[Any, Any]]:
     for name, value in (("inputs", inputs), ("targets", targets)):
         if not isinstance(value, Iterable):
-            msg = f"{name} must be a sequence or an iterator of arrays, got {value!r}"
+            msg = f"{name} must be a sequence or an iterator of arrays, got {shown(value)}"
             raise TypeError(msg)
     for number, pair in enumerate(zip_longest(inputs, targets, fillvalue=_MISSING)):
         for name, value in zip(("inputs", "targets"), pair, strict=True):

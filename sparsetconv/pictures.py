@@ -106,7 +106,7 @@ def upsample(
     word = _normalize.word("mode", mode, MODES)
     dtype = np.dtype(np.float32 if array.dtype in (np.uint8, np.float32) else np.float64)
     if kernel is not None and word != "learned":
-        msg = f"kernel belongs to mode='learned', got mode={mode!r}"
+        msg = f"kernel belongs to mode='learned', got mode={shown(mode)}"
         raise ValueError(msg)
     shape = larger_shape(array.shape, scale, word)[:2]
     planes = np.moveaxis(array.reshape(*array.shape[:2], -1), -1, 0)
@@ -204,11 +204,10 @@ def learned_kernel(scale: int) -> Array:
     (12, 12)
     """
     kernels = _shipped()
-    if scale not in tuple(kernels):
+    if not isinstance(scale, Real) or scale not in tuple(kernels):
         known = ", ".join(map(str, kernels))
-        msg = (
-            f"scale must be one of {known}, for which a kernel is at hand, got {scale!r}; learn makes others"
-        )
+        given = shown(scale)
+        msg = f"scale must be one of {known}, for which a kernel is at hand, got {given}; learn makes others"
         raise ValueError(msg)
     return kernels[int(scale)]
 

@@ -19,7 +19,7 @@ from scipy.sparse.linalg import aslinearoperator
 from sparsetconv import _normalize
 from sparsetconv._backend import operator_backend, to_numpy
 from sparsetconv._differences import Conjugated, different, first_difference, readable
-from sparsetconv._display import shown
+from sparsetconv._display import shown, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,7 +116,7 @@ def dot_test(
     dtype = _dtype_of(operator)
     trials = _normalize.integer("trials", trials, 1)
     if rtol is not None and not (isinstance(rtol, Real) and rtol >= 0):
-        msg = f"rtol must not be negative, got {rtol!r}"
+        msg = f"rtol must not be negative, got {shown(rtol)}"
         raise ValueError(msg)
     draw = _integers if exact else _normals
     results = []
@@ -203,10 +203,13 @@ def _as_operator(op: Any) -> Any:
     if hasattr(op, "matvec") and hasattr(op, "rmatvec") and hasattr(op, "shape"):
         return op
     try:
-        return aslinearoperator(op)
-    except TypeError:
-        msg = f"op must be a matrix or have shape, matvec and rmatvec, got {type(op).__name__}"
-        raise TypeError(msg) from None
+        operator = aslinearoperator(op)
+    except (TypeError, ValueError):
+        operator = None
+    if operator is None or np.dtype(operator.dtype).kind not in "biufcO":
+        msg = f"op must be a matrix of numbers or have shape, matvec and rmatvec, got {type_name(op)}"
+        raise TypeError(msg)
+    return operator
 
 
 def _dtype_of(operator: Any) -> np.dtype[Any]:

@@ -56,6 +56,7 @@ class Conv1D:
 
 
 KERNEL, SIZES = np.ones((2, 3)), (5, 6)
+PICTURE = np.random.default_rng(0).random((40, 44))
 A = stc.ConvOperator(KERNEL, SIZES)
 CALLS = {
     "ConvGeometry": (stc.ConvGeometry, {"input_shape": SIZES, "kernel_shape": (2, 3)}),
@@ -85,7 +86,18 @@ CALLS = {
     "matmat": (A.matmat, {"X": np.ones((30, 2))}),
     "dot": (A.dot, {"x": np.ones(30)}),
     "tosparse": (A.tosparse, {"format": "csr"}),
+    "dot_test": (stc.testing.dot_test, {"op": A}),
+    "upsample": (stc.pictures.upsample, {"picture": PICTURE, "scale": 2}),
+    "upsample-mode": (stc.pictures.upsample, {"picture": PICTURE, "scale": 2, "mode": "bicubic"}),
+    "learned_kernel": (stc.pictures.learned_kernel, {"scale": 2}),
+    "learn": (stc.pictures.learn, {"pictures": [PICTURE], "scale": 2, "taps": 4}),
+    "fit_kernel": (
+        stc.fit_kernel,
+        {"inputs": [PICTURE], "targets": [PICTURE], "kernel_shape": (1, 1), "transposed": False},
+    ),
 }
+# which numbers and flags are taken as they come: anything is a seed, true, or a way to show progress
+TAKEN = {"rng", "exact", "alpha", "progress"}
 # what an argument is called in messages, where that is not its name
 CALLED = {
     ("matvec", "x"): "operand|dimension",
@@ -94,7 +106,10 @@ CALLED = {
     ("from_onnx", "node_attributes"): "attributes",
 }
 CASES = [
-    (name, parameter) for name, (call, _) in CALLS.items() for parameter in inspect.signature(call).parameters
+    (name, parameter)
+    for name, (call, _) in CALLS.items()
+    for parameter in inspect.signature(call).parameters
+    if parameter not in TAKEN
 ]
 
 
