@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from reference import extension_index
 from test_axis import axes
 
-from sparsetconv import _runs
+from sparsetconv import _runs, axis_rows
 from sparsetconv._axis import PADDING_MODES, Axis
-from sparsetconv.axis_rows import AxisRows
+from sparsetconv.axis_rows import AxisRows, _sorted
 
 
 def pairs(axis):
@@ -30,7 +30,7 @@ def folds(rows, taps):
     return numbers, rows.columns, identity
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(axes(), st.booleans(), st.data())
 def test_rows_of_ranges_are_canonical_and_what_is_read(axis, transposed, data):
     dense = np.zeros((axis.outputs, axis.size, axis.taps), int)
@@ -59,6 +59,32 @@ def test_rows_of_ranges_are_canonical_and_what_is_read(axis, transposed, data):
         if one.starts is not None:
             for taps in np.split(one.taps, one.starts[1:]):
                 assert (np.diff(taps) > 0).all()
+
+
+@settings(max_examples=500, deadline=None)
+@given(axes(), st.booleans(), st.data())
+def test_long_rows_are_the_same_rows(axis, transposed, data):
+    """By slices of the kernel, whatever the runs of a row have in common; sums keep their bits."""
+    rows = AxisRows(axis, transposed)
+    start = data.draw(st.integers(0, rows.shape[0]))
+    stop = data.draw(st.integers(start, rows.shape[0]))
+    weights = np.random.default_rng(0).standard_normal((2, axis.taps, 3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(axis_rows, "LONG_ROW", 0)
+        found = list(rows.each(start, stop))
+    assert len(found) == stop - start
+    for row, expected in zip(found, rows.rows(start, stop).each(), strict=True):
+        np.testing.assert_array_equal(row.columns, expected.columns)
+        np.testing.assert_array_equal(row.fold(weights, 1), expected.fold(weights, 1))
+
+
+@pytest.mark.parametrize("mode", PADDING_MODES)
+def test_borders_of_long_kernels_are_a_few_segments(mode):
+    """However many rows differ, nothing lists them."""
+    axis = Axis(10**6, 300_000, 1, 10**5, 2 * 10**5, 3, mode)
+    assert len(axis.segments) <= 9
+    assert len(axis.transposed_segments) <= 9
+    assert sum(segment.stop - segment.start for segment in axis.segments) == axis.outputs
 
 
 @settings(max_examples=500, deadline=None)
@@ -132,11 +158,9 @@ def test_entries_that_do_not_fit_into_packed_keys_are_sorted_all_the_same():
     numbers, columns, taps = (rng.integers(0, 9, 200) for _ in range(3))
     numbers.sort()
     expected = sorted(zip(numbers, columns, taps, strict=True))
-    from sparsetconv.axis_rows import _sorted
-
     assert list(zip(*_sorted(numbers, columns, taps, 9), strict=True)) == expected
     far = 2**40
-    wide = [(n * 1, c * far, t * far) for n, c, t in expected]
+    wide = [(n, c * far, t * far) for n, c, t in expected]
     assert list(zip(*_sorted(numbers, columns * far, taps * far, 9 * far), strict=True)) == wide
 
 
