@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from reference import extension_index
 from test_axis import axes
 
-from sparsetconv import _runs, axis_rows
+from sparsetconv import _runs, _segments, axis_rows
 from sparsetconv._axis import PADDING_MODES, Axis
+from sparsetconv._segments import forward_segments, transposed_segments
 from sparsetconv.axis_rows import AxisRows, _sorted
 
 
@@ -82,27 +83,29 @@ def test_long_rows_are_the_same_rows(axis, transposed, data):
 def test_borders_of_long_kernels_are_a_few_segments(mode):
     """However many rows differ, nothing lists them."""
     axis = Axis(10**6, 300_000, 1, 10**5, 2 * 10**5, 3, mode)
-    assert len(axis.segments) <= 9
-    assert len(axis.transposed_segments) <= 9
-    assert sum(segment.stop - segment.start for segment in axis.segments) == axis.outputs
+    assert len(forward_segments(axis)) <= 9
+    assert len(transposed_segments(axis)) <= 9
+    assert sum(segment.stop - segment.start for segment in forward_segments(axis)) == axis.outputs
 
 
-@settings(max_examples=500, deadline=None)
-@given(axes(), st.booleans())
-def test_segments_repeat_what_they_say(axis, transposed):
-    rows = AxisRows(axis, transposed)
-    assert len(rows.segments) <= 6 * axis.taps + 8
+@settings(max_examples=1000, deadline=None)
+@given(axes(), st.booleans(), st.booleans())
+def test_segments_repeat_what_they_say(axis, transposed, pieces):
+    """Rows, with their sums, whether pieces of borders are looked for where they are short or not."""
+    with pytest.MonkeyPatch.context() as patch:
+        if pieces:
+            patch.setattr(_segments, "ROWS_PER_PIECE", -1)
+        rows = AxisRows(axis, transposed)
     at = 0
-    for segment in rows.segments:
-        assert segment.start == at
-        at = segment.stop
-        template = rows.rows(segment.start, segment.start + segment.period)
-        for time in range(1, segment.repeat):
-            again = rows.rows(
-                segment.start + time * segment.period, segment.start + (time + 1) * segment.period
-            )
+    for start, period, repeat, shift in rows.segments:
+        assert start == at
+        at += period * repeat
+        groups = [rows.rows(first, first + period) for first in range(start, at, period)]
+        template = groups[0]
+        step = groups[min(1, repeat - 1)].columns - template.columns if shift is None else shift
+        for time, again in enumerate(groups):
             np.testing.assert_array_equal(again.sizes, template.sizes)
-            np.testing.assert_array_equal(again.columns, template.columns + time * segment.shift)
+            np.testing.assert_array_equal(again.columns, template.columns + time * step)
             np.testing.assert_array_equal(folds(again, axis.taps)[2], folds(template, axis.taps)[2])
     assert at == rows.shape[0]
 
