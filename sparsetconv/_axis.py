@@ -10,53 +10,14 @@ of the infinite extension of a signal of length ``size``. `source_index` says wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from math import gcd
 from typing import NamedTuple
 
 from sparsetconv._counting import Residues, congruence, floor_sum
 
-# kernels of at most so many taps have a segment between any two outputs at which a tap meets an end
-PIECEWISE_TAPS = 32
-
 PADDING_MODES = ("zeros", "reflect", "symmetric", "replicate", "circular")
-
-
-class Segment(NamedTuple):
-    """Rows that repeat: ``period`` rows from ``start`` on, then again and again.
-
-    ``repeat`` is how often the group stands there in all; from one group to the next every column
-    grows by ``shift``. A row on its own is a group of one that is not repeated.
-    """
-
-    start: int
-    period: int
-    repeat: int
-    shift: int
-
-    @property
-    def stop(self) -> int:
-        return self.start + self.period * self.repeat
-
-    def clip(self, start: int, stop: int) -> Iterator[Segment]:
-        """Yield what lies in rows ``start`` to ``stop`` as at most three segments."""
-        if start <= self.start and self.stop <= stop:
-            yield self
-            return
-        start, stop = max(start, self.start), min(stop, self.stop)
-        if start >= stop:
-            return
-        head = min((self.start - start) % self.period, stop - start)
-        repeat, tail = divmod(stop - start - head, self.period)
-        if head:
-            yield Segment(start, head, 1, self.shift)
-        if repeat:
-            yield Segment(start + head, self.period, repeat, self.shift)
-        if tail:
-            yield Segment(stop - tail, tail, 1, self.shift)
 
 
 class Interval(NamedTuple):
@@ -267,91 +228,7 @@ class Axis:
         return self.swapped.nnz if transposed else self.outputs * self.taps
 
     @cached_property
-    def segments(self) -> tuple[Segment, ...]:
-        """Rows of the axis' matrix, one row for each output: a bounded number of segments."""
-        if self.taps <= PIECEWISE_TAPS and self._moves_evenly:
-            # from where a tap enters or leaves the signal to where the next one does, all columns move along
-            reach = [self.before - tap * self.dilation for tap in range(self.taps)]
-            ends = (-(-position // self.stride) for r in reach for position in (r, r + self.size))
-            cuts = sorted({0, self.outputs, *(end for end in ends if 0 < end < self.outputs)})
-            return tuple(Segment(start, 1, stop - start, self.stride) for start, stop in pairwise(cuts))
-        inside = self.interior
-        middle = Segment(inside.start, 1, inside.stop - inside.start, self.stride)
-        pieces = [*self._border(0, inside.start), middle, *self._border(inside.stop, self.outputs)]
-        return tuple(piece for piece in pieces if piece.repeat > 0 and piece.period > 0)
-
-    @property
-    def _moves_evenly(self) -> bool:
-        """Whether from one output to the next columns grow by the stride, but where taps meet an end."""
-        wraps_once = self.low >= -self.size and self.high < 2 * self.size
-        return self.reach == "zeros" or (self.reach == "circular" and wraps_once)
-
-    def _border(self, start: int, stop: int) -> Iterator[Segment]:
-        if self.reach in ("zeros", "replicate"):
-            # outputs whose whole window lies on one side of the signal are all the same
-            left = min(stop, max(start, -(-(self.before - self.extent + 1) // self.stride)))
-            right = max(left, min(stop, (self.size - 1 + self.before) // self.stride + 1))
-            yield Segment(start, 1, left - start, 0)
-            yield Segment(left, right - left, 1, 0)
-            yield Segment(right, 1, stop - right, 0)
-            return
-        period = extension_period(self.reach, self.size)
-        period //= gcd(period, self.stride)
-        repeat = (stop - start) // period
-        if repeat > 1:
-            yield Segment(start, period, repeat, 0)
-            start += period * repeat
-        if self.reach == "circular":
-            yield Segment(start, stop - start, 1, 0)
-            return
-        # windows that lie within one mirrored copy of the signal move backwards
-        length = self.size - (self.reach == "reflect")
-        for copy in (-1, 1):
-            first = copy * length + self.before
-            left = min(stop, max(start, -(-first // self.stride)))
-            right = max(left, min(stop, (first + length - self.extent) // self.stride + 1))
-            yield Segment(start, left - start, 1, 0)
-            yield Segment(left, 1, right - left, -self.stride)
-            start = right
-        yield Segment(start, stop - start, 1, 0)
-
-    @cached_property
-    def transposed_segments(self) -> tuple[Segment, ...]:
-        """Rows of the transposed axis' matrix, one row for each sample: a bounded number of segments.
-
-        Away from the borders sample ``i + stride`` meets the taps that sample ``i`` meets, one output
-        later: rows come in groups of ``stride``, one for each phase.
-        """
-        if self.taps <= PIECEWISE_TAPS and self.reach == "zeros":
-            span = self.outputs * self.stride
-            begins = [tap * self.dilation - self.before for tap in range(self.taps)]
-            ends = (end for begin in begins for end in (begin, begin + span))
-            cuts = sorted({0, self.size, *(end for end in ends if 0 < end < self.size)})
-            return tuple(piece for start, stop in pairwise(cuts) for piece in self._phases(start, stop))
-        inside, images = self.transposed_interior, self._images
-        repeat = max(0, inside.stop - inside.start) // self.stride
-        middle = Segment(inside.start, self.stride, repeat, 1)
-        if not repeat:
-            middle = Segment(0, 1, 0, 1)
-        read = [Interval(max(self.low, 0), min(self.high + 1, self.size)), *images]
-        pieces = [
-            *_with_gaps(0, middle.start, read),
-            middle,
-            *_with_gaps(middle.stop, self.size, read),
-        ]
-        return tuple(piece for piece in pieces if piece.repeat > 0 and piece.period > 0)
-
-    def _phases(self, start: int, stop: int) -> Iterator[Segment]:
-        """Yield samples that the same taps lead to outputs: groups of all phases, then what is left."""
-        repeat = (stop - start) // self.stride
-        if repeat > 0:
-            yield Segment(start, self.stride, repeat, 1)
-            start += self.stride * repeat
-        if start < stop:
-            yield Segment(start, stop - start, 1, 0)
-
-    @cached_property
-    def _images(self) -> list[Interval]:
+    def images(self) -> list[Interval]:
         """The samples that padded positions before and behind the signal read."""
         return [self._image(self.low, 0), self._image(self.size, self.high + 1)]
 
@@ -362,7 +239,7 @@ class Axis:
             max(0, self.dilation * (self.taps - 1) - self.before),
             min(self.size, self.outputs * self.stride - self.before),
         )
-        for image in self._images:
+        for image in self.images:
             inside = inside.cut(image)
         return inside
 
@@ -409,14 +286,3 @@ def _doubles(totals: Residues, count: int) -> int:
     start = first + step * even.first
     halves = Residues(start // 2, step * even.period // 2, cycle // 2, even.count(0, each))
     return halves.below(count) + halves.below(count - cycle // 2)
-
-
-def _with_gaps(start: int, stop: int, read: list[Interval]) -> Iterator[Segment]:
-    """Yield rows that do not repeat where a sample may be read, one run of empty rows in each gap."""
-    for interval in sorted(read):
-        left, right = max(start, interval.start), min(stop, interval.stop)
-        if left < right:
-            yield Segment(start, 1, left - start, 0)
-            yield Segment(left, right - left, 1, 0)
-            start = right
-    yield Segment(start, 1, max(0, stop - start), 0)

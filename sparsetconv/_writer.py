@@ -16,8 +16,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
-    from sparsetconv._axis import Segment
     from sparsetconv._runs import LongRow
+    from sparsetconv._segments import Segment
     from sparsetconv._types import Array
     from sparsetconv.axis_rows import AxisRows, Rows
 
@@ -119,13 +119,15 @@ class Writer:
             return self.write_block(number, level.limits, weights, columns, entry)
         for start, period, repeat, shift in level.segments:
             first = entry
-            for low, high, many in self.parts(level, start, start + period, columns.size):
+            written = 1 if shift is not None else min(2, repeat)
+            for low, high, many in self.parts(level, start, start + written * period, columns.size):
                 if many:
                     entry = self.write_block(number, (low, high), weights, columns, entry)
                 else:
                     for row in level.axis.each(low, high):
                         entry = self.write_row(number, row, weights, columns, entry)
-            entry = self.repeat(first, entry, repeat, shift * level.stride)
+            length = (entry - first) // written
+            entry = self.repeat(first, length, repeat, None if shift is None else shift * level.stride)
         return entry
 
     def parts(self, level: Level, start: int, stop: int, count: int) -> Iterator[tuple[int, int, bool]]:
@@ -198,15 +200,41 @@ class Writer:
                 self.orders[key] = known
         return known
 
-    def repeat(self, first: int, stop: int, repeat: int, shift: int) -> int:
-        """Repeat the block of entries just written, columns shifted, and return where that ends."""
-        length = stop - first
-        if repeat == 1 or not length:
-            return stop
+    def repeat(self, first: int, length: int, repeat: int, shift: int | None) -> int:
+        """Repeat the block of entries just written, columns shifted, and return where that ends.
+
+        Without one shift two blocks have been written, and columns go on as from the first to the second.
+        """
         end = first + length * repeat
+        if repeat == 1 or not length:
+            return end
         repeat_block(self.data[:, first:end], length, 0)
-        repeat_block(self.indices[first:end], length, shift)
+        if shift is None:
+            continue_block(self.indices[first:end], length)
+        else:
+            repeat_block(self.indices[first:end], length, shift)
         return end
+
+
+def continue_block(out: Array, length: int) -> None:
+    """Fill ``out`` so that all blocks of some length differ as the first two do.
+
+    Examples
+    --------
+    >>> out = np.array([3, 5, 4, 3, 0, 0, 0, 0])
+    >>> continue_block(out, 2)
+    >>> out
+    array([ 3,  5,  4,  3,  5,  1,  6, -1])
+    """
+    total, done = out.size, min(2 * length, out.size)
+    steps = 2 * np.tile(out[length:done] - out[:length], 2)
+    while done < COPY_BLOCK and 2 * done <= total:
+        np.add(out[:done], steps, out=out[done : 2 * done])
+        done *= 2
+        steps = 2 * np.tile(steps, 2)
+    for at in range(done, total, done):
+        more = min(done, total - at)
+        np.add(out[at - done : at - done + more], steps[:more], out=out[at : at + more])
 
 
 def repeat_block(out: Array, length: int, shift: int) -> None:

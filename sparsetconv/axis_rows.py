@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from sparsetconv._axis import Segment
 from sparsetconv._runs import LongRow, Runs, forward_runs, transposed_runs
+from sparsetconv._segments import Segment, forward_segments, transposed_segments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -169,7 +169,7 @@ class AxisRows:
         self.axis = axis
         self.transposed = transposed
         self.shape = (axis.size, axis.outputs) if transposed else (axis.outputs, axis.size)
-        self.segments = axis.transposed_segments if transposed else axis.segments
+        self.segments = transposed_segments(axis) if transposed else forward_segments(axis)
         self._kept: dict[Hashable, Any] = {}
         self._room = KEPT_NUMBERS
 

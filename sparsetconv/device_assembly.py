@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sparsetconv import _cuda
-from sparsetconv._axis import Segment
+from sparsetconv._segments import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -99,7 +99,11 @@ def _balanced(segments: Sequence[Segment], begins: Array) -> Iterator[Segment]:
 def axis_table(rows: AxisRows) -> AxisTable:
     """Return the tables of a convolution's axis."""
     columns, folds, taps, sizes, at = [], [], [], [np.zeros(1, np.int64)], 0
-    for segment in rows.segments:
+    # the tables know of one shift for a row: others stand there in full
+    segments = [
+        s if s.shift is not None else Segment(s.start, s.period * s.repeat, 1, 0) for s in rows.segments
+    ]
+    for segment in segments:
         for part in rows.parts(segment.start, segment.start + segment.period):
             met = part.listed_taps
             folds.append(at + (np.arange(met.size) if part.starts is None else part.starts))
@@ -111,7 +115,7 @@ def axis_table(rows: AxisRows) -> AxisTable:
     return AxisTable(
         rows.shape,
         rows.axis.taps,
-        _segment_table(list(_balanced(rows.segments, begins)), begins),
+        _segment_table(list(_balanced(segments, begins)), begins),
         begins,
         _joined(columns),
         _joined([*folds, np.array([at])]),
@@ -169,6 +173,7 @@ def _joined(arrays: list[Array]) -> Array:
 def _segment_table(segments: Sequence[Segment], begins: Array) -> Array:
     table, row, before = [], 0, 0
     for start, period, repeat, shift in segments:
+        assert shift is not None
         entries = int(begins[row + period] - begins[row])
         table.append((start, period, shift, row, before, entries))
         row, before = row + period, before + repeat * entries

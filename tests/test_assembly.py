@@ -203,6 +203,88 @@ def test_row_range_costs_what_it_contains():
     assert part.indices[-1] == (10**6 + 3) * 10**7 + 4
 
 
+NUMPY_MODES = dict(zip(PADDING_MODES, ("constant", "reflect", "symmetric", "edge", "wrap"), strict=True))
+
+# borders that hold most rows, or most entries
+BORDERS = {
+    "dilated far": (3, 60_000, 1, 20_000),
+    "dilated far, strided": (3, 60_000, 3, 20_000),
+    "as long as the signal": (400, 400, 1, 1),
+    "longer than the signal": (1500, 400, 2, 1),
+    "half as long, dilated": (250, 1000, 1, 2),
+    "dilated beyond the signal": (5, 3000, 2, 4001),
+    "short, padded far": (2, 20_000, 1, 1),
+}
+
+
+@pytest.mark.parametrize("mode", PADDING_MODES)
+@pytest.mark.parametrize("name", BORDERS)
+def test_borders_that_dominate(name, mode):
+    """What ``numpy.pad`` puts around the signal is what each tap reads; integers, so exact."""
+    taps, size, stride, dilation = BORDERS[name]
+    before = 15_000 if name == "short, padded far" else dilation * (taps - 1) * 2 // 3
+    after = max(0, dilation * (taps - 1) - before) + size // 5
+    options = {"stride": stride, "padding": ((before, after),), "dilation": dilation, "padding_mode": mode}
+    fill = {"constant_values": -1} if mode == "zeros" else {}
+    padded = np.pad(np.arange(size), (before, after), NUMPY_MODES[mode], **fill)
+    geometry = stc.ConvGeometry(size, taps, **options)
+    reads = np.add.outer(np.arange(geometry.matrix_shape[0]) * stride, np.arange(taps) * dilation)
+    reads = padded[reads]
+    rng = np.random.default_rng(0)
+    kernel, x = rng.integers(1, 100, taps), rng.integers(-99, 100, size)
+    matrix = stc.conv_matrix(kernel, size, **options)
+    assert_sorted(matrix)
+    assert matrix.nnz == geometry.nnz
+    np.testing.assert_array_equal(matrix @ x, np.append(x, 0)[reads] @ kernel)
+    transposed = geometry_matrix(geometry, kernel, True)
+    assert_sorted(transposed)
+    assert (transposed != matrix.T.tocsr()).nnz == 0
+    for whole, flip in ((matrix, False), (transposed, True)):
+        start, stop = whole.shape[0] // 9, whole.shape[0] // 9 + 40
+        part = geometry_matrix(geometry, kernel, flip, rows=slice(start, stop))
+        assert (part != whole[start:stop]).nnz == 0
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_every_row_of_a_circulant_is_a_rotation(transposed):
+    n = 1500
+    kernel = np.arange(1, n + 1)
+    geometry = stc.ConvGeometry(n, n, padding=((n - 1, 0),), padding_mode="circular")
+    matrix = geometry_matrix(geometry, kernel, transposed)
+    # the last tap of output o reads sample o
+    rows = [np.roll(kernel[::-1], i) if transposed else np.roll(kernel, i + 1) for i in range(n)]
+    np.testing.assert_array_equal(matrix.indices.reshape(n, n), np.broadcast_to(np.arange(n), (n, n)))
+    np.testing.assert_array_equal(matrix.data.reshape(n, n), rows)
+
+
+def test_rows_of_a_border_of_a_million_rows():
+    k = 10**6
+    start = k // 2
+    part = stc.conv_matrix(np.arange(k), 10**8, padding="full", rows=slice(start, start + 2))
+    assert part.shape == (2, 10**8 + k - 1 - (k - 1))
+    # output o of a full convolution reads samples 0 to o, through the last taps
+    np.testing.assert_array_equal(part.indptr, [0, start + 1, 2 * start + 3])
+    np.testing.assert_array_equal(part.indices[: start + 1], np.arange(start + 1))
+    np.testing.assert_array_equal(part.data[: start + 1], np.arange(k - start - 1, k))
+    np.testing.assert_array_equal(part.data[start + 1 :], np.arange(k - start - 2, k))
+
+
+def test_borders_of_several_axes_with_short_lines():
+    """A long axis that is mostly border before axes of a few samples: rows of all axes at once."""
+    options = {"padding": ((2000, 2000), (1, 0), (0, 1)), "dilation": (2000, 1, 1)}
+    for mode in PADDING_MODES:
+        kernel = np.arange(1, 13).reshape(3, 2, 2)
+        geometry = stc.ConvGeometry((6000, 2, 3), (3, 2, 2), padding_mode=mode, **options)
+        matrix = geometry_matrix(geometry, kernel, False)
+        expected = triplets(kernel, geometry)
+        assert (matrix != expected).nnz == 0
+        assert matrix.nnz == geometry.nnz
+        assert_sorted(matrix)
+        transposed = geometry_matrix(geometry, kernel, True)
+        assert_sorted(transposed)
+        assert (transposed != expected.T.tocsr()).nnz == 0
+
+
 def test_single_rows_agree_with_the_whole():
     geometry = stc.ConvGeometry((2, 6, 5), (4, 2, 3, 2), padding=2, padding_mode="circular")
     kernel = distinct_kernel(geometry.kernel_shape)

@@ -5,7 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import extension_index
 
-from sparsetconv._axis import PADDING_MODES, Axis, Segment, source_index
+from sparsetconv import _segments
+from sparsetconv._axis import PADDING_MODES, Axis, source_index
+from sparsetconv._segments import Segment, forward_segments, transposed_segments
 
 
 @st.composite
@@ -43,11 +45,24 @@ def huge_axes(draw):
 def replay(segments, rows):
     """Expand segments into rows, asserting that they are in order and without gaps."""
     result = []
-    for segment in segments:
-        assert segment.start == len(result)
-        for time in range(segment.repeat):
-            for number in range(segment.start, segment.start + segment.period):
-                result.append([(column + time * segment.shift, tap) for column, tap in rows[number]])
+    for start, period, repeat, shift in segments:
+        assert start == len(result)
+        for time in range(repeat):
+            for number in range(start, start + period):
+                # without one shift columns move as from the first group to the second
+                steps = [shift] * len(rows[number])
+                if shift is None:
+                    following = rows[number + period * (repeat > 1)]
+                    steps = [
+                        after - before
+                        for (after, _), (before, _) in zip(following, rows[number], strict=True)
+                    ]
+                result.append(
+                    [
+                        (column + time * step, tap)
+                        for (column, tap), step in zip(rows[number], steps, strict=True)
+                    ]
+                )
     return result
 
 
@@ -58,12 +73,37 @@ def test_counts_and_segments(axis):
     counts = [len({sample for sample, _ in row}) for row in rows]
     assert [axis.row_count(o) for o in range(axis.outputs)] == counts
     assert axis.nnz == sum(counts)
-    assert replay(axis.segments, rows) == rows
+    assert replay(forward_segments(axis), rows) == rows
     columns = [[] for _ in range(axis.size)]
     for o, row in enumerate(rows):
         for sample, tap in row:
             columns[sample].append((o, tap))
-    assert replay(axis.transposed_segments, columns) == columns
+    assert replay(transposed_segments(axis), columns) == columns
+
+
+@settings(max_examples=1500, deadline=None)
+@given(axes())
+def test_pieces_of_borders_repeat(axis):
+    """Wherever pieces are found they say what is read, short as they may be."""
+    rows = reads(axis)
+    columns = [[] for _ in range(axis.size)]
+    for o, row in enumerate(rows):
+        for sample, tap in row:
+            columns[sample].append((o, tap))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_segments, "ROWS_PER_PIECE", -1)
+        assert replay(forward_segments(axis), rows) == rows
+        assert replay(transposed_segments(axis), columns) == columns
+
+
+@pytest.mark.parametrize("mode", PADDING_MODES)
+def test_long_borders_of_few_taps_are_few_pieces(mode):
+    for stride in (1, 2):
+        axis = Axis(10**6, 3, stride, 10**5, 10**5, 10**5, mode)
+        for segments in (forward_segments(axis), transposed_segments(axis)):
+            assert len(segments) < 100
+            # rows that stand there once or are looked at twice
+            assert sum(s.period * min(2, s.repeat) for s in segments) < 400
 
 
 @settings(max_examples=1500, deadline=None)
@@ -120,7 +160,7 @@ def test_huge_pads_need_few_segments():
     """A border far longer than the signal is periodic, so that it costs no more than one period."""
     for mode in PADDING_MODES:
         axis = Axis(5, 3, 2, 10**9, 10**9, 1, mode)
-        assert len(axis.segments) < 50
+        assert len(forward_segments(axis)) < 50
         assert axis.nnz > 0
 
 

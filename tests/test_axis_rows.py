@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from reference import extension_index
 from test_axis import axes
 
-from sparsetconv import _runs
+from sparsetconv import _runs, _segments, axis_rows
 from sparsetconv._axis import PADDING_MODES, Axis
-from sparsetconv.axis_rows import AxisRows
+from sparsetconv._segments import forward_segments, transposed_segments
+from sparsetconv.axis_rows import AxisRows, _sorted
 
 
 def pairs(axis):
@@ -30,7 +31,7 @@ def folds(rows, taps):
     return numbers, rows.columns, identity
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(axes(), st.booleans(), st.data())
 def test_rows_of_ranges_are_canonical_and_what_is_read(axis, transposed, data):
     dense = np.zeros((axis.outputs, axis.size, axis.taps), int)
@@ -62,21 +63,49 @@ def test_rows_of_ranges_are_canonical_and_what_is_read(axis, transposed, data):
 
 
 @settings(max_examples=500, deadline=None)
-@given(axes(), st.booleans())
-def test_segments_repeat_what_they_say(axis, transposed):
+@given(axes(), st.booleans(), st.data())
+def test_long_rows_are_the_same_rows(axis, transposed, data):
+    """By slices of the kernel, whatever the runs of a row have in common; sums keep their bits."""
     rows = AxisRows(axis, transposed)
-    assert len(rows.segments) <= 6 * axis.taps + 8
+    start = data.draw(st.integers(0, rows.shape[0]))
+    stop = data.draw(st.integers(start, rows.shape[0]))
+    weights = np.random.default_rng(0).standard_normal((2, axis.taps, 3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(axis_rows, "LONG_ROW", 0)
+        found = list(rows.each(start, stop))
+    assert len(found) == stop - start
+    for row, expected in zip(found, rows.rows(start, stop).each(), strict=True):
+        np.testing.assert_array_equal(row.columns, expected.columns)
+        np.testing.assert_array_equal(row.fold(weights, 1), expected.fold(weights, 1))
+
+
+@pytest.mark.parametrize("mode", PADDING_MODES)
+def test_borders_of_long_kernels_are_a_few_segments(mode):
+    """However many rows differ, nothing lists them."""
+    axis = Axis(10**6, 300_000, 1, 10**5, 2 * 10**5, 3, mode)
+    assert len(forward_segments(axis)) <= 9
+    assert len(transposed_segments(axis)) <= 9
+    assert sum(segment.stop - segment.start for segment in forward_segments(axis)) == axis.outputs
+
+
+@settings(max_examples=1000, deadline=None)
+@given(axes(), st.booleans(), st.booleans())
+def test_segments_repeat_what_they_say(axis, transposed, pieces):
+    """Rows, with their sums, whether pieces of borders are looked for where they are short or not."""
+    with pytest.MonkeyPatch.context() as patch:
+        if pieces:
+            patch.setattr(_segments, "ROWS_PER_PIECE", -1)
+        rows = AxisRows(axis, transposed)
     at = 0
-    for segment in rows.segments:
-        assert segment.start == at
-        at = segment.stop
-        template = rows.rows(segment.start, segment.start + segment.period)
-        for time in range(1, segment.repeat):
-            again = rows.rows(
-                segment.start + time * segment.period, segment.start + (time + 1) * segment.period
-            )
+    for start, period, repeat, shift in rows.segments:
+        assert start == at
+        at += period * repeat
+        groups = [rows.rows(first, first + period) for first in range(start, at, period)]
+        template = groups[0]
+        step = groups[min(1, repeat - 1)].columns - template.columns if shift is None else shift
+        for time, again in enumerate(groups):
             np.testing.assert_array_equal(again.sizes, template.sizes)
-            np.testing.assert_array_equal(again.columns, template.columns + time * segment.shift)
+            np.testing.assert_array_equal(again.columns, template.columns + time * step)
             np.testing.assert_array_equal(folds(again, axis.taps)[2], folds(template, axis.taps)[2])
     assert at == rows.shape[0]
 
@@ -132,11 +161,9 @@ def test_entries_that_do_not_fit_into_packed_keys_are_sorted_all_the_same():
     numbers, columns, taps = (rng.integers(0, 9, 200) for _ in range(3))
     numbers.sort()
     expected = sorted(zip(numbers, columns, taps, strict=True))
-    from sparsetconv.axis_rows import _sorted
-
     assert list(zip(*_sorted(numbers, columns, taps, 9), strict=True)) == expected
     far = 2**40
-    wide = [(n * 1, c * far, t * far) for n, c, t in expected]
+    wide = [(n, c * far, t * far) for n, c, t in expected]
     assert list(zip(*_sorted(numbers, columns * far, taps * far, 9 * far), strict=True)) == wide
 
 
