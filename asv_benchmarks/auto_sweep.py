@@ -8,7 +8,8 @@ too long, is left out. What ``auto`` loses is its time over that of the fastest 
 together.
 
 Times of a shared machine have outliers: whatever seems to lose more than a little is timed again, and the
-least of all times counts. ``--json`` keeps all of it.
+least of all times counts. On a busy machine ``--processor`` counts processor time, best with one thread
+(``NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1``). ``--json`` keeps all of it, a line for each problem.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,8 +27,11 @@ import sparsetconv as stc
 from sparsetconv._axis import PADDING_MODES
 from sparsetconv.methods import METHODS, choose, cost
 
-# multiplications, and bytes of a matrix, past which a problem or a method is not tried
-MOST_WORK, MOST_MATRIX = 2e11, 1e9
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# bytes of a matrix past which it is not tried
+MOST_MATRIX = 1e9
 # estimates over the best one's that are not tried, and seconds of one product
 FAR, LONG = 30, 2.0
 # losses that are measured once more
@@ -97,19 +101,17 @@ def draw(rng: np.random.Generator) -> Problem:
             return Problem(kernel_shape, input_shape, options, dtype)
 
 
-def seconds(function: Any, budget: float) -> float:
+def seconds(function: Callable[[], object], budget: float, clock: Callable[[], float]) -> float:
     """Return the least time of a call after one that prepares, of as many as a budget allows."""
-    start = time.perf_counter()
-    function()
-    if time.perf_counter() - start > LONG:
-        return time.perf_counter() - start
-    best, end, calls = math.inf, time.perf_counter() + budget, 0
-    while calls < 2 or (time.perf_counter() < end and calls < 50):
-        begin = time.perf_counter()
+    best, total, calls = math.inf, 0.0, 0
+    while calls < 3 or (total < budget and calls < 50):
+        begin = clock()
         function()
-        best = min(best, time.perf_counter() - begin)
-        calls += 1
-        if best > LONG:
+        last = clock() - begin
+        total, calls = total + last * (calls > 0), calls + 1
+        # the first call prepares; a long one is not called again
+        best = last if calls <= 2 else min(best, last)
+        if last > LONG:
             break
     return best
 
@@ -122,7 +124,7 @@ def work(geometry: Any) -> int:
     )
 
 
-def measure(problem: Problem, budget: float) -> dict[str, Any]:
+def measure(problem: Problem, budget: float, clock: Callable[[], float]) -> dict[str, Any]:
     """Return what a problem's methods take, the estimates, and which ``auto`` takes."""
     rng = np.random.default_rng(0)
     geometry = stc.ConvGeometry(problem.input_shape, problem.kernel_shape, **problem.options)
@@ -147,8 +149,8 @@ def measure(problem: Problem, budget: float) -> dict[str, Any]:
     }
     for _ in range(3):
         for method, operator in operators.items():
-            own = seconds(lambda: operator.matvec(x), budget)  # noqa: B023
-            own += seconds(lambda: operator.T.matvec(y), budget)  # noqa: B023
+            own = seconds(lambda: operator.matvec(x), budget, clock)  # noqa: B023
+            own += seconds(lambda: operator.T.matvec(y), budget, clock)  # noqa: B023
             times[method] = min(own, times.get(method, math.inf))
         if times[auto] <= DOUBTFUL * min(times.values()):
             break
@@ -194,7 +196,9 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=0.02, help="seconds for one product of one method")
     parser.add_argument("--worst", type=int, default=10, help="how many of the worst are printed")
     parser.add_argument("--json", type=Path, help="where all times go")
+    parser.add_argument("--processor", action="store_true", help="count processor time")
     given = parser.parse_args()
+    clock = time.process_time if given.processor else time.perf_counter
     rng = np.random.default_rng(given.seed)
     end, results = time.monotonic() + given.seconds, []
     while len(results) < given.count and time.monotonic() < end:
@@ -202,10 +206,11 @@ def main() -> None:
         geometry = stc.ConvGeometry(problem.input_shape, problem.kernel_shape, **problem.options)
         if min(work(geometry) * 1e-11, *cost.estimate(geometry, np.dtype(problem.dtype)).values()) > LONG:
             continue
-        results.append(measure(problem, given.budget))
+        results.append(measure(problem, given.budget, clock))
+        if given.json:
+            with given.json.open("a") as file:
+                print(json.dumps(results[-1]), file=file)
     print(report(results, given.worst))
-    if given.json:
-        given.json.write_text(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ METHODS: dict[str, type[Method]] = {
 GPU_METHODS: dict[str, type[Method]] = {
     method.name: method for method in (CudaSparseMethod, CudaDirectMethod, GemmMethod, CudaFFTMethod)
 }
+NOTHING_COMPILED: dict[str, type[Method]] = {method.name: method for method in (SparseMethod, GemmMethod)}
 METHOD_WORDS = ("auto", *METHODS)
 
 
@@ -65,7 +66,7 @@ def _of_backend(
 def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> Choice:
     """Return the method of that name, or for ``"auto"`` the one with the lowest estimate.
 
-    Small matrices are multiplied as such. A matrix that would take more than half of the memory that is
+    For small matrices nothing is compiled. A matrix that would take more than half of the memory that is
     free is not considered.
     """
     _threads.notice_threadpoolctl()
@@ -79,16 +80,17 @@ def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend =
             raise ValueError(msg)
         return Choice(methods[name], "it was asked for", asked=True)
     large = _too_large(geometry, weights, backend)
-    if not backend.on_gpu and geometry.nnz <= cost.SMALL and not large:
-        return Choice(
-            SparseMethod, f"up to {cost.SMALL:,} entries the matrix is fast, and nothing is compiled"
-        )
+    small = not backend.on_gpu and geometry.nnz <= cost.SMALL and not large
+    reason = "it has the lowest estimate"
+    if small:
+        methods = NOTHING_COMPILED
+        reason += f" of those for which nothing is compiled, up to {cost.SMALL:,} entries"
     costs = estimate(geometry, weights.dtype)
     # the matrix is the last resort where it is too large; others are asked in turn, since to look at the
     # weights may mean to wait for a GPU
     order = sorted(methods, key=lambda each: (each == "sparse" and large, costs[each]))
     best = next(each for each in order if methods[each].objection(geometry, weights) is None)
-    return Choice(methods[best], "it has the lowest estimate")
+    return Choice(methods[best], reason)
 
 
 def _too_large(geometry: ConvGeometry, weights: Array, backend: Backend) -> bool:

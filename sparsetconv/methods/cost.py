@@ -23,18 +23,23 @@ from sparsetconv.methods._whole import circle
 if TYPE_CHECKING:
     from sparsetconv.geometry import ConvGeometry
 
-# below this many entries the matrix is as fast as any method, and nothing has to be compiled
-SMALL = 200_000
+# up to so many entries the methods for which nothing is compiled are fast enough
+SMALL = 50_000
 # seconds; those for a multiplication are a float32's, other dtypes are in proportion
 SPARSE_ENTRY = 0.4e-9
 SPARSE_VALUE_BYTE = 0.06e-9
-DIRECT_MULTIPLY = 0.0115e-9
+SPARSE_COMPLEX = 1.6
+DIRECT_MULTIPLY = 0.0125e-9
 GEMM_MULTIPLY = 0.009e-9
+# no BLAS knows integers
+INTEGER_GEMM = 30
 PASS_BYTE = 0.09e-9
 WEIGHT_BYTE = 0.1e-9
 PANEL_BYTE = 0.25e-9
-# a line of a stencil's results begins, and is filled up as if it were longer by this share of a vector
-LINE, NARROW = 1e-8, 1.25
+# a line of a stencil's results begins, and is filled up as if it were longer by so many vectors
+LINE, NARROW = 1e-8, 3.0
+# lines of results that share what is loaded of the source; one line alone takes so much longer for a tap
+SHARING, ALONE = 4, 2.0
 # a window copied into a panel, and what its lines are longer by
 COPY, PANEL_LINE = 2e-6, 16
 # copying every other sample into a panel, or out of a result, takes so much longer
@@ -47,7 +52,7 @@ WHOLE_STEP_BYTE, ONE_LINE = 0.025e-9, 2
 WHOLE_BYTE = 0.2e-9
 # past a core's cache a whole transform takes so much longer
 CACHE_BYTES, WHOLE_FAR = 1 << 21, 1.5
-CALL, WHOLE_CALL = 1e-5, 8e-5
+CALL, MATRIX_CALL, WHOLE_CALL = 1e-5, 3e-6, 8e-5
 ASSEMBLY_BYTE = 0.2e-9
 # units of a stencil are about so many; bytes of a panel
 UNITS, PANEL = 16, 1 << 21
@@ -85,10 +90,11 @@ def estimate(geometry: ConvGeometry, dtype: np.dtype[np.generic]) -> dict[str, f
         From the method's name to seconds, the mean of both directions.
     """
     geometry = merged(geometry)
+    entry = SPARSE_ENTRY * (SPARSE_COMPLEX if dtype.kind == "c" else 1)
     works = [_work(geometry, transposed, dtype) for transposed in (False, True)]
     strategies = [fft_strategy(geometry, transposed, dtype) for transposed in (False, True)]
     return {
-        "sparse": geometry.nnz * (SPARSE_ENTRY + SPARSE_VALUE_BYTE * dtype.itemsize),
+        "sparse": MATRIX_CALL + geometry.nnz * (entry + SPARSE_VALUE_BYTE * dtype.itemsize),
         "direct": sum(map(_direct_seconds, works)) / 2,
         "gemm": sum(map(_gemm_seconds, works)) / 2,
         "fft": sum(strategy.seconds for strategy in strategies) / 2,
@@ -106,6 +112,8 @@ class _Work(NamedTuple):
         Channels of a group.
     lines, line : int
         Lines of results along the last axis, of all channels, and results of a line.
+    together : int
+        Lines of results that read the same lines of the source: channels, and neighbouring lines.
     moved : int
         Bytes of the extended source and of the results.
     units : int
@@ -124,6 +132,7 @@ class _Work(NamedTuple):
     results: int
     lines: int
     line: int
+    together: int
     moved: int
     units: int
     weights: int
@@ -152,6 +161,7 @@ def _work(geometry: ConvGeometry, transposed: bool, dtype: np.dtype[np.generic])
         results,
         groups * results * places // spans[-1].results,
         spans[-1].results,
+        results * (spans[-2].results if len(spans) > 1 else 1),
         groups * (sources * read + results * places) * dtype.itemsize,
         min(UNITS, spans[0].results),
         groups * sources * results * taps,
@@ -165,7 +175,8 @@ def _direct_seconds(work: _Work) -> float:
     # a line fills vectors in part, and takes a while to begin
     real = work.dtype.itemsize // (2 if work.dtype.kind == "c" else 1)
     narrow = 1 + NARROW * vector_bytes() / real / work.line
-    seconds = work.multiplies * DIRECT_MULTIPLY * narrow + work.lines * LINE
+    alone: float = ALONE ** (1 - log2(min(work.together, SHARING)) / log2(SHARING))
+    seconds = work.multiplies * DIRECT_MULTIPLY * narrow * alone + work.lines * LINE
     # every unit reads all weights
     return CALL + seconds + PASS_BYTE * work.moved + WEIGHT_BYTE * work.weights * work.units * real
 
@@ -174,7 +185,8 @@ def _gemm_seconds(work: _Work) -> float:
     panels = work.taps * work.sources * work.lines * work.line // work.results * work.dtype.itemsize
     copied = PANEL_BYTE * panels * (APART if work.apart else 1) * (1 + PANEL_LINE / work.line)
     copies = work.taps * max(work.phases, panels / PANEL)
-    return CALL + work.multiplies * GEMM_MULTIPLY + copied + COPY * copies + PASS_BYTE * work.moved
+    products = GEMM_MULTIPLY * work.multiplies * (INTEGER_GEMM if work.dtype.kind in "iu" else 1)
+    return CALL + products + copied + COPY * copies + PASS_BYTE * work.moved
 
 
 @lru_cache(maxsize=1024)
