@@ -15,7 +15,7 @@ PACKAGE = Path(stc.__file__).parent
 FLOORS = [
     ["_types", "_display", "_axis", "_normalize", "_memory", "_threads", "_backend", "_cuda", "_kernel", "geometry", "_transposed", "_conventions", "_resize"],
     ["boundary", "axis_rows", "resampled_rows", "interpolation"],
-    ["assembly", "device_assembly", "matrices", "kronecker", "resampling"],
+    ["assembly", "device_assembly", "matrices", "kronecker", "resampling", "kernel_matrix"],
     ["methods._base", "methods._finite", "methods._sides", "methods._tables", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods._transforms", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cuda_sparse", "methods.cuda_direct", "methods.cuda_fft", "methods.cost", "methods.gpu_cost", "methods", "methods.windows", "methods._compiled_gradient", "methods.gradient", "methods.separable", "methods.cuda_separable", "methods.normal"],
     ["array_products", "array_operator", "operators", "kernel_operator", "resize_operator", "channels_last"],
     ["plan", "_differences", "testing", "learning", "frameworks._shared", "frameworks._torch", "frameworks._onnx", "frameworks._keras", "frameworks", "_draw", "_entries", "plot"],
