@@ -107,12 +107,6 @@ class Backend:
         matrix.has_canonical_format = True
         return matrix
 
-    def coo(self, data: Array, places: tuple[Array, Array], shape: tuple[int, int]) -> Any:
-        """Return a COO matrix from values, and rows and columns as NumPy arrays."""
-        if not self.on_gpu:
-            return sp.coo_array((data, places), shape=shape)
-        return self.sparse_type("coo")((data, tuple(map(self.xp.asarray, places))), shape=shape)
-
 
 NUMPY = Backend("numpy", "NumPy", np, sp, scipy.sparse.linalg)
 

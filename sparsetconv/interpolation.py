@@ -1,24 +1,23 @@
 """Interpolation along one axis: which samples an output reads, and how much of each.
 
-Floor 1. A `ResizeAxis` becomes a small sparse matrix, outputs by samples. Positions are computed in integers,
-so that ties are ties and exact zeros are not stored.
+Floor 1. A `ResizeAxis` becomes a small sparse matrix, outputs by samples: here are the rules of its rows, in
+``resampled_rows`` their positions, in integers, and the arrays that they are written to.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
 from functools import reduce
-from math import ceil, lcm, prod
+from math import ceil, prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from sparsetconv import _memory, _normalize
 from sparsetconv._conventions import OWN
 from sparsetconv._display import shown
 from sparsetconv._resize import ResizeAxis, canonical_mode, resize_geometry
-from sparsetconv.geometry import smallest_index_dtype
+from sparsetconv.resampled_rows import Line, Rows, assembled, canonical, totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,16 +43,16 @@ def axis_matrix(axis: ResizeAxis) -> Any:
         Of float64, canonical, no zeros stored; each row sums to 1.
     """
     kind = axis.rule.kind
-    _memory.require("an axis of the matrix", 96 * axis.outputs, "the output's size sets it")
     if kind in RADIUS:
-        matrix = _interpolated(axis)
+        rows = _interpolated(axis)
     elif kind in ("area", "adaptive_average"):
-        matrix = _averaged(axis)
+        rows = _averaged(axis)
     else:
-        reads = _nearest(axis).clip(0, axis.size - 1)[:, None]
-        matrix = _folded(reads, np.ones(reads.shape), axis.size, "clamp")
+        rows = _nearest(axis)
+    matrix = assembled(rows, axis.outputs, axis.size)
     if axis.rule.smoothing == "gaussian" and axis.shrinking > 1:
-        matrix = _canonical(matrix @ _gaussian(axis.size, float(axis.shrinking - 1) / 2))
+        smoothing = assembled(_gaussian(float(axis.shrinking - 1) / 2), axis.size, axis.size)
+        matrix = canonical(matrix @ smoothing)
     return matrix
 
 
@@ -144,63 +143,67 @@ def _column(mode: str, stride: int, cubic_coeff: float) -> Array:
     return column
 
 
-def _positions(axis: ResizeAxis) -> tuple[Array, Array, int]:
-    """Return floors of the positions, and what is left of them as numerators over a common denominator."""
-    slope, start = axis.line
-    denominator = lcm(slope.denominator, start.denominator)
-    step, first = int(slope * denominator), int(start * denominator)
-    # Python's integers where 64 bits do not hold the products
-    largest = abs(step) * axis.outputs + abs(first) + 4 * denominator
-    numbers = np.arange(axis.outputs, dtype=np.int64)
-    if largest > 2**62:
-        numbers = numbers.astype(object)
-    floors, rests = np.divmod(numbers * step + first, denominator)
-    return floors.astype(np.int64), rests, denominator
-
-
-def _nearest(axis: ResizeAxis) -> Array:
-    """Return the sample that each output reads, before it is clipped to the signal."""
+def _nearest(axis: ResizeAxis) -> Rows:
+    """Return the rows that hold one entry, at the nearest sample."""
     rule, outputs = axis.rule, axis.outputs
     if rule.kind == "nearest_opencv":
         # the way OpenCV computes in floating point: positions that should be whole may end up below
-        return _whole(np.arange(outputs) * (1 / float(axis.scale)))
+        step = 1 / float(axis.scale)
+        return _at(lambda start, stop: np.floor(np.arange(start, stop) * step).astype(np.int64))
     if rule.kind == "nearest_pillow":
         # Pillow adds up its steps
+        _memory.require("an axis of the matrix", 16 * outputs, "the output's size sets it")
         steps = np.full(outputs, axis.size / outputs)
         steps[0] /= 2
-        return _whole(np.cumsum(steps))
-    floors, rests, denominator = _positions(axis)
-    above: Array = {
-        "floor": np.zeros(outputs, bool),
-        "ceil": rests > 0,
-        "round_prefer_floor": 2 * rests > denominator,
-        "round_prefer_ceil": 2 * rests >= denominator,
+        places = np.cumsum(steps, out=steps)
+        return _at(lambda start, stop: np.floor(places[start:stop]).astype(np.int64))
+    line = Line(*axis.line)
+    chosen: Callable[[Array], Array | int] = {
+        "floor": lambda rests: 0,  # noqa: ARG005
+        "ceil": lambda rests: rests > 0,
+        "round_prefer_floor": lambda rests: rests > line.denominator - rests,
+        "round_prefer_ceil": lambda rests: rests >= line.denominator - rests,
     }[rule.nearest_mode]
-    return _whole(floors + above)
+
+    def reads(start: int, stop: int) -> Array:
+        floors, rests = line.positions(start, stop)
+        above: Array = floors + chosen(rests)
+        return above
+
+    return _at(reads)._replace(period=line.period, shift=line.shift)
 
 
-def _whole(positions: Array) -> Array:
-    samples: Array = np.floor(positions).astype(np.int64)
-    return samples
+def _at(reads: Callable[[int, int], Array]) -> Rows:
+    """Return rows of one entry, which is 1, from what they read."""
+
+    def compute(start: int, stop: int) -> tuple[Array, Array]:
+        places = reads(start, stop)[None]
+        return places, np.ones(places.shape)
+
+    return Rows(compute, 1, "clamp")
 
 
-def _interpolated(axis: ResizeAxis) -> Any:
-    """Return the matrix whose rows sample a kernel at their distances to the samples."""
+def _interpolated(axis: ResizeAxis) -> Rows:
+    """Return the rows that sample a kernel at their distances to the samples."""
     rule = axis.rule
     stretch = axis.shrinking if rule.smoothing == "stretch" else Fraction(1)
     reach = ceil(RADIUS[rule.kind] * stretch)
-    _memory.require("an axis of the matrix", 84 * axis.outputs * 2 * reach, "its sizes set that")
-    floors, rests, denominator = _positions(axis)
-    offsets = np.arange(1 - reach, reach + 1)
-    distances = offsets - (rests / denominator).astype(np.float64)[:, None]
-    weights = _kernel_of(rule.kind, rule.cubic_coeff)(np.abs(distances) / float(stretch))
-    reads = floors[:, None] + offsets
-    if rule.border == "drop":
-        outside = (reads < 0) | (reads >= axis.size)
-        # where that would leave nothing, the edge sample stands in
-        weights[outside & (np.where(outside, 0, weights) != 0).any(1, keepdims=True)] = 0
-    weights /= weights.sum(1, keepdims=True)
-    return _folded(reads, weights, axis.size, "clamp" if rule.border == "drop" else rule.border)
+    line, kernel = Line(*axis.line), _kernel_of(rule.kind, rule.cubic_coeff)
+    offsets = np.arange(1 - reach, reach + 1)[:, None]
+
+    def compute(start: int, stop: int) -> tuple[Array, Array]:
+        floors, rests = line.positions(start, stop)
+        weights = kernel(np.abs(offsets - (rests / line.denominator).astype(np.float64)) / float(stretch))
+        reads = floors + offsets
+        if rule.border == "drop":
+            outside = (reads < 0) | (reads >= axis.size)
+            # where that would leave nothing, the edge sample stands in
+            weights[outside & (np.where(outside, 0, weights) != 0).any(0)] = 0
+        weights /= totals(weights)
+        return reads, weights
+
+    border = "clamp" if rule.border == "drop" else rule.border
+    return Rows(compute, 2 * reach, border, line.period, line.shift)
 
 
 def _kernel_of(kind: str, cubic_coeff: float) -> Callable[[Array], Array]:
@@ -235,53 +238,38 @@ def _cardinal_spline(x: Array) -> Array:
     return np.where((x == floors) & (x > 0), 0, total)
 
 
-def _averaged(axis: ResizeAxis) -> Any:
-    """Return the matrix whose rows average the samples in an output's cell."""
+def _averaged(axis: ResizeAxis) -> Rows:
+    """Return the rows that average the samples in an output's cell."""
     counted = axis.rule.kind == "adaptive_average"
     step = Fraction(axis.size, axis.outputs) if counted else 1 / axis.scale
+    line = Line(step, Fraction(0))
     p, q = step.numerator, step.denominator
     # in units of 1 / q: output o covers o * p to (o + 1) * p, sample j covers j * q to (j + 1) * q
     width = p // q + 2
-    _memory.require("an axis of the matrix", 96 * axis.outputs * width, "its sizes set that")
-    starts = np.arange(axis.outputs, dtype=object if p * (axis.outputs + 1) > 2**62 else np.int64) * p
-    ends = starts + p
-    reads = (starts // q)[:, None] + np.arange(width)
-    low, high = np.maximum(reads * q, starts[:, None]), np.minimum((reads + 1) * q, ends[:, None])
-    covered = np.maximum(high - low, 0).astype(np.float64)
-    reads = reads.astype(np.int64)
-    covered[reads >= axis.size] = 0
-    if counted:
-        covered = (covered > 0).astype(np.float64)
-    return _folded(reads, covered / covered.sum(1, keepdims=True), axis.size, "clamp")
+    begins = np.arange(width, dtype=np.int64 if p + 3 * q < 2**62 else object)[:, None] * q
+
+    def compute(start: int, stop: int) -> tuple[Array, Array]:
+        floors, rests = line.positions(start, stop)
+        low, high = np.maximum(begins, rests), np.minimum(begins + q, rests + p)
+        covered = np.maximum(high - low, 0).astype(np.float64)
+        reads = floors + np.arange(width)[:, None]
+        covered[reads >= axis.size] = 0
+        if counted:
+            covered = (covered > 0).astype(np.float64)
+        return reads, covered / totals(covered)
+
+    return Rows(compute, width, "clamp", line.period, line.shift)
 
 
-def _gaussian(size: int, sigma: float) -> Any:
-    """Return the matrix of scipy.ndimage's Gaussian filter, its border mirrored at the edge sample."""
+def _gaussian(sigma: float) -> Rows:
+    """Return the rows of scipy.ndimage's Gaussian filter, its border mirrored at the edge sample."""
     reach = int(4 * sigma + 0.5)
-    _memory.require("the Gaussian filter", 64 * size * (2 * reach + 1), "its sizes set that")
-    offsets = np.arange(-reach, reach + 1)
+    offsets = np.arange(-reach, reach + 1)[:, None]
     weights = np.exp(-0.5 * (offsets / sigma) ** 2)
     weights /= weights.sum()
-    reads = np.arange(size)[:, None] + offsets
-    return _folded(reads, np.broadcast_to(weights, reads.shape), size, "mirror")
 
+    def compute(start: int, stop: int) -> tuple[Array, Array]:
+        reads = np.arange(start, stop) + offsets
+        return reads, np.broadcast_to(weights, reads.shape)
 
-def _folded(reads: Array, weights: Array, size: int, border: str) -> Any:
-    """Return the matrix from samples, some beyond the signal, and their weights, a row for each output."""
-    if border == "mirror" and size > 1:
-        period = 2 * size - 2
-        reads = reads % period
-        reads = np.where(reads < size, reads, period - reads)
-    reads = reads.clip(0, size - 1)
-    rows = np.broadcast_to(np.arange(len(reads))[:, None], reads.shape)
-    stored = weights != 0
-    entries = weights[stored], (rows[stored], reads[stored])
-    return _canonical(sp.coo_array(entries, shape=(len(reads), size)).tocsr())
-
-
-def _canonical(matrix: Any) -> Any:
-    matrix.sum_duplicates()
-    matrix.eliminate_zeros()
-    index = smallest_index_dtype(*matrix.shape, matrix.nnz)
-    matrix.indices, matrix.indptr = matrix.indices.astype(index), matrix.indptr.astype(index)
-    return matrix
+    return Rows(compute, 2 * reach + 1, "mirror", 1, 1)

@@ -10,16 +10,15 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from sparsetconv import _normalize
-from sparsetconv._backend import backend_of
+from sparsetconv._backend import backend_of, to_numpy
 from sparsetconv._display import shown
 from sparsetconv._kernel import as_array, last_axes, oriented_weights
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
-from sparsetconv.boundary import source_indices
 from sparsetconv.geometry import ConvGeometry
+from sparsetconv.kernel_matrix import KernelMatrix
+from sparsetconv.matrices import check_gpu_dtype
 from sparsetconv.methods.cost import SMALL
 from sparsetconv.methods.gradient import KernelProducts, kernel_gradient
 from sparsetconv.methods.windows import Windows
@@ -106,35 +105,16 @@ class KernelCore(ArrayCore):
         return pairs * geometry.groups * prod(geometry.channels)
 
     def _matrix(self) -> Any:
-        # where the padding folds several samples onto one entry they are summed
-        geometry = self.geometry
-        c_in, c_out = geometry.channels
-        axes = geometry.axes
-        sizes, taps = [axis.size for axis in axes], [axis.taps for axis in axes]
-        outputs = [axis.outputs for axis in axes]
-        ndim = len(axes)
-        # (m1, ..., md, k1, ..., kd): the sample that each tap of each output reads
-        sample, valid = np.zeros((1,) * 2 * ndim, np.int64), np.ones((1,) * 2 * ndim, bool)
-        for number, axis in enumerate(axes):
-            shape = [1] * 2 * ndim
-            shape[number], shape[ndim + number] = axis.outputs, axis.taps
-            steps = np.arange(axis.taps)[:: -1 if geometry.flip else 1] * axis.dilation
-            reads = source_indices(
-                axis, axis.first(0) + np.arange(axis.outputs)[:, None] * axis.stride + steps
-            )
-            sample = sample * axis.size + reads.reshape(shape)
-            valid = valid & (reads >= 0).reshape(shape)
-        output, tap = np.divmod(np.flatnonzero(valid), prod(taps))
-        sample = sample[valid]
-        channel = np.arange(geometry.groups * c_out * c_in)
-        co, ci = channel // c_in, channel % c_in + channel // (c_out * c_in) * c_in
-        small = co[:, None] * prod(outputs) + output
-        large = ci[:, None] * prod(sizes) + sample
-        columns = channel[:, None] * prod(taps) + tap
-        rows, values = (large, small) if self.transposed else (small, large)
-        entries = self.x.reshape(-1)[self.backend.xp.asarray(values.reshape(-1))]
-        places = rows.reshape(-1), columns.reshape(-1)
-        return self.backend.coo(entries, places, self.shape).tocsr()
+        backend = self.backend
+        if backend.on_gpu:
+            check_gpu_dtype("x", self.dtype)
+            need = self.nnz * (self.dtype.itemsize + 8)
+            backend.require("the matrix", need, "products with the operator need none")
+        # where the padding folds several samples onto one entry they are summed, in the matrix' dtype
+        fixed = to_numpy(self._fixed)
+        arrays = KernelMatrix(self.geometry, fixed, self.transposed, self.nnz).arrays()
+        data, indices, pointers = map(backend.asarray, arrays)
+        return backend.csr(data, indices, pointers, self.shape)
 
 
 class KernelOperator(KernelCore, ArrayOperator):

@@ -26,13 +26,18 @@ if TYPE_CHECKING:
 
 # entries for which threads pay; bytes that preparing one entry of a block takes
 THREAD_WORK, LINE_BYTES = 1 << 18, 64
+# entries of a factor that are few, and entries written at a time with such a one
+SHORT_LINE, SHORT_BLOCK = 1 << 9, 1 << 16
 
 
-def kronecker(factors: Sequence[Any], dtype: np.dtype[Any], backend: Backend = NUMPY) -> Any:
+def kronecker(
+    factors: Sequence[Any], dtype: np.dtype[Any], backend: Backend = NUMPY, shared: bool = True
+) -> Any:
     """Return the Kronecker product of SciPy's CSR matrices with sorted rows, itself such a matrix.
 
     Row pointers are outer sums of the factors' row lengths, and the entries are written where they belong:
-    nothing is sorted. The product is the backend's matrix.
+    nothing is sorted. The product is the backend's matrix. Where the factors are not ``shared`` with anybody
+    else, a single one is the product itself.
     """
     rows, columns = (prod(factor.shape[side] for factor in factors) for side in (0, 1))
     nnz = prod(factor.nnz for factor in factors)
@@ -44,9 +49,9 @@ def kronecker(factors: Sequence[Any], dtype: np.dtype[Any], backend: Backend = N
         return backend.csr(*product_arrays(backend, factors, dtype, index), (rows, columns))
     if len(factors) == 1:
         only = factors[0]
-        matrix = sp.csr_array(
-            (only.data.astype(dtype), only.indices.astype(index), only.indptr.astype(index)), shape=only.shape
-        )
+        kinds = zip((only.data, only.indices, only.indptr), (dtype, index, index), strict=True)
+        arrays = tuple(array.astype(kind, copy=shared) for array, kind in kinds)
+        matrix = sp.csr_array(arrays, shape=only.shape)
     else:
         matrix = reduce(lambda b, a: _kronecker_pair(a, b, dtype, index), reversed(factors))
     matrix.has_canonical_format = True
@@ -69,6 +74,35 @@ def _kronecker_pair(a: Any, b: Any, dtype: np.dtype[Any], index: np.dtype[Any]) 
     pointers = np.zeros(lengths.size + 1, index)
     np.cumsum(lengths, out=pointers[1:])
     indices, data = np.empty(pointers[-1], index), np.empty(pointers[-1], dtype)
+    write = _write_short if b.nnz <= SHORT_LINE else _write_long
+    write(a, b, data, indices)
+    return sp.csr_array((data, indices, pointers), shape=(a.shape[0] * b.shape[0], a.shape[1] * b.shape[1]))
+
+
+def _write_short(a: Any, b: Any, data: Array, indices: Array) -> None:
+    """Write the entries where ``b`` has few: vectors over many rows of ``a`` with as many entries."""
+    counts = np.diff(a.indptr)
+    jobs = []
+    for count in np.unique(counts[counts > 0]).tolist():
+        which, columns, values = _line(b, np.zeros(count, indices.dtype), indices.dtype)
+        rows = np.flatnonzero(counts == count)
+        parts = np.array_split(rows, max(1, -(-rows.size * values.size // SHORT_BLOCK)))
+        jobs += [(which, columns, values, part) for part in parts]
+
+    def write(job: tuple[Array, Array, Array, Array]) -> None:
+        which, columns, values, rows = job
+        starts = a.indptr[rows].astype(np.int64)
+        entries = starts[:, None] + which
+        places = (starts * b.nnz)[:, None] + np.arange(values.size)
+        data[places] = a.data[entries] * values
+        indices[places] = a.indices[entries].astype(indices.dtype) * indices.dtype.type(b.shape[1]) + columns
+
+    for_each(write, jobs, thread_count() if data.size > THREAD_WORK else 1)
+
+
+def _write_long(a: Any, b: Any, data: Array, indices: Array) -> None:
+    """Write the entries where ``b`` has many: for each row of ``a`` all of them."""
+    index, dtype = indices.dtype, data.dtype
     blocks = _equal_rows(a)
     lines = {offsets.tobytes(): _line(b, offsets, index) for offsets, _, _ in blocks}
 
@@ -84,7 +118,6 @@ def _kronecker_pair(a: Any, b: Any, dtype: np.dtype[Any], index: np.dtype[Any]) 
             np.add(line_indices, index.type(int(a.indices[a.indptr[row]]) * b.shape[1]), out=indices[place])
 
     for_each(write, _shared(blocks), thread_count() if indices.size > THREAD_WORK else 1)
-    return sp.csr_array((data, indices, pointers), shape=(a.shape[0] * b.shape[0], a.shape[1] * b.shape[1]))
 
 
 def _equal_rows(a: Any) -> list[tuple[Array, Array, Array]]:

@@ -245,13 +245,18 @@ def geometry_matrix(
     return matrix.asformat(format)
 
 
-def _check_on_gpu(kernel: Array, format: str) -> None:
-    if kernel.dtype.kind not in "fc":
+def check_gpu_dtype(name: str, dtype: np.dtype[Any]) -> None:
+    """Raise unless CuPy's sparse matrices hold values of a dtype."""
+    if dtype.kind not in "fc":
         msg = (
-            "kernel must be float32, float64, complex64 or complex128 on a GPU: CuPy's sparse matrices hold "
-            f"nothing else; got {clipped(str(kernel.dtype))}"
+            f"{name} must be float32, float64, complex64 or complex128 on a GPU: CuPy's sparse matrices hold "
+            f"nothing else; got {clipped(str(dtype))}"
         )
         raise TypeError(msg)
+
+
+def _check_on_gpu(kernel: Array, format: str) -> None:
+    check_gpu_dtype("kernel", kernel.dtype)
     if format == "bsr":
         msg = "format must be one of 'csr', 'csc', 'coo', 'dia' on a GPU, CuPy has no BSR; got 'bsr'"
         raise ValueError(msg)

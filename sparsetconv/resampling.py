@@ -219,7 +219,7 @@ def resize_matrix(
         antialias=antialias,
         convention=convention,
     )
-    return kronecker(axis_matrices(geometry), float_dtype(dtype), device_backend(device))
+    return kronecker(axis_matrices(geometry), float_dtype(dtype), device_backend(device), shared=False)
 
 
 def float_dtype(dtype: DTypeLike) -> np.dtype[Any]:

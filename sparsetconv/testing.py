@@ -225,7 +225,7 @@ def _normals(generator: np.random.Generator, size: int, dtype: np.dtype[Any]) ->
 
 def _integers(generator: np.random.Generator, size: int, dtype: np.dtype[Any]) -> Array:
     values: Array = generator.integers(-4, 5, size)
-    if dtype.kind in "bu":
+    if dtype.kind in ("b", "u"):
         values = np.abs(values)
     if dtype.kind == "c":
         values = values + 1j * generator.integers(-4, 5, size)

@@ -192,6 +192,22 @@ def test_what_is_not_finite_goes_where_the_matrix_has_entries(cp, method, mode):
 
 
 @pytest.mark.parametrize("transposed", [False, True])
+def test_matrices_of_kernel_operators(cp, transposed):
+    fixed = integers((7, 5), "float32")
+    device, host = (
+        stc.KernelOperator(x, (3, 2), padding=2, padding_mode="reflect", transposed=transposed)
+        for x in (cp.asarray(fixed), fixed)
+    )
+    ours, theirs = device.tosparse(), host.tosparse()
+    assert isinstance(ours.data, cp.ndarray)
+    for name in ("data", "indices", "indptr"):
+        np.testing.assert_array_equal(getattr(ours, name).get(), getattr(theirs, name))
+    whole = stc.KernelOperator(cp.asarray(fixed.astype("int32")), (3, 2), transposed=transposed)
+    with pytest.raises(TypeError, match=r"x must be float32, .* on a GPU: .*; got int32"):
+        whole.tosparse()
+
+
+@pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("limits", [{}, {"SMALL": 0}, {"SMALL": 0, "MANY_TAPS": 0}], ids=str)
 def test_kernel_operators_of_what_is_not_finite(cp, limits, transposed, monkeypatch):
     for name, value in limits.items():
