@@ -1,4 +1,4 @@
-"""Assembly against filling the same three arrays with a constant, in one run.
+"""Assembly against filling the same three arrays with a constant, in one run: usual matrices, then borders.
 
 Run ``python asv_benchmarks/assembly_ratio.py``; it prints a Markdown table. Both sides allocate fresh memory;
 ``np.full`` is what NumPy itself offers, on one thread. Medians of alternating repetitions. The last
@@ -12,6 +12,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -56,6 +57,49 @@ CASES = [
     ),
 ]
 
+# borders that hold most rows or most entries
+FAR = {"padding": "same", "dilation": 100_000}
+BORDERS = [
+    ("1-D 1e6, k3, dilation 1e5", stc.conv_matrix, (3,), (1_000_000,), FAR),
+    ("the same, reflect", stc.conv_matrix, (3,), (1_000_000,), {**FAR, "padding_mode": "reflect"}),
+    (
+        "1-D 1e6, k3, reflect by 1e5",
+        stc.conv_matrix,
+        (3,),
+        (1_000_000,),
+        {"padding": 100_000, "padding_mode": "reflect"},
+    ),
+    (
+        "circulant of 4000",
+        stc.conv_matrix,
+        (4000,),
+        (4000,),
+        {"padding": ((3999, 0),), "padding_mode": "circular"},
+    ),
+    (
+        "1-D 4000, k2001, reflect",
+        stc.conv_matrix,
+        (2001,),
+        (4000,),
+        {"padding": 1000, "padding_mode": "reflect"},
+    ),
+    ("100^2, k65", stc.conv_matrix, (65, 65), (100, 100), {"padding": "same"}),
+    (
+        "100^2, k65, reflect",
+        stc.conv_matrix,
+        (65, 65),
+        (100, 100),
+        {"padding": 32, "padding_mode": "reflect"},
+    ),
+    (
+        "ten rows of 1e8, k1e6",
+        stc.conv_matrix,
+        (1_000_000,),
+        (100_000_000,),
+        {"padding": "full", "rows": slice(500_000, 500_010)},
+    ),
+]
+
 
 def seconds(function: Callable[[], object]) -> float:
     """Time one call; what it returns is freed outside the timing."""
@@ -80,21 +124,27 @@ def compare(build: Callable[[], object], repetitions: int = 9) -> tuple[float, f
     return assembly, filling, sizes[0][0]
 
 
+def table(cases: list[Any], rng: np.random.Generator) -> None:
+    """Print one line for each case, and what they come to."""
+    print("| matrix | entries | assembly, ms | fill, ms | ratio |")
+    print("|---|---|---|---|---|")
+    ratios = []
+    for name, function, kernel_shape, input_shape, options in cases:
+        kernel = rng.standard_normal(kernel_shape)
+        assembly, filling, nnz = compare(lambda: function(kernel, input_shape, **options))  # noqa: B023
+        ratios.append(assembly / filling)
+        print(f"| {name} | {nnz:,} | {assembly * 1e3:.1f} | {filling * 1e3:.1f} | {ratios[-1]:.2f} |")
+    print(f"\nmean {statistics.mean(ratios):.2f}, worst {max(ratios):.2f}\n")
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--large", action="store_true", help="also 5e8 entries: about 7 GB")
     large = parser.parse_args().large
     rng = np.random.default_rng(0)
-    print("| matrix | entries | assembly, ms | fill, ms | ratio |")
-    print("|---|---|---|---|---|")
-    ratios = []
-    for name, function, kernel_shape, input_shape, options in CASES:
-        kernel = rng.standard_normal(kernel_shape)
-        assembly, filling, nnz = compare(lambda: function(kernel, input_shape, **options))  # noqa: B023
-        ratios.append(assembly / filling)
-        print(f"| {name} | {nnz:,} | {assembly * 1e3:.1f} | {filling * 1e3:.1f} | {ratios[-1]:.2f} |")
-    print(f"\nmean {statistics.mean(ratios):.2f}, worst {max(ratios):.2f}\n")
+    table(CASES, rng)
+    table(BORDERS, rng)
     kernel = rng.standard_normal((3, 3))
     for padding in ("valid", "same"):
         times = [seconds(lambda: stc.conv_matrix(kernel, (16, 16), padding=padding)) for _ in range(500)]  # noqa: B023

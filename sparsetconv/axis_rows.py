@@ -6,7 +6,7 @@ side to the assembly, made by vectors over all rows of a range.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 KEPT_TAPS = 64
 KEPT_NUMBERS = 1 << 17
 # rows of more entries than this are looked at one by one
-LONG_ROW = 1 << 8
+LONG_ROW = 1 << 5
 # runs that are looked at together, and entries
 RUNS_TOGETHER, ENTRIES_TOGETHER = 1 << 15, 1 << 14
 
@@ -200,12 +200,19 @@ class AxisRows:
         """Yield a range of rows one by one, long ones by their runs."""
         for low, high in self._together(start, stop):
             ends = self.counts(low, high).cumsum()
-            if int(ends[-1]) < LONG_ROW * (high - low):
+            entries = int(ends[-1])
+            if entries < LONG_ROW * (high - low):
                 for part in _shares(low, ends):
                     yield from self.rows(*part).each()
-                continue
-            for at, row in enumerate(self._runs(low, high).ordered().long_rows(), low):
-                yield row or self.rows(at, at + 1)
+            elif entries > ENTRIES_TOGETHER:
+                yield from self._long(low, high)
+            else:
+                make: Callable[[], list[Rows | LongRow]] = partial(list, self._long(low, high))
+                yield from self._keep(("long", low, high), make, _all_numbers)
+
+    def _long(self, start: int, stop: int) -> Iterator[Rows | LongRow]:
+        for at, row in enumerate(self._runs(start, stop).ordered().long_rows(), start):
+            yield row or self.rows(at, at + 1)
 
     def parts(self, start: int, stop: int) -> Iterator[Rows]:
         """Yield a range of rows in parts of bounded size, if they can be divided."""
@@ -269,6 +276,10 @@ class AxisRows:
             for first, period, repeat, _ in self.clip(start, stop)
             for low, high in self._together(first, first + period)
         )
+
+
+def _all_numbers(rows: list[Rows | LongRow]) -> int:
+    return sum(64 + row.columns.size for row in rows)
 
 
 def _shares(start: int, ends: Array) -> Iterator[tuple[int, int]]:
