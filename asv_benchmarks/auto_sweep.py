@@ -9,8 +9,9 @@ together.
 
 Times of a shared machine have outliers: every method of every problem is timed in as many rounds, one method
 after the other, and the least of its times counts. (To time again only what seems to lose would take away
-losses that are noise, and keep gains that are.) On a busy machine ``--processor`` counts processor time, best with one thread
-(``NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1``). ``--json`` keeps all of it, a line for each problem.
+losses that are noise, and keep gains that are.) On a busy machine ``--processor`` counts processor time, best
+with one thread (``NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1``). ``--json`` keeps all of it, a line for each
+problem.
 """
 
 from __future__ import annotations
