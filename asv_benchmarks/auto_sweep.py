@@ -7,9 +7,11 @@ and transposed by every method that accepts it; one whose estimate is far over t
 too long, is left out. What ``auto`` loses is its time over that of the fastest method, both directions
 together.
 
-Times of a shared machine have outliers: whatever seems to lose more than a little is timed again, and the
-least of all times counts. On a busy machine ``--processor`` counts processor time, best with one thread
-(``NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1``). ``--json`` keeps all of it, a line for each problem.
+Times of a shared machine have outliers: every method of every problem is timed in as many rounds, one method
+after the other, and the least of its times counts. (To time again only what seems to lose would take away
+losses that are noise, and keep gains that are.) On a busy machine ``--processor`` counts processor time, best
+with one thread (``NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1``). ``--json`` keeps all of it, a line for each
+problem.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
 MOST_MATRIX = 1e9
 # estimates over the best one's that are not tried, and seconds of one product
 FAR, LONG = 30, 2.0
-# losses that are measured once more
-DOUBTFUL = 1.2
+# rounds in which the methods of a problem are timed
+ROUNDS = 2
 
 
 class Problem(NamedTuple):
@@ -147,13 +149,11 @@ def measure(problem: Problem, budget: float, clock: Callable[[], float]) -> dict
         method: stc.ConvOperator(kernel, problem.input_shape, method=method, **problem.options)
         for method in tried
     }
-    for _ in range(3):
+    for _ in range(ROUNDS):
         for method, operator in operators.items():
             own = seconds(lambda: operator.matvec(x), budget, clock)  # noqa: B023
             own += seconds(lambda: operator.T.matvec(y), budget, clock)  # noqa: B023
             times[method] = min(own, times.get(method, math.inf))
-        if times[auto] <= DOUBTFUL * min(times.values()):
-            break
     fastest = min(times, key=times.__getitem__)
     return {
         "problem": str(problem),

@@ -161,7 +161,7 @@ def _work(geometry: ConvGeometry, transposed: bool, dtype: np.dtype[np.generic])
         results,
         groups * results * places // spans[-1].results,
         spans[-1].results,
-        results * (spans[-2].results if len(spans) > 1 else 1),
+        results * (min(spans[-2].results, axes[-2].taps) if len(spans) > 1 else 1),
         groups * (sources * read + results * places) * dtype.itemsize,
         min(UNITS, spans[0].results),
         groups * sources * results * taps,
