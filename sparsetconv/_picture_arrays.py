@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsetconv._display import shown
+from sparsetconv._display import clipped
 from sparsetconv._kernel import to_array
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def as_picture(name: str, value: ArrayLike) -> Array:
     # files and networks hold numbers in either byte order
     array = to_array(name, value)
     if array.dtype not in DEPTHS:
-        msg = f"{name} must be of uint8, uint16, float32 or float64, got {shown(array.dtype)}"
+        msg = f"{name} must be of uint8, uint16, float32 or float64, got {clipped(str(array.dtype))}"
         raise TypeError(msg)
     if array.ndim not in (2, 3) or not array.size:
         msg = f"{name} must have the shape (rows, columns) or (rows, columns, channels), got {array.shape}"

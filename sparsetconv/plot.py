@@ -370,10 +370,13 @@ def method_costs(
     sizes = _normalize.shape("input_shape", input_shape)
     taps: Sequence[int] = [k for k in KERNEL_SIZES if k <= min(sizes)]
     if kernel_sizes is not None:
-        taps = _normalize.shape("kernel_sizes", kernel_sizes)
-    if len(taps) > LARGEST_ROW:
-        msg = f"kernel_sizes must be at most {LARGEST_ROW} numbers, got {len(taps)}"
-        raise ValueError(msg)
+        given: tuple[Any, ...] = (kernel_sizes,)
+        if _normalize.is_sequence(kernel_sizes):
+            given = tuple(kernel_sizes)
+        if len(given) > LARGEST_ROW:
+            msg = f"kernel_sizes must be at most {LARGEST_ROW} numbers, got {len(given)}"
+            raise ValueError(msg)
+        taps = [_normalize.integer(f"kernel_sizes[{i}]", n, 1) for i, n in enumerate(given)]
     outer = () if channels is None else _normalize.shape("channels", channels)
     if len(outer) not in (0, 2):
         msg = f"channels must be (c_out, c_in), got {shown(channels)}"

@@ -207,7 +207,7 @@ def _as_operator(op: Any) -> Any:
     except (TypeError, ValueError):
         operator = None
     if operator is None or np.dtype(operator.dtype).kind not in "biufcO":
-        msg = f"op must be a matrix of numbers or have shape, matvec and rmatvec, got {type_name(op)}"
+        msg = f"op must be a matrix or have shape, matvec and rmatvec, got {type_name(op)}"
         raise TypeError(msg)
     return operator
 

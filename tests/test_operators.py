@@ -416,7 +416,7 @@ class Foreign:
 def test_vectors_of_other_packages():
     A, x = stc.ConvOperator(np.ones((2, 2)), (5, 4)), np.arange(20.0)
     np.testing.assert_array_equal(A.matvec(Foreign(x)), A @ x)
-    y = Foreign(x)
+    y = Foreign(np.arange(7.0))
     y.shape = (7,)
     with pytest.raises(ValueError, match=r"a vector of 20 entries .* got \(7,\)"):
         A.matvec(y)
