@@ -156,13 +156,18 @@ class LongRow(NamedTuple):
             return weights[(*before, self.pieces[0][1])]
         shape = *weights.shape[:axis], self.columns.size, *weights.shape[axis + 1 :]
         folded = np.empty(shape, weights.dtype)
-        for places, taps, again in self.pieces:
-            chosen, out = weights[(*before, taps)], folded[(*before, places)]
-            if again:
-                np.add(out, chosen, out=out)
-            else:
-                out[...] = chosen
+        self.fold_into(folded, weights, axis)
         return folded
+
+    def fold_into(self, out: Array, weights: Array, axis: int) -> None:
+        """Write what `fold` returns."""
+        before = (slice(None),) * axis
+        for places, taps, again in self.pieces:
+            chosen, there = weights[(*before, taps)], out[(*before, places)]
+            if again:
+                np.add(there, chosen, out=there)
+            else:
+                there[...] = chosen
 
 
 def _long_row(runs: list[_Run], step: int) -> LongRow | None:
@@ -170,15 +175,21 @@ def _long_row(runs: list[_Run], step: int) -> LongRow | None:
 
     The sum of two taps does not depend on their order; that of more does, in floating point.
     """
+    if not runs:
+        return LongRow(np.empty(0, np.int64), [])
     ends = [run.column + (run.length - 1) * step for run in runs]
     if all(run.column > end for run, end in zip(runs[1:], ends, strict=False)):
-        parts = [np.arange(run.column, end + 1, step) for run, end in zip(runs, ends, strict=True)]
+        if all(run.column == end + step for run, end in zip(runs[1:], ends, strict=False)):
+            # one goes on where the one before ends, as on a circle
+            parts = [np.arange(runs[0].column, ends[-1] + 1, step)]
+        else:
+            parts = [np.arange(run.column, end + 1, step) for run, end in zip(runs, ends, strict=True)]
         starts = accumulate((run.length for run in runs), initial=0)
         pieces = [
             (slice(at, at + run.length), run.taps(0, run.length), False)
             for at, run in zip(starts, runs, strict=False)
         ]
-        return LongRow(np.concatenate([*parts, np.empty(0, np.int64)]), pieces)
+        return LongRow(parts[0] if len(parts) == 1 else np.concatenate(parts), pieces)
     first, covered, twice, pieces = runs[0].column, 0, 0, []
     for run in runs:
         start, phase = divmod(run.column - first, step)

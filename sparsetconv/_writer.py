@@ -153,16 +153,18 @@ class Writer:
         count = columns.size * row.columns.size
         if not count:
             return entry
-        folded = row.fold(weights, 2)
         stride = self.levels[number].stride
         if number + 1 < len(self.levels):
+            folded = row.fold(weights, 2)
             folded = folded.reshape(folded.shape[0], count, *folded.shape[3:])
             inner = np.add.outer(columns, row.columns * stride).reshape(-1)
             return self.write(number + 1, folded, inner, entry)
         stop = entry + count
         shape = columns.size, row.columns.size
-        self.data[:, entry:stop].reshape(-1, *shape)[...] = folded
-        np.add.outer(columns, row.columns, out=self.indices[entry:stop].reshape(shape), casting="same_kind")
+        row.fold_into(self.data[:, entry:stop].reshape(-1, *shape), weights, 2)
+        # converted first: an addition that converts goes through a buffer
+        upper, lower = (part.astype(self.indices.dtype) for part in (columns, row.columns))
+        np.add.outer(upper, lower, out=self.indices[entry:stop].reshape(shape))
         return stop
 
     def write_block(

@@ -66,6 +66,10 @@ class Rows(NamedTuple):
         folded: Array = np.add.reduceat(chosen, self.starts, axis, weights.dtype)
         return folded
 
+    def fold_into(self, out: Array, weights: Array, axis: int) -> None:
+        """Write what `fold` returns."""
+        out[...] = self.fold(weights, axis)
+
     @property
     def listed_taps(self) -> Array:
         """The taps as an array."""

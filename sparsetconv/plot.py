@@ -373,8 +373,8 @@ def method_costs(
         given: tuple[Any, ...] = (kernel_sizes,)
         if _normalize.is_sequence(kernel_sizes):
             given = tuple(kernel_sizes)
-        if len(given) > LARGEST_ROW:
-            msg = f"kernel_sizes must be at most {LARGEST_ROW} numbers, got {len(given)}"
+        if not 0 < len(given) <= LARGEST_ROW:
+            msg = f"kernel_sizes must be 1 to {LARGEST_ROW} numbers, got {len(given)}"
             raise ValueError(msg)
         taps = [_normalize.integer(f"kernel_sizes[{i}]", n, 1) for i, n in enumerate(given)]
     outer = () if channels is None else _normalize.shape("channels", channels)
