@@ -95,6 +95,11 @@ class Axis:
         """Last position that is read."""
         return (self.outputs - 1) * self.stride - self.before + self.extent - 1
 
+    @property
+    def copy_length(self) -> int:
+        """Positions from one copy of the signal in its extension to the next, mirrored or not."""
+        return self.size - (self.reach == "reflect")
+
     @cached_property
     def reach(self) -> str:
         """The padding mode, or ``"zeros"`` where nothing outside the signal is read."""
@@ -110,41 +115,6 @@ class Axis:
         start = min(max(0, -(-self.before // self.stride)), self.outputs)
         stop = (self.size - self.extent + self.before) // self.stride + 1
         return Interval(start, max(start, min(stop, self.outputs)))
-
-    def row_count(self, output: int) -> int:
-        """Return how many different samples an output reads, in closed form."""
-        first, last = self.first(output), self.first(output) + self.extent - 1
-        if first >= 0 and last < self.size:
-            return self.taps
-        if self.reach in ("zeros", "replicate"):
-            low = max(0, -(first // self.dilation))
-            high = min(self.taps, (self.size - 1 - first) // self.dilation + 1)
-            inside = max(0, high - low)
-            if self.reach == "zeros":
-                return inside
-            edges = {0 if p < 0 else self.size - 1 for p in (first, last) if not 0 <= p < self.size}
-            touched = {e for e in edges if (e - first) % self.dilation or not first <= e <= last}
-            return inside + len(touched)
-        period = extension_period(self.reach, self.size)
-        return self._periodic_count(first, period)
-
-    def _periodic_count(self, first: int, period: int) -> int:
-        """Count classes of ``first + t * dilation`` under the extension's symmetries.
-
-        Shifts by the period identify ``t`` with ``t + cycle``; a mirror identifies taps whose
-        positions add up to a fixed number modulo the period, which pairs each tap with at most one
-        other.
-        """
-        common = gcd(period, self.dilation)
-        cycle = period // common
-        distinct = min(self.taps, cycle)
-        if self.reach == "circular" or period == 1:
-            return distinct
-        target = -(self.reach == "symmetric") - 2 * first
-        if target % common:
-            return distinct
-        total = (target // common) * pow(self.dilation // common, -1, cycle) % cycle
-        return distinct - _pairs(total, distinct) - _pairs(total + cycle, distinct)
 
     @cached_property
     def nnz(self) -> int:
@@ -199,8 +169,9 @@ class Axis:
     def _mirrored_pairs(self, start: int, stop: int, period: int, distinct: int) -> int:
         """Count the pairs of taps that a mirror identifies, of all outputs from ``start`` up to ``stop``.
 
-        `_periodic_count` says which: the sum of such taps, modulo the cycle, moves evenly from one output for
-        which there is one to the next.
+        Shifts by the period identify a tap with that a cycle further; a mirror identifies taps whose
+        positions add up to a fixed number modulo the period, which pairs each tap with at most one other. The
+        sum of such taps, modulo the cycle, moves evenly from one output for which there is one to the next.
         """
         common = gcd(period, self.dilation)
         cycle = period // common
@@ -255,11 +226,6 @@ class Axis:
         ends = [source_index(self.reach, self.size, p) for p in (start, stop - 1)]
         low, high = min(e for e in ends if e is not None), max(e for e in ends if e is not None)
         return Interval(low, high + 1) if high - low == stop - start - 1 else Interval(0, self.size)
-
-
-def _pairs(total: int, count: int) -> int:
-    """Count the pairs ``t < u`` in ``range(count)`` with ``t + u == total``."""
-    return max(0, (total + 1) // 2 - max(0, total - count + 1))
 
 
 def _pairs_sum(totals: Residues, count: int) -> int:

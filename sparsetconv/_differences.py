@@ -44,7 +44,7 @@ def first_difference(operator: Any, dtype: np.dtype[Any], tolerance: float) -> s
 
 
 def different(a: Array, b: Array, tolerance: float) -> Array:
-    """Return where two arrays differ: integers at all, others by more than a part of the largest."""
+    """Return where two arrays differ: integers modulo a range, others by more than a part of the largest."""
     if a.dtype.kind in "biu" and b.dtype.kind in "biu":
         # modulo the range of the narrower one, in which sums may have wrapped
         narrow = min(a.dtype, b.dtype, key=lambda dtype: dtype.itemsize)

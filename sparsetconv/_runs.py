@@ -239,7 +239,7 @@ def forward_runs(axis: Axis, start: int, stop: int) -> Runs:
         count = np.hstack([low, high - low, axis.taps - high])
         steps = np.array([[0, axis.dilation, 0]])
         return Runs(column, np.hstack([np.zeros_like(low), low, high]), count, steps, 1)
-    length = _wave_length(axis)
+    length = axis.copy_length
     wave = first // length
     waves = int(((first + axis.extent - 1) // length - wave).max(initial=0)) + 1
     if waves > max(3, axis.taps):
@@ -254,11 +254,6 @@ def _inside(axis: Axis, first: Array) -> tuple[Array, Array]:
     """Return the range of taps that read inside the signal; where there is none, it is empty."""
     low = _ceil_div(-first, axis.dilation).clip(0, axis.taps)
     return low, np.maximum(low, ((axis.size - 1 - first) // axis.dilation + 1).clip(0, axis.taps))
-
-
-def _wave_length(axis: Axis) -> int:
-    """Return how many positions there are from one copy of the signal to the next, mirrored or not."""
-    return axis.size - (axis.reach == "reflect")
 
 
 def _wave_runs(axis: Axis, first: Array, wave: Array, length: int) -> Runs:
@@ -283,7 +278,7 @@ def transposed_runs(axis: Axis, start: int, stop: int) -> Runs:
         if start == stop or (start > 0 and stop < axis.size):
             return _copy_runs(axis, samples, np.True_)
         return _edge_runs(axis, start)
-    length = _wave_length(axis)
+    length = axis.copy_length
     first = axis.low // length
     waves = axis.high // length - first + 1
     if waves > max(3, axis.taps):

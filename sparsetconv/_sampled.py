@@ -8,13 +8,14 @@ few of them; so what a line of pixels needs is computed from integers, whatever 
 from __future__ import annotations
 
 from functools import partial
-from math import ceil, gcd, prod
+from math import ceil, prod
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 
 from sparsetconv._axis import extension_period
+from sparsetconv._counting import congruence
 from sparsetconv.array_operator import AdjointCore, GramCore, TransposedCore
 from sparsetconv.boundary import source_indices
 from sparsetconv.channels_last import ChannelsLastOperator
@@ -146,13 +147,10 @@ def _thinned(numbers: range, most: int) -> Array:
 
 def _solutions(a: int, b: int, total: int, most_x: int, most_y: int) -> range:
     """Return the ``x`` below ``most_x`` for which a ``y`` below ``most_y`` has ``a * x + b * y == total``."""
-    common = gcd(a, b)
-    if total % common:
+    solutions = congruence(a, total, b)
+    if solutions is None:
         return range(0)
-    step = b // common
-    start = max(0, -((b * (most_y - 1) - total) // a))
-    start += (total // common * pow(a // common, -1, step) - start) % step
-    return range(start, min(most_x, total // a + 1), step)
+    return solutions.within(max(0, -((b * (most_y - 1) - total) // a)), min(most_x, total // a + 1))
 
 
 def _copies(axis: Axis, sample: int, most: int) -> Array:

@@ -87,7 +87,7 @@ def _border(axis: Axis, start: int, stop: int) -> Iterator[Segment]:
         yield Segment(start, stop - start, 1, 0)
         return
     # windows that lie within one mirrored copy of the signal move backwards
-    length = axis.size - (axis.reach == "reflect")
+    length = axis.copy_length
     for copy in (-1, 1):
         first = copy * length + axis.before
         left = min(stop, max(start, -(-first // axis.stride)))
@@ -148,7 +148,7 @@ class Copies(NamedTuple):
         """Return the copies that an axis reads; edges that are replicated are none."""
         if axis.reach in ("zeros", "replicate"):
             return cls(0, 0, axis.size, False)
-        length = axis.size - (axis.reach == "reflect")
+        length = axis.copy_length
         return cls(axis.low // length, axis.high // length, length, axis.reach != "circular")
 
     @property

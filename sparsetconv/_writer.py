@@ -2,8 +2,8 @@
 
 Floor 2, below ``assembly``. At each axis the rows of its matrix are taken in turn: the kernel is contracted
 with a row's fold and the row's columns are added to those so far; at the end of the walk stands a row of the
-matrix. Rows that repeat with shifted columns (the interior of every axis) are written once; their neighbours
-are copies of the whole block of entries plus a constant. So almost everything is written by long copies.
+matrix. Rows that repeat with shifted columns are written once, or twice where each column has a step of its
+own; the others are copies of the whole block of entries plus what the columns move by.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COPY_BLOCK = 1 << 14
 WHOLE_ENTRIES = 1 << 12
 # rows of fewer entries than this are written together, in blocks of at most so many entries and rows
 ROW_ENTRIES, BLOCK_ENTRIES, ROWS_TOGETHER = 1 << 10, 1 << 14, 1 << 12
-# blocks of which the order of the entries is kept while a box is written
+# orders of blocks' entries that are kept while a box is written
 KEPT_ORDERS = 64
 
 
@@ -131,13 +131,13 @@ class Writer:
         return entry
 
     def parts(self, level: Level, start: int, stop: int, count: int) -> Iterator[tuple[int, int, bool]]:
-        """Divide rows of an axis into ranges: each at once if it has not many entries, or row by row.
+        """Divide rows of an axis into ranges: those with few entries at once, the others row by row.
 
         ``count`` is the number of columns so far.
         """
         at = start
         while at < stop:
-            # no more rows than fit if all are like the next
+            # a window of rows; if they have few entries in the mean, as many as fit a block
             upto = min(stop, at + ROWS_TOGETHER)
             ends = level.counts[at - level.limits[0] : upto - level.limits[0]].cumsum()
             many = int(ends[-1]) * count * level.below < ROW_ENTRIES * (upto - at)
@@ -180,7 +180,7 @@ class Writer:
         return stop
 
     def join(self, number: int, limits: tuple[int, int], part: Part) -> Part:
-        """Return the rows of which each is a row so far and one of an axis, in order."""
+        """Return the rows that follow from each row so far with each row of an axis, in order."""
         level = self.levels[number]
         rows = level.axis.rows(*limits)
         folded = rows.fold(part.weights, 2)

@@ -174,8 +174,8 @@ def _faster(problem: _Problem, first: _Pair, pairs: int, ridge: float) -> str:
         return "cholesky"
     ndim = geometry.ndim
     planes = to_numpy(first.inputs).reshape(-1, *first.inputs.shape[-ndim:])
-    spread = fit_cost.spread(planes, [axis.taps for axis in geometry.axes], ridge)
-    iterations = fit_cost.lsmr_iterations(spread, prod(problem.kernel_shape), TOLERANCE)
+    extremes = fit_cost.spread(planes, [axis.taps for axis in geometry.axes], ridge)
+    iterations = fit_cost.lsmr_iterations(extremes, prod(problem.kernel_shape), TOLERANCE)
     iterated = iterations * fit_cost.iteration_seconds(geometry, dtype, pairs)
     return "lsmr" if FASTER * iterated < squared else "cholesky"
 

@@ -26,6 +26,7 @@ ORDER = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, n
 STANDARD_LIBRARY_ONLY = {
     "_display",
     "_counting",
+    "_segments",
     "_output",
     "_axis",
     "_conventions",

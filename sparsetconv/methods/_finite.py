@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from sparsetconv.geometry import ConvGeometry
 from sparsetconv.methods._base import PaddedMethod
+from sparsetconv.methods._merge import geometry_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sparsetconv._types import Array
+    from sparsetconv.geometry import ConvGeometry
 
 
 def all_finite(x: Array, xp: Any = np) -> bool:
@@ -47,7 +48,7 @@ def confined(product: Callable[[Array, Array], Array], left: Array, right: Array
     Returns
     -------
     array
-        NaN where a pair is summed of which one is not finite.
+        NaN where either factor of a summed product is not finite.
     """
     bad = [~xp.isfinite(operand) for operand in (left, right)]
     result = product(
@@ -104,17 +105,9 @@ class TransformMethod(PaddedMethod):
     def _pattern(self) -> Self:
         """The same with one channel and a kernel of ones."""
         axes = self.geometry.axes
-        taps = tuple(axis.taps for axis in axes)
-        geometry = ConvGeometry(
-            tuple(axis.size for axis in axes),
-            taps,
-            [axis.stride for axis in axes],
-            [(axis.before, axis.after) for axis in axes],
-            [axis.dilation for axis in axes],
-            1,
-            [axis.mode for axis in axes],
-        )
-        return type(self)(geometry, self.backend.xp.ones((1, 1, 1, *taps)), self.backend)
+        geometry = geometry_of(axes)
+        ones = self.backend.xp.ones((1, 1, 1, *(axis.taps for axis in axes)))
+        return type(self)(geometry, ones, self.backend)
 
     def _scaled(self, x: Array, transposed: bool) -> Array:
         """Return the product with finite samples, whose sums in between may have no room in their dtype."""

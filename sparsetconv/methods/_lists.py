@@ -105,14 +105,14 @@ def met_together(own: Taps, numbers: Sequence[int], cycle: int, step: int, range
     own : Taps
         A list for each phase.
     numbers : sequence of int
-        Of lines, of which there are groups.
+        The sizes of groups of lines that occur.
     cycle : int
         What is added to a tap so that it reads for a line what the tap reads for the next one; negative
         where taps read backwards.
     step : int
         Places from one line's base to the next.
     ranges : 2-D array
-        The number of the range from a line up to another.
+        ``ranges[a, b]`` is the number of the range from line ``a`` up to line ``b``.
     """
     phase = np.repeat(np.arange(own.lengths.size), own.lengths)
     pairs = [(kind, line) for kind, count in enumerate(numbers) for line in range(count)]

@@ -106,13 +106,26 @@ def _interleaved(axis: Axis, times: int) -> Axis:
 
 def _with_axes(geometry: ConvGeometry, axes: Sequence[Axis]) -> ConvGeometry:
     lead = 1 if geometry.has_channels else 0
+    channels = geometry.input_shape[:lead], geometry.kernel_shape[: 2 * lead]
+    return geometry_of(axes, *channels, groups=geometry.groups, flip=geometry.flip)
+
+
+def geometry_of(
+    axes: Sequence[Axis],
+    channels: tuple[int, ...] = (),
+    kernel_channels: tuple[int, ...] = (),
+    *,
+    groups: int = 1,
+    flip: bool = False,
+) -> ConvGeometry:
+    """Return the geometry that has some axes, and channels in front where they are given."""
     return ConvGeometry(
-        (*geometry.input_shape[:lead], *(axis.size for axis in axes)),
-        (*geometry.kernel_shape[: 2 * lead], *(axis.taps for axis in axes)),
+        (*channels, *(axis.size for axis in axes)),
+        (*kernel_channels, *(axis.taps for axis in axes)),
         [axis.stride for axis in axes],
         [(axis.before, axis.after) for axis in axes],
         [axis.dilation for axis in axes],
-        geometry.groups,
+        groups,
         [axis.mode for axis in axes],
-        geometry.flip,
+        flip,
     )

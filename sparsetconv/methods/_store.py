@@ -26,7 +26,7 @@ class Store(Generic[S]):
     Parameters
     ----------
     most, most_bytes : int
-        How many are kept, and the bytes that all but the newest may take.
+        How many are kept, and the bytes of all together; the newest stays, however large.
     """
 
     def __init__(self, most: int, most_bytes: int) -> None:

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
 
-# of each direction: what is prepared for other dtypes and lengths of tiles, beside what was used last
+# of each direction: how many are kept, and the bytes of all; the one used last always
 MOST_KEPT, MOST_BYTES = 4, 1 << 26
 
 
 class FFTMethod(TransformMethod):
     """Signal and kernel meet as Fourier transforms: in tiles (overlap-save), or as a whole.
 
-    Each result is a sum over all samples of its tile, or of its channel group, in this form, with round-off
-    in the order of the largest. NaN and infinity in the input reach the outputs that the matrix sends them
-    to, and no others: see `TransformMethod`.
+    Each result is a sum over all samples of its tile, or of the whole signal, in all channels of its group,
+    with round-off in the order of the largest. NaN and infinity in the input reach the outputs that the
+    matrix sends them to, and no others: see `TransformMethod`.
     """
 
     name = "fft"

@@ -77,14 +77,14 @@ def spread(planes: Array, taps: Sequence[int], ridge: float) -> float:
         counts = np.diff([*edges, size])
         shape = [-1 if place == axis else 1 for place in range(power.ndim)]
         power = np.add.reduceat(power, edges, axis) / counts.reshape(shape)
-    # a sum of the outputs' powers: that of one, times their number
+    # back from the mean over samples to their sum, to which the ridge belongs
     power = power * prod(planes.shape[1:]) + ridge
     least = float(power.min())
     return float(power.max()) / least if least > 0 else float("inf")
 
 
-def lsmr_iterations(spread: float, unknowns: int, tolerance: float) -> int:
-    """Return the iterations that conjugate gradients need at most for a spread of eigenvalues."""
+def lsmr_iterations(extremes: float, unknowns: int, tolerance: float) -> int:
+    """Return the most iterations of conjugate gradients, by the largest over the least eigenvalue."""
     most = ROUND_OFF * unknowns
-    bound = sqrt(spread) * log(2 / tolerance) / 2
+    bound = sqrt(extremes) * log(2 / tolerance) / 2
     return ceil(min(bound, most))
