@@ -293,3 +293,15 @@ def test_transforms_have_room_where_results_have(dtype, transposed):
     with np.errstate(over="ignore", invalid="ignore"):
         x[150] = np.inf
         np.testing.assert_array_equal(np.flatnonzero(~np.isfinite(A @ x)), range(148, 153))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_method_warns_of_what_was_given(method):
+    """Warnings are errors here: infinity minus infinity is the user's, in the same words by every method: none."""
+    x = np.array([1, np.inf, 1, 1])
+    A = stc.ConvOperator(np.array([1.0, 0, -1]), 4, padding=1, padding_mode="reflect", method=method)
+    for operator in (A, A.T):
+        assert not np.isfinite(operator @ x).all()
+    K = stc.KernelOperator(np.array([1.0, np.inf, 0, 2]), 2)
+    assert not np.isfinite(K @ np.array([0.0, 1])).all()
+    assert not np.isfinite(K.H @ np.array([1.0, -np.inf, 1])).all()

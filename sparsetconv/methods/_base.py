@@ -41,6 +41,10 @@ def compiler_switch() -> str | None:
     return f"NUMBA_DISABLE_JIT={int(value)}" if asked else "numba.config.DISABLE_JIT"
 
 
+# NaN and infinity are what the user has given, and compiled loops do not warn of them either
+quiet = np.errstate(invalid="ignore", over="ignore")
+
+
 class Method(ABC):
     """A convolution and its transpose, computed in one way.
 

@@ -17,7 +17,7 @@ from sparsetconv._axis import Axis
 from sparsetconv._backend import NUMPY
 from sparsetconv._kernel import last_axes
 from sparsetconv.boundary import Extension
-from sparsetconv.methods._base import PaddedMethod, folding, joined_parts, real_parts
+from sparsetconv.methods._base import PaddedMethod, folding, joined_parts, quiet, real_parts
 from sparsetconv.methods._sides import polyphase, read_range
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ class _Direction:
         (own, *_) = self._matrices.values()
         return self._matrices.setdefault(dtype, [matrix.astype(dtype) for matrix in own])
 
+    @quiet
     def product(self, x: Array, dtype: np.dtype[np.generic]) -> Array:
         """Return the results for ``(batch, groups, channels, ...)``."""
         if dtype.kind == "c" and not self._is_complex:

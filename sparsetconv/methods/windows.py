@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsetconv._kernel import last_axes
-from sparsetconv.methods._base import folding
+from sparsetconv.methods._base import folding, quiet
 
 if TYPE_CHECKING:
     from sparsetconv._axis import Axis
@@ -52,6 +52,7 @@ class Windows:
                 windows.append((last_axes(tap), outputs, reads, counts))
         return windows
 
+    @quiet
     def forward(self, weights: Array, large: Array) -> Array:
         """Convolve ``(groups, c_in, n1, ..., nd)`` with ``(batch, groups, c_out, c_in, k1, ..., kd)``."""
         extended = self._extension.extend(large)
@@ -62,6 +63,7 @@ class Windows:
             out[outputs] += part.reshape(*part.shape[:3], *counts)
         return out.reshape(*weights.shape[:3], -1)
 
+    @quiet
     def transpose(self, weights: Array, small: Array) -> Array:
         """Apply the transposes to ``(groups, c_out, m1, ..., md)``."""
         batch, groups, _, c_in = weights.shape[:4]
@@ -73,6 +75,7 @@ class Windows:
             spread[reads] += part.reshape(*part.shape[:3], *counts)
         return self._extension.fold(spread)
 
+    @quiet
     def gradient(self, large: Array, small: Array) -> Array:
         """Return the sums over outputs of input times output, as `KernelGradient` does."""
         extended = self._extension.extend(large)
