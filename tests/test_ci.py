@@ -1,6 +1,8 @@
 """The scripts of ``.ci``: which versions the checks run on."""
 
 import importlib.util
+import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -69,3 +71,52 @@ def test_newest_interpreter_is_a_supported_one(tmp_path, monkeypatch):
     interpreter(tmp_path, "3.12.9")
     interpreter(tmp_path, "3.99.0")
     assert newest.newest(tmp_path) == expected
+
+
+TABLE = """
+import pytest
+
+@pytest.mark.parametrize("mode", "abcd")
+@pytest.mark.parametrize("dtype", [1, 2, 3])
+@pytest.mark.parametrize("method", [True, False, None])
+def test_three(mode, dtype, method):
+    pass
+
+@pytest.mark.parametrize("mode", "abcd")
+@pytest.mark.parametrize(("x", "y", "z"), [(1, 2, 3), (1, 2, 4), (1, 5, 3), (6, 2, 3)])
+def test_rows_of_a_table(mode, x, y, z):
+    pass
+
+@pytest.mark.parametrize("x", [1, 2])
+def test_one(x):
+    pass
+"""
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_pairs_of_factors(everything, tmp_path):
+    """All pairs run by default, rows of a table never fall out; ``--all`` runs the product."""
+    (tmp_path / "conftest.py").write_text((Path(__file__).parent / "conftest.py").read_text(encoding="utf-8"))
+    (tmp_path / "test_table.py").write_text(TABLE)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--collect-only",
+        "-q",
+        "--rootdir",
+        tmp_path,
+        "-p",
+        "no:cacheprovider",
+    ]
+    done = subprocess.run(
+        [*command, *["--all"] * everything, tmp_path], capture_output=True, text=True, check=True
+    )
+    ids = [line.partition("::")[2] for line in done.stdout.splitlines() if "::" in line]
+    three = [re.fullmatch(r"test_three\[(.*)-(.*)-(.*)\]", name) for name in ids]
+    three = [match.groups() for match in three if match]
+    assert sum(name.startswith("test_rows") for name in ids) == 16
+    assert sum(name.startswith("test_one") for name in ids) == 2
+    sizes = [len({(match[a], match[b]) for match in three}) for a, b in ((0, 1), (0, 2), (1, 2))]
+    assert sorted(sizes) == [9, 12, 12]
+    assert len(three) == 36 if everything else 12 <= len(three) < 20

@@ -1,0 +1,59 @@
+"""Which of many combinations run: by default all pairs of factors, with ``--all`` the full product.
+
+A test of three factors or more (dtype, method, padding mode, ...) is tried on a choice of their combinations in
+which every two values that may meet do meet. Most faults need no more than two to show.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--all", action="store_true", help="run all combinations of factors, not all pairs alone"
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--all"):
+        return
+    groups = {}
+    for item in items:
+        groups.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept = {item for group in groups.values() for item in choice(group)}
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
+
+
+def choice(group):
+    """Return items of one test in which all pairs of its factors' values are that meet in any of them."""
+    meetings = [pairs(item) for item in group]
+    missing, left, chosen = set().union(*meetings), list(range(len(group))), []
+    if not missing:
+        return group
+    while missing:
+        best = max(left, key=lambda number: len(meetings[number] & missing))
+        missing -= meetings[best]
+        left.remove(best)
+        chosen.append(best)
+    return [group[number] for number in chosen]
+
+
+def pairs(item):
+    """Return which values of an item's factors meet."""
+    return set(combinations(factors(item), 2))
+
+
+def factors(item):
+    """Return the factors of an item in one order: their names, and which objects they are here."""
+    left = dict(item.callspec.params) if hasattr(item, "callspec") else {}
+    found = []
+    for mark in item.iter_markers("parametrize"):
+        # names that are given together are one factor, a row of a table
+        names = mark.args[0].replace(",", " ").split() if isinstance(mark.args[0], str) else mark.args[0]
+        found.append((tuple(names), tuple(id(left.pop(name)) for name in names)))
+    return sorted([*found, *(((name,), (id(value),)) for name, value in left.items())])
