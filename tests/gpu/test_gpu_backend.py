@@ -75,10 +75,14 @@ def test_mixing_says_how_to_convert(cp):
 
 @pytest.mark.filterwarnings("ignore:cupyx.allow_synchronize")
 def test_products_do_not_wait_for_the_device(cp):
-    """Once an operator is there, nothing of a product is read by the host."""
+    """Once an operator is there, nothing of a product is read by the host, but by ``fft``: whether it is finite."""
     import cupyx
 
-    pairs = [(device, cp.ones(device.shape[1])) for device, _ in operators(cp)]
+    pairs = [
+        (device, cp.ones(device.shape[1]))
+        for device, _ in operators(cp)
+        if getattr(device, "method", None) != "fft"
+    ]
     pairs += [
         (stc.ConvOperator(cp.asarray(KERNEL), (6, 7), method=m), cp.ones(42)) for m in ("gemm", "sparse")
     ]
