@@ -208,7 +208,7 @@ def transposed_pieces(axis: Axis) -> tuple[Segment, ...] | None:
     number = 2 * axis.taps * copies.number + copies.mirrored * 4 * axis.taps * copies.number
     inside = axis.transposed_interior
     border = axis.size - max(0, inside.stop - inside.start)
-    # a piece is groups of all phases, of which two and a part are looked at
+    # a piece is groups of all phases; two groups and a remainder are written
     if axis.size == 1 or number > MOST_PIECES or border <= 3 * axis.stride * number * ROWS_PER_PIECE:
         return None
     cuts = _cuts(axis.size, _transposed_events(axis, copies))

@@ -106,7 +106,7 @@ def _as_slice(taps: Array, run: int) -> slice | Array:
 
 
 def _rows(runs: Runs, taps: int) -> Rows:
-    """Return rows with the pairs of some runs, ``taps`` of which there may be in all."""
+    """Return rows with the pairs of some runs; their taps are below ``taps``."""
     if runs.column.shape[1] == 1 and isinstance(runs.column_step, int):
         columns, met = runs.pairs()
         step = runs.tap_step if isinstance(runs.tap_step, int) else 0
