@@ -187,8 +187,8 @@ class ConvOperator(Convolution, ArrayOperator):
         ``"sparse"`` multiplies with the assembled matrix, takes everything, and is the fastest for
         small problems; ``"direct"`` is a compiled stencil; ``"gemm"`` one matrix product for each tile,
         for many channels; ``"fft"`` for large kernels. ``"auto"`` takes the one with the lowest
-        estimate. ``"direct"`` on the CPU, ``"gemm"`` and ``"fft"`` do not accept kernels with NaN or infinity,
-        ``"fft"`` no integer kernels.
+        estimate. ``"direct"`` on the CPU, ``"gemm"`` and ``"fft"`` do not accept kernels with NaN or
+        infinity, ``"fft"`` no integer kernels.
 
     Attributes
     ----------
