@@ -11,6 +11,10 @@ from itertools import combinations
 import pytest
 
 
+# doctests are looked for in modules, and docs/ has one of this name
+collect_ignore = ["conftest.py"]
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--all", action="store_true", help="run all combinations of factors, not all pairs alone"
