@@ -10,7 +10,6 @@ from itertools import combinations
 
 import pytest
 
-
 # doctests are looked for in modules, and docs/ has one of this name
 collect_ignore = ["conftest.py"]
 
