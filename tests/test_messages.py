@@ -100,9 +100,9 @@ CALLS = {
 TAKEN = {"rng", "exact", "alpha", "progress"}
 # what an argument is called in messages, SciPy's among them, where that is not its name
 CALLED = {
-    ("matvec", "x"): "operand|dimension",
+    ("matvec", "x"): "operand|dimension|x must",
     ("matmat", "X"): "operand|dimension|2-d|x must",
-    ("dot", "x"): "operand|dimension",
+    ("dot", "x"): "operand|dimension|x must",
     ("from_onnx", "node_attributes"): "attributes",
 }
 CASES = [
