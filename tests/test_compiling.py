@@ -18,7 +18,8 @@ import pytest
 from operator_cases import integers
 
 import sparsetconv as stc
-from sparsetconv.methods import _base, cost
+from sparsetconv import _switches
+from sparsetconv.methods import cost
 
 PACKAGE = Path(stc.__file__).parent
 
@@ -113,7 +114,7 @@ def compiler(monkeypatch, tmp_path):
     """Return the module of the compiler, its cache in a folder of its own, nothing warned of."""
     from numba.core import config
 
-    from sparsetconv.methods import _compiler
+    from sparsetconv import _compiler
 
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(_compiler, "_warned", False)
@@ -201,7 +202,7 @@ def test_the_variable_that_turns_the_compiler_off(value, switch, monkeypatch):
     for module in [name for name in sys.modules if name == "numba.core.config"]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setenv("NUMBA_DISABLE_JIT", value)
-    assert _base.compiler_switch() == switch
+    assert _switches.compiler_switch() == switch
 
 
 @pytest.fixture

@@ -7,8 +7,6 @@ axis in front. Axes that need not be axes are merged before anything is planned.
 
 from __future__ import annotations
 
-import os
-import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +14,7 @@ import numpy as np
 
 from sparsetconv._axis import Axis
 from sparsetconv._backend import NUMPY
+from sparsetconv._switches import compiler_switch
 from sparsetconv.boundary import Extension
 from sparsetconv.methods._merge import arrangement
 
@@ -25,20 +24,6 @@ if TYPE_CHECKING:
     from sparsetconv._backend import Backend
     from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
-
-
-def compiler_switch() -> str | None:
-    """Return what turns numba's compiler off, or None, without importing numba."""
-    value = os.environ.get("NUMBA_DISABLE_JIT", "")
-    try:
-        # as numba reads it when it is imported
-        asked = int(value) != 0
-    except ValueError:
-        asked = False
-    config = sys.modules.get("numba.core.config")
-    if not getattr(config, "DISABLE_JIT", asked):
-        return None
-    return f"NUMBA_DISABLE_JIT={int(value)}" if asked else "numba.config.DISABLE_JIT"
 
 
 # NaN and infinity are what the user has given, and compiled loops do not warn of them either

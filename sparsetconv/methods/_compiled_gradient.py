@@ -12,11 +12,11 @@ from typing import Any
 
 from llvmlite import ir
 
+from sparsetconv._compiler import compiled, version_of
 from sparsetconv.methods import _compiled as stencil_module
 from sparsetconv.methods import _emit, _tables
 from sparsetconv.methods import _tables as tb
 from sparsetconv.methods._compiled import Arrays, emit_source, multiply_add
-from sparsetconv.methods._compiler import compiled, version_of
 from sparsetconv.methods._emit import (
     INTEGER,
     SHORT,

@@ -13,10 +13,11 @@ import numpy as np
 
 from sparsetconv._backend import NUMPY
 from sparsetconv._kernel import last_axes
+from sparsetconv._switches import compiler_switch
 from sparsetconv._threads import for_each, thread_count
 from sparsetconv.boundary import Extension
 from sparsetconv.methods import choose
-from sparsetconv.methods._base import PaddedMethod, compiler_switch, far_padding
+from sparsetconv.methods._base import PaddedMethod, far_padding
 from sparsetconv.methods._finite import all_finite, confined
 from sparsetconv.methods._merge import arrangement
 from sparsetconv.methods._tables import SCRATCH, SLOTS, Layout, Plan

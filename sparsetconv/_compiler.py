@@ -1,6 +1,6 @@
 """The compiler that numba is, and its cache, for the compiled modules.
 
-Floor 3. What is compiled is kept on disk where there is a place for it. Where there is none (a read-only
+Floor 0. What is compiled is kept on disk where there is a place for it. Where there is none (a read-only
 installation and home, as in containers and functions as a service), or where files cannot be written, each
 process compiles for itself. The package may also be imported from an archive.
 """
@@ -41,7 +41,7 @@ def _source(module: ModuleType) -> bytes:
     return data
 
 
-def compiled(function: Callable[..., None]) -> Any:
+def compiled(function: Callable[..., Any]) -> Any:
     """Compile a function for each combination of types that it meets, and keep the result on disk.
 
     Its closure is part of what the cache compares.
@@ -88,6 +88,7 @@ class _ArchiveLocator(_CacheLocator):  # type: ignore[misc]
         user: str = AppDirs(appname="numba", appauthor=False).user_cache_dir
         self._path = Path(config.CACHE_DIR or user, self.get_suitable_cache_subpath(py_file))
         self._line = py_func.__code__.co_firstlineno
+        self._stamp = version_of(sys.modules[py_func.__module__])
 
     @classmethod
     def from_function(cls, py_func: Any, py_file: str) -> Any:
@@ -105,9 +106,9 @@ class _ArchiveLocator(_CacheLocator):  # type: ignore[misc]
         """Return the folder."""
         return os.fspath(self._path)
 
-    def get_source_stamp(self) -> str:
-        """Return what is compared beside a function's code and closure, which say enough."""
-        return ""
+    def get_source_stamp(self) -> int:
+        """Return what changes with the sources."""
+        return self._stamp
 
     def get_disambiguator(self) -> str:
         """Return what tells functions of one name and file apart."""
