@@ -3,12 +3,14 @@
 Run ``python asv_benchmarks/assembly_ratio.py``; it prints a Markdown table. Both sides allocate fresh memory;
 ``np.full`` is what NumPy itself offers, on one thread. Medians of alternating repetitions. The last
 lines show a small matrix, and that the time is linear in the entries (``--large`` goes up to 5e8 of
-them).
+them). ``--draw 100`` draws matrices instead, most of which are mostly border, and prints how their ratios are
+distributed and the worst ones; of each the least of five times counts, as a shared machine has outliers.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -17,6 +19,8 @@ from typing import Any
 import numpy as np
 
 import sparsetconv as stc
+from sparsetconv._axis import PADDING_MODES
+from sparsetconv.matrices import geometry_matrix
 
 CASES = [
     # (name, function, kernel shape, input shape, options)
@@ -110,7 +114,9 @@ def seconds(function: Callable[[], object]) -> float:
     return elapsed
 
 
-def compare(build: Callable[[], object], repetitions: int = 9) -> tuple[float, float, int]:
+def compare(
+    build: Callable[[], object], repetitions: int = 9, middle: Callable[[Any], float] = statistics.median
+) -> tuple[float, float, int]:
     """Return median seconds of assembly and of the fill, and the number of entries."""
     matrix = build()
     sizes = [(a.size, a.dtype) for a in (matrix.data, matrix.indices, matrix.indptr)]
@@ -120,7 +126,7 @@ def compare(build: Callable[[], object], repetitions: int = 9) -> tuple[float, f
         return [np.full(size, 3, dtype) for size, dtype in sizes]
 
     pairs = [(seconds(build), seconds(fill)) for _ in range(repetitions)]
-    assembly, filling = (statistics.median(times) for times in zip(*pairs, strict=True))
+    assembly, filling = (middle(times) for times in zip(*pairs, strict=True))
     return assembly, filling, sizes[0][0]
 
 
@@ -137,11 +143,71 @@ def table(cases: list[Any], rng: np.random.Generator) -> None:
     print(f"\nmean {statistics.mean(ratios):.2f}, worst {max(ratios):.2f}\n")
 
 
+# entries of a drawn matrix: too many for the memory that an allocator keeps to be in cache
+FEWEST, MOST = 4_000_000, 40_000_000
+# samples and taps of an axis at most, by the number of axes
+LARGEST = {1: (300_000, 8000), 2: (1000, 100), 3: (100, 20)}
+
+
+def between(rng: np.random.Generator, low: int, high: int) -> int:
+    """Draw an integer, its logarithm uniform."""
+    return round(math.exp(rng.uniform(math.log(low), math.log(high))))
+
+
+def drawn(rng: np.random.Generator) -> stc.ConvGeometry:
+    """Draw a geometry whose border is long, or whose kernel is."""
+    ndim = int(rng.choice([1, 1, 1, 2, 2, 3]))
+    samples, taps = LARGEST[ndim]
+    while True:
+        sizes = [between(rng, 100 if ndim == 1 else 4, samples) for _ in range(ndim)]
+        kernel = [between(rng, 1, min(taps, 4 * size)) for size in sizes]
+        dilation = int(rng.choice([1, 1, 1, 1, 2, 3, between(rng, 1, 1000) if ndim == 1 else 2]))
+        pads: dict[str, Any] = {
+            "valid": 0,
+            "same": [((dilation * (k - 1)) // 2, (dilation * (k - 1) + 1) // 2) for k in kernel],
+            "full": [dilation * (k - 1) for k in kernel],
+            "far": [between(rng, 1, 6 * size) for size in sizes],
+        }
+        pad, mode = pads[str(rng.choice(list(pads)))], str(rng.choice(PADDING_MODES))
+        stride = int(rng.choice([1, 1, 1, 1, 2, 3]))
+        try:
+            geometry = stc.ConvGeometry(sizes, kernel, stride, pad, dilation, padding_mode=mode)
+        except ValueError:
+            # the kernel is longer than the padded signal
+            continue
+        if FEWEST <= geometry.nnz <= MOST and math.prod(geometry.output_shape) < FEWEST:
+            return geometry
+
+
+def draw(count: int, seed: int) -> None:
+    """Print the distribution of the ratios of drawn matrices, and the worst."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        geometry, transposed = drawn(rng), bool(rng.random() < 0.4)
+        kernel = rng.standard_normal(geometry.kernel_shape)
+        assembly, filling, nnz = compare(lambda: geometry_matrix(geometry, kernel, transposed), 5, min)  # noqa: B023
+        name = f"{'transpose of ' if transposed else ''}{geometry!r}"
+        found.append((assembly / filling, nnz, assembly / nnz * 1e9, name))
+    ratios = [ratio for ratio, *_ in found]
+    shares = {share: np.quantile(ratios, share) for share in (0.5, 0.9, 0.95, 0.99, 1)}
+    print(f"{count} matrices; at most 3 for {np.mean(np.array(ratios) <= 3):.1%}")
+    print(", ".join(f"{share:.0%} at most {ratio:.2f}" for share, ratio in shares.items()))
+    for ratio, nnz, nanoseconds, name in sorted(found, reverse=True)[:10]:
+        print(f"* {ratio:.2f}, {nnz:,} entries, {nanoseconds:.1f} ns each: {name}")
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--large", action="store_true", help="also 5e8 entries: about 7 GB")
-    large = parser.parse_args().large
+    parser.add_argument("--draw", type=int, metavar="N", help="draw so many matrices instead")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.draw:
+        draw(arguments.draw, arguments.seed)
+        return
+    large = arguments.large
     rng = np.random.default_rng(0)
     table(CASES, rng)
     table(BORDERS, rng)

@@ -33,24 +33,24 @@ class Runs(NamedTuple):
     ----------
     column, tap, length : (rows, runs) int64 arrays
         The first pair, that with the smallest column, and the number of pairs.
-    column_step, tap_step : int, or int64 array that broadcasts to (rows, runs)
-        From one pair to the next. Column steps are the same in all runs, or 0 where all taps of a run read
-        one sample.
+    column_step : int
+        From one column of a run to the next, the same in all.
+    tap_step : int, or int64 array that broadcasts to (rows, runs)
+        From one tap to the next.
     """
 
     column: Array
     tap: Array
     length: Array
-    column_step: int | Array
+    column_step: int
     tap_step: int | Array
 
     def sizes(self) -> Array:
         """Return how many different columns each row has."""
-        if self.column.shape[1] == 1 and isinstance(self.column_step, int):
+        if self.column.shape[1] == 1:
             return self.length[:, 0]
-        counts = np.where(np.equal(self.column_step, 0), self.length.clip(0, 1), self.length)
-        step = max(1, int(np.max(self.column_step)))
-        place, phase = np.divmod(self.column, step)
+        counts = self.length
+        place, phase = np.divmod(self.column, self.column_step)
         # on a line on which phases lie apart, runs are intervals of integers
         start = phase * (int((place + counts).max(initial=0)) + 1) + place
         if start.shape[1] == 2:
@@ -86,24 +86,22 @@ class Runs(NamedTuple):
         return self._each(lambda array: np.where(rows, array[:, ::-1], array))
 
     def _each(self, change: Callable[[Array], Array]) -> Runs:
-        steps = (
-            step if isinstance(step, int) else change(np.broadcast_to(step, self.column.shape))
-            for step in (self.column_step, self.tap_step)
-        )
-        return Runs(change(self.column), change(self.tap), change(self.length), *steps)
+        step = self.tap_step
+        if not isinstance(step, int):
+            step = change(np.broadcast_to(step, self.column.shape))
+        return Runs(change(self.column), change(self.tap), change(self.length), self.column_step, step)
 
     def long_rows(self) -> Iterator[LongRow | None]:
         """Yield each of some `ordered` rows by its runs, or None where they lie in no simple order."""
-        if not np.all(self.column_step) or not np.all(self.tap_step):
+        if not np.all(self.tap_step):
             yield from [None] * len(self.column)
             return
         shape = self.column.shape
         steps = np.broadcast_to(self.tap_step, shape).tolist()
-        step = int(np.max(self.column_step))
         lists = self.column.tolist(), self.tap.tolist(), self.length.tolist(), steps
         for row in zip(*lists, strict=True):
             runs = [_Run(*numbers) for numbers in zip(*row, strict=True) if numbers[2] > 0]
-            yield _long_row(runs, step)
+            yield _long_row(runs, self.column_step)
 
     def follow(self) -> bool:
         """Return whether each run of a row begins at the last column of the run before, or behind it."""
@@ -231,14 +229,8 @@ def forward_runs(axis: Axis, start: int, stop: int) -> Runs:
     if axis.reach == "zeros":
         low, high = _inside(axis, first)
         return Runs(first + low * axis.dilation, low, high - low, axis.dilation, 1)
-    if axis.reach == "replicate" or axis.size == 1:
-        low, high = _inside(axis, first)
-        column = np.hstack(
-            [np.zeros_like(low), first + low * axis.dilation, np.full_like(low, axis.size - 1)]
-        )
-        count = np.hstack([low, high - low, axis.taps - high])
-        steps = np.array([[0, axis.dilation, 0]])
-        return Runs(column, np.hstack([np.zeros_like(low), low, high]), count, steps, 1)
+    if reads_edges(axis):
+        return _edges_and_inside(axis, first)
     length = axis.copy_length
     wave = first // length
     waves = int(((first + axis.extent - 1) // length - wave).max(initial=0)) + 1
@@ -248,6 +240,34 @@ def forward_runs(axis: Axis, start: int, stop: int) -> Runs:
         return Runs(column, np.broadcast_to(taps, column.shape), np.ones_like(column), axis.dilation, 1)
     wave = wave + np.arange(waves)
     return _wave_runs(axis, first, wave, length)
+
+
+def reads_edges(axis: Axis) -> bool:
+    """Return whether padding shows an edge of the signal, which may be all of it, again and again.
+
+    Taps that read an edge are the first few of a kernel, or the last few: their sum is one of the kernel's
+    partial sums, and serves as a tap of its own. Behind the ``k`` taps stand the sums of the first 1 to
+    ``k``, and then the sums of what is left from tap 0 to ``k - 1`` on.
+    """
+    return axis.reach == "replicate" or (axis.size == 1 and axis.reach != "zeros")
+
+
+def _edges_and_inside(axis: Axis, first: Array) -> Runs:
+    """Return what outputs read of the first sample by padding, of the signal, and of the last sample."""
+    if axis.size == 1:
+        return Runs(np.zeros_like(first), np.full_like(first, 2 * axis.taps - 1), np.ones_like(first), 1, 1)
+    low, high = _inside(axis, first)
+    # an edge's own sample joins the taps that read its padding
+    before, after = (low > 0).astype(np.int64), (high < axis.taps).astype(np.int64)
+    left = low + before * ((low < high) & (first + low * axis.dilation == 0))
+    right = high - after * ((low < high) & (first + (high - 1) * axis.dilation == axis.size - 1))
+    return Runs(
+        np.hstack([np.zeros_like(low), first + left * axis.dilation, np.full_like(low, axis.size - 1)]),
+        np.hstack([axis.taps + left - 1, left, 2 * axis.taps + right]),
+        np.hstack([before, right - left, after]),
+        axis.dilation,
+        1,
+    )
 
 
 def _inside(axis: Axis, first: Array) -> tuple[Array, Array]:
@@ -274,7 +294,7 @@ def transposed_runs(axis: Axis, start: int, stop: int) -> Runs:
     samples = np.arange(start, stop)[:, None]
     if axis.reach == "zeros":
         return _copy_runs(axis, samples, np.True_)
-    if axis.reach == "replicate" or axis.size == 1:
+    if reads_edges(axis):
         if start == stop or (start > 0 and stop < axis.size):
             return _copy_runs(axis, samples, np.True_)
         return _edge_runs(axis, start)
@@ -306,15 +326,41 @@ def _copy_runs(axis: Axis, positions: Array, valid: Array | np.bool_) -> Runs:
 
 
 def _edge_runs(axis: Axis, sample: int) -> Runs:
-    """Return the outputs that read an edge, itself or by padding, one run for each tap."""
-    taps = np.arange(axis.taps)[None]
-    reach = sample + axis.before - taps * axis.dilation
-    start, stop = np.zeros_like(taps), np.full_like(taps, axis.outputs)
-    if sample > 0:
-        start = _ceil_div(reach, axis.stride).clip(0, axis.outputs)
-    elif axis.size > 1:
-        stop = (reach // axis.stride + 1).clip(0, axis.outputs)
-    return Runs(start, taps, stop - start, 1, 0)
+    """Return the outputs that read an edge, itself or by padding: a run for each phase, or two."""
+    taps, stride = axis.taps, axis.stride
+    if axis.size == 1:
+        whole = np.array([[2 * taps - 1]])
+        return Runs(np.zeros_like(whole), whole, np.full_like(whole, axis.outputs), 1, 0)
+    common = gcd(stride, axis.dilation)
+    step, rise = axis.dilation // common, stride // common
+    if sample:
+        # from an output on whose last tap reads the edge, to one on whose taps all do
+        start = _ceil(sample + axis.before - axis.extent + 1, stride, axis.outputs)
+        middle, stop = max(start, _ceil(sample + axis.before, stride, axis.outputs)), axis.outputs
+    else:
+        # from outputs whose taps all read the edge, to the last one whose first tap does
+        start, stop = 0, _ceil(axis.before + 1, stride, axis.outputs)
+        middle = min(stop, _ceil(axis.before - axis.extent + 2, stride, axis.outputs))
+    phases = start + np.arange(min(step, max(1, stop - start)))
+    earlier = _ceil_div(middle - phases, step).clip(0)
+    then = phases + earlier * step
+    later = _ceil_div(stop - then, step).clip(0)
+    if sample:
+        met = _ceil_div(sample + axis.before - phases * stride, axis.dilation)
+        taps_met = 2 * taps + met, np.full_like(then, 2 * taps)
+    else:
+        met = (axis.before - then * stride) // axis.dilation
+        taps_met = np.full_like(phases, 2 * taps - 1), taps + met
+    moving, still = np.full_like(phases, -rise), np.zeros_like(phases)
+    steps = (moving, still) if sample else (still, moving)
+    parts = (phases, then), taps_met, (earlier, later), steps
+    column, tap, length, tap_step = (np.concatenate(pair)[None] for pair in parts)
+    return Runs(column, tap, length, step, tap_step)
+
+
+def _ceil(number: int, divisor: int, most: int) -> int:
+    """Return a quotient, rounded up, from 0 to ``most``."""
+    return min(max(-(-number // divisor), 0), most)
 
 
 def _tap_runs(axis: Axis, samples: Array) -> Runs:

@@ -39,6 +39,11 @@ class Segment(NamedTuple):
     def stop(self) -> int:
         return self.start + self.period * self.repeat
 
+    @property
+    def written(self) -> int:
+        """How many groups have to be known before the others follow."""
+        return 1 if self.shift is not None else min(2, self.repeat)
+
     def clip(self, start: int, stop: int) -> Iterator[Segment]:
         """Yield what lies in rows ``start`` to ``stop`` as at most three segments."""
         if start <= self.start and self.stop <= stop:

@@ -13,22 +13,47 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sparsetconv._products import Level, Products
+from sparsetconv._switches import compiler_switch
+
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
     from sparsetconv._runs import LongRow
-    from sparsetconv._segments import Segment
     from sparsetconv._types import Array
     from sparsetconv.axis_rows import AxisRows, Rows
 
+
+class Limits(NamedTuple):
+    """How many entries are written in which way.
+
+    Attributes
+    ----------
+    whole : int
+        Entries of a level, for compiled loops of each of its segments, that are written at once, without
+        repeating anything.
+    row : int
+        Rows of fewer entries are written together.
+    block, rows : int
+        Entries and rows that are written together at most. Compiled loops keep a table of an axis' own
+        entries, NumPy an array for all entries of the block.
+    """
+
+    whole: int
+    row: int
+    block: int
+    rows: int
+
+
+LIMITS = Limits(1 << 12, 1 << 10, 1 << 14, 1 << 12)
+COMPILED = Limits(1 << 15, 1 << 16, 1 << 20, 1 << 12)
+# about the seconds that NumPy takes for a row or a block, for an entry of it, and to fill an entry; compiled
+# loops write what would take NumPy so many fills
+CALL, ENTRY, FILL, FILLS = 2e-5, 8e-8, 1e-9, 0.7
 # blocks are doubled up to this many entries, so that copies have long inner loops and stay in cache
 COPY_BLOCK = 1 << 14
-# so many entries are written at once, without repeating anything
-WHOLE_ENTRIES = 1 << 12
-# rows of fewer entries than this are written together, in blocks of at most so many entries and rows
-ROW_ENTRIES, BLOCK_ENTRIES, ROWS_TOGETHER = 1 << 10, 1 << 14, 1 << 12
-# orders of blocks' entries that are kept while a box is written
-KEPT_ORDERS = 64
+# orders of blocks' entries, and tables, that are kept while a box is written
+KEPT_ORDERS, KEPT_PRODUCTS = 64, 16
 
 
 class Part(NamedTuple):
@@ -49,21 +74,6 @@ class Part(NamedTuple):
     sizes: Array
 
 
-class Level(NamedTuple):
-    """One axis within a box of rows: its range, segments, entries of each row and in all, and columns' step.
-
-    ``below`` is the number of entries of the axes that follow, for one row of this one.
-    """
-
-    axis: AxisRows
-    limits: tuple[int, int]
-    segments: list[Segment]
-    counts: Array
-    entries: int
-    stride: int
-    below: int
-
-
 class Writer:
     """One box of rows: where its entries go, and the walk that writes them.
 
@@ -76,8 +86,10 @@ class Writer:
         axes: tuple[AxisRows, ...],
         ranges: list[tuple[int, int]],
         counts: list[Array],
+        offsets: int,
         data: Array,
         indices: Array,
+        compiles: bool,
     ) -> None:
         self.data = data  # (channels, entries)
         self.indices = indices  # (entries,)
@@ -95,7 +107,30 @@ class Writer:
             )
             for at, (axis, limits) in enumerate(zip(axes, ranges, strict=True))
         ]
+        self.compiled = (
+            compiles and compiler_switch() is None and self.seconds(offsets) > FILLS * FILL * data.size
+        )
+        self.limits = COMPILED if self.compiled else LIMITS
         self.orders: dict[Hashable, Array] = {}
+        self.products: dict[tuple[int, tuple[int, int]], Products] = {}
+
+    def seconds(self, columns: float) -> float:
+        """Return about how long NumPy would take for all rows, with so many columns before the first axis."""
+        visits, calls = 1.0, 0.0
+        for level in self.levels:
+            entries, below = columns * level.entries * level.below, columns * level.below
+            if entries <= LIMITS.whole:
+                return (calls + visits) * CALL + visits * entries * ENTRY
+            parts = [(part.start, part.period * part.written) for part in level.segments]
+            written = sum(int(level.widths(start, start + count).sum()) for start, count in parts)
+            rows = sum(count for _, count in parts)
+            calls += visits * len(parts)
+            if written * below < LIMITS.row * rows:
+                calls += visits * written * below / LIMITS.block
+                return calls * CALL + visits * written * below * ENTRY
+            visits *= rows
+            columns *= written / rows
+        return (calls + visits) * CALL
 
     def write(self, number: int, weights: Array, columns: Array, entry: int) -> int:
         """Write the rows below one choice of rows of the axes before one.
@@ -115,11 +150,13 @@ class Writer:
             Where the last entry written ends.
         """
         level = self.levels[number]
-        if columns.size * level.entries * level.below <= WHOLE_ENTRIES:
+        whole = self.limits.whole * (len(level.segments) if self.compiled else 1)
+        if columns.size * level.entries * level.below <= whole:
             return self.write_block(number, level.limits, weights, columns, entry)
-        for start, period, repeat, shift in level.segments:
+        for segment in level.segments:
+            start, period, repeat, shift = segment
             first = entry
-            written = 1 if shift is not None else min(2, repeat)
+            written = segment.written
             for low, high, many in self.parts(level, start, start + written * period, columns.size):
                 if many:
                     entry = self.write_block(number, (low, high), weights, columns, entry)
@@ -138,12 +175,13 @@ class Writer:
         at = start
         while at < stop:
             # a window of rows; if they have few entries in the mean, as many as fit a block
-            upto = min(stop, at + ROWS_TOGETHER)
+            upto = min(stop, at + self.limits.rows)
             ends = level.counts[at - level.limits[0] : upto - level.limits[0]].cumsum()
-            many = int(ends[-1]) * count * level.below < ROW_ENTRIES * (upto - at)
+            many = int(ends[-1]) * count * level.below < self.limits.row * (upto - at)
+            many |= self.compiled and level is self.levels[-1]
             end = upto
             if many:
-                most = BLOCK_ENTRIES // max(1, count * level.below)
+                most = self.limits.block // (1 if self.compiled else max(1, count * level.below))
                 end = at + max(1, int(ends.searchsorted(most, "right")))
             yield at, end, many
             at = end
@@ -171,6 +209,8 @@ class Writer:
         self, number: int, limits: tuple[int, int], weights: Array, columns: Array, entry: int
     ) -> int:
         """Write all rows of a range of an axis, and of the axes that follow, at once."""
+        if self.compiled:
+            return self.write_table(number, limits, weights, columns, entry)
         part = Part(weights, columns, np.array([columns.size]))
         for at in range(number, len(self.levels)):
             part = self.join(at, limits if at == number else self.levels[at].limits, part)
@@ -178,6 +218,17 @@ class Writer:
         self.data[:, entry:stop] = part.weights
         self.indices[entry:stop] = part.columns
         return stop
+
+    def write_table(
+        self, number: int, limits: tuple[int, int], weights: Array, columns: Array, entry: int
+    ) -> int:
+        """Do what `write_block` does by compiled loops."""
+        products = self.products.get((number, limits))
+        if products is None:
+            if len(self.products) == KEPT_PRODUCTS:
+                self.products.clear()
+            products = self.products[number, limits] = Products.of(self.levels[number:], limits)
+        return products.write(weights, columns, self.data, self.indices, entry)
 
     def join(self, number: int, limits: tuple[int, int], part: Part) -> Part:
         """Return the rows that follow from each row so far with each row of an axis, in order."""

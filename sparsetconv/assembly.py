@@ -32,6 +32,8 @@ Box: TypeAlias = tuple[tuple[int, int], ...]
 BOX_ENTRIES = 1 << 17
 # entries for which a second thread pays
 THREAD_ENTRIES = 1 << 20
+# entries from which on loops may be compiled: fewer take NumPy some hundredths of a second at most
+COMPILED_ENTRIES = 1 << 19
 
 
 class MatrixLayout(NamedTuple):
@@ -56,6 +58,12 @@ class MatrixLayout(NamedTuple):
         rows, columns = (c_in, c_out) if transposed else (c_out, c_in)
         axes = tuple(axis_rows(axis, transposed) for axis in geometry.axes)
         return cls(geometry.groups, rows, columns, axes)
+
+    def extended(self, weights: Array) -> Array:
+        """Return weights, as for `csr_arrays`, with the partial sums that the axes' rows ask for."""
+        for at, axis in enumerate(self.axes, 3):
+            weights = axis.extended(weights, at)
+        return weights
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -169,6 +177,7 @@ def csr_arrays(
     nnz, index_dtype : int, dtype
         From `matrix_size`.
     """
+    weights = layout.extended(weights)
     shape = layout.row_shape
     workers = thread_count()
     pieces = list(boxes(shape, start, stop))
@@ -190,7 +199,8 @@ def csr_arrays(
         arrays = data[entry : entry + count], indices[entry : entry + count], indptr[row : row + rows]
         jobs.append((box, *arrays, entry))
         entry, row = entry + count, row + rows
-    for_each(lambda job: _fill_box(layout, weights, *job), jobs, workers if threaded else 1)
+    compiles = nnz >= COMPILED_ENTRIES
+    for_each(lambda job: _fill_box(layout, weights, *job, compiles), jobs, workers if threaded else 1)
     return data, indices, indptr
 
 
@@ -210,13 +220,20 @@ def _channel_parts(layout: MatrixLayout, box: Box) -> Iterator[Box]:
 
 
 def _fill_box(
-    layout: MatrixLayout, weights: Array, box: Box, data: Array, indices: Array, ends: Array, entry: int
+    layout: MatrixLayout,
+    weights: Array,
+    box: Box,
+    data: Array,
+    indices: Array,
+    ends: Array,
+    entry: int,
+    compiles: bool,
 ) -> None:
     """Write the entries of a box of rows, the first of which is number ``entry`` of all.
 
     ``ends`` becomes the row pointers after each row. The channels of the box share their spatial layout:
     columns are written for the first channel and shifted for the others (to the columns of their group),
-    values for all at once.
+    values for all at once. ``compiles`` allows for compiled loops.
     """
     (first, last), *ranges = box
     channels = last - first
@@ -229,7 +246,7 @@ def _fill_box(
     bases = groups * (layout.column_channels * size)
     offsets = bases[0] + np.arange(layout.column_channels) * size
     values, columns = data.reshape(channels, -1), indices.reshape(channels, -1)
-    writer = Writer(layout.axes, ranges, counts, values, columns[0])
+    writer = Writer(layout.axes, ranges, counts, offsets.size, values, columns[0], compiles)
     # (channels, column_channels, k1, ..., kd)
     chosen = weights.reshape(-1, *weights.shape[2:])[first:last]
     writer.write(0, chosen, offsets, 0)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from sparsetconv._runs import LongRow, Runs, forward_runs, transposed_runs
+from sparsetconv._backend import backend_of
+from sparsetconv._row_tables import Table
+from sparsetconv._runs import LongRow, Runs, forward_runs, reads_edges, transposed_runs
 from sparsetconv._segments import Segment, forward_segments, transposed_segments
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ def _as_slice(taps: Array, run: int) -> slice | Array:
 
 def _rows(runs: Runs, taps: int) -> Rows:
     """Return rows with the pairs of some runs; their taps are below ``taps``."""
-    if runs.column.shape[1] == 1 and isinstance(runs.column_step, int):
+    if runs.column.shape[1] == 1:
         columns, met = runs.pairs()
         step = runs.tap_step if isinstance(runs.tap_step, int) else 0
         if len(runs.length) == 1:
@@ -165,6 +167,8 @@ class AxisRows:
     ----------
     shape : tuple of int
         Rows and columns.
+    taps : int
+        With the partial sums of `reads_edges`, for which `extended` kernels have room.
     segments : tuple of Segment
         Runs of rows that repeat with shifted columns.
     """
@@ -172,10 +176,26 @@ class AxisRows:
     def __init__(self, axis: Axis, transposed: bool) -> None:
         self.axis = axis
         self.transposed = transposed
+        self.taps = axis.taps * (3 if reads_edges(axis) else 1)
         self.shape = (axis.size, axis.outputs) if transposed else (axis.outputs, axis.size)
         self.segments = transposed_segments(axis) if transposed else forward_segments(axis)
         self._kept: dict[Hashable, Any] = {}
         self._room = KEPT_NUMBERS
+
+    def extended(self, weights: Array, at: int) -> Array:
+        """Return a kernel, of which this is axis number ``at``, with the partial sums that rows ask for."""
+        if self.taps == self.axis.taps:
+            return weights
+        dtype = weights.dtype
+        # float32 sums by float64, and integers wrap
+        wide = np.result_type(dtype, np.float64) if dtype.kind in "fc" else dtype
+        backwards = (slice(None),) * at + (slice(None, None, -1),)
+        first = weights.cumsum(at, wide)
+        last = weights[backwards].cumsum(at, wide)[backwards]
+        xp = backend_of("weights", weights).xp
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums: Array = xp.concatenate([weights, first.astype(dtype), last.astype(dtype)], at)
+            return sums
 
     def _keep(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
         """Return what was made for a key before, or make it, and keep it while there is room for it."""
@@ -199,6 +219,14 @@ class AxisRows:
     def rows(self, start: int, stop: int) -> Rows:
         """Return a range of rows side by side; those that recur in an N-D matrix are kept."""
         return self._keep(("rows", start, stop), lambda: self._made(start, stop), _numbers)
+
+    def table(self, start: int, stop: int) -> Table:
+        """Return a range of rows for compiled loops; those that recur in an N-D matrix are kept."""
+        return self._keep(("table", start, stop), lambda: self._table(start, stop), _numbers)
+
+    def _table(self, start: int, stop: int) -> Table:
+        parts = list(self._together(start, stop)) or [(start, stop)]
+        return Table.stacked([Table.merged(self._runs(*part)) for part in parts])
 
     def each(self, start: int, stop: int) -> Iterator[Rows | LongRow]:
         """Yield a range of rows one by one, long ones by their runs."""
@@ -225,7 +253,7 @@ class AxisRows:
                 yield self._made(*part)
 
     def _made(self, start: int, stop: int) -> Rows:
-        parts = [_rows(self._runs(*part), self.axis.taps) for part in self._parts(start, stop)]
+        parts = [_rows(self._runs(*part), self.taps) for part in self._parts(start, stop)]
         return parts[0] if len(parts) == 1 else _side_by_side(parts)
 
     def _runs(self, start: int, stop: int) -> Runs:
@@ -292,10 +320,9 @@ def _shares(start: int, ends: Array) -> Iterator[tuple[int, int]]:
     return pairwise([start, *(start + cuts).tolist(), start + ends.size])
 
 
-def _numbers(rows: Rows) -> int:
+def _numbers(rows: Rows | Table) -> int:
     """Return how many numbers some rows take, and a few for the objects."""
-    arrays = (rows.columns, rows.taps, rows.starts, rows.sizes)
-    return 64 + sum(array.size for array in arrays if isinstance(array, np.ndarray))
+    return 64 + sum(array.size for array in rows if isinstance(array, np.ndarray))
 
 
 def _side_by_side(parts: list[Rows]) -> Rows:

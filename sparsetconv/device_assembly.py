@@ -114,7 +114,7 @@ def axis_table(rows: AxisRows) -> AxisTable:
     begins = np.concatenate(sizes).cumsum()
     return AxisTable(
         rows.shape,
-        rows.axis.taps,
+        rows.taps,
         _segment_table(list(_balanced(segments, begins)), begins),
         begins,
         _joined(columns),
@@ -325,7 +325,7 @@ def convolution_arrays(
 ) -> tuple[Array, Array, Array]:
     """Return the arrays of rows of a convolution's matrix; ``weights`` as for `assembly.csr_arrays`."""
     axes = [axis_table(axis) for axis in layout.axes]
-    flat = backend.xp.ascontiguousarray(weights)
+    flat = backend.xp.ascontiguousarray(layout.extended(weights))
     constants = {"VALUE": _cuda.type_name(flat.dtype), "SUM": _cuda.sum_name(flat.dtype)}
 
     def write(launch: Launch, values: Array) -> None:

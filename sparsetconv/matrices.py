@@ -58,7 +58,8 @@ def conv_matrix(
     dtype : dtype, optional
         Of the values; the kernel's if not given. It may round the weights, but neither wrap nor overflow.
         Where a border folds several taps onto one sample their sum is taken in this dtype, in which integers
-        wrap; an operator sums in the dtype of its result.
+        wrap (that of a replicated edge in double precision, and rounded); an operator sums in the dtype of
+        its result.
     index_dtype : dtype, optional
         ``int32`` or ``int64``; the smaller that fits if not given.
     format : {"csr", "csc", "coo", "bsr", "dia"}

@@ -1,5 +1,8 @@
 """The closed form against naive loops, exactly."""
 
+import subprocess
+import sys
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -13,6 +16,17 @@ import sparsetconv as stc
 from sparsetconv import _writer, assembly
 from sparsetconv._axis import PADDING_MODES
 from sparsetconv.matrices import geometry_matrix
+
+
+def written_by(patch, loops):
+    """Let NumPy or compiled loops write all matrices, whatever their sizes."""
+    patch.setattr(assembly, "COMPILED_ENTRIES", 0 if loops == "compiled" else 1 << 62)
+    patch.setattr(_writer, "FILLS", 0)
+
+
+@pytest.fixture(params=["NumPy", "compiled"])
+def loops(request, monkeypatch):
+    written_by(monkeypatch, request.param)
 
 
 def assert_canonical(matrix):
@@ -49,19 +63,20 @@ def features(geometry):
         yield "flipped"
 
 
-def test_closed_form_equals_naive_loops():
+def test_closed_form_equals_naive_loops(monkeypatch):
     """Over 2,000 geometries, and each feature in at least a hundred of them."""
     seen = Counter()
 
     @settings(max_examples=2500, deadline=None)
-    @given(geometries())
-    def check(case):
+    @given(geometries(), st.sampled_from(["NumPy", "compiled"]))
+    def check(case, loops):
+        written_by(monkeypatch, loops)
         kernel_shape, input_shape, options = case
         kernel = distinct_kernel(kernel_shape)
         dense = naive_matrix(kernel, input_shape, **options)
         pattern = naive_pattern(kernel_shape, input_shape, **options)
         geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
-        seen.update({"all", *features(geometry)})
+        seen.update({"all", loops, *features(geometry)})
         forward = stc.conv_matrix(kernel, input_shape, **options)
         transposed = geometry_matrix(geometry, kernel, True)
         assert geometry.matrix_shape == dense.shape
@@ -79,20 +94,23 @@ def test_closed_form_equals_naive_loops():
     check()
     assert seen.pop("all") >= 2000
     assert {f"{n}-D" for n in (1, 2, 3, 4)} | {f"{mode} in use" for mode in PADDING_MODES[1:]} <= set(seen)
-    assert len(seen) == 4 + 2 + 5 + 4 + 8
+    assert len(seen) == 2 + 4 + 2 + 5 + 4 + 8
     assert min(seen.values()) >= 100, seen
 
 
 @settings(max_examples=500, deadline=None)
 @given(geometries(), st.booleans(), st.data())
 def test_row_ranges(case, transposed, data):
+    """One way's ranges are the other one's, bit by bit."""
     kernel_shape, input_shape, options = case
     kernel = distinct_kernel(kernel_shape)
     geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
     whole = geometry_matrix(geometry, kernel, transposed)
     start = data.draw(st.integers(0, whole.shape[0]))
     stop = data.draw(st.integers(start, whole.shape[0]))
-    part = geometry_matrix(geometry, kernel, transposed, rows=slice(start, stop))
+    with pytest.MonkeyPatch.context() as patch:
+        written_by(patch, "compiled")
+        part = geometry_matrix(geometry, kernel, transposed, rows=slice(start, stop))
     assert_canonical(part)
     assert part.shape == (stop - start, whole.shape[1])
     np.testing.assert_array_equal(part.toarray(), whole.toarray()[start:stop])
@@ -125,6 +143,7 @@ def shifted_rows_matrix(kernel, geometry):
 
 @pytest.mark.parametrize("threads", ["1", "3"])
 @pytest.mark.parametrize("name", LARGE)
+@pytest.mark.usefixtures("loops")
 def test_repeated_blocks(name, threads, monkeypatch):
     monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
     monkeypatch.setattr(assembly, "THREAD_ENTRIES", 1000)
@@ -219,6 +238,7 @@ BORDERS = {
 
 @pytest.mark.parametrize("mode", PADDING_MODES)
 @pytest.mark.parametrize("name", BORDERS)
+@pytest.mark.usefixtures("loops")
 def test_borders_that_dominate(name, mode):
     """What ``numpy.pad`` puts around the signal is what each tap reads; integers, so exact."""
     taps, size, stride, dilation = BORDERS[name]
@@ -246,6 +266,7 @@ def test_borders_that_dominate(name, mode):
 
 
 @pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.usefixtures("loops")
 def test_every_row_of_a_circulant_is_a_rotation(transposed):
     n = 1500
     kernel = np.arange(1, n + 1)
@@ -255,6 +276,85 @@ def test_every_row_of_a_circulant_is_a_rotation(transposed):
     rows = [np.roll(kernel[::-1], i) if transposed else np.roll(kernel, i + 1) for i in range(n)]
     np.testing.assert_array_equal(matrix.indices.reshape(n, n), np.broadcast_to(np.arange(n), (n, n)))
     np.testing.assert_array_equal(matrix.data.reshape(n, n), rows)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64", "complex64", "complex128"])
+@settings(max_examples=60, deadline=None)
+@given(geometries(), st.booleans(), st.randoms(use_true_random=False))
+def test_both_ways_write_the_same_values(dtype, case, transposed, random):
+    """Of every dtype: sums wrap or round alike. Bit by bit where few taps are summed, as NumPy sums more in pairs."""
+    kernel_shape, input_shape, options = case
+    geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
+    rng = np.random.default_rng(random.randrange(10**6))
+    kernel = (200 * rng.standard_normal((2, *kernel_shape))).astype(int if dtype[0] in "iu" else float)
+    kernel = (kernel[0] + (1j * kernel[1] if dtype[0] == "c" else 0)).astype(dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        written_by(patch, "NumPy")
+        expected = geometry_matrix(geometry, kernel, transposed)
+        written_by(patch, "compiled")
+        # small blocks, so that they are cut and repeated
+        limits = _writer.Limits(*(1 << random.randrange(12) for _ in range(4)))
+        patch.setattr(_writer, "COMPILED", limits)
+        found = geometry_matrix(geometry, kernel, transposed)
+    np.testing.assert_array_equal(found.indptr, expected.indptr)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    if max(kernel_shape, default=1) <= 4:
+        np.testing.assert_array_equal(found.data, expected.data)
+    atol = 0 if dtype[0] in "iu" else 1e4 * np.finfo(dtype).eps
+    np.testing.assert_allclose(found.data, expected.data, rtol=0, atol=atol)
+
+
+def test_ordinary_matrices_need_no_compiler():
+    """What repeats is copied: numba is neither imported nor waited for."""
+    code = """
+import sys
+import numpy as np
+import sparsetconv as stc
+for kernel, shape, options in [
+    ((7, 7), (1024, 1024), {"padding": 3, "padding_mode": "reflect"}),
+    ((3, 3, 3), (64, 64, 64), {"padding": 1, "padding_mode": "replicate"}),
+    ((16, 16, 3, 3), (16, 64, 64), {"padding": "same"}),
+    ((31,), (100_000,), {"padding": 15, "padding_mode": "circular", "stride": 2}),
+    ((3,), (400_000,), {"padding": 40_000, "padding_mode": "symmetric"}),
+]:
+    A = stc.conv_matrix(np.ones(kernel), shape, **options)
+    assert A.nnz > 500_000, A.nnz
+    assert "numba" not in sys.modules, shape
+stc.conv_matrix(np.ones(1000), 1000, padding=((0, 999),), padding_mode="circular")
+assert "numba" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.usefixtures("loops")
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 3), (3, 2)])
+def test_edges_that_are_read_again_and_again(stride, dilation):
+    """An edge's entries are partial sums of the kernel, at the cost of the entries and not of the taps."""
+    size, taps = 300, 1500
+    pad = dilation * (taps - 1)
+    geometry = stc.ConvGeometry(size, taps, stride, padding=pad, dilation=dilation, padding_mode="replicate")
+    kernel = np.random.default_rng(0).integers(-99, 100, taps)
+    tracemalloc.start()
+    try:
+        transposed = geometry_matrix(geometry, kernel, True)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * geometry.nbytes(kernel.dtype)
+    forward = geometry_matrix(geometry, kernel, False)
+    assert (forward.T.tocsr() != transposed).nnz == 0
+    first = np.arange(geometry.output_shape[0]) * stride - pad
+    at = first[:, None] + dilation * np.arange(taps)
+    np.testing.assert_array_equal(transposed[:1].toarray()[0], ((at <= 0) * kernel).sum(1))
+    np.testing.assert_array_equal(transposed[-1:].toarray()[0], ((at >= size - 1) * kernel).sum(1))
+    middle = transposed[size // 2 : size // 2 + 1].toarray()[0]
+    np.testing.assert_array_equal(middle, ((at == size // 2) * kernel).sum(1))
+
+
+def test_partial_sums_of_single_precision_do_not_lose_it():
+    kernel = np.full(10**6, 0.1, np.float32)
+    matrix = stc.conv_matrix(kernel, 2, padding=((10**6, 0),), padding_mode="replicate", rows=slice(0, 1))
+    np.testing.assert_allclose(matrix.data, [kernel.sum(dtype=float)], rtol=1e-6)
 
 
 def test_rows_of_a_border_of_a_million_rows():
@@ -269,6 +369,7 @@ def test_rows_of_a_border_of_a_million_rows():
     np.testing.assert_array_equal(part.data[start + 1 :], np.arange(k - start - 2, k))
 
 
+@pytest.mark.usefixtures("loops")
 def test_borders_of_several_axes_with_short_lines():
     """A long axis that is mostly border before axes of a few samples: rows of all axes at once."""
     options = {"padding": ((2000, 2000), (1, 0), (0, 1)), "dilation": (2000, 1, 1)}

@@ -24,9 +24,9 @@ def pairs(axis):
     return [triple for triple in reads if triple[2] is not None]
 
 
-def folds(rows, taps):
-    """Return for each entry of some rows its row, its column, and which taps it sums."""
-    identity = rows.fold(np.eye(taps, dtype=int), 1).T
+def folds(axis_rows, rows):
+    """Return for each entry of some rows of an axis its row, its column, and which taps it sums."""
+    identity = rows.fold(axis_rows.extended(np.eye(axis_rows.axis.taps, dtype=int), 1), 1).T
     numbers = np.repeat(np.arange(rows.sizes.size), rows.sizes)
     return numbers, rows.columns, identity
 
@@ -44,7 +44,7 @@ def test_rows_of_ranges_are_canonical_and_what_is_read(axis, transposed, data):
     stop = data.draw(st.integers(start, rows.shape[0]))
     expected = dense[start:stop]
     some = rows.rows(start, stop)
-    numbers, columns, identity = folds(some, axis.taps)
+    numbers, columns, identity = folds(rows, some)
     assert (np.diff(numbers * (axis.size + axis.outputs) + columns) > 0).all()
     found = np.zeros_like(expected)
     found[numbers, columns] = identity
@@ -54,7 +54,7 @@ def test_rows_of_ranges_are_canonical_and_what_is_read(axis, transposed, data):
     assert rows.count(start, stop) == expected.any(2).sum()
     # taps of a column ascend, whatever the order in which they were found, and single rows are the same
     for one, wanted in zip(some.each(), expected, strict=True):
-        _, columns, identity = folds(one, axis.taps)
+        _, columns, identity = folds(rows, one)
         np.testing.assert_array_equal(columns, wanted.any(1).nonzero()[0])
         np.testing.assert_array_equal(identity, wanted[columns])
         if one.starts is not None:
@@ -69,7 +69,7 @@ def test_long_rows_are_the_same_rows(axis, transposed, data):
     rows = AxisRows(axis, transposed)
     start = data.draw(st.integers(0, rows.shape[0]))
     stop = data.draw(st.integers(start, rows.shape[0]))
-    weights = np.random.default_rng(0).standard_normal((2, axis.taps, 3))
+    weights = np.random.default_rng(0).standard_normal((2, rows.taps, 3))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(axis_rows, "LONG_ROW", 0)
         found = list(rows.each(start, stop))
@@ -77,6 +77,30 @@ def test_long_rows_are_the_same_rows(axis, transposed, data):
     for row, expected in zip(found, rows.rows(start, stop).each(), strict=True):
         np.testing.assert_array_equal(row.columns, expected.columns)
         np.testing.assert_array_equal(row.fold(weights, 1), expected.fold(weights, 1))
+
+
+@settings(max_examples=500, deadline=None)
+@given(axes(), st.booleans(), st.data())
+def test_tables_are_the_same_rows(axis, transposed, data):
+    """Stretches put each column in its place, with the same taps in the same order."""
+    rows = AxisRows(axis, transposed)
+    start = data.draw(st.integers(0, rows.shape[0]))
+    stop = data.draw(st.integers(start, rows.shape[0]))
+    table = rows.table(start, stop)
+    assert table.ends.size == stop - start + 1
+    for row, expected in enumerate(rows.rows(start, stop).each()):
+        columns = np.full(expected.columns.size, -1)
+        taps = [None] * columns.size
+        for s in range(table.ends[row], table.ends[row + 1]):
+            terms = slice(table.terms[s], table.terms[s + 1])
+            for i in range(table.counts[s]):
+                place = table.places[s] + i * table.apart[s]
+                assert columns[place] == -1
+                columns[place] = table.columns[s] + i * table.steps[s]
+                taps[place] = (table.taps[terms] + i * table.rises[terms]).tolist()
+        np.testing.assert_array_equal(columns, expected.columns)
+        starts = range(columns.size) if expected.starts is None else expected.starts
+        assert taps == [part.tolist() for part in np.split(expected.listed_taps, starts)[1:]]
 
 
 @pytest.mark.parametrize("mode", PADDING_MODES)
@@ -106,7 +130,7 @@ def test_segments_repeat_what_they_say(axis, transposed, pieces):
         for time, again in enumerate(groups):
             np.testing.assert_array_equal(again.sizes, template.sizes)
             np.testing.assert_array_equal(again.columns, template.columns + time * step)
-            np.testing.assert_array_equal(folds(again, axis.taps)[2], folds(template, axis.taps)[2])
+            np.testing.assert_array_equal(folds(rows, again)[2], folds(rows, template)[2])
     assert at == rows.shape[0]
 
 
@@ -125,7 +149,7 @@ def test_a_few_rows_of_huge_axes(mode, transposed):
         for start in {0, rows.shape[0] // 2, rows.shape[0] - 2} if rows.shape[0] > 1 else {0}:
             some = rows.rows(start, start + 2)
             expected = list(map(expected_row(axis, transposed), range(start, start + 2)))
-            assert list(zip(*folds(some, taps)[:2], strict=True)) == [
+            assert list(zip(*folds(rows, some)[:2], strict=True)) == [
                 (number, column) for number, row in enumerate(expected) for column in sorted(row)
             ]
             assert rows.counts(start, start + 2).tolist() == [len(row) for row in expected]
