@@ -48,7 +48,7 @@ def _own_count() -> int:
 
 def _first_number(value: str) -> int:
     """Return the first entry of OpenMP's list, one number for each level of nesting; 0 for what is none."""
-    first = value.split(",")[0].strip()
+    first = value.split(",")[0].strip().removeprefix("+")
     return int(first) if first.isascii() and first.isdigit() else 0
 
 

@@ -24,6 +24,7 @@ from sparsetconv import _threads
         ("1 ", 1),
         ("\t2\n", 2),
         ("007", 7),
+        ("+3", 3),
         # no positive number: as if it were not set
         ("", None),
         (" ", None),
@@ -32,6 +33,7 @@ from sparsetconv import _threads
         ("-1", None),
         (",2", None),
         ("two", None),
+        ("++1", None),
         ("1.5", None),
         ("1_0", None),
         ("²", None),

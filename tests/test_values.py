@@ -295,6 +295,21 @@ def test_transforms_have_room_where_results_have(dtype, transposed):
         np.testing.assert_array_equal(np.flatnonzero(~np.isfinite(A @ x)), range(148, 153))
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("size", [60, 3000])
+@pytest.mark.parametrize(("dtype", "large"), [("float64", 1e308), ("complex128", 1e308), ("float32", 2e38)])
+def test_kernels_near_the_largest_number_have_transforms(dtype, large, size, transposed):
+    kernel = np.array([1, 0.5, -1, 0.25], dtype)
+    small = stc.ConvOperator(kernel, size, padding="same", method="fft")
+    A = stc.ConvOperator(kernel * np.dtype(dtype).type(large), size, padding="same", method="fft")
+    small, A = (small.T, A.T) if transposed else (small, A)
+    x = np.random.default_rng(0).standard_normal(size).astype(dtype)
+    for scale in (0.25, 1e-30):
+        found = A @ (x * np.dtype(dtype).type(scale))
+        assert np.isfinite(found).all()
+        np.testing.assert_allclose(found / large / scale, small @ x, atol=1e-5)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_no_method_warns_of_what_was_given(method):
     """Warnings are errors here: infinity minus infinity is the user's, in the same words by every method: none."""

@@ -110,13 +110,22 @@ class TransformMethod(PaddedMethod):
         return type(self)(geometry, ones, self.backend)
 
     def _scaled(self, x: Array, transposed: bool) -> Array:
-        """Return the product with finite samples, whose sums in between may have no room in their dtype."""
+        """Return the product with finite numbers, whose sums in between may have no room in their dtype."""
         xp = self.backend.xp
         result = self._convolved(x, transposed)
         if all_finite(result, xp):
             return result
-        _, exponent = frexp(float(xp.abs(xp.stack([x.real, x.imag])).max()))
-        scale = 2.0 ** (exponent - 1)
+        exponents = [_exponent(array, xp) for array in (x, self.weights)]
+        smaller = type(self)(self.geometry, self.weights / 2.0 ** exponents[1], self.backend)
+        # half of the exponent at a time, so that nothing overflows that has room in the end
+        first = sum(exponents) // 2
         with np.errstate(over="ignore", invalid="ignore"):
-            scaled: Array = self._convolved(x / scale, transposed) * scale
+            scaled: Array = smaller._convolved(x / 2.0 ** exponents[0], transposed)
+            scaled *= 2.0**first
+            scaled *= 2.0 ** (sum(exponents) - first)
         return scaled
+
+
+def _exponent(array: Array, xp: Any) -> int:
+    """Return the exponent of the largest part of a finite array, by which it becomes about 1."""
+    return frexp(float(xp.abs(xp.stack([array.real, array.imag])).max()))[1] - 1

@@ -323,7 +323,8 @@ class Tiling:
         ordered = transform[last_axes(np.ix_(*map(frequencies, self.lengths)))]
         spectrum = np.zeros((*lead, self.size), np.complex128)
         where = sums([np.arange(m) * s for m, s in zip(self.lengths, self._strides, strict=True)])
-        spectrum[..., where] = ordered.reshape(*lead, -1) / prod(self.lengths)
+        with np.errstate(over="ignore", invalid="ignore"):
+            spectrum[..., where] = ordered.reshape(*lead, -1) / prod(self.lengths)
         return spectrum
 
 
