@@ -166,16 +166,16 @@ def _put_columns(source: Any, first: int, column: int, out: Any, to: int, apart:
 @compiled
 def write_rows(
     many: Any, row: Any, levels: Any, inner: Any, strides: Any, column_at: Any, weight_at: Any, widths: Any,
-    table: Any, weights: Any, so_far: Any, data: Any, indices: Any, out: int,
+    table: Any, given: Any, folded: Any, so_far: Any, data: Any, indices: Any, out: int,
 ) -> None:  # fmt: skip
     """Write the products of the rows of some axes, the last one fastest, from entry ``out`` on.
 
     The rows of all axes stand side by side in one table, axis ``l`` from row ``levels[l]`` on; ``widths``
     are their numbers of columns, which are ``strides[l]`` apart. Before each axis there are ``many[l]``
-    columns so far, from ``column_at[l]`` on in ``so_far``, and for each of them ``inner[l]`` weights, from
-    ``weight_at[l]`` on in ``weights``: the arrays hold those of the first axis, and have room for the others.
-    A sum is that of its first term with the sum of the others, as NumPy adds. Without ``indices`` only values
-    are written.
+    columns so far, from ``column_at[l]`` on in ``so_far``, which holds those of the first axis, and for each
+    of them ``inner[l]`` weights: before the first axis those that are given, then from ``weight_at[l]`` on in
+    ``folded``. A sum is that of its first term with the sum of the others, as NumPy adds. Without ``indices``
+    only values are written.
     """
     ends, columns, steps, counts, places, apart, terms, taps, rises = table
     last = many.size - 1
@@ -189,6 +189,7 @@ def write_rows(
             continue
         begin, end = ends[row[level]], ends[row[level] + 1]
         width, below = widths[row[level]], inner[level + 1]
+        weights = given if level == 0 else folded
         # short stretches are written entry by entry, each for all columns so far at once
         together = level == last and many[level] > 1 and width < SHORT * (end - begin)
         for a in range(1 if together else many[level]):
@@ -210,7 +211,7 @@ def write_rows(
                         near = source + (taps[term] + i * rises[term]) * below
                         if level < last:
                             to = weight_at[level + 1] + place * below
-                            _put(weights, near, 1, weights, to, 1, below, t > 1)
+                            _put(weights, near, 1, folded, to, 1, below, t > 1)
                         elif together:
                             _put(weights, near, inner[level], data, out + place, width, many[level], t > 1)
                         else:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._segments import Segment
     from sparsetconv._types import Array
-    from sparsetconv.axis_rows import AxisRows
+    from sparsetconv.axis_rows import RunRows
 
 
 class Level(NamedTuple):
@@ -29,7 +29,7 @@ class Level(NamedTuple):
     ``below`` is the number of entries of the axes that follow, for one row of this one.
     """
 
-    axis: AxisRows
+    axis: RunRows
     limits: tuple[int, int]
     segments: list[Segment]
     counts: Array
@@ -58,7 +58,8 @@ class Products(NamedTuple):
     many, column_at : (axes,), (axes + 1,) int64 arrays
         How many columns stand before each axis at most, for one before the first, and where they begin.
     inner, weight_at : (axes + 1,) int64 arrays
-        How many weights belong to each of these columns, and where those before each axis begin.
+        How many weights belong to each of these columns, and where those before each axis begin: the given
+        ones are those before the first.
     strides : (axes,) int64 array
         From one column of an axis to the next.
     """
@@ -89,7 +90,7 @@ class Products(NamedTuple):
             np.array(many),
             _begins(many),
             np.array(inner),
-            _begins(map(mul, many, inner)),
+            _begins([0, *map(mul, many[1:], inner[1:])]),
             np.array([level.stride for level in levels]),
         )
 
@@ -112,8 +113,10 @@ class Products(NamedTuple):
         many, column_at, weight_at = (part * count for part in (self.many, self.column_at, self.weight_at))
         so_far, folded = np.empty(int(column_at[-1]), np.int64), np.empty(int(weight_at[-1]), weights.dtype)
         so_far[:count] = columns
-        for own, values in zip(weights, data, strict=True):
-            folded[: own.size] = own.reshape(-1)
+        if not (weights.flags.c_contiguous and weights.flags.writeable):
+            # loops are compiled for such arrays alone
+            weights = np.array(weights, order="C")
+        for own, values in zip(weights.reshape(len(weights), -1), data, strict=True):
             write_rows(
                 many,
                 np.empty_like(many),
@@ -124,6 +127,7 @@ class Products(NamedTuple):
                 weight_at,
                 self.widths,
                 tuple(self.table),
+                own,
                 folded,
                 so_far,
                 values,

@@ -70,10 +70,10 @@ class Table(NamedTuple):
         return table._cut(*sizes.tolist())
 
     def _cut(self, stretches: int, terms: int) -> Table:
-        """Return the first stretches and terms alone."""
+        """Return copies of the first stretches and terms alone."""
         lengths = {"ends": None, "terms": stretches + 1, "taps": terms, "rises": terms}
         fields = zip(self._fields, self, strict=True)
-        return Table(**{name: part[: lengths.get(name, stretches)] for name, part in fields})
+        return Table(**{name: part[: lengths.get(name, stretches)].copy() for name, part in fields})
 
     @classmethod
     def stacked(cls, tables: list[Table]) -> Table:

@@ -65,6 +65,28 @@ class Runs(NamedTuple):
         start[:, 1:] = np.maximum(start[:, 1:], covered[:, :-1])
         return np.asarray((stop - start).clip(0).sum(1))
 
+    def exchanged(self) -> Runs:
+        """Return the same pairs, columns for taps and taps for columns, where taps step by one."""
+        last, falls = self.length - 1, np.less(self.tap_step, 0)
+        return Runs(
+            np.where(falls, self.tap - last, self.tap),
+            np.where(falls, self.column + last * self.column_step, self.column),
+            self.length,
+            1,
+            np.where(falls, -self.column_step, self.column_step),
+        )
+
+    def mirrored(self, columns: int) -> Runs:
+        """Return the same pairs, the columns numbered from the end."""
+        last = self.length - 1
+        return Runs(
+            columns - 1 - (self.column + last * self.column_step),
+            self.tap + last * self.tap_step,
+            self.length,
+            self.column_step,
+            -self.tap_step,
+        )
+
     def filled(self) -> Runs:
         """Return the same runs without those that are empty in every row."""
         filled: Array = np.asarray(self.length.any(0))
@@ -267,6 +289,21 @@ def _edges_and_inside(axis: Axis, first: Array) -> Runs:
         np.hstack([before, right - left, after]),
         axis.dilation,
         1,
+    )
+
+
+def kernel_runs(axis: Axis, start: int, stop: int) -> Runs:
+    """Return the taps of outputs ``start`` to ``stop`` as columns, and the samples that they read as taps."""
+    if not reads_edges(axis):
+        return forward_runs(axis, start, stop).exchanged()
+    first: Array = np.arange(start, stop)[:, None] * axis.stride - axis.before
+    low, high = _inside(axis, first)
+    return Runs(
+        np.hstack([np.zeros_like(low), low, high]),
+        np.hstack([np.zeros_like(low), first + low * axis.dilation, np.full_like(low, axis.size - 1)]),
+        np.hstack([low, high - low, axis.taps - high]),
+        1,
+        np.array([[0, axis.dilation, 0]]),
     )
 
 

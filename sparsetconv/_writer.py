@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._runs import LongRow
     from sparsetconv._types import Array
-    from sparsetconv.axis_rows import AxisRows, Rows
+    from sparsetconv.axis_rows import Rows, RunRows
 
 
 class Limits(NamedTuple):
@@ -83,7 +83,7 @@ class Writer:
 
     def __init__(
         self,
-        axes: tuple[AxisRows, ...],
+        axes: tuple[RunRows, ...],
         ranges: list[tuple[int, int]],
         counts: list[Array],
         offsets: int,

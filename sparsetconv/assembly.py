@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
     from sparsetconv._backend import Backend
     from sparsetconv._types import Array
-    from sparsetconv.axis_rows import AxisRows
+    from sparsetconv.axis_rows import RunRows
     from sparsetconv.geometry import ConvGeometry
 
 Box: TypeAlias = tuple[tuple[int, int], ...]
+
+PARTS_OR_PRODUCTS = "rows= assembles a part of it, an operator with method='direct' needs none"
 
 # boxes of several channels have at most this many entries
 BOX_ENTRIES = 1 << 17
@@ -43,13 +45,13 @@ class MatrixLayout(NamedTuple):
     ----------
     groups, row_channels, column_channels : int
         Channels are those of one group.
-    axes : tuple of AxisRows
+    axes : tuple of RunRows
     """
 
     groups: int
     row_channels: int
     column_channels: int
-    axes: tuple[AxisRows, ...]
+    axes: tuple[RunRows, ...]
 
     @classmethod
     def of(cls, geometry: ConvGeometry, transposed: bool) -> MatrixLayout:
@@ -58,6 +60,19 @@ class MatrixLayout(NamedTuple):
         rows, columns = (c_in, c_out) if transposed else (c_out, c_in)
         axes = tuple(axis_rows(axis, transposed) for axis in geometry.axes)
         return cls(geometry.groups, rows, columns, axes)
+
+    def offsets(self, first: int, last: int) -> tuple[Array, Array]:
+        """Return where the columns of the column channels begin, and by how much the next rows' are moved.
+
+        Row channels are ``first`` to ``last``, of which the first one has the columns.
+        """
+        size = prod(self.column_sizes)
+        bases = np.arange(first, last) // self.row_channels * (self.column_channels * size)
+        return bases[0] + np.arange(self.column_channels) * size, bases[1:] - bases[0]
+
+    def weights_of(self, weights: Array, first: int, last: int) -> Array:
+        """Return ``(row channels, column_channels, k1, ..., kd)`` weights of some row channels."""
+        return weights.reshape(-1, *weights.shape[2:])[first:last]
 
     def extended(self, weights: Array) -> Array:
         """Return weights, as for `csr_arrays`, with the partial sums that the axes' rows ask for."""
@@ -96,7 +111,7 @@ class MatrixLayout(NamedTuple):
         # from the last axis to the first: what precedes within the line, the plane, and so on
         for axis, place in zip(reversed(self.axes), places, strict=True):
             before = axis.count(0, place) * after + axis.count(place, place + 1) * before
-            after *= axis.axis.nnz
+            after *= axis.count(0, axis.shape[0])
         return self.column_channels * (row * after + before)
 
 
@@ -133,6 +148,7 @@ def matrix_size(
     dtype: np.dtype[Any],
     index_dtype: np.dtype[Any] | None,
     backend: Backend,
+    hint: str = PARTS_OR_PRODUCTS,
 ) -> tuple[int, np.dtype[Any]]:
     """Return how many entries some rows have, and the dtype of the indices; refuse what cannot be.
 
@@ -146,6 +162,8 @@ def matrix_size(
     index_dtype : dtype or None
         The smallest that holds everything if None.
     backend : Backend
+    hint : str
+        What needs less memory.
     """
     nnz = sum(map(layout.box_nnz, boxes(layout.row_shape, start, stop)))
     smallest = smallest_index_dtype(stop - start, layout.shape[1], nnz)
@@ -157,7 +175,6 @@ def matrix_size(
         )
         raise ValueError(msg)
     need = nnz * (dtype.itemsize + index_dtype.itemsize) + (stop - start + 1) * index_dtype.itemsize
-    hint = "rows= assembles a part of it, an operator with method='direct' needs none"
     backend.require("the matrix", need, hint)
     return nnz, index_dtype
 
@@ -241,18 +258,12 @@ def _fill_box(
     _fill_pointers(np.full(channels, layout.column_channels, ends.dtype), counts, ends, entry)
     if not data.size:
         return
-    size = prod(layout.column_sizes)
-    groups = np.arange(first, last) // layout.row_channels
-    bases = groups * (layout.column_channels * size)
-    offsets = bases[0] + np.arange(layout.column_channels) * size
+    offsets, shifts = layout.offsets(first, last)
     values, columns = data.reshape(channels, -1), indices.reshape(channels, -1)
     writer = Writer(layout.axes, ranges, counts, offsets.size, values, columns[0], compiles)
-    # (channels, column_channels, k1, ..., kd)
-    chosen = weights.reshape(-1, *weights.shape[2:])[first:last]
-    writer.write(0, chosen, offsets, 0)
+    writer.write(0, layout.weights_of(weights, first, last), offsets, 0)
     if channels > 1:
-        shifts = (bases[1:] - bases[0]).astype(indices.dtype)
-        np.add(columns[0], shifts[:, None], out=columns[1:])
+        np.add(columns[0], shifts.astype(indices.dtype)[:, None], out=columns[1:])
 
 
 def _fill_pointers(upper: Array, counts: list[Array], ends: Array, entry: int) -> None:

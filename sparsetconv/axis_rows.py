@@ -6,6 +6,7 @@ side to the assembly, made by vectors over all rows of a range.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import lru_cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -18,7 +19,7 @@ from sparsetconv._runs import LongRow, Runs, forward_runs, reads_edges, transpos
 from sparsetconv._segments import Segment, forward_segments, transposed_segments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Hashable, Iterator, Sequence
 
     from sparsetconv._axis import Axis
     from sparsetconv._types import Array
@@ -153,38 +154,37 @@ def _sorted(numbers: Array, columns: Array, taps: Array, count: int) -> tuple[Ar
     return keys >> column_bits, keys & ((1 << column_bits) - 1), taps
 
 
-class AxisRows:
-    """The matrix of one axis by rows, forward or transposed.
+class RunRows(ABC):
+    """Rows of one axis that are runs, by arithmetic; each entry is a tap, or the sum of a few.
 
     Parameters
     ----------
-    axis : Axis
-    transposed : bool
-        Forward: a row for each output, columns are samples. Transposed: a row for each sample,
-        columns are outputs.
+    shape : (int, int)
+        Rows and columns.
+    taps : int
+        Of the kernel.
+    segments : sequence of Segment
+        Runs of rows that repeat with shifted columns.
+    sums : bool
+        Whether rows ask for the partial sums of `reads_edges`.
 
     Attributes
     ----------
-    shape : tuple of int
-        Rows and columns.
     taps : int
-        With the partial sums of `reads_edges`, for which `extended` kernels have room.
-    segments : tuple of Segment
-        Runs of rows that repeat with shifted columns.
+        Of an `extended` kernel.
     """
 
-    def __init__(self, axis: Axis, transposed: bool) -> None:
-        self.axis = axis
-        self.transposed = transposed
-        self.taps = axis.taps * (3 if reads_edges(axis) else 1)
-        self.shape = (axis.size, axis.outputs) if transposed else (axis.outputs, axis.size)
-        self.segments = transposed_segments(axis) if transposed else forward_segments(axis)
+    def __init__(
+        self, shape: tuple[int, int], taps: int, segments: Sequence[Segment], sums: bool = False
+    ) -> None:
+        self.shape, self.segments, self.sums = shape, segments, sums
+        self.taps = 3 * taps if sums else taps
         self._kept: dict[Hashable, Any] = {}
         self._room = KEPT_NUMBERS
 
     def extended(self, weights: Array, at: int) -> Array:
-        """Return a kernel, of which this is axis number ``at``, with the partial sums that rows ask for."""
-        if self.taps == self.axis.taps:
+        """Return a kernel, of which this is axis number ``at``, with the partial sums of `reads_edges`."""
+        if not self.sums:
             return weights
         dtype = weights.dtype
         # float32 sums by float64, and integers wrap
@@ -256,17 +256,16 @@ class AxisRows:
         parts = [_rows(self._runs(*part), self.taps) for part in self._parts(start, stop)]
         return parts[0] if len(parts) == 1 else _side_by_side(parts)
 
+    @abstractmethod
+    def _made_runs(self, start: int, stop: int) -> Runs:
+        """Return the runs of a range of rows."""
+
     def _runs(self, start: int, stop: int) -> Runs:
-        return (transposed_runs if self.transposed else forward_runs)(self.axis, start, stop).filled()
+        return self._made_runs(start, stop).filled()
 
     def _parts(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """Divide a range of rows where the number of their runs leaps: edges that are replicated."""
-        last = self.shape[0] - 1
-        if not self.transposed or self.axis.reach != "replicate" or not last:
-            yield start, stop
-            return
-        cuts = [start, *(cut for cut in (1, last) if start < cut < stop), stop]
-        yield from pairwise(cuts)
+        """Divide a range of rows where the number of their runs leaps."""
+        yield start, stop
 
     def order(self, start: int, stop: int, upper: Array) -> Array:
         """Return the `row_order` of rows with ``upper`` columns so far and a range of this axis' rows."""
@@ -294,6 +293,44 @@ class AxisRows:
             if first < last:
                 step = max(1, RUNS_TOGETHER // self._runs(first, first + 1).column.shape[1])
                 yield from ((low, min(low + step, last)) for low in range(first, last, step))
+
+    def count(self, start: int, stop: int) -> int:
+        """Return the number of entries in a range of rows."""
+        return int(self.counts(start, stop).sum())
+
+
+class AxisRows(RunRows):
+    """The matrix of one axis by rows, forward or transposed.
+
+    Parameters
+    ----------
+    axis : Axis
+    transposed : bool
+        Forward: a row for each output, columns are samples. Transposed: a row for each sample,
+        columns are outputs.
+    """
+
+    def __init__(self, axis: Axis, transposed: bool) -> None:
+        self.axis = axis
+        self.transposed = transposed
+        super().__init__(
+            (axis.size, axis.outputs) if transposed else (axis.outputs, axis.size),
+            axis.taps,
+            transposed_segments(axis) if transposed else forward_segments(axis),
+            reads_edges(axis),
+        )
+
+    def _made_runs(self, start: int, stop: int) -> Runs:
+        return (transposed_runs if self.transposed else forward_runs)(self.axis, start, stop)
+
+    def _parts(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Divide a range of rows where the number of their runs leaps: edges that are replicated."""
+        last = self.shape[0] - 1
+        if not self.transposed or self.axis.reach != "replicate" or not last:
+            yield start, stop
+            return
+        cuts = [start, *(cut for cut in (1, last) if start < cut < stop), stop]
+        yield from pairwise(cuts)
 
     def count(self, start: int, stop: int) -> int:
         """Return the number of entries in a range of rows: of a whole axis or of outputs in closed form."""

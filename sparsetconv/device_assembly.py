@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sparsetconv._backend import Backend
     from sparsetconv._types import Array
     from sparsetconv.assembly import MatrixLayout
-    from sparsetconv.axis_rows import AxisRows
+    from sparsetconv.axis_rows import RunRows
 
 # entries of a chunk of a line; how many chunks the matrix is divided into at the least, if it is that large
 CHUNK_ENTRIES, CHUNKS = (1 << 12, 1 << 15), 1 << 13
@@ -96,7 +96,7 @@ def _balanced(segments: Sequence[Segment], begins: Array) -> Iterator[Segment]:
             at = stop
 
 
-def axis_table(rows: AxisRows) -> AxisTable:
+def axis_table(rows: RunRows) -> AxisTable:
     """Return the tables of a convolution's axis."""
     columns, folds, taps, sizes, at = [], [], [], [np.zeros(1, np.int64)], 0
     # the tables know of one shift for a row: others stand there in full

@@ -17,7 +17,7 @@ from sparsetconv._kernel import as_array, last_axes, oriented_weights
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
 from sparsetconv.geometry import ConvGeometry
-from sparsetconv.kernel_matrix import KernelMatrix
+from sparsetconv.kernel_matrix import kernel_arrays
 from sparsetconv.matrices import check_gpu_dtype
 from sparsetconv.methods.cost import SMALL
 from sparsetconv.methods.gradient import KernelProducts, kernel_gradient
@@ -112,7 +112,7 @@ class KernelCore(ArrayCore):
             backend.require("the matrix", need, "products with the operator need none")
         # where the padding folds several samples onto one entry they are summed, in the matrix' dtype
         fixed = to_numpy(self._fixed)
-        arrays = KernelMatrix(self.geometry, fixed, self.transposed, self.nnz).arrays()
+        arrays = kernel_arrays(self.geometry, fixed, self.transposed)
         data, indices, pointers = map(backend.asarray, arrays)
         return backend.csr(data, indices, pointers, self.shape)
 

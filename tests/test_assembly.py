@@ -7,6 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from both_ways import WAYS, written_by
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import naive_matrix, naive_pattern
@@ -18,14 +19,8 @@ from sparsetconv._axis import PADDING_MODES
 from sparsetconv.matrices import geometry_matrix
 
 
-def written_by(patch, loops):
-    """Let NumPy or compiled loops write all matrices, whatever their sizes."""
-    patch.setattr(assembly, "COMPILED_ENTRIES", 0 if loops == "compiled" else 1 << 62)
-    patch.setattr(_writer, "FILLS", 0)
-
-
-@pytest.fixture(params=["NumPy", "compiled"])
-def loops(request, monkeypatch):
+@pytest.fixture(params=WAYS)
+def way(request, monkeypatch):
     written_by(monkeypatch, request.param)
 
 
@@ -68,15 +63,15 @@ def test_closed_form_equals_naive_loops(monkeypatch):
     seen = Counter()
 
     @settings(max_examples=2500, deadline=None)
-    @given(geometries(), st.sampled_from(["NumPy", "compiled"]))
-    def check(case, loops):
-        written_by(monkeypatch, loops)
+    @given(geometries(), st.sampled_from(WAYS))
+    def check(case, way):
+        written_by(monkeypatch, way)
         kernel_shape, input_shape, options = case
         kernel = distinct_kernel(kernel_shape)
         dense = naive_matrix(kernel, input_shape, **options)
         pattern = naive_pattern(kernel_shape, input_shape, **options)
         geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
-        seen.update({"all", loops, *features(geometry)})
+        seen.update({"all", way, *features(geometry)})
         forward = stc.conv_matrix(kernel, input_shape, **options)
         transposed = geometry_matrix(geometry, kernel, True)
         assert geometry.matrix_shape == dense.shape
@@ -143,7 +138,7 @@ def shifted_rows_matrix(kernel, geometry):
 
 @pytest.mark.parametrize("threads", ["1", "3"])
 @pytest.mark.parametrize("name", LARGE)
-@pytest.mark.usefixtures("loops")
+@pytest.mark.usefixtures("way")
 def test_repeated_blocks(name, threads, monkeypatch):
     monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
     monkeypatch.setattr(assembly, "THREAD_ENTRIES", 1000)
@@ -238,7 +233,7 @@ BORDERS = {
 
 @pytest.mark.parametrize("mode", PADDING_MODES)
 @pytest.mark.parametrize("name", BORDERS)
-@pytest.mark.usefixtures("loops")
+@pytest.mark.usefixtures("way")
 def test_borders_that_dominate(name, mode):
     """What ``numpy.pad`` puts around the signal is what each tap reads; integers, so exact."""
     taps, size, stride, dilation = BORDERS[name]
@@ -266,7 +261,7 @@ def test_borders_that_dominate(name, mode):
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.usefixtures("loops")
+@pytest.mark.usefixtures("way")
 def test_every_row_of_a_circulant_is_a_rotation(transposed):
     n = 1500
     kernel = np.arange(1, n + 1)
@@ -326,7 +321,7 @@ assert "numba" in sys.modules
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.usefixtures("loops")
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 3), (3, 2)])
 def test_edges_that_are_read_again_and_again(stride, dilation):
     """An edge's entries are partial sums of the kernel, at the cost of the entries and not of the taps."""
@@ -369,7 +364,7 @@ def test_rows_of_a_border_of_a_million_rows():
     np.testing.assert_array_equal(part.data[start + 1 :], np.arange(k - start - 2, k))
 
 
-@pytest.mark.usefixtures("loops")
+@pytest.mark.usefixtures("way")
 def test_borders_of_several_axes_with_short_lines():
     """A long axis that is mostly border before axes of a few samples: rows of all axes at once."""
     options = {"padding": ((2000, 2000), (1, 0), (0, 1)), "dilation": (2000, 1, 1)}

@@ -1,0 +1,11 @@
+"""Matrices written by NumPy, and by compiled loops, whatever their sizes."""
+
+from sparsetconv import _writer, assembly
+
+WAYS = ["NumPy", "compiled"]
+
+
+def written_by(patch, way):
+    """Let one of the two ways write all matrices, with pytest's monkeypatch."""
+    patch.setattr(assembly, "COMPILED_ENTRIES", 0 if way == "compiled" else 1 << 62)
+    patch.setattr(_writer, "FILLS", 0)
