@@ -37,6 +37,10 @@ class Level(NamedTuple):
     stride: int
     below: int
 
+    def is_most_of(self, entries: int) -> bool:
+        """Return whether the axis has hardly fewer entries than the box, so that what it costs matters."""
+        return 8 * self.entries > entries
+
     def widths(self, start: int, stop: int) -> Array:
         """Return how many entries each of a range of rows has."""
         return self.counts[start - self.limits[0] : stop - self.limits[0]]
@@ -100,6 +104,7 @@ class Products(NamedTuple):
         Parameters
         ----------
         weights : (channels, u, k1, ..., kd) array
+            Contiguous, and writable.
         columns : (u,) int64 array
         data, indices : (channels, entries) array, (entries,) array
         entry : int
@@ -113,9 +118,6 @@ class Products(NamedTuple):
         many, column_at, weight_at = (part * count for part in (self.many, self.column_at, self.weight_at))
         so_far, folded = np.empty(int(column_at[-1]), np.int64), np.empty(int(weight_at[-1]), weights.dtype)
         so_far[:count] = columns
-        if not (weights.flags.c_contiguous and weights.flags.writeable):
-            # loops are compiled for such arrays alone
-            weights = np.array(weights, order="C")
         for own, values in zip(weights.reshape(len(weights), -1), data, strict=True):
             write_rows(
                 many,

@@ -265,19 +265,27 @@ def forward_runs(axis: Axis, start: int, stop: int) -> Runs:
 
 
 def reads_edges(axis: Axis) -> bool:
-    """Return whether padding shows an edge of the signal, which may be all of it, again and again.
-
-    Taps that read an edge are the first few of a kernel, or the last few: their sum is one of the kernel's
-    partial sums, and serves as a tap of its own. Behind the ``k`` taps stand the sums of the first 1 to
-    ``k``, and then the sums of what is left from tap 0 to ``k - 1`` on.
-    """
+    """Return whether padding shows an edge of the signal, which may be all of it, again and again."""
     return axis.reach == "replicate" or (axis.size == 1 and axis.reach != "zeros")
+
+
+def edge_sums(axis: Axis) -> tuple[int, int]:
+    """Return how many partial sums of the kernel rows ask for, from its beginning and from its end.
+
+    Taps that read an edge are the first few of a kernel, or the last few: their sum is a partial sum, which
+    serves as a tap of its own. Behind the kernel stand the sums of its first 1, 2, ... taps, then those of
+    its last 1, 2, ...; for a signal of one sample the sum of all taps, alone.
+    """
+    if not reads_edges(axis) or axis.size == 1:
+        return 0, 0
+    left, right = axis.before // axis.dilation, (axis.high - axis.size + 1) // axis.dilation
+    return min(max(left + 1, 0), axis.taps), min(max(right + 1, 0), axis.taps)
 
 
 def _edges_and_inside(axis: Axis, first: Array) -> Runs:
     """Return what outputs read of the first sample by padding, of the signal, and of the last sample."""
     if axis.size == 1:
-        return Runs(np.zeros_like(first), np.full_like(first, 2 * axis.taps - 1), np.ones_like(first), 1, 1)
+        return Runs(np.zeros_like(first), np.full_like(first, axis.taps), np.ones_like(first), 1, 1)
     low, high = _inside(axis, first)
     # an edge's own sample joins the taps that read its padding
     before, after = (low > 0).astype(np.int64), (high < axis.taps).astype(np.int64)
@@ -285,7 +293,7 @@ def _edges_and_inside(axis: Axis, first: Array) -> Runs:
     right = high - after * ((low < high) & (first + (high - 1) * axis.dilation == axis.size - 1))
     return Runs(
         np.hstack([np.zeros_like(low), first + left * axis.dilation, np.full_like(low, axis.size - 1)]),
-        np.hstack([axis.taps + left - 1, left, 2 * axis.taps + right]),
+        np.hstack([axis.taps + left - 1, left, 2 * axis.taps + edge_sums(axis)[0] - 1 - right]),
         np.hstack([before, right - left, after]),
         axis.dilation,
         1,
@@ -366,7 +374,7 @@ def _edge_runs(axis: Axis, sample: int) -> Runs:
     """Return the outputs that read an edge, itself or by padding: a run for each phase, or two."""
     taps, stride = axis.taps, axis.stride
     if axis.size == 1:
-        whole = np.array([[2 * taps - 1]])
+        whole = np.array([[taps]])
         return Runs(np.zeros_like(whole), whole, np.full_like(whole, axis.outputs), 1, 0)
     common = gcd(stride, axis.dilation)
     step, rise = axis.dilation // common, stride // common
@@ -382,15 +390,16 @@ def _edge_runs(axis: Axis, sample: int) -> Runs:
     earlier = _ceil_div(middle - phases, step).clip(0)
     then = phases + earlier * step
     later = _ceil_div(stop - then, step).clip(0)
+    first, last = edge_sums(axis)
     if sample:
         met = _ceil_div(sample + axis.before - phases * stride, axis.dilation)
-        taps_met = 2 * taps + met, np.full_like(then, 2 * taps)
+        sums = 2 * taps + first - 1 - met, np.full_like(then, taps + first + last - 1)
+        steps = np.full_like(phases, rise), np.zeros_like(phases)
     else:
         met = (axis.before - then * stride) // axis.dilation
-        taps_met = np.full_like(phases, 2 * taps - 1), taps + met
-    moving, still = np.full_like(phases, -rise), np.zeros_like(phases)
-    steps = (moving, still) if sample else (still, moving)
-    parts = (phases, then), taps_met, (earlier, later), steps
+        sums = np.full_like(phases, 2 * taps - 1), taps + met
+        steps = np.zeros_like(phases), np.full_like(phases, -rise)
+    parts = (phases, then), sums, (earlier, later), steps
     column, tap, length, tap_step = (np.concatenate(pair)[None] for pair in parts)
     return Runs(column, tap, length, step, tap_step)
 

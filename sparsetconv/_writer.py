@@ -48,8 +48,8 @@ class Limits(NamedTuple):
 LIMITS = Limits(1 << 12, 1 << 10, 1 << 14, 1 << 12)
 COMPILED = Limits(1 << 15, 1 << 16, 1 << 20, 1 << 12)
 # about the seconds that NumPy takes for a row or a block, for an entry of it, and to fill an entry; compiled
-# loops write what would take NumPy so many fills
-CALL, ENTRY, FILL, FILLS = 2e-5, 8e-8, 1e-9, 0.7
+# loops write what would take NumPy so many fills, seconds for making tables, and seconds for a short row
+CALL, ENTRY, FILL, FILLS, START, ROW = 2e-5, 8e-8, 1e-9, 0.7, 2e-4, 2e-8
 # blocks are doubled up to this many entries, so that copies have long inner loops and stay in cache
 COPY_BLOCK = 1 << 14
 # orders of blocks' entries, and tables, that are kept while a box is written
@@ -108,7 +108,13 @@ class Writer:
             for at, (axis, limits) in enumerate(zip(axes, ranges, strict=True))
         ]
         self.compiled = (
-            compiles and compiler_switch() is None and self.seconds(offsets) > FILLS * FILL * data.size
+            compiles
+            and compiler_switch() is None
+            and self.seconds(offsets) > START + FILLS * FILL * data.size + ROW * prod(map(len, counts))
+            and not any(
+                level.is_most_of(data.shape[1]) and level.axis.scattered(*level.limits)
+                for level in self.levels
+            )
         )
         self.limits = COMPILED if self.compiled else LIMITS
         self.orders: dict[Hashable, Array] = {}
@@ -150,6 +156,9 @@ class Writer:
             Where the last entry written ends.
         """
         level = self.levels[number]
+        if self.compiled:
+            # loops are compiled for such arrays alone
+            weights = np.require(weights, requirements=["C", "W"])
         whole = self.limits.whole * (len(level.segments) if self.compiled else 1)
         if columns.size * level.entries * level.below <= whole:
             return self.write_block(number, level.limits, weights, columns, entry)
@@ -225,9 +234,12 @@ class Writer:
         """Do what `write_block` does by compiled loops."""
         products = self.products.get((number, limits))
         if products is None:
-            if len(self.products) == KEPT_PRODUCTS:
-                self.products.clear()
-            products = self.products[number, limits] = Products.of(self.levels[number:], limits)
+            products = Products.of(self.levels[number:], limits)
+            # rows of the first axis do not come again
+            if number:
+                if len(self.products) == KEPT_PRODUCTS:
+                    self.products.clear()
+                self.products[number, limits] = products
         return products.write(weights, columns, self.data, self.indices, entry)
 
     def join(self, number: int, limits: tuple[int, int], part: Part) -> Part:

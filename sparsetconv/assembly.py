@@ -75,10 +75,20 @@ class MatrixLayout(NamedTuple):
         return weights.reshape(-1, *weights.shape[2:])[first:last]
 
     def extended(self, weights: Array) -> Array:
-        """Return weights, as for `csr_arrays`, with the partial sums that the axes' rows ask for."""
-        for at, axis in enumerate(self.axes, 3):
-            weights = axis.extended(weights, at)
-        return weights
+        """Return ``(..., k1, ..., kd)`` weights with the sums that the axes' rows ask for as taps.
+
+        Sums of single precision are taken in double precision.
+        """
+        if not any(axis.extends for axis in self.axes):
+            return weights
+        dtype = weights.dtype
+        wide = np.result_type(dtype, np.float64) if dtype.kind in "fc" else dtype
+        sums = weights.astype(wide)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for at, axis in enumerate(self.axes, -len(self.axes)):
+                if axis.extends:
+                    sums = axis.extended(sums, at)
+            return sums.astype(dtype, copy=False)
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -194,7 +204,6 @@ def csr_arrays(
     nnz, index_dtype : int, dtype
         From `matrix_size`.
     """
-    weights = layout.extended(weights)
     shape = layout.row_shape
     workers = thread_count()
     pieces = list(boxes(shape, start, stop))
@@ -261,7 +270,9 @@ def _fill_box(
     offsets, shifts = layout.offsets(first, last)
     values, columns = data.reshape(channels, -1), indices.reshape(channels, -1)
     writer = Writer(layout.axes, ranges, counts, offsets.size, values, columns[0], compiles)
-    writer.write(0, layout.weights_of(weights, first, last), offsets, 0)
+    # sums that overflow are what the user has given, and compiled loops do not warn of them either
+    with np.errstate(over="ignore", invalid="ignore"):
+        writer.write(0, layout.extended(layout.weights_of(weights, first, last)), offsets, 0)
     if channels > 1:
         np.add(columns[0], shifts.astype(indices.dtype)[:, None], out=columns[1:])
 

@@ -7,15 +7,18 @@ side to the assembly, made by vectors over all rows of a range.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import pairwise
+from math import gcd
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from sparsetconv._axis import extension_period
 from sparsetconv._backend import backend_of
 from sparsetconv._row_tables import Table
-from sparsetconv._runs import LongRow, Runs, forward_runs, reads_edges, transposed_runs
+from sparsetconv._runs import LongRow, Runs, edge_sums, forward_runs, reads_edges, transposed_runs
 from sparsetconv._segments import Segment, forward_segments, transposed_segments
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ KEPT_NUMBERS = 1 << 17
 LONG_ROW = 1 << 5
 # runs that are looked at together, and entries
 RUNS_TOGETHER, ENTRIES_TOGETHER = 1 << 15, 1 << 14
+# rows of more runs than these, with fewer pairs in each, are scattered
+FEW_RUNS, FEW_PAIRS = 8, 3
 
 
 class Rows(NamedTuple):
@@ -154,6 +159,15 @@ def _sorted(numbers: Array, columns: Array, taps: Array, count: int) -> tuple[Ar
     return keys >> column_bits, keys & ((1 << column_bits) - 1), taps
 
 
+def within_a_period(axis: Axis) -> Axis:
+    """Return the axis with no more taps than a period of the extension has places for; the same is read."""
+    if axis.reach in ("zeros", "replicate") or axis.size == 1:
+        return axis
+    period = extension_period(axis.reach, axis.size)
+    taps = min(axis.taps, period // gcd(period, axis.dilation))
+    return replace(axis, taps=taps, after=axis.after - (axis.taps - taps) * axis.dilation)
+
+
 class RunRows(ABC):
     """Rows of one axis that are runs, by arithmetic; each entry is a tap, or the sum of a few.
 
@@ -162,40 +176,32 @@ class RunRows(ABC):
     shape : (int, int)
         Rows and columns.
     taps : int
-        Of the kernel.
+        Of the kernels that rows are folds of, see `extended`.
     segments : sequence of Segment
         Runs of rows that repeat with shifted columns.
-    sums : bool
-        Whether rows ask for the partial sums of `reads_edges`.
-
-    Attributes
-    ----------
-    taps : int
-        Of an `extended` kernel.
     """
 
-    def __init__(
-        self, shape: tuple[int, int], taps: int, segments: Sequence[Segment], sums: bool = False
-    ) -> None:
-        self.shape, self.segments, self.sums = shape, segments, sums
-        self.taps = 3 * taps if sums else taps
+    def __init__(self, shape: tuple[int, int], taps: int, segments: Sequence[Segment]) -> None:
+        self.shape, self.taps, self.segments = shape, taps, segments
         self._kept: dict[Hashable, Any] = {}
         self._room = KEPT_NUMBERS
 
+    @property
+    def extends(self) -> bool:
+        """Whether rows ask for sums of taps that are no taps of a kernel, see `extended`."""
+        return False
+
     def extended(self, weights: Array, at: int) -> Array:
-        """Return a kernel, of which this is axis number ``at``, with the partial sums of `reads_edges`."""
-        if not self.sums:
-            return weights
-        dtype = weights.dtype
-        # float32 sums by float64, and integers wrap
-        wide = np.result_type(dtype, np.float64) if dtype.kind in "fc" else dtype
-        backwards = (slice(None),) * at + (slice(None, None, -1),)
-        first = weights.cumsum(at, wide)
-        last = weights[backwards].cumsum(at, wide)[backwards]
-        xp = backend_of("weights", weights).xp
-        with np.errstate(over="ignore", invalid="ignore"):
-            sums: Array = xp.concatenate([weights, first.astype(dtype), last.astype(dtype)], at)
-            return sums
+        """Return a kernel, of which this is axis number ``at``, with all taps that rows ask for."""
+        del at
+        return weights
+
+    def scattered(self, start: int, stop: int) -> bool:
+        """Return whether rows of a range hold hardly more pairs than runs, so that runs say nothing."""
+        middle = (start + stop) // 2
+        runs = self._runs(middle, min(middle + 1, stop))
+        many: int = runs.column.shape[1]
+        return many > FEW_RUNS and int(runs.length.sum()) < FEW_PAIRS * many
 
     def _keep(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
         """Return what was made for a key before, or make it, and keep it while there is room for it."""
@@ -302,6 +308,9 @@ class RunRows(ABC):
 class AxisRows(RunRows):
     """The matrix of one axis by rows, forward or transposed.
 
+    A kernel that is longer than the period of the signal's extension is folded to one period first: taps
+    whose distance is a multiple of it read the same.
+
     Parameters
     ----------
     axis : Axis
@@ -311,14 +320,44 @@ class AxisRows(RunRows):
     """
 
     def __init__(self, axis: Axis, transposed: bool) -> None:
-        self.axis = axis
+        self._given_taps = axis.taps
+        self.axis = axis = within_a_period(axis)
         self.transposed = transposed
+        self._sums = edge_sums(axis)
+        self._total = reads_edges(axis) and axis.size == 1
         super().__init__(
             (axis.size, axis.outputs) if transposed else (axis.outputs, axis.size),
-            axis.taps,
+            axis.taps + sum(self._sums) + self._total,
             transposed_segments(axis) if transposed else forward_segments(axis),
-            reads_edges(axis),
         )
+
+    @property
+    def extends(self) -> bool:
+        """Whether rows ask for sums."""
+        return self.taps != self._given_taps
+
+    def extended(self, weights: Array, at: int) -> Array:
+        """Return a kernel, of which this is axis number ``at``, folded to a period, with its `edge_sums`."""
+        xp = backend_of("weights", weights).xp
+        before = (slice(None),) * (at % weights.ndim)
+        taps = self.axis.taps
+        if taps < self._given_taps:
+            periods = -(-self._given_taps // taps)
+            shape = list(weights.shape)
+            shape[at] = periods * taps
+            whole = xp.zeros(shape, weights.dtype)
+            whole[(*before, slice(self._given_taps))] = weights
+            shape[at : at + 1 or None] = [periods, taps]
+            weights = whole.reshape(shape).sum(len(before), weights.dtype)
+        parts = [weights]
+        if self._total:
+            parts.append(weights.sum(at, weights.dtype, keepdims=True))
+        first, last = self._sums
+        parts.append(weights[(*before, slice(first))].cumsum(at, weights.dtype))
+        parts.append(
+            weights[(*before, slice(None, None, -1))][(*before, slice(last))].cumsum(at, weights.dtype)
+        )
+        return xp.concatenate(parts, at) if len(parts) > 1 else weights
 
     def _made_runs(self, start: int, stop: int) -> Runs:
         return (transposed_runs if self.transposed else forward_runs)(self.axis, start, stop)

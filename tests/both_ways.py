@@ -1,6 +1,6 @@
 """Matrices written by NumPy, and by compiled loops, whatever their sizes."""
 
-from sparsetconv import _writer, assembly
+from sparsetconv import _writer, assembly, axis_rows
 
 WAYS = ["NumPy", "compiled"]
 
@@ -8,4 +8,6 @@ WAYS = ["NumPy", "compiled"]
 def written_by(patch, way):
     """Let one of the two ways write all matrices, with pytest's monkeypatch."""
     patch.setattr(assembly, "COMPILED_ENTRIES", 0 if way == "compiled" else 1 << 62)
-    patch.setattr(_writer, "FILLS", 0)
+    for cost in ("FILLS", "START", "ROW"):
+        patch.setattr(_writer, cost, 0)
+    patch.setattr(axis_rows, "FEW_PAIRS", 0)

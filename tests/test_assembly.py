@@ -352,6 +352,61 @@ def test_partial_sums_of_single_precision_do_not_lose_it():
     np.testing.assert_allclose(matrix.data, [kernel.sum(dtype=float)], rtol=1e-6)
 
 
+def test_partial_sums_are_rounded_once_for_all_axes():
+    options = {"padding": ((2, 0), (2, 0)), "padding_mode": "replicate", "rows": slice(0, 1)}
+    for kernel, total in (([[1e8, -1e8], [1, 0]], 1), ([[3e38, -3e38], [3e38, -3e38]], 0)):
+        matrix = stc.conv_matrix(np.array(kernel, np.float32), (2, 2), **options)
+        np.testing.assert_array_equal(matrix.data, np.float32([total]))
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("mode", PADDING_MODES[1:])
+def test_sums_warn_of_nothing(mode):
+    """Neither those that nobody asks for, nor those that overflow; warnings are errors here."""
+    for kernel in ([1, 1, 1e308, 1e308], [np.inf, 0, 1, -np.inf], [1e308] * 4):
+        stc.conv_matrix(kernel, 4, padding=3, padding_mode=mode)
+        stc.conv_matrix(np.stack([kernel, np.negative(kernel)]), (4, 4), padding=3, padding_mode=mode)
+    few = stc.conv_matrix([1, 1, 1e308, 1e308], 4, padding=((1, 0),), padding_mode="replicate")
+    np.testing.assert_array_equal(few.toarray(), [[2, 1e308, 1e308, 0], [1, 1, 1e308, 1e308]])
+
+
+@pytest.mark.parametrize("size", [32, 1])
+@pytest.mark.parametrize("mode", ["replicate", "circular"])
+def test_a_few_rows_do_not_sum_the_kernels_of_other_channels(mode, size):
+    kernel = np.ones((256, 256, 3, 3), np.float32)
+    options = {"padding": 1, "padding_mode": mode, "rows": slice(0, 10)}
+    tracemalloc.start()
+    try:
+        matrix = stc.conv_matrix(kernel, (256, size, size), **options)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert matrix.nnz == 10 * 256 if size == 1 else 40_000 > matrix.nnz > 10_000
+    assert peak < 1 << 24
+    assert peak < kernel.nbytes / 2
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(("mode", "period"), [("circular", 5), ("symmetric", 10), ("reflect", 8)])
+def test_kernels_of_many_periods(mode, period, transposed):
+    """What is read again after a period is summed first: 20,000 taps on 5 samples are some hundred thousand sums."""
+    taps, size, dilation = 20_000, 5, 3
+    kernel = np.random.default_rng(0).integers(-99, 100, taps)
+    pad = dilation * (taps - 1) - 700
+    geometry = stc.ConvGeometry(size, taps, padding=((pad, 1200),), dilation=dilation, padding_mode=mode)
+    matrix = geometry_matrix(geometry, kernel, transposed)
+    folded = np.bincount(np.arange(taps) * dilation % period, kernel, period)
+    place = np.arange(period)
+    if mode != "circular":
+        place = np.minimum(place, period - place - (mode == "symmetric"))
+    expected = np.zeros((geometry.output_shape[0], size))
+    for output, row in enumerate(expected):
+        np.add.at(row, place, np.roll(folded, output - pad))
+    np.testing.assert_array_equal(matrix.toarray(), expected.T if transposed else expected)
+    assert matrix.nnz == geometry.nnz
+
+
 def test_rows_of_a_border_of_a_million_rows():
     k = 10**6
     start = k // 2

@@ -24,9 +24,9 @@ def pairs(axis):
     return [triple for triple in reads if triple[2] is not None]
 
 
-def folds(axis_rows, rows):
+def folds(axis_rows, rows, taps):
     """Return for each entry of some rows of an axis its row, its column, and which taps it sums."""
-    identity = rows.fold(axis_rows.extended(np.eye(axis_rows.axis.taps, dtype=int), 1), 1).T
+    identity = rows.fold(axis_rows.extended(np.eye(taps, dtype=int), 1), 1).T
     numbers = np.repeat(np.arange(rows.sizes.size), rows.sizes)
     return numbers, rows.columns, identity
 
@@ -44,7 +44,7 @@ def test_rows_of_ranges_are_canonical_and_what_is_read(axis, transposed, data):
     stop = data.draw(st.integers(start, rows.shape[0]))
     expected = dense[start:stop]
     some = rows.rows(start, stop)
-    numbers, columns, identity = folds(rows, some)
+    numbers, columns, identity = folds(rows, some, axis.taps)
     assert (np.diff(numbers * (axis.size + axis.outputs) + columns) > 0).all()
     found = np.zeros_like(expected)
     found[numbers, columns] = identity
@@ -54,7 +54,7 @@ def test_rows_of_ranges_are_canonical_and_what_is_read(axis, transposed, data):
     assert rows.count(start, stop) == expected.any(2).sum()
     # taps of a column ascend, whatever the order in which they were found, and single rows are the same
     for one, wanted in zip(some.each(), expected, strict=True):
-        _, columns, identity = folds(rows, one)
+        _, columns, identity = folds(rows, one, axis.taps)
         np.testing.assert_array_equal(columns, wanted.any(1).nonzero()[0])
         np.testing.assert_array_equal(identity, wanted[columns])
         if one.starts is not None:
@@ -130,7 +130,9 @@ def test_segments_repeat_what_they_say(axis, transposed, pieces):
         for time, again in enumerate(groups):
             np.testing.assert_array_equal(again.sizes, template.sizes)
             np.testing.assert_array_equal(again.columns, template.columns + time * step)
-            np.testing.assert_array_equal(folds(rows, again)[2], folds(rows, template)[2])
+            np.testing.assert_array_equal(
+                folds(rows, again, axis.taps)[2], folds(rows, template, axis.taps)[2]
+            )
     assert at == rows.shape[0]
 
 
@@ -149,7 +151,7 @@ def test_a_few_rows_of_huge_axes(mode, transposed):
         for start in {0, rows.shape[0] // 2, rows.shape[0] - 2} if rows.shape[0] > 1 else {0}:
             some = rows.rows(start, start + 2)
             expected = list(map(expected_row(axis, transposed), range(start, start + 2)))
-            assert list(zip(*folds(rows, some)[:2], strict=True)) == [
+            assert list(zip(*folds(rows, some, axis.taps)[:2], strict=True)) == [
                 (number, column) for number, row in enumerate(expected) for column in sorted(row)
             ]
             assert rows.counts(start, start + 2).tolist() == [len(row) for row in expected]
