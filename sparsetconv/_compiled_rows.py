@@ -15,6 +15,8 @@ from sparsetconv._compiler import compiled
 
 # above every column
 NONE = (1 << 63) - 1
+# entries of stretches that take turns: what they write, one after the other, stays in cache
+TURNS = 1 << 11
 # mean length of the stretches that are written for all rows so far at once
 SHORT = 16
 
@@ -42,6 +44,8 @@ def _take_turns(head: Any, left: Any, low: int, step: int, order: Any) -> tuple[
         count = min(count, left[run])
     if behind < NONE:
         count = min(count, (behind - low) // step)
+    if chosen > 1:
+        count = min(count, max(1, TURNS // chosen))
     return chosen, count
 
 

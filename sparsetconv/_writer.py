@@ -136,7 +136,9 @@ class Writer:
                 return calls * CALL + visits * written * below * ENTRY
             visits *= rows
             columns *= written / rows
-        return (calls + visits) * CALL
+        # rows of the last axis one by one, slices of the kernel or sorted
+        sorted_entries = visits * columns if self.levels[-1].axis.tangled(*self.levels[-1].limits) else 0
+        return (calls + visits) * CALL + sorted_entries * ENTRY
 
     def write(self, number: int, weights: Array, columns: Array, entry: int) -> int:
         """Write the rows below one choice of rows of the axes before one.

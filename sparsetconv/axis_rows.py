@@ -203,6 +203,12 @@ class RunRows(ABC):
         many: int = runs.column.shape[1]
         return many > FEW_RUNS and int(runs.length.sum()) < FEW_PAIRS * many
 
+    def tangled(self, start: int, stop: int) -> bool:
+        """Return whether rows of a range are no slices of the kernel side by side, or one over another."""
+        middle = (start + stop) // 2
+        rows = self._runs(middle, min(middle + 1, stop)).ordered().long_rows()
+        return next(rows, None) is None
+
     def _keep(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
         """Return what was made for a key before, or make it, and keep it while there is room for it."""
         known: T | None = self._kept.get(key)
