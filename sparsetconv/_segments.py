@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sparsetconv._axis import Axis
 
 # at most so many pieces are looked for; so many rows of a border for each must make it worth while
-MOST_PIECES, ROWS_PER_PIECE = 512, 8
+MOST_PIECES, ROWS_PER_PIECE = 512, 128
 
 
 class Segment(NamedTuple):
