@@ -187,7 +187,7 @@ class Writer:
         while at < stop:
             # a window of rows; if they have few entries in the mean, as many as fit a block
             upto = min(stop, at + self.limits.rows)
-            ends = level.counts[at - level.limits[0] : upto - level.limits[0]].cumsum()
+            ends = level.widths(at, upto).cumsum()
             many = int(ends[-1]) * count * level.below < self.limits.row * (upto - at)
             many |= self.compiled and level is self.levels[-1]
             end = upto

@@ -198,16 +198,18 @@ class RunRows(ABC):
 
     def scattered(self, start: int, stop: int) -> bool:
         """Return whether rows of a range hold hardly more pairs than runs, so that runs say nothing."""
-        middle = (start + stop) // 2
-        runs = self._runs(middle, min(middle + 1, stop))
+        runs = self._middle(start, stop)
         many: int = runs.column.shape[1]
         return many > FEW_RUNS and int(runs.length.sum()) < FEW_PAIRS * many
 
     def tangled(self, start: int, stop: int) -> bool:
         """Return whether rows of a range are no slices of the kernel side by side, or one over another."""
+        return next(self._middle(start, stop).ordered().long_rows(), None) is None
+
+    def _middle(self, start: int, stop: int) -> Runs:
+        """Return the row in the middle of a range, which stands for all."""
         middle = (start + stop) // 2
-        rows = self._runs(middle, min(middle + 1, stop)).ordered().long_rows()
-        return next(rows, None) is None
+        return self._runs(middle, min(middle + 1, stop))
 
     def _keep(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
         """Return what was made for a key before, or make it, and keep it while there is room for it."""

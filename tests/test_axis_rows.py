@@ -24,6 +24,13 @@ def pairs(axis):
     return [triple for triple in reads if triple[2] is not None]
 
 
+def drawn_range(axis, transposed, data):
+    """Return an axis' rows, and a range of them."""
+    rows = AxisRows(axis, transposed)
+    start = data.draw(st.integers(0, rows.shape[0]))
+    return rows, start, data.draw(st.integers(start, rows.shape[0]))
+
+
 def folds(axis_rows, rows, taps):
     """Return for each entry of some rows of an axis its row, its column, and which taps it sums."""
     identity = rows.fold(axis_rows.extended(np.eye(taps, dtype=int), 1), 1).T
@@ -39,9 +46,7 @@ def test_rows_of_ranges_are_canonical_and_what_is_read(axis, transposed, data):
         dense[output, sample, tap] += 1
     if transposed:
         dense = dense.swapaxes(0, 1)
-    rows = AxisRows(axis, transposed)
-    start = data.draw(st.integers(0, rows.shape[0]))
-    stop = data.draw(st.integers(start, rows.shape[0]))
+    rows, start, stop = drawn_range(axis, transposed, data)
     expected = dense[start:stop]
     some = rows.rows(start, stop)
     numbers, columns, identity = folds(rows, some, axis.taps)
@@ -66,9 +71,7 @@ def test_rows_of_ranges_are_canonical_and_what_is_read(axis, transposed, data):
 @given(axes(), st.booleans(), st.data())
 def test_long_rows_are_the_same_rows(axis, transposed, data):
     """By slices of the kernel, whatever the runs of a row have in common; sums keep their bits."""
-    rows = AxisRows(axis, transposed)
-    start = data.draw(st.integers(0, rows.shape[0]))
-    stop = data.draw(st.integers(start, rows.shape[0]))
+    rows, start, stop = drawn_range(axis, transposed, data)
     weights = np.random.default_rng(0).standard_normal((2, rows.taps, 3))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(axis_rows, "LONG_ROW", 0)
@@ -83,9 +86,7 @@ def test_long_rows_are_the_same_rows(axis, transposed, data):
 @given(axes(), st.booleans(), st.data())
 def test_tables_are_the_same_rows(axis, transposed, data):
     """Stretches put each column in its place, with the same taps in the same order."""
-    rows = AxisRows(axis, transposed)
-    start = data.draw(st.integers(0, rows.shape[0]))
-    stop = data.draw(st.integers(start, rows.shape[0]))
+    rows, start, stop = drawn_range(axis, transposed, data)
     table = rows.table(start, stop)
     assert table.ends.size == stop - start + 1
     for row, expected in enumerate(rows.rows(start, stop).each()):

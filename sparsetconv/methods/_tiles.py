@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sparsetconv._kernel import last_axes
+from sparsetconv.methods._base import quiet
 from sparsetconv.methods._sides import check, forward_side, read_range, sums
 
 if TYPE_CHECKING:
@@ -302,6 +303,7 @@ class Tiling:
         begins = np.cumsum([at, *(table.size for table in tables)])[:-1]
         return np.concatenate([numbers, begins, about_axes, *starts, *tables])
 
+    @quiet
     def spectrum(self, weights: Array) -> Array:
         """Return the kernel's transform in the order and with the gaps of a tile, divided by its size.
 
@@ -323,8 +325,7 @@ class Tiling:
         ordered = transform[last_axes(np.ix_(*map(frequencies, self.lengths)))]
         spectrum = np.zeros((*lead, self.size), np.complex128)
         where = sums([np.arange(m) * s for m, s in zip(self.lengths, self._strides, strict=True)])
-        with np.errstate(over="ignore", invalid="ignore"):
-            spectrum[..., where] = ordered.reshape(*lead, -1) / prod(self.lengths)
+        spectrum[..., where] = ordered.reshape(*lead, -1) / prod(self.lengths)
         return spectrum
 
 
