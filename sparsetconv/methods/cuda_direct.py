@@ -1,7 +1,8 @@
 """Method ``"direct"`` on a GPU: a stencil, one launch for a product in either direction.
 
-Floor 3. The kernel is ``cuda/stencil.cu``; this module settles what a thread makes and which numbers the
-kernel is compiled with. Sizes and padding are arguments, so that one compilation serves all of them.
+Floor 3. The kernels are ``cuda/tiles.cu``, on tiles in shared memory, and ``cuda/gather.cu`` for kernels that
+reach too far for one. Transposed, with padding that is not zeros, a launch for each padded axis follows:
+``cuda/unpad.cu``. What a launch is given is worked out once, by ``cuda_stencil``.
 """
 
 from __future__ import annotations
@@ -13,27 +14,67 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sparsetconv import _cuda
-from sparsetconv._axis import PADDING_MODES
 from sparsetconv.methods._base import Method
+from sparsetconv.methods.cuda_stencil import (
+    CHANNELS,
+    MANY_THREADS,
+    SUM_BYTES,
+    Problem,
+    StencilAxis,
+    Tile,
+    default_tile,
+    tile,
+)
+from sparsetconv.methods.cuda_tuning import known_shape, problem_class
 
 if TYPE_CHECKING:
-    from sparsetconv._axis import Axis
+    from collections.abc import Iterator
+
     from sparsetconv._types import Array
 
-THREADS = 128
-# threads that a GPU wants at the least; results of one thread along an axis, the most that leaves so many
-MANY_THREADS, RESULTS = 1 << 16, (8, 4, 2, 1)
-# bytes of sums that one thread keeps in registers; channels that it makes at once
-SUM_BYTES, CHANNELS = 128, 4
+# threads of a block of ``gather`` and ``unpad``;
+# results of a thread of ``gather``: the most of these that keep a GPU busy
+THREADS, RESULTS = 128, (8, 4, 2, 1)
+UNROLLED = 8
+
+
+class Launch(NamedTuple):
+    """A kernel, how it is compiled, and what it is launched with beside arrays.
+
+    Attributes
+    ----------
+    name : str
+    constants : dict
+        Of the compilation.
+    blocks, threads : int
+        Blocks, and threads of a block.
+    numbers : tuple of array
+        Structures that are passed by value.
+    """
+
+    name: str
+    constants: dict[str, str]
+    blocks: int
+    threads: int
+    numbers: tuple[Array, ...]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The texts that hold the kernel."""
+        shared = ("places.cuh",) if self.name == "unpad" else ("places.cuh", "stencil.cuh")
+        return *shared, f"{self.name}.cu"
 
 
 class _Plan(NamedTuple):
-    """What the products of one direction, dtype and size of batch have in common."""
+    """What the products of one direction, dtype and size of batch have in common.
 
-    kernel: Any
-    numbers: Array
-    blocks: int
+    ``product`` and each of ``unpadding`` are a kernel, its blocks, their threads, and structures by value.
+    """
+
+    product: tuple[Any, int, tuple[int], tuple[Array, ...]]
+    unpadding: tuple[tuple[Any, int, tuple[int], tuple[Array, ...]], ...]
     shape: tuple[int, ...]
+    bands: int
 
 
 class CudaDirectMethod(Method):
@@ -71,73 +112,124 @@ class CudaDirectMethod(Method):
             plan = self._plans.setdefault(key, self._plan(*key))
         xp = self.backend.xp
         out: Array = xp.empty(plan.shape, dtype)
-        arguments = plan.numbers, xp.ascontiguousarray(x, dtype), self._weights[transposed], out
-        _cuda.launch(plan.kernel, plan.blocks, (THREADS,), arguments)
+        bands = xp.empty(plan.bands, dtype) if plan.bands else out
+        kernel, blocks, threads, numbers = plan.product
+        if not blocks:
+            return out
+        arguments = *numbers, xp.ascontiguousarray(x, dtype), self._weights[transposed], out, bands
+        _cuda.launch(kernel, blocks, threads, arguments)
+        for kernel, blocks, threads, numbers in plan.unpadding:
+            _cuda.launch(kernel, blocks, threads, (*numbers, out, bands))
         return out
+
+    def problem(self, batch: int, transposed: bool, dtype: np.dtype[Any]) -> Problem:
+        """Return one direction as the kernels know it."""
+        sides = self.large_shape, self.small_shape
+        (groups, results, *_), (_, sources, *_) = sides if transposed else sides[::-1]
+        axes = tuple(StencilAxis(axis, transposed) for axis in self.geometry.axes)
+        factor = self._factor(dtype)
+        total = np.dtype(np.uint64) if dtype.kind in "iu" else dtype
+        factor = np.dtype(np.uint64) if factor.kind in "iu" else factor
+        return Problem(axes, batch, groups, sources, results, dtype.itemsize, factor.itemsize, total.itemsize)
+
+    def _factor(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """Weights are multiplied in the precision of the result, real ones as real numbers."""
+        weights = self.weights.dtype
+        return dtype if weights.kind == "c" or dtype.kind != "c" else np.zeros(0, dtype).real.dtype
+
+    def types(self, dtype: np.dtype[Any]) -> dict[str, str]:
+        """Return the types that a compilation knows, for results of a dtype."""
+        return {
+            "VALUE": _cuda.type_name(dtype),
+            "WEIGHT": _cuda.type_name(self.weights.dtype),
+            "FACTOR": _cuda.sum_name(self._factor(dtype)),
+            "SUM": _cuda.sum_name(dtype),
+        }
+
+    def launches(self, problem: Problem, dtype: np.dtype[Any]) -> list[Launch]:
+        """Return the launches of a product: the stencil, and one for each axis whose padding is added."""
+        constants = problem.constants() | self.types(dtype)
+        own = self._tile(problem, dtype)
+        first = _gather(problem, constants) if own is None else _tiles(own, constants)
+        return [first, *_unpadding(problem, constants)]
 
     def _plan(self, batch: int, transposed: bool, dtype: np.dtype[Any]) -> _Plan:
         """Settle what a thread makes, and how many there are."""
-        sides = self.large_shape, self.small_shape
-        (groups, results, *sizes), (_, sources, *_) = sides if transposed else sides[::-1]
-        axes = self.geometry.axes
-        channels = min(CHANNELS, results)
-        rows = batch * groups * -(-results // channels)
-        blocked = _blocked_axis(axes, transposed)
-        most = max(1, SUM_BYTES // (dtype.itemsize * channels))
-        each = next(n for n in RESULTS if n == 1 or (n <= most and rows * prod(sizes) // n >= MANY_THREADS))
-        spread = THREADS if len(axes) == 1 and each > 1 else 1
-        span = spread * (axes[blocked].stride if transposed else 1)
-        lengths = list(sizes)
-        lengths[blocked] = -(-lengths[blocked] // (each * span)) * span
-        threads = rows * prod(lengths)
-        constants = self.constants(dtype, transposed) | {
-            "BLOCKED": str(blocked),
-            "RESULTS": str(each),
-            "CHANNELS": str(channels),
-            "SPREAD": str(spread),
-            "ID": number_type(threads, sizes[blocked] + each * span),
-        }
-        kernel = _cuda.kernel(self.backend, ("stencil.cu",), tuple(constants.items()), "stencil")
-        numbers = [batch, groups, sources, results]
-        for axis in axes:
-            numbers += _axis_numbers(axis, transposed)
-        shape = batch, groups, results, *sizes
-        return _Plan(kernel, _cuda.by_value(numbers), -(-threads // THREADS), shape)
+        problem = self.problem(batch, transposed, dtype)
+        made = [
+            (
+                _cuda.kernel(self.backend, launch.sources, tuple(launch.constants.items()), launch.name),
+                launch.blocks,
+                (launch.threads,),
+                launch.numbers,
+            )
+            for launch in self.launches(problem, dtype)
+        ]
+        shape = batch, problem.groups, problem.results, *(each.own for each in problem.axes)
+        bands = batch * problem.groups * problem.results * problem.bands[-1]
+        return _Plan(made[0], tuple(made[1:]), shape, bands)
 
-    def constants(self, dtype: np.dtype[Any], transposed: bool) -> dict[str, str]:
-        """Return what a compilation knows of the kernel, for results of a dtype."""
-        axes, weights = self.geometry.axes, self.weights.dtype
-        # weights are multiplied in the precision of the result, real ones as real numbers
-        factor = dtype if weights.kind == "c" or dtype.kind != "c" else np.zeros(0, dtype).real.dtype
-        return {
-            "NDIM": str(len(axes)),
-            "TAPS": _cuda.braced(axis.taps for axis in axes),
-            "STRIDE": _cuda.braced(axis.stride for axis in axes),
-            "DILATION": _cuda.braced(axis.dilation for axis in axes),
-            "TRANSPOSED": str(int(transposed)),
-            "VALUE": _cuda.type_name(dtype),
-            "WEIGHT": _cuda.type_name(weights),
-            "FACTOR": _cuda.sum_name(factor),
-            "SUM": _cuda.sum_name(dtype),
-        }
+    def _tile(self, problem: Problem, dtype: np.dtype[Any]) -> Tile | None:
+        """Return the tile that was measured to be the fastest, or else the planner's."""
+        known = known_shape(problem_class(self.geometry, dtype, problem.transposed))
+        measured = None if known is None else tile(problem, known)
+        return default_tile(problem) if measured is None else measured
+
+
+def _tiles(own: Tile, constants: dict[str, str]) -> Launch:
+    """Return the launch of ``tiles.cu``."""
+    numbers = _cuda.by_value(own.problem.numbers(own.shape.channels, own.tiles))
+    return Launch("tiles", constants | own.constants(), own.blocks, prod(own.threads), (numbers,))
+
+
+def _gather(problem: Problem, constants: dict[str, str]) -> Launch:
+    """Return the launch of ``gather.cu``."""
+    settled, threads, channels = gather_constants(problem)
+    numbers = _cuda.by_value(problem.numbers(channels, [1] * len(problem.axes)))
+    return Launch("gather", constants | settled, -(-threads // THREADS), THREADS, (numbers,))
+
+
+def _unpadding(problem: Problem, constants: dict[str, str]) -> Iterator[Launch]:
+    """Yield a launch of ``unpad.cu`` for each axis with copies of samples in its padding."""
+    numbers = _cuda.by_value(problem.numbers(1, [1] * len(problem.axes)))
+    lines = problem.batch * problem.groups * problem.results
+    for a, each in enumerate(problem.axes):
+        if each.result == each.own:
+            continue
+        before = prod(other.own for other in problem.axes[:a])
+        behind = prod(other.result for other in problem.axes[a + 1 :])
+        threads = lines * before * each.outside.total * behind
+        # nothing of the kernel's shape, so that one compilation serves many
+        settled = {name: constants[name] for name in ("NDIM", "VALUE", "SUM")}
+        settled |= {"UNPADDED": str(a), "ID": number_type(threads, each.result)}
+        samples = _cuda.by_value(each.outside)
+        yield Launch("unpad", settled, -(-threads // THREADS), THREADS, (numbers, samples))
+
+
+def gather_constants(problem: Problem) -> tuple[dict[str, str], int, int]:
+    """Return what ``gather.cu`` is compiled with, its threads, and the channels of a thread."""
+    blocked = problem.blocked
+    sizes = [each.result for each in problem.axes]
+    channels = min(CHANNELS, problem.results)
+    rows = problem.batch * problem.groups * -(-problem.results // channels)
+    most = max(1, SUM_BYTES // (problem.sum_bytes * channels))
+    results = next(n for n in RESULTS if n == 1 or (n <= most and rows * prod(sizes) // n >= MANY_THREADS))
+    spread = THREADS if len(sizes) == 1 and results > 1 else 1
+    span = spread * problem.phases(blocked)
+    lengths = list(sizes)
+    lengths[blocked] = -(-lengths[blocked] // (results * span)) * span
+    threads = rows * prod(lengths)
+    constants = {
+        "BLOCKED": str(blocked),
+        "RESULTS": str(results),
+        "CHANNELS": str(channels),
+        "SPREAD": str(spread),
+        "UNROLLED": str(UNROLLED),
+        "ID": number_type(threads, sizes[blocked] + results * span),
+    }
+    return constants, threads, channels
 
 
 def number_type(threads: int, length: int) -> str:
     """Return the type that numbers threads, and holds the blocked axis' length, rounded up."""
     return "unsigned int" if max(threads + THREADS, length) < 2**32 else "unsigned long long"
-
-
-def _blocked_axis(axes: tuple[Axis, ...], transposed: bool) -> int:
-    """Return the axis along which a thread's results share the most samples; never the last of several."""
-    shared = [
-        axis.taps / axis.stride if not transposed else -(-axis.taps // axis.stride) for axis in axes[:-1]
-    ]
-    return shared.index(max(shared)) if shared else 0
-
-
-def _axis_numbers(axis: Axis, transposed: bool) -> list[int]:
-    """Return the numbers of ``StencilAxis``."""
-    source, result = (axis.outputs, axis.size) if transposed else (axis.size, axis.outputs)
-    whole = axis.transposed_interior if transposed else axis.interior
-    mode = PADDING_MODES.index(axis.reach)
-    return [source, result, axis.before, mode, *whole, axis.low, axis.high]

@@ -1,15 +1,16 @@
 """What has been measured on a card, and what stands in its place until then.
 
-Floor 3. ``cuda/tuning.json`` holds, for each class of problem, the launch of the stencil that was the fastest,
-and the constants of the GPU's cost model, with the name of the card; ``asv_benchmarks/gpu_hour.py`` writes it.
-``"measured_on": null`` says that nothing has been measured: launches are then those of `cuda_direct`, by what
-registers and shared memory hold, and the constants those of a data sheet.
+Floor 3. ``cuda/tuning.json`` holds, for each class of problem, the launch of the stencil that was the
+fastest, and the constants of the GPU's cost model, with the name of the card; ``asv_benchmarks/gpu_hour.py``
+writes it. ``"measured_on": null`` says that nothing has been measured: launches are then those of
+``cuda_stencil``, by what registers and shared memory hold, and the constants those of a data sheet.
 """
 
 from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -88,22 +89,22 @@ def shipped() -> Tuning:
     return Tuning.from_text(path.read_text(encoding="utf-8"))
 
 
-_forced: list[LaunchShape] = []
+_forced: ContextVar[LaunchShape | None] = ContextVar("forced", default=None)
 
 
 @contextmanager
 def forced(shape: LaunchShape) -> Iterator[None]:
     """Launch every stencil that is planned meanwhile in one shape: for measurements."""
-    _forced.append(shape)
+    token = _forced.set(shape)
     try:
         yield
     finally:
-        _forced.pop()
+        _forced.reset(token)
 
 
 def known_shape(name: str) -> LaunchShape | None:
     """Return the shape that is forced, or else the one measured for a class of problem, or None."""
-    return _forced[-1] if _forced else shipped().stencil.get(name)
+    return _forced.get() or shipped().stencil.get(name)
 
 
 def problem_class(geometry: ConvGeometry, dtype: np.dtype[Any], transposed: bool) -> str:

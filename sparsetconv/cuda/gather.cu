@@ -1,0 +1,228 @@
+// The stencil without shared memory, for kernels that reach too far for a tile; see stencil.cuh.
+//
+// A thread makes RESULTS results along axis BLOCKED in CHANNELS channels, whose sums stay in registers. Along
+// that axis taps are unrolled: a sample is loaded once for all results and channels that read it. All other
+// taps are loops. Where a result along the blocked axis reads the border, it is made alone. Neighbouring threads
+// make results next to each other on the last axis.
+//
+// Constants of the compilation, beside those of stencil.cuh: BLOCKED, RESULTS, CHANNELS; UNROLLED, the taps that
+// are unrolled together; SPREAD, how many results of the same phase a thread leaves to its neighbours between
+// two of its own (1 but where the blocked axis is the last); ID, the type that numbers threads; PLACE, the type of
+// places in a channel.
+
+// What the source moves by from one tap to the next, and from one result of a phase to the next.
+__device__ constexpr int step(int axis) { return TRANSPOSED ? fall_of(axis) : dilation_of(axis); }
+__device__ constexpr int advance(int axis) { return TRANSPOSED ? 1 : stride_of(axis); }
+// How far apart the results of a thread are along the blocked axis.
+constexpr int apart = SPREAD * (TRANSPOSED ? stride_of(BLOCKED) : 1);
+
+// Where the taps of an axis read for one result: the first of them, how many there are, where it reads.
+struct Reading {
+    int tap, count;
+    PLACE source;
+};
+
+template <int AXIS>
+__device__ __forceinline__ Reading reading(const StencilAxis& axis, long long result) {
+    if constexpr (!TRANSPOSED) return {0, taps_of(AXIS), (PLACE)(result * stride_of(AXIS) + axis.origin)};
+    const long long place = result + axis.phase, quotient = place / stride_of(AXIS);
+    const Meeting met = meeting<AXIS>((int)(place - quotient * stride_of(AXIS)));
+    return {met.tap, met.count, (PLACE)(axis.origin + quotient + met.source)};
+}
+
+// Call use(source, tap) for everything that a result of one axis meets.
+template <int AXIS, class Use>
+__device__ __forceinline__ void each_met(const StencilAxis& axis, long long result, Use use) {
+    const Reading met = reading<AXIS>(axis, result);
+    const bool whole = result >= axis.first && result < axis.last;
+#pragma unroll 1
+    for (int n = 0; n < met.count; ++n) {
+        PLACE source = TRANSPOSED ? met.source - (PLACE)n * fall_of(AXIS)
+                                  : met.source + (PLACE)n * dilation_of(AXIS);
+        if (!whole) {
+            if (TRANSPOSED) source = source < (PLACE)axis.source ? source : -1;
+            else source = (PLACE)sample_at(axis.mode, axis.source, source);
+            if (source < 0) continue;
+        }
+        use(source, met.tap + n * cycle(AXIS));
+    }
+}
+
+// All axes but the blocked one, from AXIS on: call leaf(source, weight) for each combination of what is met.
+template <int AXIS, bool ALL, class Leaf>
+__device__ __forceinline__ void each_combination(
+    const Stencil& problem, const long long* at, PLACE source, PLACE weight, Leaf leaf) {
+    if constexpr (AXIS == NDIM) {
+        leaf(source, weight);
+    } else if constexpr (AXIS == BLOCKED && !ALL) {
+        each_combination<AXIS + 1, ALL>(problem, at, source, weight, leaf);
+    } else {
+        const PLACE stride = (PLACE)problem.axes[AXIS].source_stride;
+        each_met<AXIS>(problem.axes[AXIS], at[AXIS], [&](PLACE own, int tap) {
+            each_combination<AXIS + 1, ALL>(
+                problem, at, source + own * stride, weight + (PLACE)tap * weights_of(AXIS + 1, NDIM), leaf);
+        });
+    }
+}
+
+// Add `COUNT` taps along the blocked axis to the sums: the n-th result reads, through the t-th of them,
+// source[(n * advance + t * step) * stride].
+template <int COUNT>
+__device__ __forceinline__ void accumulate(
+    SUM (&sums)[CHANNELS][RESULTS], const VALUE* __restrict__ source, PLACE stride,
+    const WEIGHT* const (&weights)[CHANNELS], int weight_step) {
+    constexpr PLACE moves = advance(BLOCKED), tap_moves = step(BLOCKED);
+    FACTOR own[CHANNELS][COUNT];
+#pragma unroll
+    for (int c = 0; c < CHANNELS; ++c)
+#pragma unroll
+        for (int t = 0; t < COUNT; ++t) own[c][t] = (FACTOR)weights[c][t * weight_step];
+    constexpr PLACE reach = (RESULTS - 1) * moves + (COUNT - 1) * tap_moves + 1;
+    constexpr bool scattered = SPREAD > 1 || reach > RESULTS * COUNT;
+    if constexpr (scattered) {
+        // the results of a thread share few samples or none, but all weights
+#pragma unroll
+        for (int t = 0; t < COUNT; ++t)
+#pragma unroll
+            for (int n = 0; n < RESULTS; ++n) {
+                const SUM value = (SUM)source[(n * SPREAD * moves + t * tap_moves) * stride];
+#pragma unroll
+                for (int c = 0; c < CHANNELS; ++c) sums[c][n] += own[c][t] * value;
+            }
+        return;
+    }
+    constexpr PLACE places = scattered ? 0 : reach;
+#pragma unroll
+    for (PLACE place = 0; place < places; ++place) {
+        bool read = false;
+#pragma unroll
+        for (int n = 0; n < RESULTS; ++n) {
+            const PLACE rest = place - n * moves;
+            if (rest >= 0 && rest % tap_moves == 0 && rest / tap_moves < COUNT) read = true;
+        }
+        if (!read) continue;
+        const SUM value = (SUM)source[place * stride];
+#pragma unroll
+        for (int n = 0; n < RESULTS; ++n) {
+            const PLACE rest = place - n * moves;
+            if (rest < 0 || rest % tap_moves != 0 || rest / tap_moves >= COUNT) continue;
+#pragma unroll
+            for (int c = 0; c < CHANNELS; ++c) sums[c][n] += own[c][rest / tap_moves] * value;
+        }
+    }
+}
+
+// COUNT taps along the blocked axis, in parts that are unrolled.
+template <int COUNT>
+__device__ __forceinline__ void accumulate_all(
+    SUM (&sums)[CHANNELS][RESULTS], const VALUE* __restrict__ source, PLACE stride,
+    const WEIGHT* (&weights)[CHANNELS], int weight_step) {
+    if constexpr (COUNT <= UNROLLED) {
+        accumulate<COUNT>(sums, source, stride, weights, weight_step);
+    } else {
+#pragma unroll 1
+        for (int part = 0; part < COUNT / UNROLLED; ++part) {
+            accumulate<UNROLLED>(sums, source, stride, weights, weight_step);
+            source += (PLACE)UNROLLED * step(BLOCKED) * stride;
+            for (int c = 0; c < CHANNELS; ++c) weights[c] += UNROLLED * weight_step;
+        }
+        if constexpr (COUNT % UNROLLED != 0)
+            accumulate<COUNT % UNROLLED>(sums, source, stride, weights, weight_step);
+    }
+}
+
+// x: (batch, groups, channels, source...); weights: (groups, result channels, source channels, taps...);
+// y: (batch, groups, channels, results...); bands: (batch, groups, channels, places outside).
+extern "C" __global__ void gather(
+    Stencil problem, const VALUE* __restrict__ x, const WEIGHT* __restrict__ weights, VALUE* __restrict__ y,
+    VALUE* __restrict__ bands) {
+    // what the thread makes: from the last axis to the first
+    ID rest = (ID)blockIdx.x * blockDim.x + threadIdx.x;
+    long long at[NDIM];
+#pragma unroll
+    for (int a = NDIM - 1; a >= 0; --a) {
+        ID length = (ID)problem.axes[a].result;
+        if (a == BLOCKED) {
+            // tiles of results, and with them phases: results of a thread are of one phase
+            const ID span = (ID)(RESULTS * apart);
+            length = (length + span - 1) / span * apart;
+        }
+        const ID number = rest % length;
+        rest /= length;
+        at[a] = a == BLOCKED ? (long long)(number / apart) * (RESULTS * apart) + number % apart : number;
+    }
+    const long long channel = (long long)(rest % (ID)problem.channel_blocks) * CHANNELS;
+    rest /= (ID)problem.channel_blocks;
+    const long long group = rest % (ID)problem.groups, item = rest / (ID)problem.groups;
+    if (item >= problem.batch) return;
+
+    x += (item * problem.groups + group) * problem.source_channels * problem.source_size;
+    const long long results = (item * problem.groups + group) * problem.result_channels + channel;
+    // channels beyond the last are made as the last, and not stored
+    const WEIGHT* kernels[CHANNELS];
+#pragma unroll
+    for (int c = 0; c < CHANNELS; ++c) {
+        const long long own = channel + c < problem.result_channels ? channel + c : problem.result_channels - 1;
+        kernels[c] = weights + (group * problem.result_channels + own) * problem.source_channels * weights_of(0, NDIM);
+    }
+    const auto store = [&](int c, SUM sum) {
+        if (channel + c >= problem.result_channels) return;
+        const Destination found = destination(problem, at);
+        if (found.inside) y[(results + c) * problem.result_size + found.place] = (VALUE)sum;
+        else bands[(results + c) * problem.band_size + found.place] = (VALUE)sum;
+    };
+
+    const StencilAxis& axis = problem.axes[BLOCKED];
+    const long long last = at[BLOCKED] + (long long)(RESULTS - 1) * apart;
+    if (at[BLOCKED] >= axis.first && last < axis.last) {
+        SUM sums[CHANNELS][RESULTS];
+#pragma unroll
+        for (int c = 0; c < CHANNELS; ++c)
+#pragma unroll
+            for (int n = 0; n < RESULTS; ++n) sums[c][n] = SUM(0);
+        const Reading met = reading<BLOCKED>(axis, at[BLOCKED]);
+        const PLACE stride = (PLACE)axis.source_stride;
+        // in the order of the source; transposed that is from the last tap to the first
+        const PLACE begin = TRANSPOSED ? met.source - (PLACE)(met.count - 1) * fall_of(BLOCKED) : met.source;
+        const int tap = TRANSPOSED ? met.tap + (met.count - 1) * cycle(BLOCKED) : 0;
+        constexpr int behind = weights_of(BLOCKED + 1, NDIM), weight_step = (TRANSPOSED ? -cycle(BLOCKED) : 1) * behind;
+        for (long long c_in = 0; c_in < problem.source_channels; ++c_in) {
+            each_combination<0, false>(problem, at, 0, 0, [&](PLACE source, PLACE weight) {
+                const VALUE* from = x + c_in * problem.source_size + source + begin * stride;
+                const WEIGHT* own[CHANNELS];
+#pragma unroll
+                for (int c = 0; c < CHANNELS; ++c)
+                    own[c] = kernels[c] + c_in * weights_of(0, NDIM) + weight + tap * behind;
+                // phases differ by one tap
+                if (met.count == meets(BLOCKED)) {
+                    accumulate_all<meets(BLOCKED)>(sums, from, stride, own, weight_step);
+                } else if constexpr (meets(BLOCKED) > 1) {
+                    if (met.count) accumulate_all<meets(BLOCKED) - 1>(sums, from, stride, own, weight_step);
+                }
+            });
+        }
+#pragma unroll
+        for (int n = 0; n < RESULTS; ++n) {
+#pragma unroll
+            for (int c = 0; c < CHANNELS; ++c) store(c, sums[c][n]);
+            at[BLOCKED] += apart;
+        }
+        return;
+    }
+    // at the border: one result after the other
+    for (int n = 0; n < RESULTS && at[BLOCKED] < axis.result; ++n) {
+        SUM sums[CHANNELS];
+#pragma unroll
+        for (int c = 0; c < CHANNELS; ++c) sums[c] = SUM(0);
+        for (long long c_in = 0; c_in < problem.source_channels; ++c_in)
+            each_combination<0, true>(problem, at, 0, 0, [&](PLACE source, PLACE weight) {
+                const SUM value = (SUM)x[c_in * problem.source_size + source];
+#pragma unroll
+                for (int c = 0; c < CHANNELS; ++c)
+                    sums[c] += (FACTOR)kernels[c][c_in * weights_of(0, NDIM) + weight] * value;
+            });
+#pragma unroll
+        for (int c = 0; c < CHANNELS; ++c) store(c, sums[c]);
+        at[BLOCKED] += apart;
+    }
+}

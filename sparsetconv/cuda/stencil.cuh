@@ -1,0 +1,69 @@
+// What the kernels of `direct` share: which taps an axis' result meets, and which samples.
+//
+// Forward, tap t of result o reads position o * stride + t * dilation + origin of the padded source.
+// Transposed, results stand at the positions that the forward direction reads: at q = o * stride + t * dilation,
+// counted from the first of them, arrive the taps t for which o = (q - t * dilation) / stride is whole. These
+// are every `cycle`-th; from one to the next o falls by `fall`. No zero is inserted, nothing is added by two
+// threads. Positions of the padding go to an array of their own, the bands; `unpad` adds them to the samples of
+// which they are copies.
+//
+// Constants of the compilation, beside those of places.cuh: TAPS, STRIDE, DILATION, CYCLE, FALL, INVERSE, lists with
+// an entry for each axis (with common = gcd(stride, dilation), cycle = stride / common, fall = dilation / common, and
+// inverse * fall = 1 modulo cycle); TRANSPOSED; WEIGHT and FACTOR, the types of weights as they are stored and as
+// they are multiplied.
+
+#define LISTED(name, LIST)                       \
+    __device__ constexpr int name(int axis) {    \
+        constexpr int list[] = LIST;             \
+        return list[axis];                       \
+    }
+LISTED(taps_of, TAPS)
+LISTED(stride_of, STRIDE)
+LISTED(dilation_of, DILATION)
+LISTED(listed_cycle, CYCLE)
+LISTED(fall_of, FALL)
+LISTED(inverse_of, INVERSE)
+
+// Taps from one that reaches a position to the next that does.
+__device__ constexpr int cycle(int axis) { return TRANSPOSED ? listed_cycle(axis) : 1; }
+// Taps that a result meets at most.
+__device__ constexpr int meets(int axis) { return (taps_of(axis) + cycle(axis) - 1) / cycle(axis); }
+// Weights of the axes from one up to, and without, another.
+__device__ constexpr int weights_of(int from, int to) {
+    int product = 1;
+    for (int a = from; a < to; ++a) product *= taps_of(a);
+    return product;
+}
+
+// The sample at a position of the infinite extension of `size` samples; -1 for a padded zero.
+__device__ __forceinline__ long long sample_at(long long mode, long long size, long long position) {
+    if (position >= 0 && position < size) return position;
+    if (mode == ZEROS) return -1;
+    if (mode == REPLICATE) return position < 0 ? 0 : size - 1;
+    const long long period = mode == CIRCULAR ? size : mode == SYMMETRIC ? 2 * size : size > 1 ? 2 * size - 2 : 1;
+    // no division for padding of up to one period
+    long long folded = position < 0 ? position + period : position - period;
+    if (folded < 0 || folded >= period) {
+        folded = position >= 0 && position < period ? position : position % period;
+        if (folded < 0) folded += period;
+    }
+    return folded < size ? folded : period - folded - (mode == SYMMETRIC);
+}
+
+// The taps of an axis that a result meets: the first, how many, and where the first one reads, counted from
+// the quotient of the position by the stride; the next reads `fall` before.
+struct Meeting {
+    int tap, count, source;
+};
+
+// What arrives at positions that leave a rest when divided by the stride.
+template <int AXIS>
+__device__ __forceinline__ Meeting meeting(int rest) {
+    constexpr int common = stride_of(AXIS) / listed_cycle(AXIS);
+    Meeting found;
+    found.tap = (int)((long long)(rest / common) * inverse_of(AXIS) % listed_cycle(AXIS));
+    const bool none = rest % common != 0 || found.tap >= taps_of(AXIS);
+    found.count = none ? 0 : (taps_of(AXIS) - found.tap + listed_cycle(AXIS) - 1) / listed_cycle(AXIS);
+    found.source = none ? 0 : (int)((rest - (long long)found.tap * dilation_of(AXIS)) / stride_of(AXIS));
+    return found;
+}

@@ -1,0 +1,509 @@
+// The stencil on tiles in shared memory; see stencil.cuh for what it computes.
+//
+// A block of threads makes a tile of results in CHANNELS channels. For SOURCES channels of the source at a time it
+// loads what the tile reads, padding and all: the border costs nothing more than the inside, and no sample is
+// loaded twice. Beside it stand the weights of these channels. Then each thread adds what its results read.
+//
+// A thread makes RESULTS results along axis BLOCKED, neighbours of one phase: along that axis taps are unrolled,
+// and a sample is loaded once for all results that read it. It makes COLUMNS results along the last axis, as far
+// apart as a warp is wide, so that neighbouring threads read neighbouring samples; with a stride, samples of one
+// rest are next to each other in the tile. Transposed, threads that stand together on the last axis are of one
+// phase: all meet the same taps. Where neighbours in the result are then not made by neighbours, results go to
+// memory by way of the tile.
+//
+// Constants of the compilation, beside those of stencil.cuh: BLOCKED, RESULTS, COLUMNS, CHANNELS, SOURCES;
+// THREADS, a list of the threads along each axis; UNROLLED, the taps that are unrolled together; SHARED, the bytes
+// of shared memory; PLACE, the type of places in a channel; BATCHED, the loads that a thread has under way.
+
+LISTED(threads_of, THREADS)
+
+constexpr int LAST = NDIM - 1;
+constexpr bool in_line = BLOCKED == LAST;
+__device__ constexpr int phases(int axis) { return TRANSPOSED ? stride_of(axis) : 1; }
+__device__ constexpr int product_of_threads() {
+    int product = 1;
+    for (int a = 0; a < NDIM; ++a) product *= threads_of(a);
+    return product;
+}
+constexpr int all_threads = product_of_threads();
+// Neighbouring threads of one phase along the last axis.
+constexpr int lanes = threads_of(LAST) / phases(LAST);
+static_assert(threads_of(LAST) % phases(LAST) == 0, "threads along the last axis make all phases");
+static_assert(RESULTS == 1 || threads_of(BLOCKED) % phases(BLOCKED) == 0, "and those along the blocked axis");
+static_assert(!in_line || COLUMNS == 1, "neighbouring results are along the last axis already");
+
+// Results of the tile along an axis.
+__device__ constexpr int rows(int axis) {
+    return threads_of(axis) * (axis == BLOCKED ? RESULTS : 1) * (axis == LAST ? COLUMNS : 1);
+}
+// How far apart the first and the last tap read.
+__device__ constexpr int reach(int axis) {
+    return (int)((long long)(taps_of(axis) - 1) * dilation_of(axis) / (TRANSPOSED ? stride_of(axis) : 1));
+}
+// Samples of the tile along an axis.
+__device__ constexpr int extent(int axis) {
+    return TRANSPOSED ? (rows(axis) + stride_of(axis) - 2) / stride_of(axis) + 1 + reach(axis)
+                      : (rows(axis) - 1) * stride_of(axis) + reach(axis) + 1;
+}
+// Along the last axis with a stride, samples stand by their rest, in segments.
+constexpr bool split = !TRANSPOSED && stride_of(LAST) > 1;
+constexpr int segment = (extent(LAST) + stride_of(LAST) - 1) / stride_of(LAST);
+// Numbers of the tile from one place along an axis to the next.
+__device__ constexpr int pitch(int axis) {
+    int product = 1;
+    for (int a = axis + 1; a < NDIM; ++a) product *= a == LAST && split ? segment * stride_of(LAST) : extent(a);
+    return product;
+}
+constexpr int tile_size = pitch(-1);
+__device__ constexpr int samples_of_tile() {
+    int product = 1;
+    for (int a = 0; a < NDIM; ++a) product *= extent(a);
+    return product;
+}
+__device__ constexpr int results_of_tile() {
+    int product = 1;
+    for (int a = 0; a < NDIM; ++a) product *= rows(a);
+    return product;
+}
+// Where the places of an axis begin in the list of places.
+__device__ constexpr int list_of(int axis) {
+    int sum = 0;
+    for (int a = 0; a < axis; ++a) sum += extent(a);
+    return sum;
+}
+// Whether results go by way of the tile.
+constexpr bool staged = phases(LAST) > 1 || (in_line && RESULTS > 1);
+
+constexpr int kernel_size = weights_of(0, NDIM), blocked_taps = taps_of(BLOCKED);
+constexpr int behind = weights_of(BLOCKED + 1, NDIM);
+__device__ constexpr int rounded(long long bytes) { return (int)((bytes + 15) / 16 * 16); }
+__device__ constexpr int larger(int a, int b) { return a > b ? a : b; }
+constexpr int tile_bytes = rounded(
+    (long long)larger(SOURCES * tile_size, results_of_tile()) * sizeof(VALUE));
+constexpr int weight_bytes = rounded((long long)SOURCES * kernel_size * CHANNELS * sizeof(FACTOR));
+constexpr int list_bytes = rounded((long long)list_of(NDIM) * sizeof(PLACE));
+static_assert(tile_bytes + weight_bytes + list_bytes == SHARED, "the host has planned with other numbers");
+
+// The weights of one tap for all channels, which one load of up to 16 bytes brings.
+struct alignas(CHANNELS * sizeof(FACTOR) < 16 ? CHANNELS * sizeof(FACTOR) : 16) Weights {
+    FACTOR of[CHANNELS];
+};
+
+// A thread's first result along an axis, counted from the tile's first.
+template <int AXIS>
+__device__ __forceinline__ int first_result(int thread) {
+    if constexpr (AXIS == LAST) {
+        return phases(LAST) * (thread % lanes * (in_line ? RESULTS : 1)) + thread / lanes;
+    } else if constexpr (AXIS == BLOCKED) {
+        return thread / phases(AXIS) * (RESULTS * phases(AXIS)) + thread % phases(AXIS);
+    } else {
+        return thread;
+    }
+}
+
+// What a thread's first result meets along an axis, and where in the tile the first tap reads.
+template <int AXIS>
+__device__ __forceinline__ Meeting met_in_tile(const StencilAxis& axis, long long begin, int own) {
+    // with a stride, the last axis is counted in results
+    if constexpr (!TRANSPOSED) return {0, taps_of(AXIS), AXIS == LAST ? own : own * stride_of(AXIS)};
+    const long long from = begin + axis.phase, place = from + own, quotient = place / stride_of(AXIS);
+    Meeting met = meeting<AXIS>((int)(place - quotient * stride_of(AXIS)));
+    met.source += (int)(quotient - from / stride_of(AXIS)) + reach(AXIS);
+    return met;
+}
+
+// How far in the tile the n-th tap that is met reads from the first.
+template <int AXIS>
+__device__ __forceinline__ int moved(int n) {
+    if constexpr (TRANSPOSED) return -n * fall_of(AXIS);
+    const int by = n * dilation_of(AXIS);
+    if constexpr (AXIS == LAST && split) return by % stride_of(LAST) * segment + by / stride_of(LAST);
+    return by;
+}
+
+// All axes but the blocked one: call leaf(place in the tile, number of the combination of taps).
+template <int AXIS, class Leaf>
+__device__ __forceinline__ void each_combination(const Meeting (&met)[NDIM], int place, int taps, Leaf leaf) {
+    if constexpr (AXIS == NDIM) {
+        leaf(place, taps);
+    } else if constexpr (AXIS == BLOCKED) {
+        each_combination<AXIS + 1>(met, place, taps, leaf);
+    } else {
+        const int count = TRANSPOSED ? met[AXIS].count : taps_of(AXIS);
+#pragma unroll(meets(AXIS) <= 4 ? meets(AXIS) : 1)
+        for (int n = 0; n < count; ++n)
+            each_combination<AXIS + 1>(
+                met, place + (met[AXIS].source + moved<AXIS>(n)) * pitch(AXIS),
+                taps * taps_of(AXIS) + met[AXIS].tap + n * cycle(AXIS), leaf);
+    }
+}
+
+using Sums = SUM[CHANNELS][COLUMNS][RESULTS];
+
+// COUNT taps along the blocked axis: the n-th result reads, through the t-th of them, n * ADVANCE + t * STEP
+// places along the axis from `source`.
+template <int COUNT, int ADVANCE, int STEP>
+__device__ __forceinline__ void accumulate(
+    Sums& sums, const VALUE* source, const Weights* weights, int weight_step) {
+    constexpr int between = pitch(BLOCKED), along = (RESULTS - 1) * ADVANCE + (COUNT - 1) * STEP + 1;
+    Weights own[COUNT];
+#pragma unroll
+    for (int t = 0; t < COUNT; ++t) own[t] = weights[t * weight_step];
+#pragma unroll
+    for (int v = 0; v < COLUMNS; ++v) {
+        const VALUE* from = source + v * lanes;
+        if constexpr (along > RESULTS * COUNT) {
+            // results share few samples or none
+#pragma unroll
+            for (int t = 0; t < COUNT; ++t)
+#pragma unroll
+                for (int n = 0; n < RESULTS; ++n) {
+                    const SUM value = (SUM)from[(n * ADVANCE + t * STEP) * between];
+#pragma unroll
+                    for (int c = 0; c < CHANNELS; ++c) sums[c][v][n] += own[t].of[c] * value;
+                }
+        } else {
+#pragma unroll
+            for (int place = 0; place < along; ++place) {
+                bool read = false;
+#pragma unroll
+                for (int n = 0; n < RESULTS; ++n) {
+                    const int rest = place - n * ADVANCE;
+                    if (rest >= 0 && rest % STEP == 0 && rest / STEP < COUNT) read = true;
+                }
+                if (!read) continue;
+                const SUM value = (SUM)from[place * between];
+#pragma unroll
+                for (int n = 0; n < RESULTS; ++n) {
+                    const int rest = place - n * ADVANCE;
+                    if (rest < 0 || rest % STEP != 0 || rest / STEP >= COUNT) continue;
+#pragma unroll
+                    for (int c = 0; c < CHANNELS; ++c) sums[c][v][n] += own[rest / STEP].of[c] * value;
+                }
+            }
+        }
+    }
+}
+
+// The same for any number of taps, in parts that are unrolled.
+template <int COUNT, int ADVANCE, int STEP>
+__device__ __forceinline__ void accumulate_all(
+    Sums& sums, const VALUE* source, const Weights* weights, int weight_step) {
+    if constexpr (COUNT <= UNROLLED) {
+        if constexpr (COUNT > 0) accumulate<COUNT, ADVANCE, STEP>(sums, source, weights, weight_step);
+    } else {
+#pragma unroll 1
+        for (int part = 0; part < COUNT / UNROLLED; ++part) {
+            accumulate<UNROLLED, ADVANCE, STEP>(sums, source, weights, weight_step);
+            source += UNROLLED * STEP * pitch(BLOCKED);
+            weights += UNROLLED * weight_step;
+        }
+        accumulate_all<COUNT % UNROLLED, ADVANCE, STEP>(sums, source, weights, weight_step);
+    }
+}
+
+// All taps along the blocked axis; `weights` are those of one combination of the other taps.
+__device__ __forceinline__ void add_line(
+    Sums& sums, const VALUE* source, const Weights* weights, const Meeting& met) {
+    constexpr int between = pitch(BLOCKED), most = meets(BLOCKED), fall = fall_of(BLOCKED);
+    if constexpr (TRANSPOSED) {
+        // in the order of the source, which is from the last tap to the first; phases differ by one tap
+        const int further = met.count - 1, by = cycle(BLOCKED);
+        source += (met.source - further * fall) * between;
+        weights += met.tap + further * by;
+        if (met.count == most) accumulate_all<most, 1, fall>(sums, source, weights, -by);
+        else if (met.count > 0) accumulate_all<most - 1, 1, fall>(sums, source, weights, -by);
+    } else if constexpr (in_line && split) {
+        // the taps that read one segment are every few
+        constexpr int by = listed_cycle(BLOCKED), full = (blocked_taps + by - 1) / by;
+        source += met.source;
+#pragma unroll 1
+        for (int tap = 0; tap < (by < blocked_taps ? by : blocked_taps); ++tap) {
+            const VALUE* from = source + moved<BLOCKED>(tap);
+            if (tap + (full - 1) * by < blocked_taps) accumulate_all<full, 1, fall>(sums, from, weights + tap, by);
+            else accumulate_all<full - 1, 1, fall>(sums, from, weights + tap, by);
+        }
+    } else {
+        constexpr int advance = in_line ? 1 : stride_of(BLOCKED);
+        accumulate_all<blocked_taps, advance, dilation_of(BLOCKED)>(
+            sums, source + met.source * between, weights, 1);
+    }
+}
+
+// The same as `add_line` for all axes, with what a padded zero meets left out: a weight may be no number there.
+template <int AXIS, class Leaf>
+__device__ __forceinline__ void each_sample(
+    const Meeting (&met)[NDIM], const PLACE* places, int result, int column, int place, int taps, Leaf leaf) {
+    if constexpr (AXIS == NDIM) {
+        leaf(place, taps);
+    } else {
+        constexpr int advance = TRANSPOSED || AXIS == LAST ? 1 : stride_of(AXIS);
+        const int from = met[AXIS].source + (AXIS == BLOCKED ? result * advance : 0) + (AXIS == LAST ? column * lanes : 0);
+#pragma unroll 1
+        for (int n = 0; n < met[AXIS].count; ++n) {
+            const int at = from + moved<AXIS>(n);
+            // samples of the last axis may be split
+            int sample = at;
+            if constexpr (AXIS == LAST && split) sample = at % segment * stride_of(LAST) + at / segment;
+            if (places[list_of(AXIS) + sample] < 0) continue;
+            each_sample<AXIS + 1>(
+                met, places, result, column, place + at * pitch(AXIS),
+                taps * taps_of(AXIS) + met[AXIS].tap + n * cycle(AXIS), leaf);
+        }
+    }
+}
+
+__device__ __forceinline__ bool is_finite(float number) { return number - number == 0; }
+__device__ __forceinline__ bool is_finite(double number) { return number - number == 0; }
+template <class T>
+__device__ __forceinline__ auto is_finite(const T& number) -> decltype(number.real() == 0) {
+    return is_finite(number.real()) && is_finite(number.imag());
+}
+__device__ __forceinline__ bool is_finite(unsigned long long) { return true; }
+
+// Of a combination of taps in their own order, the place in shared memory: the blocked axis' taps are neighbours.
+__device__ __forceinline__ int turned(int tap) {
+    const int line = tap / behind, own = line % blocked_taps;
+    return (line / blocked_taps * behind + tap % behind) * blocked_taps + own;
+}
+
+// Call use(number) for each axis, a constant of the compilation.
+template <int N>
+struct Number {
+    static constexpr int value = N;
+};
+template <int COUNT, class Use>
+__device__ __forceinline__ void each_axis(Use use) {
+    if constexpr (COUNT > 0) {
+        each_axis<COUNT - 1>(use);
+        use(Number<COUNT - 1>());
+    }
+}
+
+// Threads that load a line of the tile along the last axis together, and the loads each of them makes of it.
+constexpr int wanted = NDIM == 1 ? all_threads : extent(LAST) <= 8 ? 8 : extent(LAST) <= 16 ? 16 : 32;
+constexpr int width = wanted < all_threads ? wanted : all_threads;
+constexpr int loaders = all_threads / width, loads = (extent(LAST) + width - 1) / width;
+// Loads of a thread that are under way at once: of one line, and of several.
+constexpr int of_a_line = loads < BATCHED ? loads : BATCHED, lines_at_once = BATCHED / of_a_line;
+
+// Load what the tile reads of some channels. PLAIN: along the last axis nothing of it is padding.
+template <bool PLAIN>
+__device__ __forceinline__ void load_tile(
+    const VALUE* __restrict__ x, long long channel_size, int channels, const PLACE* places, VALUE* tile) {
+    constexpr int lines = samples_of_tile() / extent(LAST);
+    const int lane = threadIdx.x % width, loader = threadIdx.x / width;
+    if (loader >= loaders) return;
+    const PLACE first = places[list_of(LAST)];
+    for (int start = loader; start < channels * lines; start += loaders * lines_at_once)
+        for (int done = 0; done < loads; done += of_a_line) {
+            VALUE held[lines_at_once][of_a_line];
+            int to[lines_at_once];
+#pragma unroll
+            for (int l = 0; l < lines_at_once; ++l) {
+                const int line = start + l * loaders;
+                PLACE from = 0;
+                bool padded = false;
+                int rest = line % lines;
+                to[l] = line < channels * lines ? line / lines * tile_size : -1;
+                if (to[l] < 0) continue;
+                const VALUE* const channel = x + line / lines * channel_size;
+#pragma unroll
+                for (int a = LAST - 1; a >= 0; --a) {
+                    const int at = rest % extent(a);
+                    rest /= extent(a);
+                    const PLACE place = places[list_of(a) + at];
+                    padded = padded || place < 0;
+                    from += place;
+                    to[l] += at * pitch(a);
+                }
+#pragma unroll
+                for (int n = 0; n < of_a_line; ++n) {
+                    const int at = (done + n) * width + lane;
+                    held[l][n] = VALUE(0);
+                    if (at >= extent(LAST) || padded) continue;
+                    const PLACE place = PLAIN ? first + at : places[list_of(LAST) + at];
+                    if (PLAIN || place >= 0) held[l][n] = channel[from + place];
+                }
+            }
+#pragma unroll
+            for (int l = 0; l < lines_at_once; ++l)
+#pragma unroll
+                for (int n = 0; n < of_a_line; ++n) {
+                    const int at = (done + n) * width + lane;
+                    if (to[l] < 0 || at >= extent(LAST)) continue;
+                    tile[to[l] + (split ? at % stride_of(LAST) * segment + at / stride_of(LAST) : at)] = held[l][n];
+                }
+        }
+}
+
+// x: (batch, groups, channels, source...); weights: (groups, result channels, source channels, taps...);
+// y: (batch, groups, channels, results...); bands: (batch, groups, channels, places outside).
+extern "C" __global__ void __launch_bounds__(all_threads) tiles(
+    Stencil problem, const VALUE* __restrict__ x, const WEIGHT* __restrict__ weights, VALUE* __restrict__ y,
+    VALUE* __restrict__ bands) {
+    alignas(16) __shared__ unsigned char shared[SHARED];
+    VALUE* const tile = (VALUE*)shared;
+    Weights* const own_weights = (Weights*)(shared + tile_bytes);
+    PLACE* const places = (PLACE*)(shared + tile_bytes + weight_bytes);
+
+    // which tile: from the last axis to the first, then channels, groups, items
+    unsigned int block = blockIdx.x;
+    long long begin[NDIM];
+    bool inside = true;
+#pragma unroll
+    for (int a = NDIM - 1; a >= 0; --a) {
+        const StencilAxis& axis = problem.axes[a];
+        const unsigned int number = (unsigned int)axis.tiles;
+        begin[a] = (long long)(block % number) * rows(a);
+        block /= number;
+        inside = inside && begin[a] >= axis.lead && begin[a] + rows(a) <= axis.lead + axis.own;
+    }
+    const long long channel = (long long)(block % (unsigned int)problem.channel_blocks) * CHANNELS;
+    block /= (unsigned int)problem.channel_blocks;
+    const long long group = block % (unsigned int)problem.groups, item = block / (unsigned int)problem.groups;
+    const long long results = (item * problem.groups + group) * problem.result_channels + channel;
+    x += (item * problem.groups + group) * problem.source_channels * problem.source_size;
+    weights += (group * problem.result_channels + channel) * problem.source_channels * kernel_size;
+    const int channels = problem.result_channels - channel < CHANNELS ? (int)(problem.result_channels - channel) : CHANNELS;
+
+    // where the samples of the tile are, along each axis; -1 for padded zeros
+    bool zeros = false, plain = true;
+#pragma unroll
+    for (int a = 0; a < NDIM; ++a) {
+        const StencilAxis& axis = problem.axes[a];
+        const long long first = TRANSPOSED ? axis.origin + (begin[a] + axis.phase) / stride_of(a) - reach(a)
+                                           : begin[a] * stride_of(a) + axis.origin;
+        if (a == LAST) plain = first >= 0 && first + extent(a) <= axis.source;
+        for (int n = threadIdx.x; n < extent(a); n += all_threads) {
+            const long long sample = sample_at(TRANSPOSED ? ZEROS : axis.mode, axis.source, first + n);
+            zeros = zeros || sample < 0;
+            places[list_of(a) + n] = sample < 0 ? PLACE(-1) : (PLACE)(sample * axis.source_stride);
+        }
+    }
+
+    // what the thread makes
+    int thread = threadIdx.x, threads[NDIM];
+#pragma unroll
+    for (int a = NDIM - 1; a >= 0; --a) {
+        threads[a] = thread % threads_of(a);
+        thread /= threads_of(a);
+    }
+    int own[NDIM];
+    Meeting met[NDIM];
+    bool idle = false;  // all of it is beyond the last result
+    each_axis<NDIM>([&](auto number) {
+        constexpr int a = decltype(number)::value;
+        own[a] = first_result<a>(threads[a]);
+        met[a] = met_in_tile<a>(problem.axes[a], begin[a], own[a]);
+        idle = idle || begin[a] + own[a] >= problem.axes[a].result;
+    });
+    Sums sums;
+#pragma unroll
+    for (int c = 0; c < CHANNELS; ++c)
+#pragma unroll
+        for (int v = 0; v < COLUMNS; ++v)
+#pragma unroll
+            for (int n = 0; n < RESULTS; ++n) sums[c][v][n] = SUM(0);
+    zeros = __syncthreads_or(zeros);
+
+    for (long long source = 0; source < problem.source_channels; source += SOURCES) {
+        const int sources = problem.source_channels - source < SOURCES ? (int)(problem.source_channels - source) : SOURCES;
+        const VALUE* const here = x + source * problem.source_size;
+        if (plain) load_tile<true>(here, problem.source_size, sources, places, tile);
+        else load_tile<false>(here, problem.source_size, sources, places, tile);
+        bool strange = false;
+        for (int n = threadIdx.x; n < sources * kernel_size * CHANNELS; n += all_threads) {
+            // channels beyond the last are made as the last, and not stored
+            const int c = n / (sources * kernel_size), rest = n % (sources * kernel_size);
+            const long long from = (c < channels ? c : channels - 1) * problem.source_channels + source;
+            const FACTOR weight = (FACTOR)weights[from * kernel_size + rest];
+            strange = strange || !is_finite(weight);
+            own_weights[rest / kernel_size * kernel_size + turned(rest % kernel_size)].of[c] = weight;
+        }
+        strange = __syncthreads_or(strange);
+        for (int s = 0; s < sources && !idle; ++s) {
+            const VALUE* const from = tile + s * tile_size;
+            const Weights* const factors = own_weights + s * kernel_size;
+            if (!(strange && zeros)) {
+                each_combination<0>(met, 0, 0, [&](int place, int taps) {
+                    add_line(sums, from + place, factors + taps * blocked_taps, met[BLOCKED]);
+                });
+            } else {
+                // rare: one result after the other, so that the code stays small
+#pragma unroll 1
+                for (int number = 0; number < COLUMNS * RESULTS; ++number) {
+                    SUM found[CHANNELS];
+#pragma unroll
+                    for (int c = 0; c < CHANNELS; ++c) found[c] = SUM(0);
+                    each_sample<0>(met, places, number % RESULTS, number / RESULTS, 0, 0, [&](int place, int taps) {
+                        const Weights& weight = factors[turned(taps)];
+#pragma unroll
+                        for (int c = 0; c < CHANNELS; ++c) found[c] += weight.of[c] * (SUM)from[place];
+                    });
+#pragma unroll
+                    for (int c = 0; c < CHANNELS; ++c)
+#pragma unroll
+                        for (int v = 0; v < COLUMNS; ++v)
+#pragma unroll
+                            for (int n = 0; n < RESULTS; ++n)
+                                if (number == v * RESULTS + n) sums[c][v][n] += found[c];
+                }
+            }
+        }
+        __syncthreads();
+    }
+
+    constexpr int between = phases(BLOCKED), across = phases(LAST) * lanes;
+    if (inside && !staged) {
+        long long first = results * problem.result_size;
+#pragma unroll
+        for (int a = 0; a < NDIM; ++a)
+            first += (begin[a] + own[a] - problem.axes[a].lead) * problem.axes[a].result_stride;
+        const PLACE step = (PLACE)problem.axes[BLOCKED].result_stride * between;
+#pragma unroll
+        for (int c = 0; c < CHANNELS; ++c) {
+            if (c >= channels) break;
+            VALUE* const to = y + first + c * problem.result_size;
+#pragma unroll
+            for (int v = 0; v < COLUMNS; ++v)
+#pragma unroll
+                for (int n = 0; n < RESULTS; ++n) to[n * step + v * across] = (VALUE)sums[c][v][n];
+        }
+        return;
+    }
+    // by way of the tile: what neighbours made is stored by neighbours, and what is outside goes to the bands
+#pragma unroll 1
+    for (int c = 0; c < channels; ++c) {
+#pragma unroll
+        for (int v = 0; v < COLUMNS; ++v)
+#pragma unroll
+            for (int n = 0; n < RESULTS; ++n) {
+                int place = 0;
+#pragma unroll
+                for (int a = 0; a < NDIM; ++a)
+                    place = place * rows(a) + own[a] + (a == BLOCKED ? n * between : 0) + (a == LAST ? v * across : 0);
+                SUM sum = sums[0][v][n];
+#pragma unroll
+                for (int k = 1; k < CHANNELS; ++k) sum = k == c ? sums[k][v][n] : sum;
+                tile[place] = (VALUE)sum;
+            }
+        __syncthreads();
+        for (int number = threadIdx.x; number < results_of_tile(); number += all_threads) {
+            int rest = number;
+            long long at[NDIM];
+            bool beyond = false;
+#pragma unroll
+            for (int a = NDIM - 1; a >= 0; --a) {
+                at[a] = begin[a] + rest % rows(a);
+                rest /= rows(a);
+                beyond = beyond || at[a] >= problem.axes[a].result;
+            }
+            if (beyond) continue;
+            const Destination found = destination(problem, at);
+            if (found.inside) y[(results + c) * problem.result_size + found.place] = tile[number];
+            else bands[(results + c) * problem.band_size + found.place] = tile[number];
+        }
+        __syncthreads();
+    }
+}
