@@ -30,6 +30,8 @@ REAL_TYPES = {
     "Q": "unsigned long long", "f": "float", "d": "double",
 }  # fmt: skip
 COMPLEX_TYPES = {"F": "complex<float>", "D": "complex<double>"}
+# by the dtype's name: that of ml_dtypes has a letter of its own
+HALF_TYPES = {"float16": "float16", "bfloat16": "bfloat16"}
 TYPES = REAL_TYPES | COMPLEX_TYPES
 
 Constants = tuple[tuple[str, str], ...]
@@ -37,12 +39,19 @@ Constants = tuple[tuple[str, str], ...]
 
 def type_name(dtype: np.dtype[Any]) -> str:
     """Return the name of a dtype in CUDA C++."""
-    return TYPES[dtype.char]
+    return HALF_TYPES.get(dtype.name) or TYPES[dtype.char]
 
 
 def sum_name(dtype: np.dtype[Any]) -> str:
-    """Return the type in which numbers are summed: integers wrap around, as only unsigned ones may."""
-    return "unsigned long long" if dtype.kind in "iu" else type_name(dtype)
+    """Return the type in which numbers are summed."""
+    return type_name(sum_dtype(dtype))
+
+
+def sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype in which numbers are summed: integers wrap around, as only unsigned ones may."""
+    if dtype.name in HALF_TYPES:
+        return np.dtype(np.float32)
+    return np.dtype(np.uint64) if dtype.kind in "iu" else dtype
 
 
 def braced(numbers: Iterable[int]) -> str:
@@ -58,13 +67,15 @@ def source_text(name: str) -> str:
 
 def assembled_source(names: Sequence[str], constants: Constants) -> str:
     """Return one text: the constants as types and macros, then the sources one after the other."""
-    types = set(TYPES.values())
+    types = {*TYPES.values(), *HALF_TYPES.values()}
     lines = [
         f"using {name} = {value};" if value in types else f"#define {name} {value}"
         for name, value in constants
     ]
     if any(value in COMPLEX_TYPES.values() for _, value in constants):
         lines.insert(0, "#include <cupy/complex.cuh>")
+    if any(value in HALF_TYPES.values() for _, value in constants):
+        lines.insert(0, source_text("half.cuh"))
     return "\n".join([*lines, *map(source_text, names)])
 
 

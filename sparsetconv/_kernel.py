@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 SUPPORTED = frozenset(np.dtype(code) for code in "bhilqBHILQfdFD")
 
+# half precision, which a GPU stores and sums in float32; the second is that of ml_dtypes
+HALF = ("float16", "bfloat16")
+
+
+def is_half(dtype: np.dtype[Any]) -> bool:
+    """Return whether a dtype is of half precision."""
+    return dtype.name in HALF
+
 
 def named_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
     """Return a dtype, or raise an error that names the parameter."""
@@ -45,10 +53,14 @@ def checked_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
     return wanted
 
 
-def as_array(name: str, value: Any, dtype: DTypeLike | None = None) -> Array:
-    """Return a NumPy or CuPy array of a supported dtype, converted to ``dtype`` if that keeps its values."""
-    array = value if backend_of(name, value).on_gpu else to_array(name, value)
-    own = checked_dtype(name, array.dtype)
+def as_array(name: str, value: Any, dtype: DTypeLike | None = None, half: bool = False) -> Array:
+    """Return a NumPy or CuPy array of a supported dtype, converted to ``dtype`` if that keeps its values.
+
+    ``half`` says whether a CuPy array may be of half precision.
+    """
+    on_gpu = backend_of(name, value).on_gpu
+    array = value if on_gpu else to_array(name, value)
+    own = array.dtype if half and on_gpu and is_half(array.dtype) else checked_dtype(name, array.dtype)
     if not array.ndim:
         msg = f"{name} must be an array of at least one axis, got {shown(value)}"
         raise ValueError(msg)

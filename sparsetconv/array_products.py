@@ -13,7 +13,7 @@ import numpy as np
 from sparsetconv import _memory
 from sparsetconv._backend import NUMPY, check_backend
 from sparsetconv._display import clipped, shown, type_name
-from sparsetconv._kernel import SUPPORTED, to_array
+from sparsetconv._kernel import SUPPORTED, is_half, to_array
 from sparsetconv._threads import for_each, thread_count
 
 if TYPE_CHECKING:
@@ -125,13 +125,22 @@ class ArrayProducts:
         """Return an array whose products with the operator have a dtype that all methods know."""
         check_backend("x", x, self.backend, "the operator")
         array: Array = x if self.backend.on_gpu else to_array("x", x)
-        if array.dtype.kind not in "biufc" or np.result_type(array.dtype, self.dtype) not in SUPPORTED:
+        if not self._is_multiplied(array.dtype):
             msg = (
                 "x must be of a real, complex or integer dtype up to double precision, "
                 f"got {clipped(str(array.dtype))}"
             )
             raise TypeError(msg)
         return array
+
+    def _is_multiplied(self, dtype: np.dtype[Any]) -> bool:
+        """Return whether products with arrays of a dtype have one that all methods know."""
+        if dtype == self.dtype:
+            return True
+        if dtype.kind not in "biufc" and not (self.backend.on_gpu and is_half(dtype)):
+            return False
+        result = np.result_type(dtype, self.dtype)
+        return result in SUPPORTED or (self.backend.on_gpu and is_half(result))
 
     def _vectors(self, x: Array, adjoint: bool) -> Array:
         """Apply to ``(..., n)``."""

@@ -248,7 +248,7 @@ def geometry_matrix(
 
 def check_gpu_dtype(name: str, dtype: np.dtype[Any]) -> None:
     """Raise unless CuPy's sparse matrices hold values of a dtype."""
-    if dtype.kind not in "fc":
+    if dtype.char not in "fdFD":
         msg = (
             f"{name} must be float32, float64, complex64 or complex128 on a GPU: CuPy's sparse matrices hold "
             f"nothing else; got {clipped(str(dtype))}"

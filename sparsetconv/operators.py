@@ -178,7 +178,8 @@ class ConvOperator(Convolution, ArrayOperator):
     ----------
     kernel : (k1, ..., kd) or (c_out, c_in // groups, k1, ..., kd) array_like
         Weights: float32, float64, complex64, complex128 or an integer dtype. A copy is kept. With a CuPy
-        kernel the operator is a ``cupyx.scipy.sparse.linalg.LinearOperator``, on CuPy arrays.
+        kernel the operator is a ``cupyx.scipy.sparse.linalg.LinearOperator``, on CuPy arrays; it may then be
+        float16 or bfloat16 too, for which ``"direct"`` sums in float32.
     input_shape : int or sequence of int
         ``(n1, ..., nd)`` or ``(c_in, n1, ..., nd)``.
     stride, padding, dilation, groups, padding_mode, flip : int, sequence, str, bool
@@ -245,7 +246,7 @@ class ConvOperator(Convolution, ArrayOperator):
         flip: bool = False,
         method: str = "auto",
     ) -> None:
-        weights = as_array("kernel", kernel)
+        weights = as_array("kernel", kernel, half=True)
         geometry = ConvGeometry(
             input_shape, weights.shape, stride, padding, dilation, groups, padding_mode, flip
         )
@@ -315,7 +316,7 @@ class ConvTransposeOperator(Convolution, ArrayOperator):
         flip: bool = False,
         method: str = "auto",
     ) -> None:
-        weights = as_array("kernel", kernel)
+        weights = as_array("kernel", kernel, half=True)
         geometry = conv_transpose_geometry(
             input_shape,
             weights.shape,

@@ -75,11 +75,11 @@ def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend =
     if name != "auto":
         objection = methods[name].objection(geometry, weights)
         if objection is not None:
-            other = "direct" if name == "sparse" else "sparse"
+            other = next(each for each in methods if methods[each].objection(geometry, weights) is None)
             msg = f"method={name!r} {objection}; use method={other!r} or 'auto'"
             raise ValueError(msg)
         return Choice(methods[name], "it was asked for", asked=True)
-    large = _too_large(geometry, weights, backend)
+    large = methods["sparse"].objection(geometry, weights) is None and _too_large(geometry, weights, backend)
     small = not backend.on_gpu and geometry.nnz <= cost.SMALL and not large
     reason = "it has the lowest estimate"
     if small:

@@ -14,6 +14,7 @@ import numpy as np
 
 from sparsetconv._axis import Axis
 from sparsetconv._backend import NUMPY
+from sparsetconv._kernel import is_half
 from sparsetconv._switches import compiler_switch
 from sparsetconv.boundary import Extension
 from sparsetconv.methods._merge import arrangement
@@ -104,6 +105,8 @@ class PaddedMethod(Method):
     def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
         """Return why this method does not take such a convolution, or None."""
         del geometry
+        if is_half(weights.dtype):
+            return "a kernel of half precision"
         if not bool(np.isfinite(weights).all()):
             return "a kernel with NaN or infinity (padded zeros would spread it)"
         return None

@@ -127,9 +127,7 @@ class CudaDirectMethod(Method):
         sides = self.large_shape, self.small_shape
         (groups, results, *_), (_, sources, *_) = sides if transposed else sides[::-1]
         axes = tuple(StencilAxis(axis, transposed) for axis in self.geometry.axes)
-        factor = self._factor(dtype)
-        total = np.dtype(np.uint64) if dtype.kind in "iu" else dtype
-        factor = np.dtype(np.uint64) if factor.kind in "iu" else factor
+        factor, total = _cuda.sum_dtype(self._factor(dtype)), _cuda.sum_dtype(dtype)
         return Problem(axes, batch, groups, sources, results, dtype.itemsize, factor.itemsize, total.itemsize)
 
     def _factor(self, dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsetconv._backend import NUMPY
+from sparsetconv._kernel import is_half
 from sparsetconv.assembly import MatrixLayout
 from sparsetconv.matrices import oriented_csr
 from sparsetconv.methods._base import Method, joined_parts, real_parts
@@ -36,6 +37,8 @@ class CudaSparseMethod(Method):
         del geometry
         if weights.dtype.kind in "iu":
             return "an integer kernel (CuPy's sparse matrices hold none)"
+        if is_half(weights.dtype):
+            return "a kernel of half precision (CuPy's sparse matrices hold none)"
         return None
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:

@@ -28,7 +28,7 @@ HEADERS = r"""
 SHIM = r"""
 using std::complex;
 #define __global__ static
-#define __device__ static
+#define __device__
 #define __forceinline__ inline
 #define __restrict__
 #define __launch_bounds__(threads)
@@ -149,6 +149,7 @@ FLAGS = [
     "-O1",
     "-fPIC",
     "-shared",
+    "-fvisibility=hidden",
     "-Wno-unknown-pragmas",
     "-Wno-attributes",
     "-fsanitize=undefined",
@@ -175,7 +176,7 @@ class Kernel:
         self.name = name
         body = code.replace('extern "C" __global__', "__global__").replace("#include <cupy/complex.cuh>", "")
         entry = (
-            'extern "C" void run(const unsigned* grid, const unsigned* block, void** arguments)'
+            'extern "C" __attribute__((visibility("default"))) void run(const unsigned* grid, const unsigned* block, void** arguments)'
             f" {{ launch({name}, grid, block, arguments); }}"
         )
         body = SHARED.sub(r"unsigned char* const \1 = shared_memory(\2);", body)

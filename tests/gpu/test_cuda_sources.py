@@ -23,6 +23,12 @@ from sparsetconv._kernel import oriented_weights
 from sparsetconv.methods.cuda_direct import CudaDirectMethod
 
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+try:
+    import ml_dtypes
+
+    HALF = ("float16", np.dtype(ml_dtypes.bfloat16))
+except ImportError:
+    HALF = ("float16",)
 ARCHITECTURES = (75, 80, 90, 100)
 
 
@@ -70,7 +76,7 @@ SHAPES = {
 
 def stencil_sources():
     """Yield the stencil for all dtypes, and for shapes that take each of its branches."""
-    for dtype in (*FLOATS, *INTEGERS):
+    for dtype in (*FLOATS, *INTEGERS, *HALF):
         for shape, (taps, options) in SHAPES.items():
             if shape != "plane" and dtype not in ("float32", "complex128"):
                 continue
