@@ -12,8 +12,10 @@
 // memory by way of the tile.
 //
 // Constants of the compilation, beside those of stencil.cuh: BLOCKED, RESULTS, COLUMNS, CHANNELS, SOURCES;
-// THREADS, a list of the threads along each axis; UNROLLED, the taps that are unrolled together; SHARED, the bytes
-// of shared memory; PLACE, the type of places in a channel; BATCHED, the loads that a thread has under way.
+// BUFFERS, 2 where the next channels are loaded while those before are computed with, or else 1; THREADS, a list of
+// the threads along each axis; UNROLLED, the taps that are unrolled together; SHARED, the bytes
+// of shared memory; PLACE, the type of places in a channel; LOADS, the loads
+// that a thread has under way at once where they go by registers; BLOCKS, how many blocks a multiprocessor shall hold.
 
 LISTED(threads_of, THREADS)
 
@@ -78,9 +80,9 @@ constexpr int kernel_size = weights_of(0, NDIM), blocked_taps = taps_of(BLOCKED)
 constexpr int behind = weights_of(BLOCKED + 1, NDIM);
 __device__ constexpr int rounded(long long bytes) { return (int)((bytes + 15) / 16 * 16); }
 __device__ constexpr int larger(int a, int b) { return a > b ? a : b; }
-constexpr int tile_bytes = rounded(
-    (long long)larger(SOURCES * tile_size, results_of_tile()) * sizeof(VALUE));
-constexpr int weight_bytes = rounded((long long)SOURCES * kernel_size * CHANNELS * sizeof(FACTOR));
+constexpr int tile_bytes =
+    rounded((long long)larger(BUFFERS * SOURCES * tile_size, results_of_tile()) * sizeof(VALUE));
+constexpr int weight_bytes = rounded((long long)BUFFERS * SOURCES * kernel_size * CHANNELS * sizeof(FACTOR));
 constexpr int list_bytes = rounded((long long)list_of(NDIM) * sizeof(PLACE));
 static_assert(tile_bytes + weight_bytes + list_bytes == SHARED, "the host has planned with other numbers");
 
@@ -261,6 +263,11 @@ __device__ __forceinline__ auto is_finite(const T& number) -> decltype(number.re
 }
 __device__ __forceinline__ bool is_finite(unsigned long long) { return true; }
 
+// How many channels are loaded from one on.
+__device__ __forceinline__ int stage_of(const Stencil& problem, long long source) {
+    return problem.source_channels - source < SOURCES ? (int)(problem.source_channels - source) : SOURCES;
+}
+
 // Of a combination of taps in their own order, the place in shared memory: the blocked axis' taps are neighbours.
 __device__ __forceinline__ int turned(int tap) {
     const int line = tap / behind, own = line % blocked_taps;
@@ -285,61 +292,107 @@ constexpr int wanted = NDIM == 1 ? all_threads : extent(LAST) <= 8 ? 8 : extent(
 constexpr int width = wanted < all_threads ? wanted : all_threads;
 constexpr int loaders = all_threads / width, loads = (extent(LAST) + width - 1) / width;
 // Loads of a thread that are under way at once: of one line, and of several.
-constexpr int of_a_line = loads < BATCHED ? loads : BATCHED, lines_at_once = BATCHED / of_a_line;
+constexpr int of_a_line = loads < LOADS ? loads : LOADS, lines_at_once = LOADS / of_a_line;
+
+// Copies to shared memory that go past the registers, where the card has them: all are under way at once.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+constexpr bool passes_registers = sizeof(VALUE) < 4;
+__device__ __forceinline__ void copy_later(VALUE* to, const VALUE* from, bool there) {
+    if constexpr (!passes_registers)
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"((unsigned int)__cvta_generic_to_shared(to)),
+                     "l"(from), "n"(sizeof(VALUE)), "r"(there ? (int)sizeof(VALUE) : 0));
+}
+__device__ __forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+#elif defined(__CUDA_ARCH__)
+constexpr bool passes_registers = true;
+__device__ __forceinline__ void copy_later(VALUE*, const VALUE*, bool) {}
+__device__ __forceinline__ void wait_for_copies() {}
+#else
+constexpr bool passes_registers = sizeof(VALUE) < 4;  // without a card, who emulates one has the two functions
+#endif
+
+// A line of the tile: where it begins in the source and in the tile, whether all of it is padding.
+struct TileLine {
+    const VALUE* from;
+    VALUE* to;
+    bool padded;
+};
+
+__device__ __forceinline__ TileLine tile_line(
+    const VALUE* x, long long channel_size, int line, const PLACE* places, VALUE* tile) {
+    constexpr int lines = samples_of_tile() / extent(LAST);
+    int rest = line % lines, to = line / lines * tile_size;
+    PLACE from = 0;
+    bool padded = false;
+#pragma unroll
+    for (int a = LAST - 1; a >= 0; --a) {
+        const int at = rest % extent(a);
+        rest /= extent(a);
+        const PLACE place = places[list_of(a) + at];
+        padded = padded || place < 0;
+        from += place;
+        to += at * pitch(a);
+    }
+    return {x + line / lines * channel_size + (padded ? 0 : from), tile + to, padded};
+}
 
 // Load what the tile reads of some channels. PLAIN: along the last axis nothing of it is padding.
 template <bool PLAIN>
 __device__ __forceinline__ void load_tile(
     const VALUE* __restrict__ x, long long channel_size, int channels, const PLACE* places, VALUE* tile) {
-    constexpr int lines = samples_of_tile() / extent(LAST);
+    const int lines = channels * (samples_of_tile() / extent(LAST));
     const int lane = threadIdx.x % width, loader = threadIdx.x / width;
     if (loader >= loaders) return;
     const PLACE first = places[list_of(LAST)];
-    for (int start = loader; start < channels * lines; start += loaders * lines_at_once)
-        for (int done = 0; done < loads; done += of_a_line) {
-            VALUE held[lines_at_once][of_a_line];
-            int to[lines_at_once];
-#pragma unroll
-            for (int l = 0; l < lines_at_once; ++l) {
-                const int line = start + l * loaders;
-                PLACE from = 0;
-                bool padded = false;
-                int rest = line % lines;
-                to[l] = line < channels * lines ? line / lines * tile_size : -1;
-                if (to[l] < 0) continue;
-                const VALUE* const channel = x + line / lines * channel_size;
-#pragma unroll
-                for (int a = LAST - 1; a >= 0; --a) {
-                    const int at = rest % extent(a);
-                    rest /= extent(a);
-                    const PLACE place = places[list_of(a) + at];
-                    padded = padded || place < 0;
-                    from += place;
-                    to[l] += at * pitch(a);
-                }
-#pragma unroll
-                for (int n = 0; n < of_a_line; ++n) {
-                    const int at = (done + n) * width + lane;
-                    held[l][n] = VALUE(0);
-                    if (at >= extent(LAST) || padded) continue;
-                    const PLACE place = PLAIN ? first + at : places[list_of(LAST) + at];
-                    if (PLAIN || place >= 0) held[l][n] = channel[from + place];
-                }
+    const auto place_of = [&](int at) { return PLAIN ? first + at : places[list_of(LAST) + at]; };
+    const auto in_tile = [](int at) { return split ? at % stride_of(LAST) * segment + at / stride_of(LAST) : at; };
+    if constexpr (!passes_registers) {
+        for (int number = loader; number < lines; number += loaders) {
+            const TileLine line = tile_line(x, channel_size, number, places, tile);
+#pragma unroll(loads <= 16 ? loads : 4)
+            for (int n = 0; n < loads; ++n) {
+                const int at = n * width + lane;
+                if (at >= extent(LAST)) continue;
+                const PLACE place = place_of(at);
+                const bool there = !line.padded && (PLAIN || place >= 0);
+                copy_later(line.to + in_tile(at), line.from + (there ? place : 0), there);
             }
-#pragma unroll
-            for (int l = 0; l < lines_at_once; ++l)
-#pragma unroll
-                for (int n = 0; n < of_a_line; ++n) {
-                    const int at = (done + n) * width + lane;
-                    if (to[l] < 0 || at >= extent(LAST)) continue;
-                    tile[to[l] + (split ? at % stride_of(LAST) * segment + at / stride_of(LAST) : at)] = held[l][n];
-                }
         }
+    } else {
+        for (int start = loader; start < lines; start += loaders * lines_at_once)
+            for (int done = 0; done < loads; done += of_a_line) {
+                VALUE held[lines_at_once][of_a_line];
+                VALUE* to[lines_at_once];
+#pragma unroll
+                for (int l = 0; l < lines_at_once; ++l) {
+                    const int number = start + l * loaders;
+                    to[l] = nullptr;
+                    if (number >= lines) continue;
+                    const TileLine line = tile_line(x, channel_size, number, places, tile);
+                    to[l] = line.to;
+#pragma unroll
+                    for (int n = 0; n < of_a_line; ++n) {
+                        const int at = (done + n) * width + lane;
+                        held[l][n] = VALUE(0);
+                        if (at >= extent(LAST) || line.padded) continue;
+                        const PLACE place = place_of(at);
+                        if (PLAIN || place >= 0) held[l][n] = line.from[place];
+                    }
+                }
+#pragma unroll
+                for (int l = 0; l < lines_at_once; ++l)
+#pragma unroll
+                    for (int n = 0; n < of_a_line; ++n) {
+                        const int at = (done + n) * width + lane;
+                        if (to[l] && at < extent(LAST)) to[l][in_tile(at)] = held[l][n];
+                    }
+            }
+    }
 }
 
 // x: (batch, groups, channels, source...); weights: (groups, result channels, source channels, taps...);
 // y: (batch, groups, channels, results...); bands: (batch, groups, channels, places outside).
-extern "C" __global__ void __launch_bounds__(all_threads) tiles(
+extern "C" __global__ void __launch_bounds__(all_threads, BLOCKS) tiles(
     Stencil problem, const VALUE* __restrict__ x, const WEIGHT* __restrict__ weights, VALUE* __restrict__ y,
     VALUE* __restrict__ bands) {
     alignas(16) __shared__ unsigned char shared[SHARED];
@@ -407,11 +460,13 @@ extern "C" __global__ void __launch_bounds__(all_threads) tiles(
             for (int n = 0; n < RESULTS; ++n) sums[c][v][n] = SUM(0);
     zeros = __syncthreads_or(zeros);
 
-    for (long long source = 0; source < problem.source_channels; source += SOURCES) {
-        const int sources = problem.source_channels - source < SOURCES ? (int)(problem.source_channels - source) : SOURCES;
+    // load the channels from one on, and their weights; return whether one of these is no number
+    const auto load = [&](long long source, int buffer) {
+        const int sources = stage_of(problem, source);
         const VALUE* const here = x + source * problem.source_size;
-        if (plain) load_tile<true>(here, problem.source_size, sources, places, tile);
-        else load_tile<false>(here, problem.source_size, sources, places, tile);
+        VALUE* const to = tile + buffer * SOURCES * tile_size;
+        if (plain) load_tile<true>(here, problem.source_size, sources, places, to);
+        else load_tile<false>(here, problem.source_size, sources, places, to);
         bool strange = false;
         for (int n = threadIdx.x; n < sources * kernel_size * CHANNELS; n += all_threads) {
             // channels beyond the last are made as the last, and not stored
@@ -419,13 +474,24 @@ extern "C" __global__ void __launch_bounds__(all_threads) tiles(
             const long long from = (c < channels ? c : channels - 1) * problem.source_channels + source;
             const FACTOR weight = (FACTOR)weights[from * kernel_size + rest];
             strange = strange || !is_finite(weight);
-            own_weights[rest / kernel_size * kernel_size + turned(rest % kernel_size)].of[c] = weight;
+            own_weights[(buffer * SOURCES + rest / kernel_size) * kernel_size + turned(rest % kernel_size)].of[c] = weight;
         }
-        strange = __syncthreads_or(strange);
+        return strange;
+    };
+    bool strange = load(0, 0);
+    int buffer = 0;
+    for (long long source = 0; source < problem.source_channels; source += SOURCES) {
+        const int sources = stage_of(problem, source);
+        wait_for_copies();
+        const bool careful = __syncthreads_or(strange) && zeros;
+        const int now = buffer;
+        buffer = (buffer + 1) % BUFFERS;
+        const bool further = source + SOURCES < problem.source_channels;
+        if (BUFFERS > 1 && further) strange = load(source + SOURCES, buffer);
         for (int s = 0; s < sources && !idle; ++s) {
-            const VALUE* const from = tile + s * tile_size;
-            const Weights* const factors = own_weights + s * kernel_size;
-            if (!(strange && zeros)) {
+            const VALUE* const from = tile + (now * SOURCES + s) * tile_size;
+            const Weights* const factors = own_weights + (now * SOURCES + s) * kernel_size;
+            if (!careful) {
                 each_combination<0>(met, 0, 0, [&](int place, int taps) {
                     add_line(sums, from + place, factors + taps * blocked_taps, met[BLOCKED]);
                 });
@@ -451,8 +517,12 @@ extern "C" __global__ void __launch_bounds__(all_threads) tiles(
                 }
             }
         }
-        __syncthreads();
+        if (BUFFERS == 1 && further) {
+            __syncthreads();
+            strange = load(source + SOURCES, 0);
+        }
     }
+    __syncthreads();
 
     constexpr int between = phases(BLOCKED), across = phases(LAST) * lanes;
     if (inside && !staged) {

@@ -27,10 +27,10 @@ MOST_THREADS = 1024
 MANY_THREADS = 1 << 16
 # bytes of sums that one thread keeps in registers; channels that it makes at once
 SUM_BYTES, CHANNELS = 128, 4
+# blocks of 256 threads that a multiprocessor shall hold: one loads while others compute
+BLOCKS = 3
 # bytes of the source's channels that are loaded at once, and how many channels at the most
 STAGE_BYTES, SOURCES = 12 << 10, 8
-# loads of a thread that are under way at once
-BATCHED = 10
 
 # the members of the structures in cuda/places.cuh, in their order
 AXIS_MEMBERS = (
@@ -248,12 +248,15 @@ class Tile:
         Along each axis.
     sources : int
         Channels of the source that are loaded at once.
+    buffers : int
+        2 where the next channels are loaded while those before are computed with, or else 1.
     """
 
     problem: Problem
     shape: LaunchShape
     threads: tuple[int, ...]
     sources: int
+    buffers: int
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -287,12 +290,14 @@ class Tile:
     def weight_bytes(self) -> int:
         """Shared memory of the weights."""
         problem = self.problem
-        return _rounded(self.sources * problem.kernel_size * self.shape.channels * problem.factor_bytes)
+        each = problem.kernel_size * self.shape.channels * problem.factor_bytes
+        return _rounded(self.buffers * self.sources * each)
 
     @property
     def shared(self) -> int:
         """Bytes of shared memory."""
-        tile = _rounded(max(self.sources * self.size, prod(self.rows)) * self.problem.value_bytes)
+        loaded = self.buffers * self.sources * self.size
+        tile = _rounded(max(loaded, prod(self.rows)) * self.problem.value_bytes)
         place = 4 if self.problem.place_type == "int" else 8
         return tile + self.weight_bytes + _rounded(sum(self.extents) * place)
 
@@ -320,10 +325,12 @@ class Tile:
             "COLUMNS": str(self.shape.columns),
             "CHANNELS": str(self.shape.channels),
             "SOURCES": str(self.sources),
+            "BUFFERS": str(self.buffers),
             "THREADS": _cuda.braced(self.threads),
             "UNROLLED": str(self.shape.unrolled),
             "SHARED": str(self.shared),
-            "BATCHED": str(BATCHED),
+            "LOADS": str(self.shape.loads),
+            "BLOCKS": str(self.shape.blocks),
         }
 
 
@@ -339,13 +346,17 @@ def tile(problem: Problem, shape: LaunchShape) -> Tile | None:
     threads = _threads(problem, shape)
     if threads is None:
         return None
-    one = Tile(problem, shape, threads, 1)
+    one = Tile(problem, shape, threads, 1, 1)
     if not one.is_valid:
         return None
     each = max(one.size * problem.value_bytes, one.weight_bytes)
     most = min(SOURCES, problem.sources, max(1, STAGE_BYTES // each))
-    several = [replace(one, sources=n) for n in range(most, 1, -1)]
-    return next((t for t in several if t.is_valid), one)
+    stages = [
+        replace(one, sources=n, buffers=buffers)
+        for n in range(most, 0, -1)
+        for buffers in ((2, 1) if n < problem.sources else (1,))
+    ]
+    return next(t for t in stages if t.is_valid)
 
 
 def _threads(problem: Problem, shape: LaunchShape) -> tuple[int, ...] | None:
@@ -393,10 +404,10 @@ def candidates(problem: Problem) -> list[LaunchShape]:
                 if not few or results * columns * channels * problem.sum_bytes > 2 * SUM_BYTES:
                     continue
                 for threads in (64, 128, 256, 512):
-                    for unrolled in (4, 8):
+                    for unrolled, blocks in ((8, 1), (8, 768 // threads), (4, 768 // threads)):
                         shape = replace(
                             own.shape, results=results, columns=columns, channels=channels, threads=threads,
-                            unrolled=unrolled,
+                            unrolled=unrolled, blocks=blocks,
                         )  # fmt: skip
                         if shape not in found and tile(problem, shape) is not None:
                             found.append(shape)
@@ -418,7 +429,7 @@ def _default_shape(problem: Problem) -> LaunchShape:
         # odd, so that neighbouring threads read from different banks of the shared memory
         alone = problem.axes[0].axis.taps == 1
         results = max(n for n in (1, 3, 5, 7, 9) if n == 1 or (n <= min(room, busy) and not alone))
-        return LaunchShape(results, 1, channels, 32, 256)
+        return LaunchShape(results, 1, channels, 32, 256, blocks=BLOCKS)
     length = -(-problem.axes[blocked].result // problem.phases(blocked))
     results = max(n for n in (1, 2, 4, 8) if n == 1 or n <= min(room, busy, length))
     wide = -(-last.result // problem.phases(len(problem.axes) - 1))
@@ -427,7 +438,7 @@ def _default_shape(problem: Problem) -> LaunchShape:
     # the most columns that make hardly more places beyond the last than others do
     lengths = {n: -(-wide // (n * lanes)) * n * lanes for n in range(1, most + 1)}
     columns = max(n for n, length in lengths.items() if 20 * length <= 21 * min(lengths.values()))
-    return LaunchShape(results, columns, channels, lanes, 256)
+    return LaunchShape(results, columns, channels, lanes, 256, blocks=BLOCKS)
 
 
 def _fitting(problem: Problem, shape: LaunchShape) -> Iterator[Tile]:

@@ -42,6 +42,10 @@ class LaunchShape:
         Of a block.
     unrolled : int
         Taps along the blocked axis that are unrolled together.
+    loads : int
+        Loads of a thread that are under way at once.
+    blocks : int
+        Blocks that a multiprocessor shall hold at the least, which bounds the registers of a thread.
     """
 
     results: int
@@ -50,6 +54,8 @@ class LaunchShape:
     lanes: int
     threads: int
     unrolled: int = 8
+    loads: int = 10
+    blocks: int = 1
 
 
 @dataclass(frozen=True)

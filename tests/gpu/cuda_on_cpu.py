@@ -31,7 +31,7 @@ using std::complex;
 #define __device__
 #define __forceinline__ inline
 #define __restrict__
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 struct Three { unsigned x, y, z; };
 static Three threadIdx, blockIdx, blockDim, gridDim;
 template <class... Types, std::size_t... Numbers>
@@ -86,6 +86,23 @@ static int __syncthreads_or(int predicate) {
     __syncthreads();
     return any_before;
 }
+// Copies that go past the registers: what has not been waited for has not been copied.
+struct Copy {
+    void* to;
+    const void* from;
+    std::size_t size;
+};
+static std::vector<std::vector<Copy>> under_way;
+template <class T>
+static void copy_later(T* to, const T* from, bool there) {
+    under_way[threadIdx.x].push_back({to, there ? from : nullptr, sizeof(T)});
+}
+static void wait_for_copies() {
+    for (const Copy& copy : under_way[threadIdx.x])
+        if (copy.from) std::memcpy(copy.to, copy.from, copy.size);
+        else std::memset(copy.to, 0, copy.size);
+    under_way[threadIdx.x].clear();
+}
 static void fail(const char* what) {
     std::fprintf(stderr, "%s\n", what);
     std::abort();
@@ -109,6 +126,7 @@ static void launch(void (*kernel)(Types...), const unsigned* grid, const unsigne
     blockDim = {block[0], block[1], block[2]};
     const unsigned threads = block[0] * block[1] * block[2];
     fibers.resize(threads);
+    under_way.resize(threads);
     for (unsigned b = 0; b < grid[0]; ++b) {
         blockIdx = {b, 0, 0};
         for (Fiber& fiber : fibers) {
