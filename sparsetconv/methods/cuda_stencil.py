@@ -27,8 +27,9 @@ MOST_THREADS = 1024
 MANY_THREADS = 1 << 16
 # bytes of sums that one thread keeps in registers; channels that it makes at once
 SUM_BYTES, CHANNELS = 128, 4
-# blocks of 256 threads that a multiprocessor shall hold: one loads while others compute
-BLOCKS = 3
+# blocks of 256 threads that a multiprocessor shall hold, so that one loads while others compute, by the bytes of
+# a sum: 80 registers for each thread, or 128
+BLOCKS = {4: 3, 8: 3, 16: 2}
 # bytes of the source's channels that are loaded at once, and how many channels at the most
 STAGE_BYTES, SOURCES = 12 << 10, 8
 
@@ -429,7 +430,7 @@ def _default_shape(problem: Problem) -> LaunchShape:
         # odd, so that neighbouring threads read from different banks of the shared memory
         alone = problem.axes[0].axis.taps == 1
         results = max(n for n in (1, 3, 5, 7, 9) if n == 1 or (n <= min(room, busy) and not alone))
-        return LaunchShape(results, 1, channels, 32, 256, blocks=BLOCKS)
+        return LaunchShape(results, 1, channels, 32, 256, blocks=BLOCKS[problem.sum_bytes])
     length = -(-problem.axes[blocked].result // problem.phases(blocked))
     results = max(n for n in (1, 2, 4, 8) if n == 1 or n <= min(room, busy, length))
     wide = -(-last.result // problem.phases(len(problem.axes) - 1))
@@ -438,7 +439,7 @@ def _default_shape(problem: Problem) -> LaunchShape:
     # the most columns that make hardly more places beyond the last than others do
     lengths = {n: -(-wide // (n * lanes)) * n * lanes for n in range(1, most + 1)}
     columns = max(n for n, length in lengths.items() if 20 * length <= 21 * min(lengths.values()))
-    return LaunchShape(results, columns, channels, lanes, 256, blocks=BLOCKS)
+    return LaunchShape(results, columns, channels, lanes, 256, blocks=BLOCKS[problem.sum_bytes])
 
 
 def _fitting(problem: Problem, shape: LaunchShape) -> Iterator[Tile]:

@@ -32,8 +32,8 @@ except ImportError:
 ARCHITECTURES = (75, 80, 90, 100)
 
 
-# bytes that a kernel may spill: what the rare path for weights that are no numbers costs, and no more
-MOST_SPILLED = 64
+# bytes that a kernel may spill: a register or two
+MOST_SPILLED = 16
 
 
 @pytest.fixture
@@ -126,6 +126,8 @@ def test_predictions_are_above_the_floor():
 def test_every_source_is_compiled():
     folder = Path(stc.__file__).parent / "cuda"
     compiled = {source for sources, _ in SOURCES.values() for source in sources}
+    # what a type brings along
+    compiled |= {"half.cuh" for _, constants in SOURCES.values() if constants.get("VALUE") == "float16"}
     assert {path.name for path in folder.iterdir() if path.suffix != ".json"} == compiled
 
 
