@@ -11,10 +11,10 @@
 // places in a channel.
 
 // What the source moves by from one tap to the next, and from one result of a phase to the next.
-__device__ constexpr int step(int axis) { return TRANSPOSED ? fall_of(axis) : dilation_of(axis); }
-__device__ constexpr int advance(int axis) { return TRANSPOSED ? 1 : stride_of(axis); }
+__device__ constexpr PLACE step(int axis) { return TRANSPOSED ? fall_of(axis) : dilation_of(axis); }
+__device__ constexpr PLACE advance(int axis) { return TRANSPOSED ? 1 : stride_of(axis); }
 // How far apart the results of a thread are along the blocked axis.
-constexpr int apart = SPREAD * (TRANSPOSED ? stride_of(BLOCKED) : 1);
+constexpr PLACE apart = SPREAD * (TRANSPOSED ? (PLACE)stride_of(BLOCKED) : 1);
 
 // Where the taps of an axis read for one result: the first of them, how many there are, where it reads.
 struct Reading {
@@ -24,9 +24,9 @@ struct Reading {
 
 template <int AXIS>
 __device__ __forceinline__ Reading reading(const StencilAxis& axis, long long result) {
-    if constexpr (!TRANSPOSED) return {0, taps_of(AXIS), (PLACE)(result * stride_of(AXIS) + axis.origin)};
+    if constexpr (!TRANSPOSED) return {0, (int)taps_of(AXIS), (PLACE)(result * stride_of(AXIS) + axis.origin)};
     const long long place = result + axis.phase, quotient = place / stride_of(AXIS);
-    const Meeting met = meeting<AXIS>((int)(place - quotient * stride_of(AXIS)));
+    const Meeting met = meeting<AXIS>((NUMBER)(place - quotient * stride_of(AXIS)));
     return {met.tap, met.count, (PLACE)(axis.origin + quotient + met.source)};
 }
 
@@ -44,7 +44,7 @@ __device__ __forceinline__ void each_met(const StencilAxis& axis, long long resu
             else source = (PLACE)sample_at(axis.mode, axis.source, source);
             if (source < 0) continue;
         }
-        use(source, met.tap + n * cycle(AXIS));
+        use(source, met.tap + (int)(n * cycle(AXIS)));
     }
 }
 
@@ -184,8 +184,8 @@ extern "C" __global__ void gather(
         const PLACE stride = (PLACE)axis.source_stride;
         // in the order of the source; transposed that is from the last tap to the first
         const PLACE begin = TRANSPOSED ? met.source - (PLACE)(met.count - 1) * fall_of(BLOCKED) : met.source;
-        const int tap = TRANSPOSED ? met.tap + (met.count - 1) * cycle(BLOCKED) : 0;
-        constexpr int behind = weights_of(BLOCKED + 1, NDIM), weight_step = (TRANSPOSED ? -cycle(BLOCKED) : 1) * behind;
+        const int tap = TRANSPOSED ? met.tap + (int)((met.count - 1) * cycle(BLOCKED)) : 0;
+        constexpr int behind = weights_of(BLOCKED + 1, NDIM), weight_step = TRANSPOSED ? -(int)(cycle(BLOCKED) < taps_of(BLOCKED) ? cycle(BLOCKED) : 0) * behind : behind;
         for (long long c_in = 0; c_in < problem.source_channels; ++c_in) {
             each_combination<0, false>(problem, at, 0, 0, [&](PLACE source, PLACE weight) {
                 const VALUE* from = x + c_in * problem.source_size + source + begin * stride;

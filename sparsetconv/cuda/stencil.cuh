@@ -9,12 +9,12 @@
 //
 // Constants of the compilation, beside those of places.cuh: TAPS, STRIDE, DILATION, CYCLE, FALL, INVERSE, lists with
 // an entry for each axis (with common = gcd(stride, dilation), cycle = stride / common, fall = dilation / common, and
-// inverse * fall = 1 modulo cycle); TRANSPOSED; WEIGHT and FACTOR, the types of weights as they are stored and as
-// they are multiplied.
+// inverse * fall = 1 modulo cycle); TRANSPOSED; NUMBER, the type of these numbers; WEIGHT and FACTOR, the types of
+// weights as they are stored and as they are multiplied.
 
 #define LISTED(name, LIST)                       \
-    __device__ constexpr int name(int axis) {    \
-        constexpr int list[] = LIST;             \
+    __device__ constexpr NUMBER name(int axis) { \
+        constexpr NUMBER list[] = LIST;          \
         return list[axis];                       \
     }
 LISTED(taps_of, TAPS)
@@ -25,13 +25,13 @@ LISTED(fall_of, FALL)
 LISTED(inverse_of, INVERSE)
 
 // Taps from one that reaches a position to the next that does.
-__device__ constexpr int cycle(int axis) { return TRANSPOSED ? listed_cycle(axis) : 1; }
+__device__ constexpr NUMBER cycle(int axis) { return TRANSPOSED ? listed_cycle(axis) : 1; }
 // Taps that a result meets at most.
-__device__ constexpr int meets(int axis) { return (taps_of(axis) + cycle(axis) - 1) / cycle(axis); }
+__device__ constexpr int meets(int axis) { return (int)((taps_of(axis) + cycle(axis) - 1) / cycle(axis)); }
 // Weights of the axes from one up to, and without, another.
 __device__ constexpr int weights_of(int from, int to) {
     int product = 1;
-    for (int a = from; a < to; ++a) product *= taps_of(a);
+    for (int a = from; a < to; ++a) product *= (int)taps_of(a);
     return product;
 }
 
@@ -53,17 +53,22 @@ __device__ __forceinline__ long long sample_at(long long mode, long long size, l
 // The taps of an axis that a result meets: the first, how many, and where the first one reads, counted from
 // the quotient of the position by the stride; the next reads `fall` before.
 struct Meeting {
-    int tap, count, source;
+    int tap, count;
+    NUMBER source;
 };
 
 // What arrives at positions that leave a rest when divided by the stride.
 template <int AXIS>
-__device__ __forceinline__ Meeting meeting(int rest) {
-    constexpr int common = stride_of(AXIS) / listed_cycle(AXIS);
-    Meeting found;
-    found.tap = (int)((long long)(rest / common) * inverse_of(AXIS) % listed_cycle(AXIS));
-    const bool none = rest % common != 0 || found.tap >= taps_of(AXIS);
-    found.count = none ? 0 : (taps_of(AXIS) - found.tap + listed_cycle(AXIS) - 1) / listed_cycle(AXIS);
-    found.source = none ? 0 : (int)((rest - (long long)found.tap * dilation_of(AXIS)) / stride_of(AXIS));
-    return found;
+__device__ __forceinline__ Meeting meeting(NUMBER rest) {
+    constexpr NUMBER common = stride_of(AXIS) / listed_cycle(AXIS), by = listed_cycle(AXIS), taps = taps_of(AXIS);
+    NUMBER tap = 0;
+    if constexpr (by < (1LL << 31)) {
+        tap = (NUMBER)((long long)(rest / common) * inverse_of(AXIS) % by);
+    } else {
+        // the product would be too large; there are fewer taps than positions from one that they reach to the next
+        NUMBER reached = 0;
+        for (; tap < taps && reached != rest / common; ++tap) reached = (reached + fall_of(AXIS) % by) % by;
+    }
+    if (rest % common != 0 || tap >= taps) return {0, 0, 0};
+    return {(int)tap, (int)((taps - tap + by - 1) / by), (NUMBER)((rest - (long long)tap * dilation_of(AXIS)) / stride_of(AXIS))};
 }

@@ -17,6 +17,7 @@
 // of shared memory; PLACE, the type of places in a channel; LOADS, the loads
 // that a thread has under way at once where they go by registers; BLOCKS, how many blocks a multiprocessor shall hold.
 
+static_assert(sizeof(NUMBER) == sizeof(int), "what is that large reaches too far for a tile");
 LISTED(threads_of, THREADS)
 
 constexpr int LAST = NDIM - 1;
@@ -109,7 +110,7 @@ __device__ __forceinline__ Meeting met_in_tile(const StencilAxis& axis, long lon
     // with a stride, the last axis is counted in results
     if constexpr (!TRANSPOSED) return {0, taps_of(AXIS), AXIS == LAST ? own : own * stride_of(AXIS)};
     const long long from = begin + axis.phase, place = from + own, quotient = place / stride_of(AXIS);
-    Meeting met = meeting<AXIS>((int)(place - quotient * stride_of(AXIS)));
+    Meeting met = meeting<AXIS>((NUMBER)(place - quotient * stride_of(AXIS)));
     met.source += (int)(quotient - from / stride_of(AXIS)) + reach(AXIS);
     return met;
 }

@@ -23,6 +23,7 @@ from sparsetconv.methods.cuda_stencil import (
     StencilAxis,
     Tile,
     default_tile,
+    settled,
     tile,
 )
 from sparsetconv.methods.cuda_tuning import known_shape, problem_class
@@ -126,7 +127,7 @@ class CudaDirectMethod(Method):
         """Return one direction as the kernels know it."""
         sides = self.large_shape, self.small_shape
         (groups, results, *_), (_, sources, *_) = sides if transposed else sides[::-1]
-        axes = tuple(StencilAxis(axis, transposed) for axis in self.geometry.axes)
+        axes = tuple(StencilAxis(settled(axis), transposed) for axis in self.geometry.axes)
         factor, total = _cuda.sum_dtype(self._factor(dtype)), _cuda.sum_dtype(dtype)
         return Problem(axes, batch, groups, sources, results, dtype.itemsize, factor.itemsize, total.itemsize)
 

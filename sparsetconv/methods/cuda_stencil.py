@@ -27,8 +27,8 @@ MOST_THREADS = 1024
 MANY_THREADS = 1 << 16
 # bytes of sums that one thread keeps in registers; channels that it makes at once
 SUM_BYTES, CHANNELS = 128, 4
-# blocks of 256 threads that a multiprocessor shall hold, so that one loads while others compute, by the bytes of
-# a sum: 80 registers for each thread, or 128
+# blocks of 256 threads that a multiprocessor shall hold, by the bytes of a sum: 80 registers for each thread,
+# or 128; one block loads while others compute
 BLOCKS = {4: 3, 8: 3, 16: 2}
 # bytes of the source's channels that are loaded at once, and how many channels at the most
 STAGE_BYTES, SOURCES = 12 << 10, 8
@@ -117,6 +117,18 @@ class StencilAxis:
         return Outside(first[0], count, second[0], count + second[1] - second[0])
 
 
+def settled(axis: Axis) -> Axis:
+    """Return an axis of the same matrix without a dilation or a stride that means nothing.
+
+    These may be of any size, and would keep the axis from tiles.
+    """
+    if axis.taps == 1:
+        axis = replace(axis, dilation=1)
+    if axis.outputs == 1:
+        axis = replace(axis, stride=1, after=axis.extent - axis.size - axis.before)
+    return axis
+
+
 @dataclass(frozen=True)
 class Problem:
     """One direction of a convolution, for results of one dtype.
@@ -201,6 +213,7 @@ class Problem:
             "NDIM": str(len(axes)),
             "TRANSPOSED": str(int(self.transposed)),
             "PLACE": self.place_type,
+            "NUMBER": "int" if max(map(max, lists.values())) < 2**31 else "long long",
             **{name: _cuda.braced(numbers) for name, numbers in lists.items()},
         }
 

@@ -112,6 +112,30 @@ def test_places_of_64_bits(cp, shared, monkeypatch):
         check(cp, distinct_kernel(kernel_shape, "float64"), input_shape, padding_mode="symmetric", **options)
 
 
+FAR = 3 * 10**9
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("taps", "stride", "dilation", "padding"),
+    [
+        (2, FAR, FAR, (FAR, FAR)), (3, FAR + 1, FAR, (FAR, FAR)), (1, FAR, 1, (0, FAR)), (1, 1, FAR, (2, 0)),
+        (3, FAR, 1, (1, 1)), (2, 4 * 10**9 + 2, FAR + 2, (FAR, 2 * FAR)),
+    ],
+)  # fmt: skip
+def test_strides_and_dilations_past_32_bits(cp, taps, stride, dilation, padding, mode):
+    if mode != "zeros" and padding[0] == FAR:
+        padding = (5, padding[1] + FAR - 5)
+    kernel = distinct_kernel((taps,), "float64")
+    options = {"stride": stride, "dilation": dilation, "padding": (padding,), "padding_mode": mode}
+    host = stc.ConvOperator(kernel, 7, method="sparse", **options)
+    device = stc.ConvOperator(cp.asarray(kernel), 7, method="direct", **options)
+    x, y = integers(7, "float64"), integers(host.shape[0], "float64", 1)
+    np.testing.assert_array_equal((device @ cp.asarray(x)).get(), host @ x)
+    if mode == "zeros":
+        np.testing.assert_array_equal((device.T @ cp.asarray(y)).get(), host.T @ y)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "complex64", "complex128", "int8", "uint64"])
 def test_dtypes(cp, dtype):
     kernel, x = integers((3, 2, 3, 3), dtype), integers((2, 2, 40, 9), dtype, 1)
