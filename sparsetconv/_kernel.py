@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsetconv import _cuda
 from sparsetconv._backend import backend_of
 from sparsetconv._display import clipped, shown, type_name
+from sparsetconv._streams import on_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,7 +49,14 @@ def checked_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
 
 def as_array(name: str, value: Any, dtype: DTypeLike | None = None) -> Array:
     """Return a NumPy or CuPy array of a supported dtype, converted to ``dtype`` if that keeps its values."""
-    array = value if backend_of(name, value).on_gpu else to_array(name, value)
+    backend = backend_of(name, value)
+    if not backend.on_gpu:
+        return _converted(name, value, to_array(name, value), dtype)
+    with on_device(backend, backend.device_of(value)):
+        return _converted(name, value, _cuda.aligned(backend.xp, value), dtype)
+
+
+def _converted(name: str, value: Any, array: Array, dtype: DTypeLike | None) -> Array:
     own = checked_dtype(name, array.dtype)
     if not array.ndim:
         msg = f"{name} must be an array of at least one axis, got {shown(value)}"

@@ -77,7 +77,8 @@ class ArrayCore(ArrayProducts):
         scipy.sparse array
             CuPy's, for an operator on CuPy arrays.
         """
-        return self._matrix().asformat(format)
+        with self._place.entered():
+            return self._matrix().asformat(format)
 
     def _matrix(self) -> Any:
         """Return the operator's matrix, in any format."""
@@ -258,7 +259,8 @@ def to_device(op: Any, device: str) -> Any:
     Returns
     -------
     operator
-        ``op`` itself where it is there already. A method that was chosen by ``"auto"`` is chosen anew.
+        ``op`` itself where it is there already; from another GPU it is copied. A method that was chosen by
+        ``"auto"`` is chosen anew.
 
     Raises
     ------
@@ -278,7 +280,15 @@ def to_device(op: Any, device: str) -> Any:
         msg = f"op must be an operator of sparsetconv, got {type_name(op)}; arrays go by cupy.asarray"
         raise TypeError(msg)
     backend = device_backend(device)
-    return op if op.backend == backend else op._on(backend)
+    place = op._place
+    if op.backend == backend and place.is_current:
+        return op
+    if not backend.on_gpu:
+        with place.entered():
+            return op._on(backend)
+    # copied by the current device, which waits for the other one
+    place.order()
+    return op._on(backend)
 
 
 class _OtherWay(ArrayCore):
@@ -292,7 +302,7 @@ class _OtherWay(ArrayCore):
 
     def __init__(self, operator: ArrayCore) -> None:
         self._prepare(operator.dtype, operator.output_shape, operator.input_shape)
-        self.operator = operator
+        self.operator, self._place = operator, operator._place
 
 
 class AdjointCore(_OtherWay):
@@ -352,7 +362,7 @@ class GramCore(ArrayCore):
 
     def __init__(self, operator: ArrayCore) -> None:
         self._prepare(operator.dtype, operator.input_shape, operator.input_shape)
-        self.operator = operator
+        self.operator, self._place = operator, operator._place
 
     def _apply(self, x: Array) -> Array:
         return self.operator._apply_adjoint(self.operator._apply(x))

@@ -65,7 +65,7 @@ class ChannelsLastOperator(ArrayCore, ArrayOperator):
             msg = f"operator must be a convolution with channels, got one on {shown(operator.input_shape)}"
             raise ValueError(msg)
         self._prepare(operator.dtype, _last(operator.input_shape), _last(operator.output_shape))
-        self.operator = operator
+        self.operator, self._place = operator, operator._place
 
     @classmethod
     def _backend_for(cls, operator: Any = None, *_: Any, **__: Any) -> Backend:

@@ -325,7 +325,7 @@ def convolution_arrays(
 ) -> tuple[Array, Array, Array]:
     """Return the arrays of rows of a convolution's matrix; ``weights`` as for `assembly.csr_arrays`."""
     axes = [axis_table(axis) for axis in layout.axes]
-    flat = backend.xp.ascontiguousarray(layout.extended(weights))
+    flat = _cuda.contiguous(backend.xp, layout.extended(weights), weights.dtype)
     constants = {"VALUE": _cuda.type_name(flat.dtype), "SUM": _cuda.sum_name(flat.dtype)}
 
     def write(launch: Launch, values: Array) -> None:

@@ -14,6 +14,7 @@ from sparsetconv import _normalize
 from sparsetconv._backend import backend_of, to_numpy
 from sparsetconv._display import shown
 from sparsetconv._kernel import as_array, last_axes, oriented_weights
+from sparsetconv._streams import Place, on_device
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
 from sparsetconv.geometry import ConvGeometry
@@ -47,6 +48,11 @@ class KernelCore(ArrayCore):
         nbytes = x.dtype.itemsize * prod(geometry.kernel_shape)
         self.backend.require("a kernel", nbytes, "kernel_shape sets its size")
         self._prepare(x.dtype, geometry.kernel_shape, output)
+        with on_device(self.backend, self.backend.device_of(x)):
+            self._keep(x, geometry, transposed)
+            self._place = Place(self.backend)
+
+    def _keep(self, x: Array, geometry: ConvGeometry, transposed: bool) -> None:
         self.x = self.backend.frozen(x)
         self.geometry, self.transposed = geometry, transposed
         c_in, c_out = geometry.channels

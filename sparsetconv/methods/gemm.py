@@ -16,6 +16,7 @@ import numpy as np
 from sparsetconv._axis import Axis
 from sparsetconv._backend import NUMPY
 from sparsetconv._kernel import last_axes
+from sparsetconv._streams import Kept
 from sparsetconv.boundary import Extension
 from sparsetconv.methods._base import PaddedMethod, folding, joined_parts, quiet, real_parts
 from sparsetconv.methods._sides import polyphase, read_range
@@ -129,15 +130,14 @@ class _Direction:
             many, width = prod(p.phases for p in phases), prod(p.taps.shape[1] for p in phases)
             shape = weights.shape[0], many * weights.shape[1], weights.shape[2] * width
             own.append(self._xp.ascontiguousarray(chosen.reshape(shape)))
-        self._matrices = {weights.dtype: own}
+        self._own_dtype, self._own = weights.dtype, own
+        self._converted: Kept[list[Array]] = Kept(backend)
 
     def _of_dtype(self, dtype: np.dtype[Any]) -> list[Array]:
         """Return the kernel as matrices ``(groups, phases * results, channels * taps)``."""
-        known = self._matrices.get(dtype)
-        if known is not None:
-            return known
-        (own, *_) = self._matrices.values()
-        return self._matrices.setdefault(dtype, [matrix.astype(dtype) for matrix in own])
+        if dtype == self._own_dtype:
+            return self._own
+        return self._converted.get(dtype, lambda: [matrix.astype(dtype) for matrix in self._own])
 
     @quiet
     def product(self, x: Array, dtype: np.dtype[np.generic]) -> Array:

@@ -107,7 +107,7 @@ def test_nvrtc_finds_errors():
 def test_every_source_is_compiled():
     folder = Path(stc.__file__).parent / "cuda"
     compiled = {source for sources, _ in SOURCES.values() for source in sources}
-    assert {path.name for path in folder.iterdir()} == compiled
+    assert {path.name for path in folder.iterdir() if path.suffix != ".json"} == compiled
 
 
 def test_launches_that_are_too_large():
