@@ -30,8 +30,10 @@ MERGED_ENTRIES = 1 << 12
 # lines of fewer entries share a block of threads
 SHORT_LINE = 1 << 11
 THREADS = 128
-# rows of a line whose pointers one block of threads writes
+# rows of a line whose pointers one block of threads writes, about
 POINTER_ROWS = 1 << 12
+# rows of a factor that are compared at once on the host, in arrays that stay in its cache
+COMPARED_ROWS = 1 << 14
 
 
 class AxisTable(NamedTuple):
@@ -43,7 +45,7 @@ class AxisTable(NamedTuple):
         Rows and columns.
     taps : int
         Taps of the kernel along the axis; 1 where there is no kernel.
-    segments : (s, 6) int64 array
+    segments : (s, 7) int64 array
         As ``matrix.cuh`` lists them.
     begins, columns : int64 arrays
         Where each template row's columns begin, and the columns.
@@ -65,9 +67,8 @@ class AxisTable(NamedTuple):
     @property
     def entries(self) -> int:
         """Entries of the axis' matrix."""
-        last = self.segments[-1]
-        repeat = (self.shape[0] - int(last[0])) // int(last[1])
-        return int(last[4]) + repeat * int(last[5])
+        *_, before, group, repeat = self.segments[-1].tolist()
+        return int(before + repeat * group)
 
 
 def _balanced(segments: Sequence[Segment], begins: Array) -> Iterator[Segment]:
@@ -126,31 +127,22 @@ def axis_table(rows: RunRows) -> AxisTable:
 
 def factor_table(factor: Any) -> AxisTable:
     """Return the tables of an axis given by its CSR matrix."""
-    segments, rows = _repeating(factor)
-    templates = factor[rows]
+    segments, templates = _repeating(factor)
     begins, empty = templates.indptr.astype(np.int64), np.zeros(0, np.int64)
     table = _segment_table(list(_balanced(segments, begins)), begins)
     columns = templates.indices.astype(np.int64)
     return AxisTable(factor.shape, 1, table, begins, columns, empty, empty, templates.data)
 
 
-def _repeating(factor: Any) -> tuple[list[Segment], Array]:
-    """Return the segments of a CSR matrix, and which rows are their templates.
+def _repeating(factor: Any) -> tuple[list[Segment], Any]:
+    """Return the segments of a CSR matrix, and a matrix of the rows that are their templates.
 
     Where rows and columns have a common divisor the rows of a resize come again after a period, moved.
     """
     rows, columns = factor.shape
     period = rows // gcd(rows, columns)
     shift = columns * period // rows
-    counts = np.diff(factor.indptr)
-    width = int(counts.max(initial=0))
-    filled = np.arange(width) < counts[:, None]
-    places, values = np.zeros((rows, width), np.int64), np.zeros((rows, width), factor.dtype)
-    places[filled], values[filled] = factor.indices, factor.data
-    places += filled * (-shift * (np.arange(rows) // period))[:, None]
-    again = (counts[period:] == counts[:-period]) & (
-        (places[period:] == places[:-period]) & (values[period:] == values[:-period])
-    ).all(1)
+    again = _same_rows(factor, period, shift)
     # the longest stretch of rows that all come again
     edges = np.flatnonzero(np.diff(np.concatenate([[False], again, [False]])))
     start, repeat = 0, 1
@@ -159,11 +151,31 @@ def _repeating(factor: Any) -> tuple[list[Segment], Array]:
         start = int(edges[2 * longest])
         repeat = 1 + (int(edges[2 * longest + 1]) - start) // period
     if repeat == 1:
-        return [Segment(0, rows, 1, 0)], np.arange(rows)
+        return [Segment(0, rows, 1, 0)], factor
     middle = Segment(start, period, repeat, shift)
     alone = Segment(0, start, 1, 0), Segment(middle.stop, rows - middle.stop, 1, 0)
     templates = np.concatenate([np.arange(start + period), np.arange(middle.stop, rows)])
-    return [piece for piece in (alone[0], middle, alone[1]) if piece.period], templates
+    return [piece for piece in (alone[0], middle, alone[1]) if piece.period], factor[templates]
+
+
+def _same_rows(factor: Any, period: int, shift: int) -> Array:
+    """Return of each row, but for the last ``period``, whether that many rows on it comes again, moved."""
+    pointers, indices, values = factor.indptr, factor.indices, factor.data
+    counts = np.diff(pointers)
+    again: Array = counts[period:] == counts[: counts.size - period]
+    for first in range(0, again.size, COMPARED_ROWS):
+        # of rows with as many entries those that have some
+        block = again[first : first + COMPARED_ROWS]
+        rows = first + np.flatnonzero(block & (counts[first : first + block.size] > 0))
+        if not rows.size:
+            continue
+        sizes = counts[rows]
+        begins = np.concatenate([[0], sizes[:-1].cumsum()])
+        entries = np.arange(int(sizes.sum())) + np.repeat(pointers[rows] - begins, sizes)
+        moved = entries + np.repeat(pointers[rows + period] - pointers[rows], sizes)
+        same = (indices[moved] - shift == indices[entries]) & (values[moved] == values[entries])
+        again[rows] = np.logical_and.reduceat(same, begins)
+    return again
 
 
 def _joined(arrays: list[Array]) -> Array:
@@ -175,7 +187,7 @@ def _segment_table(segments: Sequence[Segment], begins: Array) -> Array:
     for start, period, repeat, shift in segments:
         assert shift is not None
         entries = int(begins[row + period] - begins[row])
-        table.append((start, period, shift, row, before, entries))
+        table.append((start, period, shift, row, before, entries, repeat))
         row, before = row + period, before + repeat * entries
     return np.array(table, np.int64)
 
@@ -215,11 +227,11 @@ class Launch:
         self._threads = (32, THREADS // 32) if short else (THREADS, 1)
         low, high = CHUNK_ENTRIES
         target = min(max(entries // CHUNKS, low), high)
-        chunks = np.array(list(_chunks(axes[-1], span, upper, target)), np.int64).reshape(-1, 4)
-        self._chunk_count = len(chunks)
-        self._span = span[1] - span[0]
-        tables: list[Array] = [chunks.reshape(-1)]
-        at = chunks.size
+        chunks = np.array(list(_chunks(axes[-1], span, upper, target)), np.int64)
+        row_chunks = np.array(list(_row_chunks(axes[-1], span)), np.int64)
+        self._chunk_count, self._row_chunk_count = len(chunks), len(row_chunks)
+        tables: list[Array] = [chunks.reshape(-1), row_chunks.reshape(-1)]
+        self._row_chunk_table, at = chunks.size, chunks.size + row_chunks.size
         numbers = [*channels, start, stop, before, entries, len(chunks), 0]
         for axis in axes:
             parts = axis.segments.reshape(-1), axis.begins, axis.columns, axis.folds, axis.tap_list
@@ -231,20 +243,21 @@ class Launch:
         self._layout = _cuda.by_value(numbers)
 
     def __call__(
-        self, source: str, name: str, constants: dict[str, str], arguments: Sequence[Any], pieces: int = 0
+        self, source: str, name: str, constants: dict[str, str], arguments: Sequence[Any], chunks: int = 0
     ) -> None:
-        """Launch a kernel, each block of threads with some lines, and a chunk or one of several pieces."""
+        """Launch a kernel, each block of threads with some lines, and one of so many chunks of them."""
         fixed = (("NDIM", str(len(self.axes))), *constants.items())
         function = _cuda.kernel(self.backend, ("matrix.cuh", source), fixed, name)
-        blocks = -(-self._lines // self._threads[1]) * (pieces or self._chunk_count)
+        blocks = -(-self._lines // self._threads[1]) * (chunks or self._chunk_count)
         if blocks:
             _cuda.launch(function, blocks, self._threads, (self._layout, self._tables, *arguments))
 
     def pointers(self, out: Array) -> None:
         """Write the row pointers."""
-        pieces = -(-self._span // POINTER_ROWS)
         constants = {"INDEX": _cuda.type_name(out.dtype)}
-        self("pattern.cu", "row_pointers", constants, (out, np.int64(pieces)), pieces)
+        count = self._row_chunk_count
+        arguments = out, np.int64(count), np.int64(self._row_chunk_table)
+        self("pattern.cu", "row_pointers", constants, arguments, count)
 
     def columns(self, out: Array) -> None:
         """Write the columns."""
@@ -255,10 +268,9 @@ def _chunks(
     axis: AxisTable, span: tuple[int, int], upper: int, target: int
 ) -> Iterator[tuple[int, int, int, int]]:
     """Divide a range of an axis' rows: a range of whole segments, or of one segment's repetitions."""
-    starts = [*axis.segments[:, 0].tolist(), axis.shape[0]]
     joined: tuple[int, int, int] | None = None
-    for number, (start, period, _, _, _, entries) in enumerate(axis.segments.tolist()):
-        low, high = max(start, span[0]), min(starts[number + 1], span[1])
+    for number, (start, period, _, _, _, entries, repeat) in enumerate(axis.segments.tolist()):
+        low, high = max(start, span[0]), min(start + period * repeat, span[1])
         if low >= high or not entries:
             continue
         first, last = (low - start) // period, -(-(high - start) // period)
@@ -279,6 +291,28 @@ def _chunks(
             yield number, number + 1, time, min(time + step, last)
     if joined:
         yield *joined[:2], 0, 1
+
+
+def _row_chunks(axis: AxisTable, span: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """Divide a range of an axis' rows into as many rows: whole segments, or one segment's repetitions."""
+    first, last, joined = 0, 0, 0
+    for number, (start, period, *_, repeat) in enumerate(axis.segments.tolist()):
+        low, high = max(start, span[0]), min(start + period * repeat, span[1])
+        if low >= high:
+            continue
+        rows = high - low
+        if joined and joined + rows > POINTER_ROWS:
+            yield first, last, 0, int(axis.segments[first, 6])
+            joined = 0
+        if rows <= POINTER_ROWS:
+            first, last, joined = first if joined else number, number + 1, joined + rows
+            continue
+        begin, end = (low - start) // period, -(-(high - start) // period)
+        step = max(1, POINTER_ROWS // period)
+        for time in range(begin, end, step):
+            yield number, number + 1, time, min(time + step, end)
+    if joined:
+        yield first, last, 0, int(axis.segments[first, 6])
 
 
 def csr_arrays(

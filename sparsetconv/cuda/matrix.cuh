@@ -18,7 +18,8 @@
 #define SEGMENT_ROW 3      // its first template
 #define SEGMENT_BEFORE 4   // entries of the axis before it
 #define SEGMENT_ENTRIES 5  // entries of a group
-#define SEGMENT_NUMBERS 6
+#define SEGMENT_REPEAT 6   // groups
+#define SEGMENT_NUMBERS 7
 // Columns of the table of chunks: segments, and of a single one the repetitions.
 #define CHUNK_NUMBERS 4
 
@@ -102,6 +103,17 @@ __device__ __forceinline__ bool find_line(
     return true;
 }
 
+// Of the repetitions `time` to `end` of a line's row, take those that are wanted; neighbours are `abreast` apart.
+__device__ __forceinline__ void take_wanted(
+    const Line& line, long long rows, long long row, long long period, long long abreast, long long& time,
+    long long& end) {
+    if (line.low == 0 && line.high == rows) return;
+    const long long missing = line.low - row - time * period, step = abreast * period;
+    if (missing > 0) time += (missing + step - 1) / step * abreast;
+    const long long stop = line.high > row ? (line.high - row + period - 1) / period : 0;
+    if (stop < end) end = stop;
+}
+
 // Call make(line, upper, place) for each entry of a period: `upper` numbers the combinations of columns of
 // all axes but the last, `place` is that of the last axis' column in its tables. Then call
 // store(entry, made, shift) for every repetition.
@@ -133,11 +145,7 @@ __device__ __forceinline__ void each_entry(
             const auto made = make(line, inside / count, begins[low] + inside % count);
             const long long row = segment[SEGMENT_START] + low - first, shift = segment[SEGMENT_SHIFT];
             long long time = bounds[2] + threadIdx.x / width, end = bounds[3];
-            if (line.low > 0 || line.high < axis.rows) {  // a part of a line: the repetitions that are wanted
-                while (time < end && row + time * period < line.low) time += abreast;
-                const long long stop = line.high > row ? (line.high - row + period - 1) / period : 0;
-                if (stop < end) end = stop;
-            }
+            take_wanted(line, axis.rows, row, period, abreast, time, end);
             const long long step = abreast * length, move = abreast * shift;
             long long target = start + time * length + entry, moved = time * shift;
 #pragma unroll 4
