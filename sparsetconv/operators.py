@@ -96,7 +96,8 @@ class Convolution(ArrayCore):
         -------
         str
             Several lines. The estimates are for two threads of the machine on which the constants of the
-            model were measured; the choice rests on their ratios.
+            model were measured; the choice rests on their ratios. On a GPU they are ratios alone, as long as
+            no card's constants have been measured.
 
         Examples
         --------

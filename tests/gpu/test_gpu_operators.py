@@ -12,7 +12,7 @@ from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
 from sparsetconv import kernel_operator
-from sparsetconv.methods import cuda_direct, gpu_cost, gradient
+from sparsetconv.methods import cuda_direct, cuda_tuning, gpu_cost, gradient
 
 
 def pair(cp, name, dtype, mode, method, transposed=False):
@@ -276,6 +276,29 @@ def test_auto_takes_the_lowest_estimate(cp):
         costs = gpu_cost.estimate(operator.geometry, np.dtype("float32"))
         assert operator.method == min(costs, key=costs.get)
         assert "lowest estimate" in operator.explain()
+
+
+def test_costs_are_ratios_until_they_are_measured(cp, monkeypatch):
+    operator = stc.ConvOperator(cp.ones((5, 5), "float32"), (700, 800), padding=2)
+    table = cuda_tuning.shipped()
+    costs = {name: 1e-3 if name == "launch" else value for name, value in table.costs.items()}
+    monkeypatch.setattr(cuda_tuning, "shipped", lambda: cuda_tuning.Tuning(None, costs))
+    title, *lines = operator.explain().splitlines()[1:]
+    assert title == "relative cost of a product (estimated; not measured on a card):"
+    assert not any(" ms" in line for line in lines)
+    relative = {line.split()[0]: float(line.split()[1].rstrip(",")) for line in lines}
+    # launches outweigh everything: one of each but for gemm and fft
+    assert relative["direct"] == 1
+    assert relative["gemm"] == pytest.approx(4, rel=0.1)
+    assert relative["fft"] == pytest.approx(6, rel=0.1)
+    monkeypatch.setattr(cuda_tuning, "shipped", lambda: cuda_tuning.Tuning("NVIDIA H100", costs))
+    title, *lines = operator.explain().splitlines()[1:]
+    assert title == "estimated time of a product on NVIDIA H100:"
+    assert lines[1].split() == [
+        "direct",
+        f"{1e3 * gpu_cost.estimate(operator.geometry, np.dtype('f4'))['direct']:.3f}",
+        "ms",
+    ]
 
 
 def test_pickle_and_repr(cp):
