@@ -115,34 +115,37 @@ class Place:
     ----------
     device : int or None
         The number of the GPU; None without one.
+    order : callable
+        Lets the current stream wait for what was made; the device must be current.
     """
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.device = backend.current_device()
-        self._made = Made(backend, None)
+        # found once: both are asked for in every product
+        self._current = backend.xp.cuda.runtime.getDevice if backend.on_gpu else _no_device
+        self.order = Made(backend, None).get
 
-    @property
     def is_current(self) -> bool:
-        """Whether work that is launched now goes there."""
-        return self.device is None or self._backend.current_device() == self.device
-
-    def order(self) -> None:
-        """Let the current stream of the device, which is current, wait for what was made."""
-        self._made.get()
+        """Return whether work that is launched now goes there."""
+        return bool(self._current() == self.device)
 
     def entered(self) -> AbstractContextManager[None]:
         """Return the context for work there: the device is current, and its current stream in order."""
-        if self.is_current:
-            self._made.get()
+        if self._current() == self.device:
+            self.order()
             return NOTHING
         return self._elsewhere()
 
     @contextmanager
     def _elsewhere(self) -> Iterator[None]:
         with on_device(self._backend, self.device):
-            self._made.get()
+            self.order()
             yield
+
+
+def _no_device() -> None:
+    return None
 
 
 def operator_device(op: Any, backend: Backend) -> int | None:

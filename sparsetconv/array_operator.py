@@ -20,6 +20,7 @@ from sparsetconv._backend import NUMPY, check_backend, device_backend, is_cupy
 from sparsetconv._display import shown, type_name
 from sparsetconv._kernel import refuse_what_is_no_array, to_array
 from sparsetconv.array_products import LARGE_RESULT, ArrayProducts
+from sparsetconv.device_products import DeviceProducts
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -236,14 +237,8 @@ def on_backend(operator: Any, backend: Backend) -> Any:
         return operator
     (core,) = (base for base in operator.__bases__ if issubclass(base, ArrayCore))
     own = {name: value for name, value in vars(operator).items() if name not in ("__dict__", "__weakref__")}
-
-    def multiply(self: Any, other: Any) -> Any:
-        if isinstance(other, backend.xp.ndarray):
-            self._refuse_pictures(other)
-        return backend.linear_operator.__matmul__(self, other)
-
-    members = {**own, "backend": backend, "__matmul__": multiply}
-    return type(f"{backend.title}{operator.__name__}", (core, backend.linear_operator), members)
+    bases = DeviceProducts, core, backend.linear_operator
+    return type(f"{backend.title}{operator.__name__}", bases, {**own, "backend": backend})
 
 
 def to_device(op: Any, device: str) -> Any:
@@ -281,7 +276,7 @@ def to_device(op: Any, device: str) -> Any:
         raise TypeError(msg)
     backend = device_backend(device)
     place = op._place
-    if op.backend == backend and place.is_current:
+    if op.backend == backend and place.is_current():
         return op
     if not backend.on_gpu:
         with place.entered():

@@ -1,7 +1,7 @@
 """Estimated cost of each method on a GPU: the model behind ``method="auto"`` there.
 
 Floor 3. A product takes the time of its launches, and of what is longest: bytes through the memory, or
-multiplications. The constants are those of `cuda_tuning`: ``launch``, seconds of a launch with all that Python
+multiplications. The constants are those of `cuda_tuning`: ``launch``, seconds of a launch with what Python
 does around it; ``byte``, seconds of a byte through the card's memory; ``stencil_multiply`` and
 ``gemm_multiply``, of a float32 multiplication in the stencil and in cuBLAS (a double takes twice as long);
 ``integer_gemm``, how much longer integers take, which cuBLAS does not know; ``passes_per_log``, how often a

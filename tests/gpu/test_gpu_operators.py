@@ -301,6 +301,43 @@ def test_costs_are_ratios_until_they_are_measured(cp, monkeypatch):
     ]
 
 
+def test_ready_arrays_go_past_the_checks(cp, monkeypatch):
+    """What a solver calls is a launch with little around it; whatever else is given is looked at."""
+    from sparsetconv import array_products, device_products
+
+    operator, matrix = pair(cp, "picture", "float64", "reflect", "direct")
+    m, n = matrix.shape
+    x, y = integers(n, "float64", 1), integers(m, "float64", 2)
+    looked = []
+    checked = array_products.ArrayProducts._checked
+    monkeypatch.setattr(
+        array_products.ArrayProducts, "_checked", lambda self, x: (looked.append(x), checked(self, x))[1]
+    )
+    on_card, there = cp.asarray(x), cp.asarray(y)
+    pictures = on_card.reshape(1, 1, *operator.input_shape)
+    ready = [operator @ on_card, operator.dot(on_card), operator.matvec(on_card), operator.apply(pictures)]
+    for result in ready:
+        np.testing.assert_array_equal(result.get().ravel(), matrix @ x)
+    for result in (operator.rmatvec(there), operator.H @ there, operator.T.matvec(there)):
+        np.testing.assert_array_equal(result.get(), matrix.T @ y)
+    assert not looked
+    np.testing.assert_array_equal((operator @ on_card.astype("float32")).get(), matrix @ x)
+    assert len(looked) == 1
+    with pytest.raises(ValueError, match="dimension mismatch"):
+        operator @ on_card[1:]
+    with pytest.raises(ValueError, match="x must have a shape that ends in input_shape"):
+        operator.apply(on_card)
+    # past a size somebody has to ask whether there is memory
+    monkeypatch.setattr(device_products, "LARGE_RESULT", 2 * max(m, n))
+    large = operator.H.H
+    batch = cp.asarray(np.ones((3, *operator.input_shape)))
+    before = len(looked)
+    assert large.apply(batch[:2]).shape == (2, *operator.output_shape)
+    assert len(looked) == before
+    assert large.apply(batch).shape == (3, *operator.output_shape)
+    assert len(looked) == before + 1
+
+
 def test_pickle_and_repr(cp):
     operator, matrix = pair(cp, "groups", "float64", "zeros", "direct", True)
     if cp.__version__.endswith("(emulated)"):
