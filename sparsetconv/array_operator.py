@@ -238,7 +238,9 @@ def on_backend(operator: Any, backend: Backend) -> Any:
     (core,) = (base for base in operator.__bases__ if issubclass(base, ArrayCore))
     own = {name: value for name, value in vars(operator).items() if name not in ("__dict__", "__weakref__")}
     bases = DeviceProducts, core, backend.linear_operator
-    return type(f"{backend.title}{operator.__name__}", bases, {**own, "backend": backend})
+    return type(
+        f"{backend.title}{operator.__name__}", bases, {**own, "backend": backend, "_public": operator}
+    )
 
 
 def to_device(op: Any, device: str) -> Any:
@@ -286,6 +288,11 @@ def to_device(op: Any, device: str) -> Any:
     return op._on(backend)
 
 
+def _made_of(public: Any, operator: ArrayCore) -> Any:
+    """Return the operator that was pickled, on the backend of the one of which it is made."""
+    return on_backend(public, operator.backend)(operator)
+
+
 class _OtherWay(ArrayCore):
     """An operator made of another one, from its output to its input.
 
@@ -298,6 +305,9 @@ class _OtherWay(ArrayCore):
     def __init__(self, operator: ArrayCore) -> None:
         self._prepare(operator.dtype, operator.output_shape, operator.input_shape)
         self.operator, self._place = operator, operator._place
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_of, (getattr(self, "_public", type(self)), self.operator)
 
 
 class AdjointCore(_OtherWay):
@@ -358,6 +368,9 @@ class GramCore(ArrayCore):
     def __init__(self, operator: ArrayCore) -> None:
         self._prepare(operator.dtype, operator.input_shape, operator.input_shape)
         self.operator, self._place = operator, operator._place
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_of, (getattr(self, "_public", type(self)), self.operator)
 
     def _apply(self, x: Array) -> Array:
         return self.operator._apply_adjoint(self.operator._apply(x))

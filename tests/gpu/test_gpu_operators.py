@@ -347,6 +347,12 @@ def test_pickle_and_repr(cp):
     x = np.arange(matrix.shape[1], dtype=float)
     np.testing.assert_array_equal((copied @ cp.asarray(x)).get(), matrix @ x)
     assert "CuPyConvTransposeOperator" in repr(copied)
+    for made in (operator.gram(), stc.KernelOperator(cp.ones((5, 6)), (2, 3)).T):
+        function, arguments = made.__reduce__()
+        again = function(*arguments)
+        assert type(again) is type(made)
+        x = cp.asarray(np.arange(made.shape[1], dtype=float))
+        np.testing.assert_array_equal((again @ x).get(), (made @ x).get())
 
 
 class TestOtherOperators:
