@@ -11,7 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from sparsetconv import _normalize
-from sparsetconv._backend import backend_of, to_numpy
+from sparsetconv._backend import backend_of
 from sparsetconv._display import shown
 from sparsetconv._kernel import as_array, last_axes, oriented_weights
 from sparsetconv._streams import Place, on_device
@@ -111,16 +111,11 @@ class KernelCore(ArrayCore):
         return pairs * geometry.groups * prod(geometry.channels)
 
     def _matrix(self) -> Any:
-        backend = self.backend
-        if backend.on_gpu:
+        if self.backend.on_gpu:
             check_gpu_dtype("x", self.dtype)
-            need = self.nnz * (self.dtype.itemsize + 8)
-            backend.require("the matrix", need, "products with the operator need none")
         # where the padding folds several samples onto one entry they are summed, in the matrix' dtype
-        fixed = to_numpy(self._fixed)
-        arrays = kernel_arrays(self.geometry, fixed, self.transposed)
-        data, indices, pointers = map(backend.asarray, arrays)
-        return backend.csr(data, indices, pointers, self.shape)
+        arrays = kernel_arrays(self.geometry, self._fixed, self.transposed, self.backend)
+        return self.backend.csr(*arrays, self.shape)
 
 
 class KernelOperator(KernelCore, ArrayOperator):

@@ -49,17 +49,19 @@ extern "C" __global__ void columns(
     const long long block = blockIdx.x / layout.chunks, chunk = blockIdx.x % layout.chunks;
     Line line;
     if (!find_line(layout, tables, block, line)) return;
-    const long long group = line.channel / layout.row_channels;
+    const long long first = first_channel(layout, line, layout.columns);
     each_entry(
         layout, tables, line, chunk,
         [&](const Line& own, long long upper, long long place) {
             const Combination at = combination(own, upper, place);
-            long long column = group * layout.column_channels + at.channel;
+            long long column = first + at.channel * layout.columns.column;
             for (int a = 0; a < NDIM; ++a) {
                 column = column * layout.axes[a].columns + tables[layout.axes[a].column_table + at.places[a]];
                 if (a < NDIM - 1) column += own.rows[a].shift;
             }
             return column;
         },
-        [&](long long entry, long long column, long long shift) { indices[entry] = (INDEX)(column + shift); });
+        [&](long long entry, long long column, long long shift, long long) {
+            indices[entry] = (INDEX)(column + shift);
+        });
 }

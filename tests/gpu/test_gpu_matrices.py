@@ -9,6 +9,7 @@ from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
 from sparsetconv import device_assembly
+from sparsetconv.kernel_operator import kernel_operator
 
 
 def assert_equal(device, host):
@@ -181,6 +182,61 @@ def test_few_rows_of_a_long_line(cp):
             stc.conv_matrix(k, 10_000_000, rows=rows, **options) for k in (cp.asarray(kernel), kernel)
         )
         assert_equal(device, host)
+
+
+def by_kernel(cp, geometry, dtype, transposed):
+    """Return the operator from kernels of a geometry on the device, and on the host."""
+    shape = geometry.output_shape if transposed else geometry.input_shape
+    fixed = integers(shape, dtype, 3)
+    return tuple(kernel_operator(x, geometry, transposed) for x in (cp.asarray(fixed), fixed))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_matrices_by_the_kernel(cp, name, mode):
+    kernel_shape, input_shape, options = GEOMETRIES[name]
+    geometry = stc.ConvGeometry(input_shape, kernel_shape, **{**options, "padding_mode": mode})
+    for transposed, dtype in ((False, "float64"), (True, "complex64")):
+        device, host = by_kernel(cp, geometry, dtype, transposed)
+        assert_equal(device.tosparse(), host.tosparse())
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(geometries())
+def test_drawn_matrices_by_the_kernel(cp, case):
+    kernel_shape, input_shape, options = case
+    geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
+    for transposed in (False, True):
+        device, host = by_kernel(cp, geometry, "float64", transposed)
+        assert_equal(device.tosparse(), host.tosparse())
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(
+    ("kernel_shape", "input_shape", "options"),
+    [
+        ((9,), (20_000,), {"padding": 4, "padding_mode": "reflect"}),
+        ((6,), (30_000,), {"stride": 3, "padding": 4, "flip": True}),
+        ((3, 4), (90, 300), {"stride": 2, "padding": 1, "padding_mode": "symmetric"}),
+        ((4, 2, 3, 3), (2, 60, 80), {"padding": "same"}),
+    ],
+)
+def test_what_goes_to_the_card_of_a_matrix_by_the_kernel(
+    cp, kernel_shape, input_shape, options, transposed, monkeypatch
+):
+    """Tables of the rows that differ, a few for each axis, and three launches."""
+    from sparsetconv import _cuda
+
+    geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
+    device, host = by_kernel(cp, geometry, "float32", transposed)
+    launches, moved = [], []
+    launch, asarray = _cuda.launch, cp.asarray
+    monkeypatch.setattr(_cuda, "launch", lambda *a: (launches.append(a), launch(*a)))
+    monkeypatch.setattr(cp, "asarray", lambda value, *a: (moved.append(value.nbytes), asarray(value, *a))[1])
+    matrix = device.tosparse()
+    assert len(launches) == 3
+    assert sum(moved) < matrix.nnz * 8 / 50
+    assert_equal(matrix, host.tosparse())
 
 
 def test_narrower_dtypes(cp):
