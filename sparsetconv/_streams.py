@@ -150,9 +150,8 @@ def _no_device() -> None:
 
 def operator_device(op: Any, backend: Backend) -> int | None:
     """Return the number of the GPU of an operator or matrix: the current one if it does not say."""
-    place = getattr(op, "_place", None)
-    if place is not None:
-        device: int | None = place.device
+    if hasattr(op, "_where"):
+        device: int | None = op._where().device
         return device
     array = op.data if backend.sparse.issparse(op) else op
     return backend.device_of(array) if is_cupy(array) else backend.current_device()

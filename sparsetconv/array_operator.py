@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sparsetconv._backend import Backend
+    from sparsetconv._streams import Place
     from sparsetconv._types import Array
 
 
@@ -78,7 +79,7 @@ class ArrayCore(ArrayProducts):
         scipy.sparse array
             CuPy's, for an operator on CuPy arrays.
         """
-        with self._place.entered():
+        with self._where().entered():
             return self._matrix().asformat(format)
 
     def _matrix(self) -> Any:
@@ -277,7 +278,7 @@ def to_device(op: Any, device: str) -> Any:
         msg = f"op must be an operator of sparsetconv, got {type_name(op)}; arrays go by cupy.asarray"
         raise TypeError(msg)
     backend = device_backend(device)
-    place = op._place
+    place = op._where()
     if op.backend == backend and place.is_current():
         return op
     if not backend.on_gpu:
@@ -304,7 +305,11 @@ class _OtherWay(ArrayCore):
 
     def __init__(self, operator: ArrayCore) -> None:
         self._prepare(operator.dtype, operator.output_shape, operator.input_shape)
-        self.operator, self._place = operator, operator._place
+        self.operator = operator
+
+    def _where(self) -> Place:
+        # asked for each time: what the operator makes later counts too
+        return self.operator._where()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _made_of, (getattr(self, "_public", type(self)), self.operator)
@@ -367,7 +372,11 @@ class GramCore(ArrayCore):
 
     def __init__(self, operator: ArrayCore) -> None:
         self._prepare(operator.dtype, operator.input_shape, operator.input_shape)
-        self.operator, self._place = operator, operator._place
+        self.operator = operator
+
+    def _where(self) -> Place:
+        # asked for each time: what the operator makes later counts too
+        return self.operator._where()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _made_of, (getattr(self, "_public", type(self)), self.operator)

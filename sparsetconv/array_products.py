@@ -38,7 +38,7 @@ class ArrayProducts:
     """
 
     backend: ClassVar[Backend] = NUMPY
-    # the GPU of the kernel, and what was made there: set by whoever makes an operator, when all is made
+    # set by whoever makes an operator, when all is made
     _place: Place
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
@@ -52,6 +52,10 @@ class ArrayProducts:
         self.backend.linear_operator.__init__(self, dtype, (prod(output_shape), prod(input_shape)))
         self.input_shape = input_shape
         self.output_shape = output_shape
+
+    def _where(self) -> Place:
+        """Return the GPU that the operator belongs to, and what was made there."""
+        return self._place
 
     def _apply(self, x: Array) -> Array:
         """Return ``(batch, *output_shape)`` from ``(batch, *input_shape)``."""
@@ -114,7 +118,7 @@ class ArrayProducts:
         """Apply in one direction to a batch of any shape, which may be empty, with a result of a shape."""
         items = prod(batch)
         # what has to be copied to be reshaped is copied there too
-        with self._place.entered():
+        with self._where().entered():
             if not items:
                 empty: Array = self.backend.xp.zeros(shape, np.result_type(x.dtype, self.dtype))
                 return empty
@@ -133,7 +137,7 @@ class ArrayProducts:
         check_backend("x", x, self.backend, "the operator")
         array: Array = x if self.backend.on_gpu else to_array("x", x)
         if self.backend.on_gpu:
-            check_device("x", x, self.backend, self._place.device, "the operator")
+            check_device("x", x, self.backend, self._where().device, "the operator")
         if array.dtype.kind not in "biufc" or np.result_type(array.dtype, self.dtype) not in SUPPORTED:
             msg = (
                 "x must be of a real, complex or integer dtype up to double precision, "

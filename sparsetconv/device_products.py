@@ -22,7 +22,7 @@ class DeviceProducts(ArrayProducts):
     def matvec(self, x: Array) -> Array:
         """Multiply with a vector, as ``cupyx.scipy.sparse.linalg.LinearOperator.matvec``."""
         if self._is_ready(x) and x.shape == self.shape[1:]:
-            self._place.order()
+            self._where().order()
             return self._flat(x, False)
         product: Array = super().matvec(x)  # type: ignore[misc]
         return product
@@ -30,7 +30,7 @@ class DeviceProducts(ArrayProducts):
     def rmatvec(self, x: Array) -> Array:
         """Multiply the adjoint with a vector, as ``cupyx.scipy.sparse.linalg.LinearOperator.rmatvec``."""
         if self._is_ready(x) and x.shape == self.shape[:1]:
-            self._place.order()
+            self._where().order()
             return self._flat(x, True)
         product: Array = super().rmatvec(x)  # type: ignore[misc]
         return product
@@ -41,7 +41,7 @@ class DeviceProducts(ArrayProducts):
             batch = x.shape[: x.ndim - len(self.input_shape)]
             items = prod(batch)
             if 0 < items <= self._most_items and x.shape[len(batch) :] == self.input_shape:
-                self._place.order()
+                self._where().order()
                 result = self._apply(x.reshape(items, *self.input_shape))
                 return result.reshape(*batch, *self.output_shape)
         return super().apply(x)
@@ -62,5 +62,5 @@ class DeviceProducts(ArrayProducts):
         """Return whether nothing is left to check or to convert but the shape."""
         if type(x) is not self.backend.xp.ndarray or x.dtype != self.dtype or not self._most_items:
             return False
-        place, memory = self._place, x.data
+        place, memory = self._where(), x.data
         return memory.device_id == place.device and not memory.ptr % x.itemsize and place.is_current()

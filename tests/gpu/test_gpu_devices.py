@@ -9,6 +9,7 @@ from operator_cases import integers
 
 import sparsetconv as stc
 from sparsetconv import _backend, _streams
+from sparsetconv.array_operator import AdjointOperator, on_backend
 
 KERNEL = np.array([[1.0, 2.0, -3.0], [4.0, 0.0, 5.0]])
 METHODS = ("sparse", "direct", "gemm", "fft")
@@ -200,6 +201,22 @@ class TestStreams:
         with other_stream(cp):
             moved = stc.to_device(device, "numpy")
         close(moved.rmatvec(ones), host.rmatvec(ones))
+
+    @pytest.mark.parametrize("method", METHODS)
+    def test_what_is_made_through_another_operator_is_in_order(self, cp, method):
+        """The Gram operator makes its operator's conjugate kernel, in its first product."""
+        host = stc.ConvOperator(KERNEL + 1j, (6, 7), padding=1)
+        with other_stream(cp):
+            device = stc.ConvOperator(cp.asarray(KERNEL + 1j), (6, 7), padding=1, method=method)
+            gram, adjoint = device.gram(), on_backend(AdjointOperator, device.backend)(device)
+            gram @ cp.ones(42, complex)
+        with other_stream(cp) as stream:
+            results = gram @ cp.ones(42, complex), adjoint @ cp.ones(host.shape[0], complex)
+            matrix = gram.tosparse()
+            stream.synchronize()
+        close(results[0].get(), host.gram() @ np.ones(42))
+        close(results[1].get(), host.rmatvec(np.ones(host.shape[0])))
+        close(matrix.get().toarray(), host.gram().tosparse().toarray())
 
     def test_nan_by_fft_on_two_streams(self, cp):
         with other_stream(cp):
