@@ -275,6 +275,9 @@ class _Pool:
     def get_limit(self):
         return self.limit
 
+    def set_limit(self, size):
+        self.limit = size
+
     def malloc(self, size):
         raise NotImplementedError
 
