@@ -44,13 +44,13 @@ class Made(Generic[T]):
     def __init__(self, backend: Backend, value: T) -> None:
         self._backend, self._value = backend, value
         self._event: Any = None
-        # streams that are in order, by their handles; kept, so that no new stream gets one of these
-        self._streams: dict[tuple[int, int], Any] = {}
+        # streams that are in order, by device and handle; kept, so that no new stream gets one of these
+        self._streams: dict[tuple[int | None, int, int], Any] = {}
         if backend.on_gpu:
             cuda = backend.xp.cuda
             stream, event = cuda.get_current_stream(), cuda.Event(disable_timing=True)
             event.record(stream)
-            self._streams[_identity(stream)] = stream
+            self._streams[self._identity(stream)] = stream
             self._event = event
 
     def get(self) -> T:
@@ -61,7 +61,7 @@ class Made(Generic[T]):
 
     def _order(self) -> None:
         event, stream = self._event, self._backend.xp.cuda.get_current_stream()
-        identity = _identity(stream)
+        identity = self._identity(stream)
         if event is None or identity in self._streams:
             return
         # asked of new streams alone: a stream that is captured into a graph may not ask
@@ -72,10 +72,10 @@ class Made(Generic[T]):
         stream.wait_event(event)
         self._streams[identity] = stream
 
-
-def _identity(stream: Any) -> tuple[int, int]:
-    handle = stream.ptr
-    return handle, get_ident() if handle == PER_THREAD else 0
+    def _identity(self, stream: Any) -> tuple[int | None, int, int]:
+        # the default stream has the same handle on every device
+        handle = stream.ptr
+        return self._backend.current_device(), handle, get_ident() if handle == PER_THREAD else 0
 
 
 class Kept(Generic[V]):

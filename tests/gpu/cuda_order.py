@@ -113,7 +113,10 @@ class Memory:
         assert self.device == state.device, (
             f"a launch on device {state.device} reads or writes memory of device {self.device}"
         )
-        stream = get_current_stream()
+        self.check_order(get_current_stream())
+
+    def check_order(self, stream):
+        """See that a stream has waited for what was written last."""
         if self.stream is not stream:
             known = max(stream.seen.get(self.stream, 0), FINISHED.get(self.stream, 0))
             assert known >= self.when, "a stream reads what another one writes, and has not waited for it"

@@ -51,12 +51,15 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         return self._host
 
     def get(self):
+        # on the current stream of the array's device
+        self._memory.check_order(cuda_order.state.current[self._memory.device])
         return self._read().copy()
 
     def copy(self):
         """Copy to the current device, from whichever the array is on, as CuPy does."""
         if self._memory.device == cuda_order.state.device:
-            cuda_order.launched("copy", [self._memory])
+            cuda_order.launched("copy", _memories([self]))
+        self._memory.check_order(cuda_order.get_current_stream())
         return ndarray(self._host.copy())
 
     @property
@@ -125,10 +128,11 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
 
 
 def _memories(values):
-    """Return the memories of all arrays in some values."""
+    """Return the memories of all arrays in some values, which a launch reads or writes number by number."""
     found = []
     for value in values:
         if isinstance(value, ndarray):
+            assert value.data.ptr % value.itemsize == 0, "a kernel would load across words"
             found.append(value._memory)
         elif isinstance(value, (tuple, list)):
             found += _memories(value)
@@ -189,12 +193,9 @@ class RawModule(cuda_on_cpu.RawModule):
 
         def launch(grid, block, arguments):
             arrays = [(a, w) for a, w in zip(arguments, writes, strict=True) if isinstance(a, ndarray)]
-            for array, _ in arrays:
-                assert array.data.ptr % array.itemsize == 0, "a kernel would load across words"
-                assert array.flags.c_contiguous
-            cuda_order.launched(
-                name, [a._memory for a, w in arrays if not w], [a._memory for a, w in arrays if w]
-            )
+            assert all(array.flags.c_contiguous for array, _ in arrays)
+            read, written = (_memories([a for a, w in arrays if w is side]) for side in (False, True))
+            cuda_order.launched(name, read, written)
             run(grid, block, arguments)
 
         return launch

@@ -100,6 +100,25 @@ class TestDevices:
         assert stc.testing.dot_test(device)
         assert cp.cuda.runtime.getDevice() == 0
 
+    def test_operators_are_made_on_the_device_of_their_kernel(self, cp):
+        """Not on the one that is current: nothing of them may lie there."""
+        two_devices(cp)
+        with cp.cuda.Device(1):
+            kernels = cp.asarray(KERNEL), cp.asarray(KERNEL + 1j), cp.asarray(KERNEL.astype("int64"))
+            x = cp.ones(42)
+        for method in METHODS:
+            for kernel in kernels:
+                if method in ("gemm", "direct") or kernel.dtype.kind != "i":
+                    device = stc.ConvOperator(kernel, (6, 7), padding=1, method=method)
+                    assert device.kernel.device.id == device.H.kernel.device.id == 1
+                    expected = stc.to_device(device, "numpy") @ np.ones(42)
+                    close((device @ x).get(), expected)
+        device = stc.KernelOperator(kernels[0], (2, 2))
+        assert device.x.device.id == 1
+        with cp.cuda.Device(1):
+            w = cp.ones((2, 2))
+        close(device.apply(w).get(), stc.KernelOperator(KERNEL, (2, 2)).apply(np.ones((2, 2))))
+
     def test_matrices_are_on_the_device_of_the_kernel(self, cp):
         two_devices(cp)
         with cp.cuda.Device(1):
@@ -198,9 +217,33 @@ class TestStreams:
             close(adjoint[0].get(), host.H @ ones)
             close(adjoint[1].get(), host.T @ ones)
             close(matrix.get().toarray(), host.tosparse().toarray())
-        with other_stream(cp):
-            moved = stc.to_device(device, "numpy")
-        close(moved.rmatvec(ones), host.rmatvec(ones))
+
+    @pytest.mark.parametrize("case", CASES)
+    def test_operators_are_moved_in_order(self, cp, case):
+        make, host = made(cp)[case]
+        for where in ("numpy", "cupy"):
+            with other_stream(cp):
+                device = make()
+                adjoint = device.H
+            with other_stream(cp):
+                moved = stc.to_device(device, where)
+                close(
+                    stc.to_device(moved, "numpy").matvec(np.ones(host.shape[1])),
+                    host @ np.ones(host.shape[1]),
+                )
+            with other_stream(cp):
+                # made on the first stream, with the conjugate kernel, and on no other so far
+                matrix = adjoint.tosparse().get()
+            with other_stream(cp):
+                y = (adjoint @ cp.ones(host.shape[0], host.dtype)).get()
+            close(matrix.toarray(), host.H.tosparse().toarray())
+            close(y, host.rmatvec(np.ones(host.shape[0])))
+        if cp.cuda.runtime.getDeviceCount() > 1:
+            with other_stream(cp):
+                device = make()
+            with cp.cuda.Device(1):
+                moved = stc.to_device(device, "cupy")
+                close((moved @ cp.ones(host.shape[1], host.dtype)).get(), host @ np.ones(host.shape[1]))
 
     @pytest.mark.parametrize("method", METHODS)
     def test_what_is_made_through_another_operator_is_in_order(self, cp, method):
@@ -227,8 +270,8 @@ class TestStreams:
         with other_stream(cp):
             x, y = cp.ones((6, 7)), cp.ones(device.output_shape)
             x[3, 3], y[1, 1] = np.nan, np.nan
-            np.testing.assert_array_equal(device.apply(x).get(), expected)
             assert np.isnan(device.H.apply(y).get()).any()
+            np.testing.assert_array_equal(device.apply(x).get(), expected)
 
     def test_the_second_stream_waits_once_and_the_first_does_not(self, cp):
         if not cp.__version__.endswith("(emulated)"):
