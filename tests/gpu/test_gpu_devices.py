@@ -68,7 +68,10 @@ def products(op):
         size = op.shape[0 if name.startswith("r") else 1]
         shape = (size,) if name.endswith("vec") else (size, 3)
         yield name, np.random.default_rng(0).standard_normal(shape).astype(op.dtype)
-    yield "apply", np.random.default_rng(1).standard_normal((2, *op.input_shape)).astype(op.dtype)
+    pictures = np.random.default_rng(1).standard_normal((2, *op.input_shape))
+    yield "apply", pictures.astype(op.dtype)
+    # of another dtype, for which methods keep something of its own
+    yield "apply", pictures * (1 + 2j)
 
 
 def close(device, host):
