@@ -57,9 +57,12 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
 
     def copy(self):
         """Copy to the current device, from whichever the array is on, as CuPy does."""
+        stream = cuda_order.get_current_stream()
         if self._memory.device == cuda_order.state.device:
             cuda_order.launched("copy", _memories([self]))
-        self._memory.check_order(cuda_order.get_current_stream())
+        elif stream.ptr:
+            # in the default stream a copy between devices waits for both
+            self._memory.check_order(stream)
         return ndarray(self._host.copy())
 
     @property

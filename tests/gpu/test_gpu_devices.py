@@ -244,7 +244,7 @@ class TestStreams:
         if cp.cuda.runtime.getDeviceCount() > 1:
             with other_stream(cp):
                 device = make()
-            with cp.cuda.Device(1):
+            with cp.cuda.Device(1), other_stream(cp):
                 moved = stc.to_device(device, "cupy")
                 close((moved @ cp.ones(host.shape[1], host.dtype)).get(), host @ np.ones(host.shape[1]))
 
