@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sparsetconv._types import Array
 
 DEVICES = ("numpy", "cupy")
+# of each GPU, by its number
+_CACHE_BYTES: dict[int | None, int] = {}
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,27 @@ class Backend:
         if self.xp.cuda.get_allocator() != pool.malloc:
             # another allocator may hold memory that the device counts as taken
             return None
-        free: int = self.xp.cuda.Device().mem_info[0]
-        return free + int(pool.free_bytes())
+        free = int(self.xp.cuda.Device().mem_info[0]) + int(pool.free_bytes())
+        limit = int(pool.get_limit())
+        # 0 is no limit; blocks that are free in the pool are given back where the limit asks for it
+        return min(free, max(0, limit - int(pool.used_bytes()))) if limit else free
+
+    def current_device(self) -> int | None:
+        """Return the number of the GPU on which work is launched now; None without one."""
+        return int(self.xp.cuda.runtime.getDevice()) if self.on_gpu else None
+
+    def device_of(self, array: Array) -> int | None:
+        """Return the number of the GPU in whose memory an array is; None for NumPy's."""
+        return int(array.data.device_id) if self.on_gpu else None  # type: ignore[attr-defined]
+
+    def cache_bytes(self) -> int:
+        """Return the size of the second-level cache of the current GPU, through which all its cores go."""
+        device = self.current_device()
+        known = _CACHE_BYTES.get(device)
+        if known is None:
+            # a hundred attributes are asked for at once: too slow for each product
+            known = _CACHE_BYTES[device] = int(self.xp.cuda.Device().attributes["L2CacheSize"])
+        return known
 
     def require(self, what: str, nbytes: int, hint: str) -> None:
         """Raise ``MemoryError`` with the bytes and a hint where ``nbytes`` cannot be had."""
@@ -186,6 +207,19 @@ def check_backend(name: str, value: Any, backend: Backend, beside: str) -> None:
         f"{type(value).__qualname__}; convert it with {convert}, or an operator with sparsetconv.to_device"
     )
     raise TypeError(msg)
+
+
+def check_device(name: str, value: Any, backend: Backend, device: int | None, beside: str) -> None:
+    """Raise unless an array of a backend is in the memory of a GPU."""
+    own = backend.device_of(value)
+    if own != device:
+        msg = (
+            f"{name} must be on GPU {device} as {beside} is, got an array on GPU {own}; "
+            f"within cupy.cuda.Device({device}), cupy.asarray({name}) copies it there"
+        )
+        if beside == "the operator":
+            msg += f"; within cupy.cuda.Device({own}), sparsetconv.to_device copies the operator"
+        raise ValueError(msg)
 
 
 def to_numpy(value: Any) -> Array:

@@ -86,6 +86,25 @@ def kernel(backend: Backend, names: tuple[str, ...], constants: Constants, name:
     return module.get_function(name)
 
 
+def aligned(xp: Any, x: Array) -> Array:
+    """Return an array whose numbers lie at multiples of their size: a copy where a view begins in between.
+
+    Kernels load a number as a whole, and complex ones are twice as wide as what a view may begin at.
+    """
+    if not x.data.ptr % x.itemsize:  # type: ignore[attr-defined]
+        return x
+    # copied byte by byte, since the copy of numbers would load them as a whole too
+    loose = xp.ndarray((*x.shape, x.itemsize), np.uint8, x.data, strides=(*x.strides, 1))
+    copied: Array = loose.copy().view(x.dtype).reshape(x.shape)
+    return copied
+
+
+def contiguous(xp: Any, x: Array, dtype: np.dtype[Any]) -> Array:
+    """Return an array of a dtype as kernels take it: in C order, and aligned; ``x`` itself if it is so."""
+    array: Array = xp.ascontiguousarray(aligned(xp, x), dtype)
+    return array
+
+
 def by_value(numbers: Sequence[int]) -> Array:
     """Return 64-bit integers as one structure that a kernel takes by value."""
     return np.array(numbers, np.int64).view(np.dtype((np.void, 8 * len(numbers))))

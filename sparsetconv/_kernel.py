@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsetconv import _cuda
 from sparsetconv._backend import backend_of
 from sparsetconv._display import clipped, shown, type_name
+from sparsetconv._streams import on_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,9 +60,15 @@ def as_array(name: str, value: Any, dtype: DTypeLike | None = None, half: bool =
 
     ``half`` says whether a CuPy array may be of half precision.
     """
-    on_gpu = backend_of(name, value).on_gpu
-    array = value if on_gpu else to_array(name, value)
-    own = array.dtype if half and on_gpu and is_half(array.dtype) else checked_dtype(name, array.dtype)
+    backend = backend_of(name, value)
+    if not backend.on_gpu:
+        return _converted(name, value, to_array(name, value), dtype)
+    with on_device(backend, backend.device_of(value)):
+        return _converted(name, value, _cuda.aligned(backend.xp, value), dtype, half)
+
+
+def _converted(name: str, value: Any, array: Array, dtype: DTypeLike | None, half: bool = False) -> Array:
+    own = array.dtype if half and is_half(array.dtype) else checked_dtype(name, array.dtype)
     if not array.ndim:
         msg = f"{name} must be an array of at least one axis, got {shown(value)}"
         raise ValueError(msg)

@@ -20,11 +20,13 @@ from sparsetconv._backend import NUMPY, check_backend, device_backend, is_cupy
 from sparsetconv._display import shown, type_name
 from sparsetconv._kernel import refuse_what_is_no_array, to_array
 from sparsetconv.array_products import LARGE_RESULT, ArrayProducts
+from sparsetconv.device_products import DeviceProducts
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sparsetconv._backend import Backend
+    from sparsetconv._streams import Place
     from sparsetconv._types import Array
 
 
@@ -77,7 +79,8 @@ class ArrayCore(ArrayProducts):
         scipy.sparse array
             CuPy's, for an operator on CuPy arrays.
         """
-        return self._matrix().asformat(format)
+        with self._where().entered():
+            return self._matrix().asformat(format)
 
     def _matrix(self) -> Any:
         """Return the operator's matrix, in any format."""
@@ -235,14 +238,10 @@ def on_backend(operator: Any, backend: Backend) -> Any:
         return operator
     (core,) = (base for base in operator.__bases__ if issubclass(base, ArrayCore))
     own = {name: value for name, value in vars(operator).items() if name not in ("__dict__", "__weakref__")}
-
-    def multiply(self: Any, other: Any) -> Any:
-        if isinstance(other, backend.xp.ndarray):
-            self._refuse_pictures(other)
-        return backend.linear_operator.__matmul__(self, other)
-
-    members = {**own, "backend": backend, "__matmul__": multiply}
-    return type(f"{backend.title}{operator.__name__}", (core, backend.linear_operator), members)
+    bases = DeviceProducts, core, backend.linear_operator
+    return type(
+        f"{backend.title}{operator.__name__}", bases, {**own, "backend": backend, "_public": operator}
+    )
 
 
 def to_device(op: Any, device: str) -> Any:
@@ -258,7 +257,8 @@ def to_device(op: Any, device: str) -> Any:
     Returns
     -------
     operator
-        ``op`` itself where it is there already. A method that was chosen by ``"auto"`` is chosen anew.
+        ``op`` itself where it is there already; from another GPU it is copied. A method that was chosen by
+        ``"auto"`` is chosen anew.
 
     Raises
     ------
@@ -278,7 +278,20 @@ def to_device(op: Any, device: str) -> Any:
         msg = f"op must be an operator of sparsetconv, got {type_name(op)}; arrays go by cupy.asarray"
         raise TypeError(msg)
     backend = device_backend(device)
-    return op if op.backend == backend else op._on(backend)
+    place = op._where()
+    if op.backend == backend and place.is_current():
+        return op
+    if not backend.on_gpu:
+        with place.entered():
+            return op._on(backend)
+    # copied by the current device, which waits for the other one
+    place.order()
+    return op._on(backend)
+
+
+def _made_of(public: Any, operator: ArrayCore) -> Any:
+    """Return the operator that was pickled, on the backend of the one of which it is made."""
+    return on_backend(public, operator.backend)(operator)
 
 
 class _OtherWay(ArrayCore):
@@ -293,6 +306,13 @@ class _OtherWay(ArrayCore):
     def __init__(self, operator: ArrayCore) -> None:
         self._prepare(operator.dtype, operator.output_shape, operator.input_shape)
         self.operator = operator
+
+    def _where(self) -> Place:
+        # asked for each time: what the operator makes later counts too
+        return self.operator._where()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_of, (getattr(self, "_public", type(self)), self.operator)
 
 
 class AdjointCore(_OtherWay):
@@ -353,6 +373,13 @@ class GramCore(ArrayCore):
     def __init__(self, operator: ArrayCore) -> None:
         self._prepare(operator.dtype, operator.input_shape, operator.input_shape)
         self.operator = operator
+
+    def _where(self) -> Place:
+        # asked for each time: what the operator makes later counts too
+        return self.operator._where()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_of, (getattr(self, "_public", type(self)), self.operator)
 
     def _apply(self, x: Array) -> Array:
         return self.operator._apply_adjoint(self.operator._apply(x))

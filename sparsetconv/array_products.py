@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from sparsetconv import _memory
-from sparsetconv._backend import NUMPY, check_backend
+from sparsetconv import _cuda, _memory
+from sparsetconv._backend import NUMPY, check_backend, check_device
 from sparsetconv._display import clipped, shown, type_name
 from sparsetconv._kernel import SUPPORTED, is_half, to_array
 from sparsetconv._threads import for_each, thread_count
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sparsetconv._backend import Backend
+    from sparsetconv._streams import Place
     from sparsetconv._types import Array
 
 # rows of a matrix that are turned at once, and elements for which that pays
@@ -37,6 +38,8 @@ class ArrayProducts:
     """
 
     backend: ClassVar[Backend] = NUMPY
+    # set by whoever makes an operator, when all is made
+    _place: Place
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     shape: tuple[int, int]
@@ -49,6 +52,10 @@ class ArrayProducts:
         self.backend.linear_operator.__init__(self, dtype, (prod(output_shape), prod(input_shape)))
         self.input_shape = input_shape
         self.output_shape = output_shape
+
+    def _where(self) -> Place:
+        """Return the GPU that the operator belongs to, and what was made there."""
+        return self._place
 
     def _apply(self, x: Array) -> Array:
         """Return ``(batch, *output_shape)`` from ``(batch, *input_shape)``."""
@@ -90,9 +97,7 @@ class ArrayProducts:
                 f"got {shown(array.shape)}{self._shape_hint(array.shape)}"
             )
             raise ValueError(msg)
-        return self._on_batch(array.reshape(prod(batch), *self.input_shape), False).reshape(
-            *batch, *self.output_shape
-        )
+        return self._on_batch(array, batch, (*batch, *self.output_shape), False)
 
     def _shape_hint(self, shape: tuple[int, ...]) -> str:
         """Return what to do about an array whose axes are in another order."""
@@ -109,22 +114,30 @@ class ArrayProducts:
             return "; channels are a batch here, whose axis is in front: np.moveaxis(x, -1, 0)"
         return ""
 
-    def _on_batch(self, x: Array, adjoint: bool) -> Array:
-        """Apply in one direction to a batch, which may be empty."""
-        if not x.shape[0]:
-            shape = self.input_shape if adjoint else self.output_shape
-            empty: Array = self.backend.xp.zeros((0, *shape), np.result_type(x.dtype, self.dtype))
-            return empty
-        size = x.shape[0] * self.shape[1 if adjoint else 0]
-        if size > LARGE_RESULT:
-            nbytes = size * np.result_type(x.dtype, self.dtype).itemsize
-            self.backend.require("the result", nbytes, "the operator's shape sets it")
-        return self._apply_adjoint(x) if adjoint else self._apply(x)
+    def _on_batch(self, x: Array, batch: tuple[int, ...], shape: tuple[int, ...], adjoint: bool) -> Array:
+        """Apply in one direction to a batch of any shape, which may be empty, with a result of a shape."""
+        items = prod(batch)
+        # what has to be copied to be reshaped is copied there too
+        with self._where().entered():
+            if not items:
+                empty: Array = self.backend.xp.zeros(shape, np.result_type(x.dtype, self.dtype))
+                return empty
+            size = items * self.shape[1 if adjoint else 0]
+            if size > LARGE_RESULT:
+                nbytes = size * np.result_type(x.dtype, self.dtype).itemsize
+                self.backend.require("the result", nbytes, "the operator's shape sets it")
+            if self.backend.on_gpu:
+                x = _cuda.aligned(self.backend.xp, x)
+            if adjoint:
+                return self._apply_adjoint(x.reshape(items, *self.output_shape)).reshape(shape)
+            return self._apply(x.reshape(items, *self.input_shape)).reshape(shape)
 
     def _checked(self, x: Any) -> Array:
         """Return an array whose products with the operator have a dtype that all methods know."""
         check_backend("x", x, self.backend, "the operator")
         array: Array = x if self.backend.on_gpu else to_array("x", x)
+        if self.backend.on_gpu:
+            check_device("x", x, self.backend, self._where().device, "the operator")
         if not self._is_multiplied(array.dtype):
             msg = (
                 "x must be of a real, complex or integer dtype up to double precision, "
@@ -145,11 +158,8 @@ class ArrayProducts:
     def _vectors(self, x: Array, adjoint: bool) -> Array:
         """Apply to ``(..., n)``."""
         array = self._checked(x)
-        here, there = self.input_shape, self.output_shape
-        if adjoint:
-            here, there = there, here
         lead = array.shape[:-1]
-        return self._on_batch(array.reshape(prod(lead), *here), adjoint).reshape(*lead, prod(there))
+        return self._on_batch(array, lead, (*lead, self.shape[1 if adjoint else 0]), adjoint)
 
     def _flat(self, x: Array, adjoint: bool) -> Array:
         """Apply to a vector of the operator's dtype."""

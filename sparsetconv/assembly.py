@@ -61,14 +61,26 @@ class MatrixLayout(NamedTuple):
         axes = tuple(axis_rows(axis, transposed) for axis in geometry.axes)
         return cls(geometry.groups, rows, columns, axes)
 
+    @property
+    def column_steps(self) -> tuple[int, int, int]:
+        """By how much a column's channel grows: by group, by channel of the rows, by that of the columns."""
+        return self.column_channels, 0, 1
+
+    @property
+    def weight_steps(self) -> tuple[int, int, int]:
+        """The same for the channel of a weight, among all of ``weights``."""
+        return self.row_channels * self.column_channels, self.column_channels, 1
+
     def offsets(self, first: int, last: int) -> tuple[Array, Array]:
         """Return where the columns of the column channels begin, and by how much the next rows' are moved.
 
         Row channels are ``first`` to ``last``, of which the first one has the columns.
         """
         size = prod(self.column_sizes)
-        bases = np.arange(first, last) // self.row_channels * (self.column_channels * size)
-        return bases[0] + np.arange(self.column_channels) * size, bases[1:] - bases[0]
+        by_group, by_row, by_column = self.column_steps
+        group, row = np.divmod(np.arange(first, last), self.row_channels)
+        bases = (group * by_group + row * by_row) * size
+        return bases[0] + np.arange(self.column_channels) * (by_column * size), bases[1:] - bases[0]
 
     def weights_of(self, weights: Array, first: int, last: int) -> Array:
         """Return ``(row channels, column_channels, k1, ..., kd)`` weights of some row channels."""

@@ -196,6 +196,13 @@ class RunRows(ABC):
         del at
         return weights
 
+    def sliding(self) -> tuple[Segment, int] | None:
+        """Return rows that repeat with the same columns, and how much further on their taps are each time.
+
+        None where rows of an axis do not repeat in this way.
+        """
+        return None
+
     def scattered(self, start: int, stop: int) -> bool:
         """Return whether rows of a range hold hardly more pairs than runs, so that runs say nothing."""
         runs = self._middle(start, stop)

@@ -15,6 +15,7 @@ from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
 
 if TYPE_CHECKING:
     from sparsetconv._backend import Backend
+    from sparsetconv._streams import Place
     from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
 
@@ -66,6 +67,10 @@ class ChannelsLastOperator(ArrayCore, ArrayOperator):
             raise ValueError(msg)
         self._prepare(operator.dtype, _last(operator.input_shape), _last(operator.output_shape))
         self.operator = operator
+
+    def _where(self) -> Place:
+        place: Place = self.operator._where()
+        return place
 
     @classmethod
     def _backend_for(cls, operator: Any = None, *_: Any, **__: Any) -> Backend:

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sparsetconv import _cuda
-from sparsetconv._segments import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sparsetconv._backend import Backend
+    from sparsetconv._segments import Segment
     from sparsetconv._types import Array
     from sparsetconv.assembly import MatrixLayout
-    from sparsetconv.axis_rows import RunRows
+    from sparsetconv.axis_rows import Rows, RunRows
 
 # entries of a chunk of a line; how many chunks the matrix is divided into at the least, if it is that large
 CHUNK_ENTRIES, CHUNKS = (1 << 12, 1 << 15), 1 << 13
@@ -30,8 +30,20 @@ MERGED_ENTRIES = 1 << 12
 # lines of fewer entries share a block of threads
 SHORT_LINE = 1 << 11
 THREADS = 128
-# rows of a line whose pointers one block of threads writes
+# rows of a line whose pointers one block of threads writes, about
 POINTER_ROWS = 1 << 12
+# rows of a factor that are compared at once on the host, in arrays that stay in its cache
+COMPARED_ROWS = 1 << 14
+
+
+class Group(NamedTuple):
+    """Rows that repeat: ``period`` rows from ``start`` on, as `Segment`, and by how much their taps slide."""
+
+    start: int
+    period: int
+    repeat: int
+    shift: int = 0
+    slide: int = 0
 
 
 class AxisTable(NamedTuple):
@@ -43,7 +55,7 @@ class AxisTable(NamedTuple):
         Rows and columns.
     taps : int
         Taps of the kernel along the axis; 1 where there is no kernel.
-    segments : (s, 6) int64 array
+    segments : (s, 8) int64 array
         As ``matrix.cuh`` lists them.
     begins, columns : int64 arrays
         Where each template row's columns begin, and the columns.
@@ -65,20 +77,24 @@ class AxisTable(NamedTuple):
     @property
     def entries(self) -> int:
         """Entries of the axis' matrix."""
-        last = self.segments[-1]
-        repeat = (self.shape[0] - int(last[0])) // int(last[1])
-        return int(last[4]) + repeat * int(last[5])
+        *_, before, group, repeat, _ = self.segments[-1].tolist()
+        return int(before + repeat * group)
+
+    @property
+    def slides(self) -> bool:
+        """Whether taps of some rows slide."""
+        return bool(self.segments[:, -1].any())
 
 
-def _balanced(segments: Sequence[Segment], begins: Array) -> Iterator[Segment]:
+def _balanced(segments: Sequence[Group], begins: Array) -> Iterator[Group]:
     """Divide rows that do not repeat, neighbours joined, into segments of a bounded number of entries.
 
     ``begins`` says where in the tables each template row begins.
     """
-    joined: list[Segment] = []
+    joined: list[Group] = []
     for segment in segments:
         if joined and joined[-1].repeat == segment.repeat == 1:
-            joined[-1] = Segment(joined[-1].start, joined[-1].period + segment.period, 1, 0)
+            joined[-1] = Group(joined[-1].start, joined[-1].period + segment.period, 1)
         else:
             joined.append(segment)
     row = 0
@@ -92,21 +108,18 @@ def _balanced(segments: Sequence[Segment], begins: Array) -> Iterator[Segment]:
         while at < last:
             stop = int(begins.searchsorted(begins[at] + MERGED_ENTRIES, "right")) - 1
             stop = min(max(stop, at + 1), last)
-            yield Segment(segment.start + at - first, stop - at, 1, 0)
+            yield Group(segment.start + at - first, stop - at, 1)
             at = stop
 
 
 def axis_table(rows: RunRows) -> AxisTable:
     """Return the tables of a convolution's axis."""
     columns, folds, taps, sizes, at = [], [], [], [np.zeros(1, np.int64)], 0
-    # the tables know of one shift for a row: others stand there in full
-    segments = [
-        s if s.shift is not None else Segment(s.start, s.period * s.repeat, 1, 0) for s in rows.segments
-    ]
+    segments = list(_groups(rows))
     for segment in segments:
         for part in rows.parts(segment.start, segment.start + segment.period):
             met = part.listed_taps
-            folds.append(at + (np.arange(met.size) if part.starts is None else part.starts))
+            folds.append(at + _fold_starts(part))
             taps.append(met)
             columns.append(part.columns)
             sizes.append(part.sizes)
@@ -124,33 +137,67 @@ def axis_table(rows: RunRows) -> AxisTable:
     )
 
 
+def _fold_starts(part: Rows) -> Array:
+    """Return where each column's taps begin."""
+    return np.arange(part.columns.size) if part.starts is None else part.starts
+
+
+def _groups(rows: RunRows) -> Iterator[Group]:
+    """Yield the rows of an axis by what repeats."""
+    sliding = rows.sliding()
+    if sliding is not None and _slides(rows, *sliding):
+        segment, slide = sliding
+        yield from _if_any(Group(0, segment.start, 1))
+        yield Group(segment.start, segment.period, segment.repeat, 0, slide)
+        yield from _if_any(Group(segment.stop, rows.shape[0] - segment.stop, 1))
+        return
+    for start, period, repeat, shift in rows.segments:
+        # the tables know of one shift for a row: others stand there in full
+        yield Group(start, period * repeat, 1) if shift is None else Group(start, period, repeat, shift)
+
+
+def _if_any(group: Group) -> Iterator[Group]:
+    if group.period:
+        yield group
+
+
+def _slides(rows: RunRows, segment: Segment, slide: int) -> bool:
+    """Return whether the last of some groups of rows is the first one, by other taps.
+
+    It is not where taps that are far apart have been folded onto each other.
+    """
+    if segment.repeat < 2:
+        return False
+    further = slide * (segment.repeat - 1)
+    starts = segment.start, segment.stop - segment.period
+    (first, last) = (list(rows.parts(start, start + segment.period)) for start in starts)
+    return len(first) == len(last) and all(
+        np.array_equal(a.columns, b.columns)
+        and np.array_equal(a.sizes, b.sizes)
+        and np.array_equal(_fold_starts(a), _fold_starts(b))
+        and np.array_equal(a.listed_taps + further, b.listed_taps)
+        for a, b in zip(first, last, strict=True)
+    )
+
+
 def factor_table(factor: Any) -> AxisTable:
     """Return the tables of an axis given by its CSR matrix."""
-    segments, rows = _repeating(factor)
-    templates = factor[rows]
+    segments, templates = _repeating(factor)
     begins, empty = templates.indptr.astype(np.int64), np.zeros(0, np.int64)
     table = _segment_table(list(_balanced(segments, begins)), begins)
     columns = templates.indices.astype(np.int64)
     return AxisTable(factor.shape, 1, table, begins, columns, empty, empty, templates.data)
 
 
-def _repeating(factor: Any) -> tuple[list[Segment], Array]:
-    """Return the segments of a CSR matrix, and which rows are their templates.
+def _repeating(factor: Any) -> tuple[list[Group], Any]:
+    """Return the segments of a CSR matrix, and a matrix of the rows that are their templates.
 
     Where rows and columns have a common divisor the rows of a resize come again after a period, moved.
     """
     rows, columns = factor.shape
     period = rows // gcd(rows, columns)
     shift = columns * period // rows
-    counts = np.diff(factor.indptr)
-    width = int(counts.max(initial=0))
-    filled = np.arange(width) < counts[:, None]
-    places, values = np.zeros((rows, width), np.int64), np.zeros((rows, width), factor.dtype)
-    places[filled], values[filled] = factor.indices, factor.data
-    places += filled * (-shift * (np.arange(rows) // period))[:, None]
-    again = (counts[period:] == counts[:-period]) & (
-        (places[period:] == places[:-period]) & (values[period:] == values[:-period])
-    ).all(1)
+    again = _same_rows(factor, period, shift)
     # the longest stretch of rows that all come again
     edges = np.flatnonzero(np.diff(np.concatenate([[False], again, [False]])))
     start, repeat = 0, 1
@@ -159,25 +206,58 @@ def _repeating(factor: Any) -> tuple[list[Segment], Array]:
         start = int(edges[2 * longest])
         repeat = 1 + (int(edges[2 * longest + 1]) - start) // period
     if repeat == 1:
-        return [Segment(0, rows, 1, 0)], np.arange(rows)
-    middle = Segment(start, period, repeat, shift)
-    alone = Segment(0, start, 1, 0), Segment(middle.stop, rows - middle.stop, 1, 0)
-    templates = np.concatenate([np.arange(start + period), np.arange(middle.stop, rows)])
-    return [piece for piece in (alone[0], middle, alone[1]) if piece.period], templates
+        return [Group(0, rows, 1)], factor
+    stop = start + period * repeat
+    middle = Group(start, period, repeat, shift)
+    templates = np.concatenate([np.arange(start + period), np.arange(stop, rows)])
+    return [*_if_any(Group(0, start, 1)), middle, *_if_any(Group(stop, rows - stop, 1))], factor[templates]
+
+
+def _same_rows(factor: Any, period: int, shift: int) -> Array:
+    """Return of each row, but for the last ``period``, whether that many rows on it comes again, moved."""
+    pointers, indices, values = factor.indptr, factor.indices, factor.data
+    counts = np.diff(pointers)
+    again: Array = counts[period:] == counts[: counts.size - period]
+    for first in range(0, again.size, COMPARED_ROWS):
+        # of rows with as many entries those that have some
+        block = again[first : first + COMPARED_ROWS]
+        rows = first + np.flatnonzero(block & (counts[first : first + block.size] > 0))
+        if not rows.size:
+            continue
+        sizes = counts[rows]
+        begins = np.concatenate([[0], sizes[:-1].cumsum()])
+        entries = np.arange(int(sizes.sum())) + np.repeat(pointers[rows] - begins, sizes)
+        moved = entries + np.repeat(pointers[rows + period] - pointers[rows], sizes)
+        same = (indices[moved] - shift == indices[entries]) & (values[moved] == values[entries])
+        again[rows] = np.logical_and.reduceat(same, begins)
+    return again
 
 
 def _joined(arrays: list[Array]) -> Array:
     return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)
 
 
-def _segment_table(segments: Sequence[Segment], begins: Array) -> Array:
+def _segment_table(segments: Sequence[Group], begins: Array) -> Array:
     table, row, before = [], 0, 0
-    for start, period, repeat, shift in segments:
-        assert shift is not None
+    for start, period, repeat, shift, slide in segments:
         entries = int(begins[row + period] - begins[row])
-        table.append((start, period, shift, row, before, entries))
+        table.append((start, period, shift, row, before, entries, repeat, slide))
         row, before = row + period, before + repeat * entries
     return np.array(table, np.int64)
+
+
+class Channels(NamedTuple):
+    """Channels of a matrix, those of one group, and the steps of `MatrixLayout`."""
+
+    rows: int
+    columns: int
+    column_steps: tuple[int, int, int]
+    weight_steps: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, layout: MatrixLayout) -> Channels:
+        """Return those of a layout."""
+        return cls(layout.row_channels, layout.column_channels, layout.column_steps, layout.weight_steps)
 
 
 class Launch:
@@ -187,8 +267,7 @@ class Launch:
     ----------
     backend : Backend
     axes : sequence of AxisTable
-    channels : tuple of int
-        ``(row_channels, column_channels)`` of one group.
+    channels : Channels
     rows : tuple of int
         Range of rows of the matrix.
     before, entries : int
@@ -199,7 +278,7 @@ class Launch:
         self,
         backend: Backend,
         axes: Sequence[AxisTable],
-        channels: tuple[int, int],
+        channels: Channels,
         rows: tuple[int, int],
         before: int,
         entries: int,
@@ -210,17 +289,20 @@ class Launch:
         # of the lines before the last axis there may be one alone
         self._lines = -(-stop // length) - start // length
         span = (start % length, start % length + stop - start) if self._lines == 1 else (0, length)
-        upper = channels[1] * prod(max(1, int(np.diff(axis.begins).max(initial=0))) for axis in axes[:-1])
+        upper = channels.columns * prod(
+            max(1, int(np.diff(axis.begins).max(initial=0))) for axis in axes[:-1]
+        )
         short = upper * axes[-1].entries < SHORT_LINE
         self._threads = (32, THREADS // 32) if short else (THREADS, 1)
         low, high = CHUNK_ENTRIES
         target = min(max(entries // CHUNKS, low), high)
-        chunks = np.array(list(_chunks(axes[-1], span, upper, target)), np.int64).reshape(-1, 4)
-        self._chunk_count = len(chunks)
-        self._span = span[1] - span[0]
-        tables: list[Array] = [chunks.reshape(-1)]
-        at = chunks.size
-        numbers = [*channels, start, stop, before, entries, len(chunks), 0]
+        chunks = np.array(list(_chunks(axes[-1], span, upper, target)), np.int64)
+        row_chunks = np.array(list(_row_chunks(axes[-1], span)), np.int64)
+        self._chunk_count, self._row_chunk_count = len(chunks), len(row_chunks)
+        tables: list[Array] = [chunks.reshape(-1), row_chunks.reshape(-1)]
+        self._row_chunk_table, at = chunks.size, chunks.size + row_chunks.size
+        numbers = [channels.rows, channels.columns, start, stop, before, entries, len(chunks), 0]
+        numbers += [*channels.column_steps, *channels.weight_steps]
         for axis in axes:
             parts = axis.segments.reshape(-1), axis.begins, axis.columns, axis.folds, axis.tap_list
             places = at + np.cumsum([0, *(part.size for part in parts)])
@@ -231,20 +313,21 @@ class Launch:
         self._layout = _cuda.by_value(numbers)
 
     def __call__(
-        self, source: str, name: str, constants: dict[str, str], arguments: Sequence[Any], pieces: int = 0
+        self, source: str, name: str, constants: dict[str, str], arguments: Sequence[Any], chunks: int = 0
     ) -> None:
-        """Launch a kernel, each block of threads with some lines, and a chunk or one of several pieces."""
+        """Launch a kernel, each block of threads with some lines, and one of so many chunks of them."""
         fixed = (("NDIM", str(len(self.axes))), *constants.items())
         function = _cuda.kernel(self.backend, ("matrix.cuh", source), fixed, name)
-        blocks = -(-self._lines // self._threads[1]) * (pieces or self._chunk_count)
+        blocks = -(-self._lines // self._threads[1]) * (chunks or self._chunk_count)
         if blocks:
             _cuda.launch(function, blocks, self._threads, (self._layout, self._tables, *arguments))
 
     def pointers(self, out: Array) -> None:
         """Write the row pointers."""
-        pieces = -(-self._span // POINTER_ROWS)
         constants = {"INDEX": _cuda.type_name(out.dtype)}
-        self("pattern.cu", "row_pointers", constants, (out, np.int64(pieces)), pieces)
+        count = self._row_chunk_count
+        arguments = out, np.int64(count), np.int64(self._row_chunk_table)
+        self("pattern.cu", "row_pointers", constants, arguments, count)
 
     def columns(self, out: Array) -> None:
         """Write the columns."""
@@ -255,10 +338,9 @@ def _chunks(
     axis: AxisTable, span: tuple[int, int], upper: int, target: int
 ) -> Iterator[tuple[int, int, int, int]]:
     """Divide a range of an axis' rows: a range of whole segments, or of one segment's repetitions."""
-    starts = [*axis.segments[:, 0].tolist(), axis.shape[0]]
     joined: tuple[int, int, int] | None = None
-    for number, (start, period, _, _, _, entries) in enumerate(axis.segments.tolist()):
-        low, high = max(start, span[0]), min(starts[number + 1], span[1])
+    for number, (start, period, _, _, _, entries, repeat, _) in enumerate(axis.segments.tolist()):
+        low, high = max(start, span[0]), min(start + period * repeat, span[1])
         if low >= high or not entries:
             continue
         first, last = (low - start) // period, -(-(high - start) // period)
@@ -281,10 +363,32 @@ def _chunks(
         yield *joined[:2], 0, 1
 
 
+def _row_chunks(axis: AxisTable, span: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """Divide a range of an axis' rows into as many rows: whole segments, or one segment's repetitions."""
+    first, last, joined = 0, 0, 0
+    for number, (start, period, *_, repeat, _) in enumerate(axis.segments.tolist()):
+        low, high = max(start, span[0]), min(start + period * repeat, span[1])
+        if low >= high:
+            continue
+        rows = high - low
+        if joined and joined + rows > POINTER_ROWS:
+            yield first, last, 0, int(axis.segments[first, 6])
+            joined = 0
+        if rows <= POINTER_ROWS:
+            first, last, joined = first if joined else number, number + 1, joined + rows
+            continue
+        begin, end = (low - start) // period, -(-(high - start) // period)
+        step = max(1, POINTER_ROWS // period)
+        for time in range(begin, end, step):
+            yield number, number + 1, time, min(time + step, end)
+    if joined:
+        yield first, last, 0, int(axis.segments[first, 6])
+
+
 def csr_arrays(
     backend: Backend,
     axes: Sequence[AxisTable],
-    channels: tuple[int, int],
+    channels: Channels,
     rows: tuple[int, int],
     before: int,
     entries: int,
@@ -295,7 +399,7 @@ def csr_arrays(
 
     Parameters
     ----------
-    backend, axes, channels, rows, before, entries : Backend, sequence, tuple, tuple, int, int
+    backend, axes, channels, rows, before, entries : Backend, sequence, Channels, tuple, int, int
         As for `Launch`.
     dtypes : tuple of dtype
         Of the values and of the indices.
@@ -325,15 +429,19 @@ def convolution_arrays(
 ) -> tuple[Array, Array, Array]:
     """Return the arrays of rows of a convolution's matrix; ``weights`` as for `assembly.csr_arrays`."""
     axes = [axis_table(axis) for axis in layout.axes]
-    flat = backend.xp.ascontiguousarray(layout.extended(weights))
-    constants = {"VALUE": _cuda.type_name(flat.dtype), "SUM": _cuda.sum_name(flat.dtype)}
+    flat = _cuda.contiguous(backend.xp, layout.extended(weights), weights.dtype)
+    constants = {
+        "VALUE": _cuda.type_name(flat.dtype),
+        "SUM": _cuda.sum_name(flat.dtype),
+        "SLIDING": str(int(any(axis.slides for axis in axes))),
+    }
 
     def write(launch: Launch, values: Array) -> None:
         launch("convolution_values.cu", "convolution_values", constants, (flat, values))
 
-    channels = layout.row_channels, layout.column_channels
     before = layout.entries_before(rows[0])
-    return csr_arrays(backend, axes, channels, rows, before, entries, (flat.dtype, index), write)
+    dtypes = flat.dtype, index
+    return csr_arrays(backend, axes, Channels.of(layout), rows, before, entries, dtypes, write)
 
 
 def product_arrays(
@@ -352,4 +460,5 @@ def product_arrays(
 
     rows = prod(axis.shape[0] for axis in axes)
     entries = prod(axis.entries for axis in axes)
-    return csr_arrays(backend, axes, (1, 1), (0, rows), 0, entries, (dtype, index), write)
+    channels = Channels(1, 1, (1, 0, 1), (1, 0, 1))
+    return csr_arrays(backend, axes, channels, (0, rows), 0, entries, (dtype, index), write)

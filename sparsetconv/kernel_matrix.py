@@ -8,7 +8,6 @@ some.
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,9 +17,11 @@ from sparsetconv._runs import Runs, kernel_runs
 from sparsetconv._segments import Segment
 from sparsetconv.assembly import MatrixLayout, csr_arrays, matrix_size
 from sparsetconv.axis_rows import AxisRows, RunRows
+from sparsetconv.device_assembly import convolution_arrays
 
 if TYPE_CHECKING:
     from sparsetconv._axis import Axis
+    from sparsetconv._backend import Backend
     from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
 
@@ -43,6 +44,11 @@ class ForwardRows(RunRows):
         runs = kernel_runs(self._axis, start, stop)
         return runs.mirrored(self.shape[1]) if self._flip else runs
 
+    def sliding(self) -> tuple[Segment, int] | None:
+        """See `RunRows.sliding`: inside, each output reads as the one before, a stride further on."""
+        inside, axis = self._axis.interior, self._axis
+        return Segment(inside.start, 1, inside.stop - inside.start, 0), axis.stride
+
 
 class TransposedRows(AxisRows):
     """Rows of samples: columns are taps, by which outputs reach the sample.
@@ -58,7 +64,7 @@ class TransposedRows(AxisRows):
     """
 
     def __init__(self, axis: Axis, flip: bool) -> None:
-        self._flip = flip
+        self._flip, self._forward = flip, axis
         last = axis.high - (axis.size - 1)
         exchanged = replace(axis, taps=axis.outputs, after=last, stride=axis.dilation, dilation=axis.stride)
         super().__init__(exchanged, True)
@@ -70,6 +76,12 @@ class TransposedRows(AxisRows):
     def _made_runs(self, start: int, stop: int) -> Runs:
         runs = super()._made_runs(start, stop)
         return runs.mirrored(self.shape[1]) if self._flip else runs
+
+    def sliding(self) -> tuple[Segment, int] | None:
+        """See `RunRows.sliding`: a stride further on a sample meets the same taps, one output later."""
+        inside, axis = self._forward.transposed_interior, self._forward
+        repeat = max(0, inside.stop - inside.start) // axis.stride
+        return Segment(inside.start, axis.stride, repeat, 0), 1
 
 
 class KernelLayout(MatrixLayout):
@@ -92,11 +104,15 @@ class KernelLayout(MatrixLayout):
         rows, columns = super().shape
         return rows, columns * self.row_channels
 
-    def offsets(self, first: int, last: int) -> tuple[Array, Array]:
-        """See `MatrixLayout.offsets`: weights are (groups * row_channels, column_channels, taps)."""
-        taps = prod(self.column_sizes)
-        bases = np.arange(first, last) * (self.column_channels * taps)
-        return bases[0] + np.arange(self.column_channels) * taps, bases[1:] - bases[0]
+    @property
+    def column_steps(self) -> tuple[int, int, int]:
+        """See `MatrixLayout.column_steps`: weights are (groups, row_channels, column_channels, taps)."""
+        return self.row_channels * self.column_channels, self.column_channels, 1
+
+    @property
+    def weight_steps(self) -> tuple[int, int, int]:
+        """See `MatrixLayout.weight_steps`: all row channels of a group read the same."""
+        return self.column_channels, 0, 1
 
     def weights_of(self, weights: Array, first: int, last: int) -> Array:
         """See `MatrixLayout.weights_of`: all row channels of a group read the same."""
@@ -107,15 +123,15 @@ class KernelLayout(MatrixLayout):
 class TransposedLayout(KernelLayout):
     """The same for a transposed convolution."""
 
-    def offsets(self, first: int, last: int) -> tuple[Array, Array]:
-        """See `MatrixLayout.offsets`: weights are (groups * column_channels, row_channels, taps)."""
-        taps = prod(self.column_sizes)
-        group, own = np.divmod(np.arange(first, last), self.row_channels)
-        bases = (group * self.column_channels * self.row_channels + own) * taps
-        return bases[0] + np.arange(self.column_channels) * (self.row_channels * taps), bases[1:] - bases[0]
+    @property
+    def column_steps(self) -> tuple[int, int, int]:
+        """See `MatrixLayout.column_steps`: weights are (groups, column_channels, row_channels, taps)."""
+        return self.row_channels * self.column_channels, 1, self.row_channels
 
 
-def kernel_arrays(geometry: ConvGeometry, x: Array, transposed: bool) -> tuple[Array, Array, Array]:
+def kernel_arrays(
+    geometry: ConvGeometry, x: Array, transposed: bool, backend: Backend = NUMPY
+) -> tuple[Array, Array, Array]:
     """Return ``data, indices, indptr`` of the CSR matrix, in canonical form.
 
     Parameters
@@ -125,9 +141,13 @@ def kernel_arrays(geometry: ConvGeometry, x: Array, transposed: bool) -> tuple[A
         What stays: the input, or the small array of a transposed convolution. Samples that padding folds onto
         each other are summed in its dtype.
     transposed : bool
+    backend : Backend
+        Of ``x``, and of the arrays.
     """
     layout = KernelLayout.of(geometry, transposed)
     stop = layout.shape[0]
     hint = "products with the operator need none"
-    nnz, index = matrix_size(layout, 0, stop, x.dtype, None, NUMPY, hint)
+    nnz, index = matrix_size(layout, 0, stop, x.dtype, None, backend, hint)
+    if backend.on_gpu:
+        return convolution_arrays(backend, layout, x[:, None], (0, stop), nnz, index)
     return csr_arrays(layout, x[:, None], 0, stop, nnz, index)

@@ -11,9 +11,10 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from sparsetconv import _normalize
-from sparsetconv._backend import backend_of, to_numpy
+from sparsetconv._backend import backend_of
 from sparsetconv._display import shown
 from sparsetconv._kernel import as_array, last_axes, oriented_weights
+from sparsetconv._streams import Place, on_device
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
 from sparsetconv.geometry import ConvGeometry
@@ -47,6 +48,11 @@ class KernelCore(ArrayCore):
         nbytes = x.dtype.itemsize * prod(geometry.kernel_shape)
         self.backend.require("a kernel", nbytes, "kernel_shape sets its size")
         self._prepare(x.dtype, geometry.kernel_shape, output)
+        with on_device(self.backend, self.backend.device_of(x)):
+            self._keep(x, geometry, transposed)
+            self._place = Place(self.backend)
+
+    def _keep(self, x: Array, geometry: ConvGeometry, transposed: bool) -> None:
         self.x = self.backend.frozen(x)
         self.geometry, self.transposed = geometry, transposed
         c_in, c_out = geometry.channels
@@ -105,16 +111,11 @@ class KernelCore(ArrayCore):
         return pairs * geometry.groups * prod(geometry.channels)
 
     def _matrix(self) -> Any:
-        backend = self.backend
-        if backend.on_gpu:
+        if self.backend.on_gpu:
             check_gpu_dtype("x", self.dtype)
-            need = self.nnz * (self.dtype.itemsize + 8)
-            backend.require("the matrix", need, "products with the operator need none")
         # where the padding folds several samples onto one entry they are summed, in the matrix' dtype
-        fixed = to_numpy(self._fixed)
-        arrays = kernel_arrays(self.geometry, fixed, self.transposed)
-        data, indices, pointers = map(backend.asarray, arrays)
-        return backend.csr(data, indices, pointers, self.shape)
+        arrays = kernel_arrays(self.geometry, self._fixed, self.transposed, self.backend)
+        return self.backend.csr(*arrays, self.shape)
 
 
 class KernelOperator(KernelCore, ArrayOperator):

@@ -20,9 +20,10 @@ import numpy as np
 from scipy.linalg import LinAlgWarning, cho_factor, cho_solve, lapack
 
 from sparsetconv import _memory, _normalize
-from sparsetconv._backend import backend_of, check_backend, to_numpy
+from sparsetconv._backend import backend_of, check_backend, check_device, to_numpy
 from sparsetconv._display import shown
 from sparsetconv._kernel import as_array, last_axes
+from sparsetconv._streams import on_device
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.kernel_operator import kernel_operator
@@ -157,8 +158,9 @@ def fit_kernel(
     if word == "auto":
         word = _faster(problem, first, len(inputs) if isinstance(inputs, Sized) else 1, damping)
     solve = _by_cholesky if word == "cholesky" else _by_lsmr
-    weights, dtype = solve(problem, first, pairs, damping)
-    return first.backend.asarray(weights.astype(dtype))
+    with on_device(first.backend, first.device):
+        weights, dtype = solve(problem, first, pairs, damping)
+        return first.backend.asarray(weights.astype(dtype))
 
 
 def _faster(problem: _Problem, first: _Pair, pairs: int, ridge: float) -> str:
@@ -208,6 +210,11 @@ class _Pair:
         return backend_of("inputs", self.inputs)
 
     @property
+    def device(self) -> int | None:
+        """That of the arrays."""
+        return self.backend.device_of(self.inputs)
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """The kernel's: floating-point, and no less precise than the arrays."""
         dtype = np.result_type(self.inputs.dtype, self.targets.dtype)
@@ -240,8 +247,9 @@ class _Problem:
         for shapes, run in groupby(checked, key=lambda pair: (pair[0].shape, pair[1].shape)):
             count = max(1, TOGETHER // max(map(prod, shapes)))
             while part := list(islice(run, count)):
-                xp = backend_of("inputs", part[0][0]).xp
-                x, y = (xp.stack(side) for side in zip(*part, strict=True))
+                backend = backend_of("inputs", part[0][0])
+                with on_device(backend, backend.device_of(part[0][0])):
+                    x, y = (backend.xp.stack(side) for side in zip(*part, strict=True))
                 yield _Pair(x, y, geometries[shapes])
 
     def _checked(
@@ -254,11 +262,14 @@ class _Problem:
         rank = len(self.kernel_shape)
         # the channel form has one axis less than its kernel, and at least a spatial one
         ranks = (rank, rank - 1) if rank > 2 else (rank,)
-        backend = None
+        backend, device = None, None
         for number, (given, wanted) in enumerate(_zipped(inputs, targets)):
-            backend = backend or backend_of("inputs[0]", given)
-            check_backend(f"inputs[{number}]", given, backend, "inputs[0]")
-            check_backend(f"targets[{number}]", wanted, backend, "inputs[0]")
+            if backend is None:
+                backend = backend_of("inputs[0]", given)
+                device = backend.device_of(given)
+            for name, value in ((f"inputs[{number}]", given), (f"targets[{number}]", wanted)):
+                check_backend(name, value, backend, "inputs[0]")
+                check_device(name, value, backend, device, "inputs[0]")
             x, y = _own(f"inputs[{number}]", given), _own(f"targets[{number}]", wanted)
             if x.ndim not in ranks:
                 msg = (
@@ -312,12 +323,15 @@ def _zipped(inputs: Any, targets: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _own(name: str, value: ArrayLike) -> Array:
-    # a copy: a generator may fill the same array again
-    array = as_array(name, value).copy()
-    if not bool(np.isfinite(array).all()):
-        msg = f"{name} must be finite, got NaN or infinity"
-        raise ValueError(msg)
-    return array
+    array = as_array(name, value)
+    backend = backend_of(name, array)
+    with on_device(backend, backend.device_of(array)):
+        # a copy: a generator may fill the same array again
+        array = array.copy()
+        if not bool(np.isfinite(array).all()):
+            msg = f"{name} must be finite, got NaN or infinity"
+            raise ValueError(msg)
+        return array
 
 
 def _check_count(equations: int, unknowns: int, ridge: float) -> None:

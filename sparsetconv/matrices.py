@@ -13,6 +13,7 @@ from sparsetconv import _normalize
 from sparsetconv._backend import backend_of
 from sparsetconv._display import clipped, shown
 from sparsetconv._kernel import as_array, named_dtype, oriented_weights
+from sparsetconv._streams import on_device
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.assembly import MatrixLayout, csr_arrays, matrix_size
 from sparsetconv.device_assembly import convolution_arrays
@@ -218,11 +219,25 @@ def geometry_matrix(
     index_dtype: DTypeLike | None = None,
     format: str = "csr",
 ) -> Any:
-    """Return the matrix of a settled geometry, or its transpose, in any format."""
+    """Return the matrix of a settled geometry, or its transpose, in any format, on the kernel's device."""
     _normalize.word("format", format, FORMATS)
     backend = backend_of("kernel", kernel)
-    if backend.on_gpu:
-        _check_on_gpu(kernel, format)
+    if not backend.on_gpu:
+        return _assembled(geometry, kernel, transposed, rows, index_dtype, format, backend)
+    _check_on_gpu(kernel, format)
+    with on_device(backend, backend.device_of(kernel)):
+        return _assembled(geometry, kernel, transposed, rows, index_dtype, format, backend)
+
+
+def _assembled(
+    geometry: ConvGeometry,
+    kernel: Array,
+    transposed: bool,
+    rows: slice | None,
+    index_dtype: DTypeLike | None,
+    format: str,
+    backend: Backend,
+) -> Any:
     layout = MatrixLayout.of(geometry, transposed)
     wanted_index = _index_dtype(index_dtype)
     start, stop = _row_range(rows, layout.shape[0])

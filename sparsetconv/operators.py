@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparsetconv._backend import backend_of
 from sparsetconv._display import kernel_is_longer
 from sparsetconv._kernel import as_array, oriented_weights
+from sparsetconv._streams import Place, on_device
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
 from sparsetconv.geometry import ConvGeometry
@@ -43,13 +44,16 @@ class Convolution(ArrayCore):
         return backend_of("kernel", kernel)
 
     def _settle(self, kernel: Array, geometry: ConvGeometry, method: str) -> None:
-        # a copy: what a method derives from it is kept
-        self.kernel = self.backend.frozen(kernel)
-        self.geometry = geometry
-        self._shape_by(geometry)
-        weights = self._weights()
-        self._choice = choose(method, geometry, weights, self.backend)
-        self._method = self._choice.method(geometry, weights, self.backend)
+        backend = self.backend
+        with on_device(backend, backend.device_of(kernel)):
+            # a copy: what a method derives from it is kept
+            self.kernel = backend.frozen(kernel)
+            self.geometry = geometry
+            self._shape_by(geometry)
+            weights = self._weights()
+            self._choice = choose(method, geometry, weights, backend)
+            self._method = self._choice.method(geometry, weights, backend)
+            self._place = Place(backend)
 
     def _shape_by(self, geometry: ConvGeometry) -> None:
         shapes = geometry.input_shape, geometry.output_shape
@@ -64,7 +68,10 @@ class Convolution(ArrayCore):
         """The method with the conjugate of the kernel: the adjoint is its transpose."""
         if self.dtype.kind != "c":
             return self._method
-        return type(self._method)(self.geometry, self._weights().conj(), self.backend)
+        method = type(self._method)(self.geometry, self._weights().conj(), self.backend)
+        # what comes next on another stream waits for this too
+        self._place = Place(self.backend)
+        return method
 
     @classmethod
     def _of(cls, kernel: Array, geometry: ConvGeometry, method: str) -> Any:
@@ -89,7 +96,8 @@ class Convolution(ArrayCore):
         -------
         str
             Several lines. The estimates are for two threads of the machine on which the constants of the
-            model were measured; the choice rests on their ratios.
+            model were measured; the choice rests on their ratios. On a GPU they are ratios alone, as long as
+            no card's constants have been measured.
 
         Examples
         --------
@@ -99,7 +107,8 @@ class Convolution(ArrayCore):
         >>> print(A.explain().splitlines()[0])
         method 'direct': it has the lowest estimate
         """
-        text = explain(self._choice, self._method)
+        with self._place.entered():
+            text = explain(self._choice, self._method)
         if kernel_is_longer(self.geometry):
             text += "\nthe kernel is longer than the signal on every axis: are the two swapped?"
         return text
@@ -136,15 +145,18 @@ class Convolution(ArrayCore):
         operator.kernel, operator.geometry = self.kernel, self.geometry
         operator._shape_by(self.geometry)
         operator._choice, operator._method = self._choice, self._method
+        operator._place = self._place
         return operator
 
     def _adjoint(self) -> Convolution:
         """Return the conjugate transpose. It shares what the method keeps for it."""
         operator = self._transpose()
         if self.dtype.kind == "c":
-            operator.kernel = self.backend.frozen(self.kernel.conj())
-            operator._method = self._adjoint_method
-            operator.__dict__["_adjoint_method"] = self._method
+            with self._place.entered():
+                operator.kernel = self.backend.frozen(self.kernel.conj())
+                operator._method = self._adjoint_method
+                operator.__dict__["_adjoint_method"] = self._method
+                operator._place = Place(self.backend)
         return operator
 
     def tosparse(self, format: str = "csr") -> Any:
@@ -159,7 +171,8 @@ class Convolution(ArrayCore):
         scipy.sparse array
             As from `conv_matrix` or `conv_transpose_matrix`; CuPy's for a CuPy kernel.
         """
-        return geometry_matrix(self.geometry, self.kernel, self._transposed, format=format)
+        with self._place.entered():
+            return geometry_matrix(self.geometry, self.kernel, self._transposed, format=format)
 
     def __reduce__(self) -> tuple[Any, ...]:
         public = ConvTransposeOperator if self._transposed else ConvOperator

@@ -12,6 +12,7 @@ import numpy as np
 
 from sparsetconv._backend import device_backend
 from sparsetconv._resize import resize_geometry
+from sparsetconv._streams import Place
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
 from sparsetconv.kronecker import kronecker
 from sparsetconv.methods.cuda_separable import CudaSeparable
@@ -41,6 +42,7 @@ class ResizeCore(ArrayCore):
 
     def _settle(self, geometry: ResizeGeometry, dtype: np.dtype[Any]) -> None:
         self._prepare(dtype, geometry.input_shape, geometry.output_shape)
+        self._place = Place(self.backend)
         self.geometry = geometry
         self.factors = axis_matrices(geometry)
         needed = [
@@ -97,7 +99,8 @@ class ResizeOperator(ResizeCore, ArrayOperator):
     dtype : dtype, optional
         The operator's; a product has the wider one of it and the operand's.
     device : {"numpy", "cupy"}
-        Whose arrays it takes: with ``"cupy"`` it is a ``cupyx.scipy.sparse.linalg.LinearOperator``.
+        Whose arrays it takes: with ``"cupy"`` it is a ``cupyx.scipy.sparse.linalg.LinearOperator`` of the GPU
+        that is current.
 
     Attributes
     ----------

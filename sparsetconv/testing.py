@@ -20,6 +20,7 @@ from sparsetconv import _normalize
 from sparsetconv._backend import operator_backend, to_numpy
 from sparsetconv._differences import Conjugated, different, first_difference, readable
 from sparsetconv._display import shown, type_name
+from sparsetconv._streams import on_device, operator_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,13 +188,20 @@ class _OnHost:
 
     def __init__(self, op: Any, backend: Backend) -> None:
         operator = backend.linalg.aslinearoperator(op)
+        device = operator_device(op, backend)
         self.shape, self.dtype = operator.shape, operator.dtype
         for name in ("matvec", "rmatvec", "matmat", "rmatmat"):
-            setattr(self, name, self._through(getattr(operator, name), backend))
+            setattr(self, name, self._through(getattr(operator, name), backend, device))
 
     @staticmethod
-    def _through(product: Callable[[Array], Array], backend: Backend) -> Callable[[Array], Array]:
-        return lambda x: to_numpy(product(backend.asarray(x)))
+    def _through(
+        product: Callable[[Array], Array], backend: Backend, device: int | None
+    ) -> Callable[[Array], Array]:
+        def called(x: Array) -> Array:
+            with on_device(backend, device):
+                return to_numpy(product(backend.asarray(x)))
+
+        return called
 
 
 def _as_operator(op: Any) -> Any:

@@ -2,8 +2,9 @@
 //
 // Rows are numbered by (channel, o1, ..., od), entries of a row by (channel of the column, j1, ..., jd), where
 // ja runs over the columns of row oa of axis a. An axis' matrix is told by segments: `period` rows that
-// differ, then the same again with all columns moved by `shift`, and again. Only the rows of one period stand
-// in the tables, as templates; how many entries precede a row follows from the segments in closed form.
+// differ, then the same again with all columns moved by `shift`, and again; or with the same columns, by taps
+// that are `slide` further on. Only the rows of one period stand in the tables, as templates; how many entries
+// precede a row follows from the segments in closed form.
 //
 // A line is all rows that differ in the last axis alone. A thread finds out once what its line is, takes
 // places of a segment's period, works out what stands there, and writes it for every repetition. Neighbouring
@@ -18,7 +19,9 @@
 #define SEGMENT_ROW 3      // its first template
 #define SEGMENT_BEFORE 4   // entries of the axis before it
 #define SEGMENT_ENTRIES 5  // entries of a group
-#define SEGMENT_NUMBERS 6
+#define SEGMENT_REPEAT 6   // groups
+#define SEGMENT_SLIDE 7    // what taps move by from one group to the next
+#define SEGMENT_NUMBERS 8
 // Columns of the table of chunks: segments, and of a single one the repetitions.
 #define CHUNK_NUMBERS 4
 
@@ -30,17 +33,24 @@ struct AxisLayout {
     long long segment_table, begin_table, column_table, fold_table, tap_table, taps;
 };
 
+// Where the channel of a column, or of a weight, stands among all: it grows by so much from one group to the
+// next, from one channel of the rows, and from one channel of the columns.
+struct ChannelSteps {
+    long long group, row, column;
+};
+
 // Channels are those of one group. Wanted are rows `start` to `stop`, before which stand `before` entries, and
 // in which `entries`. The last axis is divided into `chunks`, listed in `chunk_table`.
 struct Layout {
     long long row_channels, column_channels, start, stop, before, entries, chunks, chunk_table;
+    ChannelSteps columns, weights;
     AxisLayout axes[NDIM];
 };
 
 // A row of an axis: where the columns of its template begin in the tables and how many there are, what is
-// added to them, and the entries of the axis before it.
+// added to them and to their taps, and the entries of the axis before it.
 struct AxisRow {
-    long long place, count, shift, before;
+    long long place, count, shift, slide, before;
 };
 
 // A line: the entries before it, counted from the first that is wanted; channels; rows of all axes but the
@@ -68,6 +78,7 @@ __device__ __forceinline__ AxisRow axis_row(const AxisLayout& axis, const long l
     found.place = begins[own];
     found.count = begins[own + 1] - begins[own];
     found.shift = time * segment[SEGMENT_SHIFT];
+    found.slide = time * segment[SEGMENT_SLIDE];
     found.before = segment[SEGMENT_BEFORE] + time * segment[SEGMENT_ENTRIES] + begins[own] - begins[first];
     return found;
 }
@@ -102,9 +113,27 @@ __device__ __forceinline__ bool find_line(
     return true;
 }
 
+// The part of a channel's place that all entries of a line have in common.
+__device__ __forceinline__ long long first_channel(
+    const Layout& layout, const Line& line, const ChannelSteps& steps) {
+    const long long group = line.channel / layout.row_channels, row = line.channel - group * layout.row_channels;
+    return group * steps.group + row * steps.row;
+}
+
+// Of the repetitions `time` to `end` of a line's row, take those that are wanted; neighbours are `abreast` apart.
+__device__ __forceinline__ void take_wanted(
+    const Line& line, long long rows, long long row, long long period, long long abreast, long long& time,
+    long long& end) {
+    if (line.low == 0 && line.high == rows) return;
+    const long long missing = line.low - row - time * period, step = abreast * period;
+    if (missing > 0) time += (missing + step - 1) / step * abreast;
+    const long long stop = line.high > row ? (line.high - row + period - 1) / period : 0;
+    if (stop < end) end = stop;
+}
+
 // Call make(line, upper, place) for each entry of a period: `upper` numbers the combinations of columns of
 // all axes but the last, `place` is that of the last axis' column in its tables. Then call
-// store(entry, made, shift) for every repetition.
+// store(entry, made, shift, slide) for every repetition.
 template <class Make, class Store>
 __device__ __forceinline__ void each_entry(
     const Layout& layout, const long long* tables, const Line& line, long long chunk, Make make, Store store) {
@@ -133,18 +162,16 @@ __device__ __forceinline__ void each_entry(
             const auto made = make(line, inside / count, begins[low] + inside % count);
             const long long row = segment[SEGMENT_START] + low - first, shift = segment[SEGMENT_SHIFT];
             long long time = bounds[2] + threadIdx.x / width, end = bounds[3];
-            if (line.low > 0 || line.high < axis.rows) {  // a part of a line: the repetitions that are wanted
-                while (time < end && row + time * period < line.low) time += abreast;
-                const long long stop = line.high > row ? (line.high - row + period - 1) / period : 0;
-                if (stop < end) end = stop;
-            }
+            take_wanted(line, axis.rows, row, period, abreast, time, end);
             const long long step = abreast * length, move = abreast * shift;
-            long long target = start + time * length + entry, moved = time * shift;
+            const long long slide = segment[SEGMENT_SLIDE];
+            long long target = start + time * length + entry, moved = time * shift, slid = time * slide;
 #pragma unroll 4
             for (int count = time < end ? (int)((end - time + abreast - 1) / abreast) : 0; count > 0; --count) {
-                store(target, made, moved);
+                store(target, made, moved, slid);
                 target += step;
                 moved += move;
+                slid += abreast * slide;
             }
         }
     }

@@ -2,20 +2,44 @@
 //
 // INDEX is a constant of the compilation: the type of row pointers and columns.
 
-// pointers[r] is the number of entries before row start + r; there is one more for the end.
+// pointers[r] is the number of entries before row start + r; there is one more for the end. Chunks are listed in
+// `chunk_table`, as for entries, but of about as many rows; several segments of a chunk are whole ones. A thread
+// works out the pointer of a row of a period, and adds what a period has for every repetition.
 extern "C" __global__ void row_pointers(
-    Layout layout, const long long* __restrict__ tables, INDEX* __restrict__ pointers, long long pieces) {
-    const long long block = blockIdx.x / pieces, piece = blockIdx.x % pieces;
+    Layout layout, const long long* __restrict__ tables, INDEX* __restrict__ pointers, long long chunks,
+    long long chunk_table) {
+    const long long block = blockIdx.x / chunks, chunk = blockIdx.x % chunks;
     if (blockIdx.x == 0 && threadIdx.x == 0 && threadIdx.y == 0)
         pointers[layout.stop - layout.start] = (INDEX)layout.entries;
     Line line;
     if (!find_line(layout, tables, block, line)) return;
     const AxisLayout& axis = layout.axes[NDIM - 1];
-    const long long low = line.low, rows = line.high - low;
-    const long long first = low + rows * piece / pieces, last = low + rows * (piece + 1) / pieces;
-    for (long long row = first + threadIdx.x; row < last; row += blockDim.x) {
-        const long long before = line.begin + line.upper * axis_row(axis, tables, row).before;
-        pointers[line.number * axis.rows + row - layout.start] = (INDEX)before;
+    const long long* bounds = tables + chunk_table + chunk * CHUNK_NUMBERS;
+    const long long* begins = tables + axis.begin_table;
+    const bool several = bounds[1] - bounds[0] > 1;
+    for (long long number = bounds[0]; number < bounds[1]; ++number) {
+        const long long* segment = tables + axis.segment_table + number * SEGMENT_NUMBERS;
+        const long long first = segment[SEGMENT_ROW], period = segment[SEGMENT_PERIOD];
+        const unsigned width = period < blockDim.x ? (unsigned)period : blockDim.x;
+        const unsigned abreast = blockDim.x / width;
+        if (threadIdx.x >= width * abreast) continue;
+        const long long before = line.begin + line.upper * segment[SEGMENT_BEFORE];
+        const long long entries = line.upper * segment[SEGMENT_ENTRIES];
+        const long long step = abreast * period, move = abreast * entries;
+        for (long long own = threadIdx.x % width; own < period; own += width) {
+            const long long row = segment[SEGMENT_START] + own;
+            long long time = threadIdx.x / width + (several ? 0 : bounds[2]);
+            long long end = several ? segment[SEGMENT_REPEAT] : bounds[3];
+            take_wanted(line, axis.rows, row, period, abreast, time, end);
+            long long target = line.number * axis.rows + row + time * period - layout.start;
+            long long pointer = before + line.upper * (begins[first + own] - begins[first]) + time * entries;
+#pragma unroll 4
+            for (int count = time < end ? (int)((end - time + abreast - 1) / abreast) : 0; count > 0; --count) {
+                pointers[target] = (INDEX)pointer;
+                target += step;
+                pointer += move;
+            }
+        }
     }
 }
 
@@ -25,17 +49,19 @@ extern "C" __global__ void columns(
     const long long block = blockIdx.x / layout.chunks, chunk = blockIdx.x % layout.chunks;
     Line line;
     if (!find_line(layout, tables, block, line)) return;
-    const long long group = line.channel / layout.row_channels;
+    const long long first = first_channel(layout, line, layout.columns);
     each_entry(
         layout, tables, line, chunk,
         [&](const Line& own, long long upper, long long place) {
             const Combination at = combination(own, upper, place);
-            long long column = group * layout.column_channels + at.channel;
+            long long column = first + at.channel * layout.columns.column;
             for (int a = 0; a < NDIM; ++a) {
                 column = column * layout.axes[a].columns + tables[layout.axes[a].column_table + at.places[a]];
                 if (a < NDIM - 1) column += own.rows[a].shift;
             }
             return column;
         },
-        [&](long long entry, long long column, long long shift) { indices[entry] = (INDEX)(column + shift); });
+        [&](long long entry, long long column, long long shift, long long) {
+            indices[entry] = (INDEX)(column + shift);
+        });
 }

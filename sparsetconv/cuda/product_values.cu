@@ -22,5 +22,5 @@ extern "C" __global__ void product_values(
             for (int a = NDIM - 2; a >= 0; --a) product = factors[firsts.of[a] + at.places[a]] * product;
             return (VALUE)product;
         },
-        [&](long long entry, VALUE value, long long) { values[entry] = value; });
+        [&](long long entry, VALUE value, long long, long long) { values[entry] = value; });
 }

@@ -103,8 +103,16 @@ def explain(choice: Choice, method: Method) -> str:
     """Return a text that says which method was chosen, why, and what each would cost."""
     geometry, weights, backend = method.geometry, method.weights, method.backend
     methods, estimate = _of_backend(backend)
-    lines = [f"method {choice.method.name!r}: {choice.reason}", "estimated time of a product:"]
-    for name, seconds in estimate(geometry, weights.dtype).items():
+    costs = estimate(geometry, weights.dtype)
+    card = gpu_cost.measured_on() if backend.on_gpu else None
+    title, unit, suffix = "estimated time of a product", 1e-3, " ms"
+    if card is not None:
+        title += f" on {card}"
+    elif backend.on_gpu:
+        title = "relative cost of a product (estimated; not measured on a card)"
+        unit, suffix = min(costs.values()), ""
+    lines = [f"method {choice.method.name!r}: {choice.reason}", f"{title}:"]
+    for name, cost_of in costs.items():
         objection = methods[name].objection(geometry, weights)
         note = ""
         if objection is not None:
@@ -113,5 +121,5 @@ def explain(choice: Choice, method: Method) -> str:
             nbytes = geometry.nbytes(weights.dtype)
             note = f", of a matrix of {geometry.nnz:,} entries in {nbytes:,} bytes"
             note += ", too many for the memory that is free" if _too_large(geometry, weights, backend) else ""
-        lines.append(f"  {name:<7}{seconds * 1e3:10.3f} ms{note}")
+        lines.append(f"  {name:<7}{cost_of / unit:10.3f}{suffix}{note}")
     return "\n".join(lines)

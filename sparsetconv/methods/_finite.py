@@ -10,18 +10,20 @@ are with a kernel of ones, counts how many of them a result reads.
 from __future__ import annotations
 
 from abc import abstractmethod
-from functools import cached_property
 from math import frexp
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from sparsetconv._backend import NUMPY
+from sparsetconv._streams import Kept
 from sparsetconv.methods._base import PaddedMethod
 from sparsetconv.methods._merge import geometry_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sparsetconv._backend import Backend
     from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
 
@@ -68,6 +70,10 @@ class TransformMethod(PaddedMethod):
     them, and once more to see which results read them.
     """
 
+    def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
+        super().__init__(geometry, weights, backend)
+        self._patterns: Kept[Self] = Kept(backend)
+
     @staticmethod
     def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
         """Return why this method does not take such a convolution, or None."""
@@ -95,15 +101,19 @@ class TransformMethod(PaddedMethod):
         bad = ~xp.isfinite(x)
         result = self._scaled(xp.where(bad, 0, x).astype(x.dtype), transposed)
         # each result of a group reads all channels of it
-        shape = self._pattern.small_shape if transposed else self._pattern.large_shape
+        pattern = self._pattern
+        shape = pattern.small_shape if transposed else pattern.large_shape
         places = bad.any(2).reshape(-1, *shape).astype(np.float64)
-        reached = self._pattern._convolved(places, transposed) > 0.5
+        reached = pattern._convolved(places, transposed) > 0.5
         result[xp.broadcast_to(reached.reshape(*x.shape[:2], 1, *result.shape[3:]), result.shape)] = np.nan
         return result
 
-    @cached_property
+    @property
     def _pattern(self) -> Self:
         """The same with one channel and a kernel of ones."""
+        return self._patterns.get(None, self._of_ones)
+
+    def _of_ones(self) -> Self:
         axes = self.geometry.axes
         geometry = geometry_of(axes)
         ones = self.backend.xp.ones((1, 1, 1, *(axis.taps for axis in axes)))

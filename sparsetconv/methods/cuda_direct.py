@@ -7,13 +7,14 @@ reach too far for one. Transposed, with padding that is not zeros, a launch for 
 
 from __future__ import annotations
 
-from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from sparsetconv import _cuda
+from sparsetconv._backend import NUMPY
+from sparsetconv._streams import Kept
 from sparsetconv.methods._base import Method
 from sparsetconv.methods.cuda_stencil import (
     CHANNELS,
@@ -31,7 +32,9 @@ from sparsetconv.methods.cuda_tuning import known_shape, problem_class
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sparsetconv._backend import Backend
     from sparsetconv._types import Array
+    from sparsetconv.geometry import ConvGeometry
 
 # threads of a block of ``gather`` and ``unpad``;
 # results of a thread of ``gather``: the most of these that keep a GPU busy
@@ -87,6 +90,11 @@ class CudaDirectMethod(Method):
 
     name = "direct"
 
+    def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
+        super().__init__(geometry, weights, backend)
+        self._kept: Kept[tuple[Array, Array]] = Kept(backend)
+        self._plans: dict[tuple[int, bool, np.dtype[Any]], _Plan] = {}
+
     def forward(self, x: Array) -> Array:
         """See `Method.forward`."""
         return self._computed(x, False)
@@ -95,15 +103,10 @@ class CudaDirectMethod(Method):
         """See `Method.transpose`."""
         return self._computed(y, True)
 
-    @cached_property
-    def _weights(self) -> tuple[Array, Array]:
-        """The weights by results and sources, forward and transposed."""
+    def _made_weights(self) -> tuple[Array, Array]:
+        """Return the weights by results and sources, forward and transposed."""
         contiguous = self.backend.xp.ascontiguousarray
         return contiguous(self.weights), contiguous(self.weights.swapaxes(1, 2))
-
-    @cached_property
-    def _plans(self) -> dict[tuple[int, bool, np.dtype[Any]], _Plan]:
-        return {}
 
     def _computed(self, x: Array, transposed: bool) -> Array:
         dtype = np.result_type(x.dtype, self.weights.dtype)
@@ -113,11 +116,15 @@ class CudaDirectMethod(Method):
             plan = self._plans.setdefault(key, self._plan(*key))
         xp = self.backend.xp
         out: Array = xp.empty(plan.shape, dtype)
-        bands = xp.empty(plan.bands, dtype) if plan.bands else out
+        bands = out
+        if plan.bands:
+            self.backend.require("what falls on the padding", plan.bands * dtype.itemsize, "padding= sets it")
+            bands = xp.empty(plan.bands, dtype)
         kernel, blocks, threads, numbers = plan.product
         if not blocks:
             return out
-        arguments = *numbers, xp.ascontiguousarray(x, dtype), self._weights[transposed], out, bands
+        weights = self._kept.get("weights", self._made_weights)[transposed]
+        arguments = *numbers, _cuda.contiguous(xp, x, dtype), weights, out, bands
         _cuda.launch(kernel, blocks, threads, arguments)
         for kernel, blocks, threads, numbers in plan.unpadding:
             _cuda.launch(kernel, blocks, threads, (*numbers, out, bands))

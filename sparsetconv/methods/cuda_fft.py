@@ -6,11 +6,13 @@ tests, and serve ``fft`` for large kernels.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sparsetconv._backend import NUMPY
+from sparsetconv._streams import Kept
 from sparsetconv.methods._finite import TransformMethod
 from sparsetconv.methods._whole import WholeTransform
 
@@ -31,13 +33,10 @@ class CudaFFTMethod(TransformMethod):
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         super().__init__(geometry, weights, backend)
-        self._transforms: dict[tuple[bool, np.dtype[Any]], WholeTransform] = {}
+        self._transforms: Kept[WholeTransform] = Kept(backend)
 
     def _convolved(self, x: Array, transposed: bool) -> Array:
         """See `TransformMethod`."""
         dtype = np.result_type(x.dtype, self.weights.dtype)
-        known = self._transforms.get((transposed, dtype))
-        if known is None:
-            made = WholeTransform(self.geometry.axes, self.weights, dtype, transposed, self.backend)
-            known = self._transforms.setdefault((transposed, dtype), made)
-        return known(x)
+        make = partial(WholeTransform, self.geometry.axes, self.weights, dtype, transposed, self.backend)
+        return self._transforms.get((transposed, dtype), make)(x)

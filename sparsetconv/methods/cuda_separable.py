@@ -6,12 +6,14 @@ that nothing is turned.
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from sparsetconv import _cuda
+from sparsetconv._streams import Kept
 from sparsetconv.methods.separable import least_work
 
 if TYPE_CHECKING:
@@ -38,13 +40,10 @@ class CudaSeparable:
     def __init__(self, factors: Sequence[Any], sizes: Sequence[tuple[int, int]], backend: Backend) -> None:
         self._factors, self._backend = tuple(factors), backend
         self._orders = [least_work(factors, sizes, transposed, turn=0) for transposed in (False, True)]
-        self._kept: dict[tuple[np.dtype[Any], bool], dict[int, _Factor]] = {}
+        self._kept: Kept[dict[int, _Factor]] = Kept(backend)
 
     def _of_dtype(self, dtype: np.dtype[Any], transposed: bool) -> dict[int, _Factor]:
         """Return the factors on the device, in the order in which they are applied."""
-        known = self._kept.get((dtype, transposed))
-        if known is not None:
-            return known
         real, asarray = np.zeros(0, dtype).real.dtype, self._backend.xp.asarray
         converted = {}
         for number in self._orders[transposed]:
@@ -52,12 +51,13 @@ class CudaSeparable:
             matrix = factor.T.tocsr() if transposed else factor
             pointers, indices = (asarray(a.astype(np.int32)) for a in (matrix.indptr, matrix.indices))
             converted[number] = _Factor(matrix.shape, pointers, indices, asarray(matrix.data.astype(real)))
-        return self._kept.setdefault((dtype, transposed), converted)
+        return converted
 
     def apply(self, x: Array, transposed: bool) -> Array:
         """Multiply each array of a batch; see `Separable.apply`."""
         result = x
-        for number, factor in self._of_dtype(x.dtype, transposed).items():
+        make = partial(self._of_dtype, x.dtype, transposed)
+        for number, factor in self._kept.get((x.dtype, transposed), make).items():
             result = self._along_axis(factor, result, number + 1)
         return x.copy() if result is x else result
 
@@ -72,6 +72,7 @@ class CudaSeparable:
             ("ID", "unsigned int" if result.size + THREADS < 2**32 else "unsigned long long"),
         )
         function = _cuda.kernel(self._backend, ("along_axis.cu",), constants, "along_axis")
-        arguments = _cuda.by_value([lead, rows, columns, trail]), *factor[1:], xp.ascontiguousarray(x), result
+        numbers, array = _cuda.by_value([lead, rows, columns, trail]), _cuda.contiguous(xp, x, x.dtype)
+        arguments = numbers, *factor[1:], array, result
         _cuda.launch(function, -(-result.size // THREADS), (THREADS,), arguments)
         return result

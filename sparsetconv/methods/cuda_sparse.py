@@ -6,12 +6,15 @@ and adds in no fixed order.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsetconv import _cuda
 from sparsetconv._backend import NUMPY
 from sparsetconv._kernel import is_half
+from sparsetconv._streams import Kept
 from sparsetconv.assembly import MatrixLayout
 from sparsetconv.matrices import oriented_csr
 from sparsetconv.methods._base import Method, joined_parts, real_parts
@@ -43,17 +46,16 @@ class CudaSparseMethod(Method):
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         super().__init__(geometry, weights, backend)
-        self._matrices: dict[tuple[bool, np.dtype[Any]], Any] = {}
+        self._matrices: Kept[Any] = Kept(backend)
 
     def _matrix(self, transposed: bool, dtype: np.dtype[Any]) -> Any:
         """Return the matrix of a direction in a dtype: cuSPARSE multiplies with nothing else."""
-        known = self._matrices.get((transposed, dtype))
-        if known is not None:
-            return known
+        return self._matrices.get((transposed, dtype), partial(self._assembled, transposed, dtype))
+
+    def _assembled(self, transposed: bool, dtype: np.dtype[Any]) -> Any:
         layout = MatrixLayout.of(self.geometry, transposed)
         weights = self.weights.astype(dtype, copy=False)
-        matrix = oriented_csr(layout, weights, transposed, (0, layout.shape[0]), self.backend)
-        return self._matrices.setdefault((transposed, dtype), matrix)
+        return oriented_csr(layout, weights, transposed, (0, layout.shape[0]), self.backend)
 
     def forward(self, x: Array) -> Array:
         """See `Method.forward`."""
@@ -67,7 +69,7 @@ class CudaSparseMethod(Method):
         """Return ``(batch, rows)``: one vector by SpMV, several as columns in Fortran order."""
         xp = self.backend.xp
         dtype = np.result_type(x.dtype, self.weights.dtype)
-        vectors = xp.ascontiguousarray(x, dtype).reshape(x.shape[0], -1)
+        vectors = _cuda.contiguous(xp, x, dtype).reshape(x.shape[0], -1)
         split = dtype.kind == "c" and self.weights.dtype.kind != "c"
         if split:
             vectors = real_parts(vectors, xp)

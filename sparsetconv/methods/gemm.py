@@ -2,7 +2,9 @@
 
 Floor 3. For a tile of results, what all taps read of all channels is copied into a panel that stays in cache,
 and the kernel as a matrix multiplies it. The input is never unfolded as a whole. The transposed direction is
-the same, once for each phase of the strides, on the small array extended by zeros.
+the same, once for each phase of the strides, on the small array extended by zeros. On a GPU a panel is one
+launch for all taps, the product another, a third puts the results where they belong; small items of a batch
+share a panel, so that launches are few.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy as np
 from sparsetconv._axis import Axis
 from sparsetconv._backend import NUMPY
 from sparsetconv._kernel import last_axes
+from sparsetconv._streams import Kept
 from sparsetconv.boundary import Extension
 from sparsetconv.methods._base import PaddedMethod, folding, joined_parts, quiet, real_parts
 from sparsetconv.methods._sides import polyphase, read_range
@@ -27,8 +30,8 @@ if TYPE_CHECKING:
     from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
 
-# bytes of a panel: what a core's cache holds, or enough to keep a GPU busy
-PANEL_BYTES = {"numpy": 1 << 21, "cupy": 1 << 28}
+# bytes of a panel on the CPU: what a core's cache holds; on a GPU it is half of the second-level cache
+PANEL_BYTES = 1 << 21
 
 
 class _AxisPhases(NamedTuple):
@@ -110,11 +113,15 @@ class _Direction:
         backend: Backend,
     ) -> None:
         self._extension, self._sizes, self._results = extension, sizes, weights.shape[1]
-        self._backend, self._xp, self._panel_bytes = backend, backend.xp, PANEL_BYTES[backend.name]
+        self._backend, self._xp = backend, backend.xp
+        self._panel_bytes = backend.cache_bytes() // 2 if backend.on_gpu else PANEL_BYTES
         self._whole = all(
             sum(p.phases * p.number for p in own) == n for own, n in zip(axes, sizes, strict=True)
         )
         self._phases = list(product(*axes))
+        # whether a product is the result, in the order of its numbers, where it is that of all of them
+        single = len(self._phases) == 1 and all(p.phases == p.stride == 1 for p in self._phases[0])
+        self._is_whole = single and self._whole
         self._is_complex = weights.dtype.kind == "c"
         own = []
         for phases in self._phases:
@@ -129,15 +136,14 @@ class _Direction:
             many, width = prod(p.phases for p in phases), prod(p.taps.shape[1] for p in phases)
             shape = weights.shape[0], many * weights.shape[1], weights.shape[2] * width
             own.append(self._xp.ascontiguousarray(chosen.reshape(shape)))
-        self._matrices = {weights.dtype: own}
+        self._own_dtype, self._own = weights.dtype, own
+        self._converted: Kept[list[Array]] = Kept(backend)
 
     def _of_dtype(self, dtype: np.dtype[Any]) -> list[Array]:
         """Return the kernel as matrices ``(groups, phases * results, channels * taps)``."""
-        known = self._matrices.get(dtype)
-        if known is not None:
-            return known
-        (own, *_) = self._matrices.values()
-        return self._matrices.setdefault(dtype, [matrix.astype(dtype) for matrix in own])
+        if dtype == self._own_dtype:
+            return self._own
+        return self._converted.get(dtype, lambda: [matrix.astype(dtype) for matrix in self._own])
 
     @quiet
     def product(self, x: Array, dtype: np.dtype[np.generic]) -> Array:
@@ -151,34 +157,53 @@ class _Direction:
             "the product", prod(shape) * dtype.itemsize, "padding and the batch set its size"
         )
         extended = self._extension.extend(x.astype(dtype, copy=False))
+        if self._is_whole and len(x) == 1:
+            # where one panel is enough its product is the result as it stands
+            (phases,), (weights,) = self._phases, self._of_dtype(dtype)
+            first = phases[0].number
+            if self._tile(1, phases, weights, dtype)[1] >= first:
+                whole: Array = weights @ self._panel(extended, phases, 0, first)
+                return whole.reshape(shape)
         out: Array = (self._xp.empty if self._whole else self._xp.zeros)(shape, dtype)
         for phases, weights in zip(self._phases, self._of_dtype(dtype), strict=True):
-            first, *others = phases
-            # a row of results takes so many bytes in the panel, or where there are many phases in the product
-            width = max(1, weights.shape[2], prod(p.phases for p in phases))
-            row = weights.shape[0] * width * prod(p.number for p in others) * dtype.itemsize
-            step = max(1, self._panel_bytes // row)
-            for item, start in product(range(len(x)), range(0, first.number, step)):
-                count = min(step, first.number - start)
-                panel = self._panel(extended[item], phases, start, count)
-                target = self._target(out[item], phases, start, count)
-                values = weights @ panel
+            items, rows = self._tile(len(x), phases, weights, dtype)
+            first = phases[0].number
+            for item, start in product(range(0, len(x), items), range(0, first, rows)):
+                part, count = slice(item, item + items), min(rows, first - start)
+                values = weights @ self._panel(extended[part], phases, start, count)
+                target = self._target(out[part], phases, start, count)
                 # phases come first, results after them; in the target each phase stands before its numbers
-                lead, ndim = target.shape[:2], len(phases)
-                apart = values.reshape(lead[0], *target.shape[2::2], lead[1], *target.shape[3::2])
-                order = (
-                    n for pair in zip(range(ndim), range(ndim + 1, 2 * ndim + 1), strict=True) for n in pair
-                )
-                target[...] = apart.transpose(0, ndim + 1, *(1 + n for n in order))
+                groups, results, own, *pairs = target.shape
+                apart = values.reshape(groups, *pairs[::2], results, own, *pairs[1::2])
+                ndim = len(phases)
+                order = (n for a in range(1, ndim + 1) for n in (a, ndim + 2 + a))
+                target[...] = apart.transpose(0, ndim + 1, ndim + 2, *order)
         return out
 
+    def _tile(
+        self, batch: int, phases: Sequence[_AxisPhases], weights: Array, dtype: np.dtype[Any]
+    ) -> tuple[int, int]:
+        """Return how many items of a batch, and rows of their results, are made at once."""
+        first, *others = phases
+        points, (groups, results, terms) = prod(p.number for p in others), weights.shape
+        if not self._backend.on_gpu:
+            # a row of results takes so many bytes in the panel, or where there are many phases in the product
+            width = max(1, terms, prod(p.phases for p in phases))
+            return 1, max(1, self._panel_bytes // (groups * width * points * dtype.itemsize))
+        if batch == 1 and all(len(p.reads) == 1 for p in phases):
+            # what a single tap reads is multiplied where it stands
+            return 1, first.number
+        rows = max(1, self._panel_bytes // (groups * (terms + results) * points * dtype.itemsize))
+        return max(1, min(batch, rows // first.number)), min(rows, first.number)
+
     def _target(self, out: Array, phases: Sequence[_AxisPhases], start: int, count: int) -> Array:
-        """Return a view of where rows of results belong: ``(groups, results, phase, number, ...)``."""
+        """Return a view of where rows of results belong: ``(groups, results, items, phase, number, ...)``."""
         begins = [phase.start for phase in phases]
         begins[0] += start * phases[0].stride
         numbers = [count, *(phase.number for phase in phases[1:])]
-        shape, strides = list(out.shape[:2]), list(out.strides[:2])
-        for phase, number, step in zip(phases, numbers, out.strides[2:], strict=True):
+        items, *lead = zip(out.shape[:3], out.strides[:3], strict=True)
+        shape, strides = map(list, zip(*lead, items, strict=True))
+        for phase, number, step in zip(phases, numbers, out.strides[3:], strict=True):
             shape += [phase.phases, number]
             strides += [phase.apart * step, phase.stride * step]
         here = out[last_axes(slice(begin, None) for begin in begins)]
@@ -186,23 +211,26 @@ class _Direction:
         return view
 
     def _panel(self, source: Array, phases: Sequence[_AxisPhases], start: int, count: int) -> Array:
-        """Return what ``count`` rows of results read: ``(groups, channels * taps, results)``."""
+        """Return what rows of results of some items read: ``(groups, channels * taps, results)``."""
         numbers = [count, *(phase.number for phase in phases[1:])]
         begins = [phase.reads.start for phase in phases]
         begins[0] += start * phases[0].step
         here = source[last_axes(slice(begin, None) for begin in begins)]
-        steps = source.strides[2:]
-        # (groups, channels, taps, taps, ..., results, results, ...): a view
-        shape = (*source.shape[:2], *(len(phase.reads) for phase in phases), *numbers)
+        (items, *lead), (between, *apart) = source.shape[:3], source.strides[:3]
+        steps = source.strides[3:]
+        taps = [len(phase.reads) for phase in phases]
+        # (groups, channels, taps, taps, ..., items, results, results, ...): a view
+        shape = (*lead, *taps, items, *numbers)
         strides = (
-            *source.strides[:2],
+            *apart,
             *(phase.reads.step * step for phase, step in zip(phases, steps, strict=True)),
+            between,
             *(phase.step * step for phase, step in zip(phases, steps, strict=True)),
         )
         view = self._xp.lib.stride_tricks.as_strided(here, shape, strides)
-        panel: Array = view.reshape(source.shape[0], -1, prod(numbers))
+        panel: Array = view.reshape(lead[0], lead[1] * prod(taps), items * prod(numbers))
         # a single tap needs no copy; BLAS takes no windows that overlap
-        return panel if prod(shape[2 : 2 + len(phases)]) == 1 else self._xp.ascontiguousarray(panel)
+        return panel if prod(taps) == 1 else self._xp.ascontiguousarray(panel)
 
 
 class GemmMethod(PaddedMethod):

@@ -29,8 +29,9 @@ def cp(request, monkeypatch):
         yield cupy
     else:
         pytest.importorskip("cupy", reason="the emulation uses texts of CuPy; pip install cupy-cuda13x")
-        from gpu import cupy_on_cpu
+        from gpu import cuda_order, cupy_on_cpu
 
+        cuda_order.reset()
         for name, module in cupy_on_cpu.modules().items():
             monkeypatch.setitem(sys.modules, name, module)
         yield cupy_on_cpu.cupy

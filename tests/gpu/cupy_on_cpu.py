@@ -8,23 +8,36 @@ What our code asks of CuPy is here, and a name that is not here is an error.
 import contextlib
 import importlib.util
 import sys
-import time
 import types
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import scipy.ndimage
 import scipy.signal
 import scipy.sparse as sp
 
-from . import cuda_on_cpu
+from . import cuda_on_cpu, cuda_order
+
+
+class Pointer(NamedTuple):
+    """What `cupy.cuda.MemoryPointer` says of an array."""
+
+    ptr: int
+    device_id: int
+    memory: cuda_order.Memory
 
 
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
     __module__ = "cupy"
 
-    def __init__(self, host):
+    def __init__(self, host, dtype=None, memptr=None, strides=None, memory=None):
+        if memptr is not None:
+            # a shape, and where it lies
+            assert dtype == np.uint8
+            host, memory = cuda_order.bytes_at(memptr.ptr, host, strides), memptr.memory
         self._host = host
+        self._memory = memory or cuda_order.Memory()
 
     def __array__(self, *_, **__):
         msg = "Implicit conversion to a NumPy array is not allowed. Please use `.get()`"
@@ -38,7 +51,27 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         return self._host
 
     def get(self):
+        # on the current stream of the array's device
+        self._memory.check_order(cuda_order.state.current[self._memory.device])
         return self._read().copy()
+
+    def copy(self):
+        """Copy to the current device, from whichever the array is on, as CuPy does."""
+        stream = cuda_order.get_current_stream()
+        if self._memory.device == cuda_order.state.device:
+            cuda_order.launched("copy", _memories([self]))
+        elif stream.ptr:
+            # in the default stream a copy between devices waits for both
+            self._memory.check_order(stream)
+        return ndarray(self._host.copy())
+
+    @property
+    def data(self):
+        return Pointer(self._host.ctypes.data, self._memory.device, self._memory)
+
+    @property
+    def device(self):
+        return cuda_order.Device(self._memory.device)
 
     @property
     def __cuda_array_interface__(self):
@@ -48,6 +81,8 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         if out is not None:
             kwargs["out"] = tuple(_host(o) for o in out)
         result = getattr(ufunc, method)(*map(_operand, inputs), **kwargs)
+        written = [o._memory for o in out or ()]
+        cuda_order.launched(ufunc.__name__, _memories(inputs), written)
         return out[0] if out is not None else _device(result)
 
     def __array_function__(self, function, types_, args, kwargs):
@@ -58,14 +93,17 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
             raise AttributeError(name)
         value = getattr(self._host, name)
         if callable(value):
-            return lambda *args, **kwargs: _device(value(*map(_operand, args), **kwargs))
-        return _device(value)
+            return lambda *args, **kwargs: _computed(
+                name, value(*map(_operand, args), **kwargs), (self, *args)
+            )
+        return _computed(name, value, (self,))
 
     def __getitem__(self, index):
-        return _device(self._host[_index(index)])
+        return _computed("take", self._host[_index(index)], (self, index))
 
     def __setitem__(self, index, value):
         self._host[_index(index)] = _operand(value)
+        cuda_order.launched("copy", _memories((index, value)), [self._memory])
 
     def __len__(self):
         return len(self._host)
@@ -90,6 +128,32 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
 
     def __repr__(self):
         return f"cupy.{self._host!r}"
+
+
+def _memories(values):
+    """Return the memories of all arrays in some values, which a launch reads or writes number by number."""
+    found = []
+    for value in values:
+        if isinstance(value, ndarray):
+            assert value.data.ptr % value.itemsize == 0, "a kernel would load across words"
+            found.append(value._memory)
+        elif isinstance(value, (tuple, list)):
+            found += _memories(value)
+    return found
+
+
+def _computed(name, value, operands):
+    """Wrap what was made of operands: views stay in their memory, everything else is a launch."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        for operand in operands:
+            if isinstance(operand, ndarray) and np.may_share_memory(value, operand._host):
+                return ndarray(value, memory=operand._memory)
+    result = _device(value)
+    if isinstance(value, (np.ndarray, np.generic, tuple, list)) and _memories([result]):
+        # what has to be made contiguous is copied
+        copies = ("ascontiguousarray", "reshape", "astype", "ravel", "asfortranarray")
+        cuda_order.launched("copy" if name in copies else name, _memories(operands))
+    return result
 
 
 def _device(value):
@@ -123,12 +187,29 @@ def _index(index):
     return tuple(_operand(part) for part in parts) if isinstance(index, tuple) else _operand(index)
 
 
+class RawModule(cuda_on_cpu.RawModule):
+    """Its kernels take aligned arrays of the current device, in the current stream's order."""
+
+    def get_function(self, name):
+        run = super().get_function(name)
+        writes = cuda_order.written_parameters(self.code, name)
+
+        def launch(grid, block, arguments):
+            arrays = [(a, w) for a, w in zip(arguments, writes, strict=True) if isinstance(a, ndarray)]
+            assert all(array.flags.c_contiguous for array, _ in arrays)
+            read, written = (_memories([a for a, w in arrays if w is side]) for side in (False, True))
+            cuda_order.launched(name, read, written)
+            run(grid, block, arguments)
+
+        return launch
+
+
 # functions of NumPy's that our code calls under CuPy's name, or the texts of CuPy's solvers do
 NAMES = """
     abs add all any arange argsort ascontiguousarray asfortranarray atleast_2d broadcast_to ceil concatenate conj
     conjugate cos cumsum diff empty empty_like exp expand_dims eye flatnonzero hstack isfinite isinf isnan logical_and
     matmul maximum minimum moveaxis multiply nonzero ones ones_like outer pad prod ravel repeat searchsorted sqrt
-    stack sum swapaxes take tensordot tile unique where zeros zeros_like vdot dot absolute copyto full
+    stack sum swapaxes take tensordot tile unique where zeros zeros_like vdot dot absolute full
 """.split()  # noqa: SIM905
 CONSTANTS = """
     dtype result_type can_cast newaxis int8 int32 int64 uint8 uint64 float32 float64 complex64 complex128 bool_ pi
@@ -138,13 +219,18 @@ CONSTANTS = """
 cupy = types.ModuleType("cupy")
 cupy.__version__ = "14.2.0 (emulated)"
 cupy.ndarray = ndarray
-cupy.RawModule = cuda_on_cpu.RawModule
+cupy.RawModule = RawModule
 cupy.is_available = lambda: True
 
 
 def _wrapped(function):
-    def call(*args, **kwargs):
-        return _device(function(*map(_operand, args), **{k: _operand(v) for k, v in kwargs.items()}))
+    def call(*args, out=None, **kwargs):
+        written = {} if out is None else {"out": _operand(out)}
+        result = function(*map(_operand, args), **{k: _operand(v) for k, v in kwargs.items()}, **written)
+        if out is not None:
+            cuda_order.launched(function.__name__, _memories(args), [out._memory])
+            return out
+        return _computed(function.__name__, result, (*args, *kwargs.values()))
 
     return call
 
@@ -153,12 +239,20 @@ for _name in NAMES:
     setattr(cupy, _name, _wrapped(getattr(np, _name)))
 for _name in CONSTANTS:
     setattr(cupy, _name, getattr(np, _name))
+
+
+def _copyto(target, value):
+    target[...] = value
+
+
+cupy.copyto = _copyto
 cupy.result_type = lambda *values: np.result_type(*(_host(v) for v in values))
 
 
 def _asarray(value, dtype=None, **kwargs):
     if isinstance(value, ndarray):
-        return value if dtype is None or value.dtype == dtype else value.astype(dtype)
+        here = value if value._memory.device == cuda_order.state.device else value.copy()
+        return here if dtype is None or here.dtype == dtype else here.astype(dtype)
     # what comes from the host is a copy
     return ndarray(np.array(_host(value), dtype, **kwargs))
 
@@ -169,30 +263,35 @@ cupy.asnumpy = lambda value: value.get() if isinstance(value, ndarray) else np.a
 
 
 class _Pool:
+    """Of a device with 8 GiB, a few of which are in use."""
+
+    used, free, limit = 0, 0, 0
+
     def free_bytes(self):
-        return 0
+        return self.free
+
+    def used_bytes(self):
+        return self.used
 
     def total_bytes(self):
         return 1 << 20
+
+    def get_limit(self):
+        return self.limit
+
+    def set_limit(self, size):
+        self.limit = size
 
     def malloc(self, size):
         raise NotImplementedError
 
 
-class _Device:
-    mem_info = (8 << 30, 8 << 30)
-
-
-class _Event:
-    def record(self):
-        self.time = time.perf_counter()
-
-    def synchronize(self):
-        pass
-
-
 cupy.cuda = types.ModuleType("cupy.cuda")
-cupy.cuda.Device, cupy.cuda.Event = _Device, _Event
+cupy.cuda.Device, cupy.cuda.Event = cuda_order.Device, cuda_order.Event
+cupy.cuda.Stream, cupy.cuda.get_current_stream = cuda_order.Stream, cuda_order.get_current_stream
+cupy.cuda.runtime = types.ModuleType("cupy.cuda.runtime")
+cupy.cuda.runtime.getDevice = lambda: cuda_order.state.device
+cupy.cuda.runtime.getDeviceCount = lambda: cuda_order.DEVICES
 cupy.cuda.get_elapsed_time = lambda first, second: 1e3 * (second.time - first.time)
 _pool = _Pool()
 cupy.get_default_memory_pool = lambda: _pool
@@ -217,16 +316,17 @@ class sparray:  # noqa: N801
             assert sp.issparse(arrays)
             self._matrix = arrays
         assert self._matrix.dtype.char in "?fdFD", "Only bool, float32, float64, complex64 and complex128"
+        self._memory = cuda_order.Memory()
 
     shape = property(lambda self: self._matrix.shape)
     dtype = property(lambda self: self._matrix.dtype)
     nnz = property(lambda self: self._matrix.nnz)
     format = property(lambda self: self._matrix.format)
-    data = property(lambda self: ndarray(self._matrix.data))
-    indices = property(lambda self: ndarray(self._matrix.indices))
-    indptr = property(lambda self: ndarray(self._matrix.indptr))
-    row = property(lambda self: ndarray(self._matrix.row))
-    col = property(lambda self: ndarray(self._matrix.col))
+    data = property(lambda self: ndarray(self._matrix.data, memory=self._memory))
+    indices = property(lambda self: ndarray(self._matrix.indices, memory=self._memory))
+    indptr = property(lambda self: ndarray(self._matrix.indptr, memory=self._memory))
+    row = property(lambda self: ndarray(self._matrix.row, memory=self._memory))
+    col = property(lambda self: ndarray(self._matrix.col, memory=self._memory))
     ndim = 2
     T = property(lambda self: _sparse(self._matrix.T))
 
@@ -269,6 +369,7 @@ class sparray:  # noqa: N801
         return ndarray(self._matrix.diagonal())
 
     def __matmul__(self, other):
+        cuda_order.launched("spmm", [self._memory, other._memory])
         if isinstance(other, sparray):
             return _sparse(self._matrix @ other._matrix)
         return _device(self._matrix @ _operand(other))
@@ -316,10 +417,9 @@ def _sparse(matrix):
 
 def _stubs():
     """Return modules that the texts of CuPy's solvers import and that need a GPU."""
-    names = ("cublas", "cuda.device", "cuda.runtime", "_core", "_core._dtype", "linalg._util")
+    names = ("cublas", "cuda.device", "_core", "_core._dtype", "linalg._util")
     made = {f"cupy.{name}": types.ModuleType(f"cupy.{name}") for name in names}
-    made["cupy.cublas"].nrm2 = lambda x: ndarray(np.asarray(np.linalg.norm(x._host)))
-    made["cupy.cublas"].dotc = lambda x, y: ndarray(np.asarray(np.vdot(x._host, y._host)))
+    made["cupy.cublas"].nrm2, made["cupy.cublas"].dotc = cupy.linalg.norm, cupy.vdot
     cupyx = types.ModuleType("cupyx")
     cusparse = types.ModuleType("cupyx.cusparse")
     cusparse.check_availability = lambda _: False
@@ -337,7 +437,13 @@ def modules():
     import cupyx as installed
 
     folder = Path(installed.__file__).parent / "scipy" / "sparse" / "linalg"
-    made = {"cupy": cupy, "cupy.cuda": cupy.cuda, "cupy.linalg": cupy.linalg, **_stubs()}
+    made = {
+        "cupy": cupy,
+        "cupy.cuda": cupy.cuda,
+        "cupy.cuda.runtime": cupy.cuda.runtime,
+        "cupy.linalg": cupy.linalg,
+        **_stubs(),
+    }
     for name in ("scipy", "scipy.sparse", "scipy.sparse._util", "scipy.sparse._csr", "scipy.sparse.linalg"):
         made[f"cupyx.{name}"] = types.ModuleType(f"cupyx.{name}")
     sparse, linalg = made["cupyx.scipy.sparse"], made["cupyx.scipy.sparse.linalg"]

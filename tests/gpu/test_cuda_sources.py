@@ -59,8 +59,10 @@ def matrix_sources():
             dtype = np.dtype(name)
             value = {"NDIM": ndim, "VALUE": _cuda.type_name(dtype)}
             yield f"product-{ndim}-{name}", ("matrix.cuh", "product_values.cu"), value
-            value = {**value, "SUM": _cuda.sum_name(dtype)}
-            yield f"convolution-{ndim}-{name}", ("matrix.cuh", "convolution_values.cu"), value
+            for sliding in "01":
+                constants = {**value, "SUM": _cuda.sum_name(dtype), "SLIDING": sliding}
+                sources = "matrix.cuh", "convolution_values.cu"
+                yield f"convolution-{ndim}-{name}-{sliding}", sources, constants
     for name in FLOATS:
         dtype = np.dtype(name)
         factor = np.zeros(0, dtype).real.dtype

@@ -9,6 +9,7 @@ from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
 from sparsetconv import device_assembly
+from sparsetconv.kernel_operator import kernel_operator
 
 
 def assert_equal(device, host):
@@ -74,13 +75,15 @@ LARGE = {
 }
 
 
+@pytest.mark.parametrize("rows_of_a_chunk", [1, 40, 1 << 12])
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("name", LARGE)
-def test_large(cp, name, transposed, monkeypatch):
+def test_large(cp, name, transposed, rows_of_a_chunk, monkeypatch):
     from sparsetconv.matrices import geometry_matrix
 
     # chunks of a matrix of any size
     monkeypatch.setattr(device_assembly, "CHUNK_ENTRIES", (512, 512))
+    monkeypatch.setattr(device_assembly, "POINTER_ROWS", rows_of_a_chunk)
     kernel_shape, input_shape, options = LARGE[name]
     geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
     kernel = integers(kernel_shape, "float32", 4)
@@ -125,9 +128,28 @@ def test_refusals(cp):
         ((9, 4), {"output_shape": (3, 8), "mode": "nearest", "dtype": "complex64"}),
     ],
 )
-def test_resize(cp, shape, options):
+def test_resize(cp, shape, options, monkeypatch):
     assert cp is not None
     assert_equal(stc.resize_matrix(shape, device="cupy", **options), stc.resize_matrix(shape, **options))
+    # rows compared in several parts
+    monkeypatch.setattr(device_assembly, "COMPARED_ROWS", 5)
+    assert_equal(stc.resize_matrix(shape, device="cupy", **options), stc.resize_matrix(shape, **options))
+
+
+def test_rows_that_come_again_are_found():
+    """Of a resize's rows one period goes to the card; where one value differs, the rows around it too."""
+    (factor,) = stc.ResizeOperator(3000, 9000, mode="cubic").factors
+    whole = device_assembly.factor_table(factor)
+    assert whole.columns.size < 40
+    changed = factor.copy()
+    changed.data[3000] = 7
+    table = device_assembly.factor_table(changed)
+    assert table.entries == factor.nnz
+    # the longer stretch still repeats, the shorter one is written out
+    assert 3000 < table.columns.size < 3100
+    moved = factor.copy()
+    moved.indices[3000] += 1
+    assert device_assembly.factor_table(moved).columns.size == table.columns.size
 
 
 @pytest.mark.parametrize(("shape", "stride"), [(3, 2), ((2, 4, 3), (3, 1)), ((5, 6), 4), ((1, 1), 3)])
@@ -150,6 +172,71 @@ def test_one_launch_for_each_array(cp, monkeypatch):
     matrix = stc.conv_matrix(kernel, (300, 400), padding="same")
     assert len(launches) == 3
     assert sum(moved) < matrix.nnz / 100
+
+
+def test_few_rows_of_a_long_line(cp):
+    """Rows in the middle of millions cost what they are: no thread goes through those before them."""
+    kernel, options = integers((5,), "float64"), {"padding": "same", "padding_mode": "reflect"}
+    for rows in (slice(9_999_990, 10_000_000), slice(5_000_000, 5_000_003), slice(0, 4)):
+        device, host = (
+            stc.conv_matrix(k, 10_000_000, rows=rows, **options) for k in (cp.asarray(kernel), kernel)
+        )
+        assert_equal(device, host)
+
+
+def by_kernel(cp, geometry, dtype, transposed):
+    """Return the operator from kernels of a geometry on the device, and on the host."""
+    shape = geometry.output_shape if transposed else geometry.input_shape
+    fixed = integers(shape, dtype, 3)
+    return tuple(kernel_operator(x, geometry, transposed) for x in (cp.asarray(fixed), fixed))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_matrices_by_the_kernel(cp, name, mode):
+    kernel_shape, input_shape, options = GEOMETRIES[name]
+    geometry = stc.ConvGeometry(input_shape, kernel_shape, **{**options, "padding_mode": mode})
+    for transposed, dtype in ((False, "float64"), (True, "complex64")):
+        device, host = by_kernel(cp, geometry, dtype, transposed)
+        assert_equal(device.tosparse(), host.tosparse())
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(geometries())
+def test_drawn_matrices_by_the_kernel(cp, case):
+    kernel_shape, input_shape, options = case
+    geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
+    for transposed in (False, True):
+        device, host = by_kernel(cp, geometry, "float64", transposed)
+        assert_equal(device.tosparse(), host.tosparse())
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(
+    ("kernel_shape", "input_shape", "options"),
+    [
+        ((9,), (20_000,), {"padding": 4, "padding_mode": "reflect"}),
+        ((6,), (30_000,), {"stride": 3, "padding": 4, "flip": True}),
+        ((3, 4), (90, 300), {"stride": 2, "padding": 1, "padding_mode": "symmetric"}),
+        ((4, 2, 3, 3), (2, 60, 80), {"padding": "same"}),
+    ],
+)
+def test_what_goes_to_the_card_of_a_matrix_by_the_kernel(
+    cp, kernel_shape, input_shape, options, transposed, monkeypatch
+):
+    """Tables of the rows that differ, a few for each axis, and three launches."""
+    from sparsetconv import _cuda
+
+    geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
+    device, host = by_kernel(cp, geometry, "float32", transposed)
+    launches, moved = [], []
+    launch, asarray = _cuda.launch, cp.asarray
+    monkeypatch.setattr(_cuda, "launch", lambda *a: (launches.append(a), launch(*a)))
+    monkeypatch.setattr(cp, "asarray", lambda value, *a: (moved.append(value.nbytes), asarray(value, *a))[1])
+    matrix = device.tosparse()
+    assert len(launches) == 3
+    assert sum(moved) < matrix.nnz * 8 / 50
+    assert_equal(matrix, host.tosparse())
 
 
 def test_narrower_dtypes(cp):

@@ -12,7 +12,7 @@ from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
 from sparsetconv import kernel_operator
-from sparsetconv.methods import cuda_direct, gpu_cost, gradient
+from sparsetconv.methods import cuda_direct, cuda_tuning, gpu_cost, gradient
 
 
 def pair(cp, name, dtype, mode, method, transposed=False):
@@ -165,7 +165,7 @@ def test_folds_are_summed_in_the_results_dtype(cp, kernel, x, method):
             assert result.dtype == np.result_type(kernel, x)
             np.testing.assert_array_equal(result.get(), theirs.apply(batch))
     if method == "sparse":
-        matrices = device._method._matrices
+        matrices = device._method._matrices.keys()
         assert {dtype.kind for _, dtype in matrices} == {"f"}
         assert len(matrices) == 2
 
@@ -278,6 +278,66 @@ def test_auto_takes_the_lowest_estimate(cp):
         assert "lowest estimate" in operator.explain()
 
 
+def test_costs_are_ratios_until_they_are_measured(cp, monkeypatch):
+    operator = stc.ConvOperator(cp.ones((5, 5), "float32"), (700, 800), padding=2)
+    table = cuda_tuning.shipped()
+    costs = {name: 1e-3 if name == "launch" else value for name, value in table.costs.items()}
+    monkeypatch.setattr(cuda_tuning, "shipped", lambda: cuda_tuning.Tuning(None, costs))
+    title, *lines = operator.explain().splitlines()[1:]
+    assert title == "relative cost of a product (estimated; not measured on a card):"
+    assert not any(" ms" in line for line in lines)
+    relative = {line.split()[0]: float(line.split()[1].rstrip(",")) for line in lines}
+    # launches outweigh everything: one of each but for gemm and fft
+    assert relative["direct"] == 1
+    assert relative["gemm"] == pytest.approx(4, rel=0.1)
+    assert relative["fft"] == pytest.approx(6, rel=0.1)
+    monkeypatch.setattr(cuda_tuning, "shipped", lambda: cuda_tuning.Tuning("NVIDIA H100", costs))
+    title, *lines = operator.explain().splitlines()[1:]
+    assert title == "estimated time of a product on NVIDIA H100:"
+    assert lines[1].split() == [
+        "direct",
+        f"{1e3 * gpu_cost.estimate(operator.geometry, np.dtype('f4'))['direct']:.3f}",
+        "ms",
+    ]
+
+
+def test_ready_arrays_go_past_the_checks(cp, monkeypatch):
+    """What a solver calls is a launch with little around it; whatever else is given is looked at."""
+    from sparsetconv import array_products, device_products
+
+    operator, matrix = pair(cp, "picture", "float64", "reflect", "direct")
+    m, n = matrix.shape
+    x, y = integers(n, "float64", 1), integers(m, "float64", 2)
+    looked = []
+    checked = array_products.ArrayProducts._checked
+    monkeypatch.setattr(
+        array_products.ArrayProducts, "_checked", lambda self, x: (looked.append(x), checked(self, x))[1]
+    )
+    on_card, there = cp.asarray(x), cp.asarray(y)
+    pictures = on_card.reshape(1, 1, *operator.input_shape)
+    ready = [operator @ on_card, operator.dot(on_card), operator.matvec(on_card), operator.apply(pictures)]
+    for result in ready:
+        np.testing.assert_array_equal(result.get().ravel(), matrix @ x)
+    for result in (operator.rmatvec(there), operator.H @ there, operator.T.matvec(there)):
+        np.testing.assert_array_equal(result.get(), matrix.T @ y)
+    assert not looked
+    np.testing.assert_array_equal((operator @ on_card.astype("float32")).get(), matrix @ x)
+    assert len(looked) == 1
+    with pytest.raises(ValueError, match="dimension mismatch"):
+        operator @ on_card[1:]
+    with pytest.raises(ValueError, match="x must have a shape that ends in input_shape"):
+        operator.apply(on_card)
+    # past a size somebody has to ask whether there is memory
+    monkeypatch.setattr(device_products, "LARGE_RESULT", 2 * max(m, n))
+    large = operator.H.H
+    batch = cp.asarray(np.ones((3, *operator.input_shape)))
+    before = len(looked)
+    assert large.apply(batch[:2]).shape == (2, *operator.output_shape)
+    assert len(looked) == before
+    assert large.apply(batch).shape == (3, *operator.output_shape)
+    assert len(looked) == before + 1
+
+
 def test_pickle_and_repr(cp):
     operator, matrix = pair(cp, "groups", "float64", "zeros", "direct", True)
     if cp.__version__.endswith("(emulated)"):
@@ -287,6 +347,12 @@ def test_pickle_and_repr(cp):
     x = np.arange(matrix.shape[1], dtype=float)
     np.testing.assert_array_equal((copied @ cp.asarray(x)).get(), matrix @ x)
     assert "CuPyConvTransposeOperator" in repr(copied)
+    for made in (operator.gram(), stc.KernelOperator(cp.ones((5, 6)), (2, 3)).T):
+        function, arguments = made.__reduce__()
+        again = function(*arguments)
+        assert type(again) is type(made)
+        x = cp.asarray(np.arange(made.shape[1], dtype=float))
+        np.testing.assert_array_equal((again @ x).get(), (made @ x).get())
 
 
 class TestOtherOperators:

@@ -12,11 +12,15 @@ PAGE = Path(__file__).parents[2] / "docs" / "gpu.md"
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "symmetric", "replicate", "circular"])
 @pytest.mark.parametrize("noise", [0.0, 0.01, 0.05])
 def test_block_runs(cp, mode, noise):
-    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    block, cards = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert "noise = 0.01" in block
     block = block.replace('"reflect"', f'"{mode}"').replace("noise = 0.01", f"noise = {noise}")
     names = {}
     exec(compile(block, str(PAGE), "exec"), names)
+    exec(compile(cards, str(PAGE), "exec"), names)
+    assert names["blurred"].device.id == names["last"]
+    blurred = (names["seen"] - names["noise"].ravel()).get().reshape(names["picture"].shape)
+    np.testing.assert_allclose(names["blurred"].get(), blurred, atol=1e-12)
     assert isinstance(names["sharp"], cp.ndarray)
     picture, seen, sharp = (names[name].get() for name in ("picture", "seen", "sharp"))
     seen = seen.reshape(picture.shape)
