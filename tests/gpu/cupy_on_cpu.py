@@ -175,12 +175,31 @@ class _Pool:
     def total_bytes(self):
         return 1 << 20
 
+    def used_bytes(self):
+        return 0
+
+    def free_all_blocks(self):
+        pass
+
     def malloc(self, size):
         raise NotImplementedError
 
 
 class _Device:
+    id = 0
     mem_info = (8 << 30, 8 << 30)
+
+    def synchronize(self):
+        pass
+
+
+# of a card, as CUDA's runtime says them
+PROPERTIES = {
+    "name": b"emulated",
+    "totalGlobalMem": 8 << 30,
+    "multiProcessorCount": 2,
+    "l2CacheSize": 1 << 16,
+}
 
 
 class _Event:
@@ -265,6 +284,12 @@ class sparray:  # noqa: N801
     def astype(self, dtype):
         return _sparse(self._matrix.astype(dtype))
 
+    def __getitem__(self, index):
+        return _sparse(self._matrix[_index(index)])
+
+    def sort_indices(self):
+        self._matrix.sort_indices()
+
     def diagonal(self):
         return ndarray(self._matrix.diagonal())
 
@@ -320,6 +345,9 @@ def _stubs():
     made = {f"cupy.{name}": types.ModuleType(f"cupy.{name}") for name in names}
     made["cupy.cublas"].nrm2 = lambda x: ndarray(np.asarray(np.linalg.norm(x._host)))
     made["cupy.cublas"].dotc = lambda x, y: ndarray(np.asarray(np.vdot(x._host, y._host)))
+    runtime = made["cupy.cuda.runtime"]
+    runtime.getDeviceProperties = lambda _: PROPERTIES
+    runtime.runtimeGetVersion = runtime.driverGetVersion = lambda: 13000
     cupyx = types.ModuleType("cupyx")
     cusparse = types.ModuleType("cupyx.cusparse")
     cusparse.check_availability = lambda _: False
