@@ -1,0 +1,141 @@
+"""Part ``tuning``: the fastest launch of the stencil for each class of problem, the cost model's constants.
+
+What it finds is a `sparsetconv.methods.cuda_tuning.Tuning`, which `table` makes of the steps' rows. Each
+launch is compared with the CPU before it is timed; one that is wrong is recorded, and never in the table.
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import sparsetconv as stc
+from sparsetconv.methods import cuda_tuning
+
+from . import costs, measure
+from .problems import Problem
+from .steps import Row, Rows, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from .lab import Lab
+
+# seconds of one measurement: many shapes are tried, and most are not close
+EACH = 0.05
+COSTS = "constants of the cost model"
+# what the planner takes stays, unless another shape is faster by more than this
+MARGIN = 0.02
+# input and kernel without channels, by axes and length of the kernel; all have some sixteen million samples
+SIZES = {1: (1 << 24,), 2: (4096, 4096), 3: (256, 256, 256)}
+TOY_SIZES = {1: (80,), 2: (20, 18), 3: (6, 7, 8)}
+TAPS = {1: (3, 7, 15, 63), 2: (3, 7, 15, 31), 3: (3, 7)}
+LAYERS = {2: (8, 64), 3: (8, 64)}
+
+
+def candidates(
+    geometry: stc.ConvGeometry, channels: tuple[int, int], dtype: np.dtype[Any], transposed: bool
+) -> list[cuda_tuning.LaunchShape]:
+    """Return the shapes of a launch that are valid for a problem, the planner's own first."""
+    del geometry, channels, dtype, transposed
+    # the planner does not say yet which ones it knows
+    return [cuda_tuning.LaunchShape(results, 1, 1, 32, 128) for results in (8, 4)]
+
+
+def steps(toy: bool) -> list[Step]:
+    """Return the part's steps: the constants, then classes of problems by how often they are met."""
+    sweeps = [
+        Step(f"{problem.name}, {direction}", sweep, 45, {"problem": problem, "direction": direction})
+        for problem in classes(toy)
+        for direction in measure.DIRECTIONS
+    ]
+    return [Step(COSTS, costs.measured, 60), *sweeps]
+
+
+def classes(toy: bool) -> Iterator[Problem]:
+    """Yield a problem for each class, the most usual first."""
+    sizes = TOY_SIZES if toy else SIZES
+    taps = {ndim: lengths[:1] for ndim, lengths in TAPS.items()} if toy else TAPS
+    for dtype in ("float32",) if toy else ("float32", "float64"):
+        for ndim in (2, 3, 1):
+            yield from (plain(sizes[ndim], k, dtype) for k in taps[ndim])
+        for ndim in (2,) if toy else (2, 3):
+            yield from (
+                layer(sizes[ndim], channels, dtype, toy) for channels in LAYERS[ndim][: 1 if toy else 2]
+            )
+        for ndim in (2,) if toy else (2, 1, 3):
+            yield from (plain(sizes[ndim], k, dtype, stride=2) for k in taps[ndim][:2])
+    if not toy:
+        for dtype in ("complex64", "complex128"):
+            yield from (plain(sizes[ndim], k, dtype) for ndim in (2, 1, 3) for k in taps[ndim][:2])
+
+
+def plain(sizes: tuple[int, ...], k: int, dtype: str, stride: int = 1) -> Problem:
+    """Return a picture with a kernel of so many taps an axis."""
+    options = {"padding": "same", "stride": stride}
+    return Problem(
+        f"{len(sizes)}-D, {k} taps, stride {stride}, {dtype}", sizes, (k,) * len(sizes), dtype, options
+    )
+
+
+def layer(sizes: tuple[int, ...], channels: int, dtype: str, toy: bool) -> Problem:
+    """Return maps of many channels, which have the samples of one picture together."""
+    ndim = len(sizes)
+    # a power of two along each axis, so that the samples are as many
+    smaller = tuple(max(4, n // 2 ** round(np.log2(channels) / ndim)) for n in sizes)
+    count = 3 if toy else channels
+    return Problem(
+        f"{ndim}-D, {count} channels, {dtype}", (count, *smaller), (count, count, *(3,) * ndim), dtype
+    )
+
+
+def sweep(lab: Lab, problem: Problem, direction: str) -> Rows:
+    """Yield a row for each shape of a launch: its time, or what is wrong with it."""
+    transposed, dtype = direction != "forward", np.dtype(problem.dtype)
+    weights = problem.weights(lab)
+    # the method as it plans: with merged axes
+    method = stc.ConvOperator(weights, problem.input_shape, method="direct", **problem.options)._method
+    name = cuda_tuning.problem_class(method.geometry, dtype, transposed)
+    inputs = problem.vectors(lab, direction)
+    for number, shape in enumerate(candidates(method.geometry, method.geometry.channels, dtype, transposed)):
+        row: Row = {"class": name, "shape": asdict(shape), "planned": number == 0}
+        with cuda_tuning.forced(shape):
+            # plans are kept: each shape wants an operator of its own
+            A = problem.operator(lab, "direct")
+            call = A.matvec if direction == "forward" else A.rmatvec
+            try:
+                error = problem.checked(lab, inputs[0], call(inputs[0]), direction)
+                yield row | {"error": error, **lab.timed(call, inputs, EACH).row()}
+            except Exception as wrong:
+                traceback.print_exc()
+                yield row | {"wrong": f"{type(wrong).__name__}: {wrong}"[:500]}
+        # an error that stays with the process is raised here, and the next class gets another process
+        lab.synchronize()
+        lab.clear()
+
+
+def fastest(rows: list[Row]) -> Row | None:
+    """Return the row of the fastest right shape: the planner's own, unless another is clearly faster."""
+    right = [row for row in rows if "ms" in row]
+    best = min(right, key=lambda row: row["ms"], default=None)
+    planned = next((row for row in right if row["planned"]), best)
+    return planned if best is not None and planned["ms"] <= (1 + MARGIN) * best["ms"] else best
+
+
+def table(identity: Mapping[str, Any], outcomes: Mapping[str, Mapping[str, Any]]) -> cuda_tuning.Tuning:
+    """Return what the package reads: shapes as measured, and constants, measured or else the shipped ones."""
+    known = dict(cuda_tuning.shipped().costs)
+    stencil = {}
+    for name, outcome in outcomes.items():
+        if name == COSTS:
+            # all of them or none: each rests on those before it
+            found = costs.from_rows(outcome["rows"])
+            known |= found if set(found) == set(costs.NAMES) else {}
+            continue
+        best = fastest(outcome["rows"])
+        if best is not None:
+            stencil[best["class"]] = cuda_tuning.LaunchShape(**best["shape"])
+    return cuda_tuning.Tuning(identity["card"], known, stencil)
