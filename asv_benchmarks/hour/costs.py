@@ -1,77 +1,64 @@
 """The constants of the GPU's cost model, from a few products that each show one of them.
 
-The model of `sparsetconv.methods.gpu_cost` is a sum of terms, each a constant times what `terms` counts. A
-constant is measured where its term is nearly all of a product's time, the others taken off by the constants
-known before it: ``launch`` by the smallest product; ``byte`` by a kernel of one tap on a large picture, which
-moves bytes alone; ``stencil_multiply`` by 15x15 taps; ``gemm_multiply`` and, as a multiple of it,
-``integer_gemm`` by layers of many channels; ``passes_per_log`` by transforms of a large picture. A
-least-squares fit to many products at once would weigh the errors of the model against each other; this keeps
-each constant what its name says.
+Each constant is measured where its term is nearly all of a product's time, in an order in which all others
+that matter there are known before: ``launch`` by the smallest product; ``byte`` by a kernel of one tap on a
+large picture, which moves bytes alone; ``stencil_multiply`` by 15x15 taps; ``gemm_multiply`` and, as a
+multiple of it, ``integer_gemm`` by layers of many channels; ``passes_per_log`` by transforms of a large
+picture.
+
+The model itself, `sparsetconv.methods.gpu_cost`, grows with each of its constants. So the constant is the one
+with which the model, all others as known so far, says the time that was measured: it is found by bisection,
+and the model's formulas stand in one place. A least-squares fit to many products at once would weigh the
+errors of the model against each other; this keeps each constant what its name says.
 """
 
 from __future__ import annotations
 
-from math import log2, prod
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import numpy as np
+
+from sparsetconv.methods import cuda_tuning, gpu_cost
 
 from .problems import Problem
 from .steps import Row, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from .lab import Lab
 
-NAMES = ("launch", "byte", "stencil_multiply", "gemm_multiply", "integer_gemm", "passes_per_log")
-# where noise is more than what is left, a constant is this: small, and not less than nothing
-LEAST = {
-    "launch": 1e-7,
-    "byte": 1e-14,
-    "stencil_multiply": 1e-16,
-    "gemm_multiply": 1e-16,
-    "integer_gemm": 1.0,
-    "passes_per_log": 1e-3,
+# between which a constant lies: where noise is more than its term, it is the lower one
+BOUNDS = {
+    "launch": (1e-7, 1e-2),
+    "byte": (1e-14, 1e-8),
+    "stencil_multiply": (1e-16, 1e-8),
+    "gemm_multiply": (1e-16, 1e-8),
+    "integer_gemm": (1.0, 1e4),
+    "passes_per_log": (1e-3, 1e2),
 }
+# halvings of the distance between the bounds' logarithms
+HALVINGS = 60
 
 
-def terms(problem: Problem) -> dict[str, float]:
-    """Return what the model counts of a problem.
-
-    Returns
-    -------
-    dict
-        ``multiplies`` in units of a float32 multiplication; ``ends``, ``panels``, ``spectra`` in bytes, the
-        last for one pass over the arrays; ``taps``; ``log`` of the points that transforms have.
-    """
-    geometry, dtype = problem.geometry, np.dtype(problem.dtype)
-    axes, groups, (c_in, c_out) = geometry.axes, geometry.groups, geometry.channels
-    taps, outputs = prod(axis.taps for axis in axes), prod(axis.outputs for axis in axes)
-    points = prod(axis.high - axis.low + 1 for axis in axes)
-    size = dtype.itemsize
-    weight = (4 if dtype.kind == "c" else 1) * (2 if dtype.char in "dD" else 1)
-    return {
-        "multiplies": groups * c_in * c_out * outputs * taps * weight,
-        "ends": size * groups * (c_in * points + c_out * outputs),
-        "panels": size * groups * c_in * outputs * taps * 3,
-        "spectra": 2 * size * points * groups * (c_in + c_out + c_in * c_out),
-        "taps": taps,
-        "log": log2(max(2, points)),
-    }
+@contextmanager
+def assumed(costs: Mapping[str, float]) -> Iterator[None]:
+    """Let the model have other constants meanwhile."""
+    with ExitStack() as stack:
+        table = replace(cuda_tuning.shipped(), costs=dict(costs))
+        stack.enter_context(mock.patch.object(cuda_tuning, "shipped", return_value=table))
+        # as names of the module, which they are as long as it does not read the table
+        names = {name.upper(): value for name, value in costs.items()}
+        stack.enter_context(mock.patch.multiple(gpu_cost, create=True, **names))
+        yield
 
 
-def modelled(problem: Problem, costs: Mapping[str, float]) -> dict[str, float]:
-    """Return the model's seconds, by these constants: as `gpu_cost.estimate` has them by its own."""
-    counted, integer = terms(problem), np.dtype(problem.dtype).kind in "iu"
-    ends = costs["byte"] * counted["ends"]
-    products = costs["gemm_multiply"] * counted["multiplies"] * (costs["integer_gemm"] if integer else 1)
-    passes = costs["byte"] * counted["spectra"] * max(1.0, costs["passes_per_log"] * counted["log"])
-    return {
-        "direct": costs["launch"] + max(ends, costs["stencil_multiply"] * counted["multiplies"]),
-        "gemm": costs["launch"] * (2 + counted["taps"]) + costs["byte"] * counted["panels"] + products + ends,
-        "fft": costs["launch"] * 6 + 2 * ends + passes,
-    }
+def modelled(problem: Problem, method: str, costs: Mapping[str, float]) -> float:
+    """Return the seconds that the model says of a product, with these constants."""
+    with assumed(costs):
+        return gpu_cost.estimate(problem.geometry, np.dtype(problem.dtype))[method]
 
 
 def problems(toy: bool) -> dict[str, tuple[str, Problem]]:
@@ -89,37 +76,27 @@ def problems(toy: bool) -> dict[str, tuple[str, Problem]]:
     }
 
 
-def constant(name: str, problem: Problem, seconds: float, known: Mapping[str, float]) -> float:
-    """Return a constant from the time of the product that shows it, and the constants before it."""
-    counted = terms(problem)
-    if name == "launch":
-        found = seconds
-    elif name == "byte":
-        found = (seconds - known["launch"]) / counted["ends"]
-    elif name == "stencil_multiply":
-        found = (seconds - known["launch"]) / counted["multiplies"]
-    elif name in ("gemm_multiply", "integer_gemm"):
-        around = known["launch"] * (2 + counted["taps"]) + known["byte"] * (
-            counted["panels"] + counted["ends"]
-        )
-        found = (seconds - around) / counted["multiplies"]
-        found = found / known["gemm_multiply"] if name == "integer_gemm" else found
-    else:
-        around = known["launch"] * 6 + 2 * known["byte"] * counted["ends"]
-        found = (seconds - around) / (known["byte"] * counted["spectra"] * counted["log"])
-    return max(found, LEAST[name])
+def constant(name: str, method: str, problem: Problem, seconds: float, known: Mapping[str, float]) -> float:
+    """Return the constant with which the model says the time of a product, the other ones as known."""
+    low, high = np.log(BOUNDS[name])
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        below = modelled(problem, method, {**known, name: float(np.exp(middle))}) < seconds
+        low, high = (middle, high) if below else (low, middle)
+    return float(np.exp(low))
 
 
 def measured(lab: Lab) -> Rows:
     """Yield a row for each constant."""
-    known: dict[str, float] = {}
+    # what is not known yet adds nothing
+    known = {name: bounds[0] for name, bounds in BOUNDS.items()}
     for name, (method, problem) in problems(lab.toy).items():
         A = problem.operator(lab, method)
         inputs = problem.vectors(lab, "forward")
         if np.dtype(problem.dtype).kind == "f":
             problem.checked(lab, inputs[0], A.matvec(inputs[0]), "forward")
         timing = lab.timed(A.matvec, inputs)
-        known[name] = constant(name, problem, timing.seconds, known)
+        known[name] = constant(name, method, problem, timing.seconds, known)
         yield {"constant": name, "value": known[name], "method": method, **timing.row()}
         del A, inputs
         lab.clear()

@@ -130,8 +130,10 @@ class Lab:
             sys.modules["torch"].cuda.empty_cache()
 
     def synchronize(self) -> None:
-        """Wait for the card."""
-        self.cp.cuda.Device().synchronize()
+        """Wait for what has been submitted."""
+        event = self.cp.cuda.Event()
+        event.record()
+        event.synchronize()
 
     def host_random(self, shape: Sequence[int], dtype: Any, seed: int = 0) -> np.ndarray:
         """Return numbers on the host, by a seed: those of a normal distribution, or small integers."""

@@ -189,18 +189,6 @@ class _Device:
     id = 0
     mem_info = (8 << 30, 8 << 30)
 
-    def synchronize(self):
-        pass
-
-
-# of a card, as CUDA's runtime says them
-PROPERTIES = {
-    "name": b"emulated",
-    "totalGlobalMem": 8 << 30,
-    "multiProcessorCount": 2,
-    "l2CacheSize": 1 << 16,
-}
-
 
 class _Event:
     def record(self):
@@ -345,9 +333,6 @@ def _stubs():
     made = {f"cupy.{name}": types.ModuleType(f"cupy.{name}") for name in names}
     made["cupy.cublas"].nrm2 = lambda x: ndarray(np.asarray(np.linalg.norm(x._host)))
     made["cupy.cublas"].dotc = lambda x, y: ndarray(np.asarray(np.vdot(x._host, y._host)))
-    runtime = made["cupy.cuda.runtime"]
-    runtime.getDeviceProperties = lambda _: PROPERTIES
-    runtime.runtimeGetVersion = runtime.driverGetVersion = lambda: 13000
     cupyx = types.ModuleType("cupyx")
     cusparse = types.ModuleType("cupyx.cusparse")
     cusparse.check_availability = lambda _: False
@@ -358,6 +343,15 @@ def _stubs():
     libs = backends["cupy_backends.cuda.libs"]
     libs.cublas, libs.cusparse = types.ModuleType("cublas"), types.ModuleType("cusparse")
     return {**made, **backends, "cupyx": cupyx, "cupyx.cusparse": cusparse}
+
+
+# of a card, as CUDA's runtime says them
+PROPERTIES = {
+    "name": b"emulated",
+    "totalGlobalMem": 8 << 30,
+    "multiProcessorCount": 2,
+    "l2CacheSize": 1 << 16,
+}
 
 
 def modules():
@@ -388,6 +382,9 @@ def modules():
     for name, function in (("ndimage", scipy.ndimage.correlate), ("signal", scipy.signal.fftconvolve)):
         made[f"cupyx.scipy.{name}"] = types.ModuleType(f"cupyx.scipy.{name}")
         setattr(made[f"cupyx.scipy.{name}"], function.__name__, _wrapped(function))
+    runtime = cupy.cuda.runtime
+    runtime.getDeviceProperties = lambda _: PROPERTIES
+    runtime.runtimeGetVersion = runtime.driverGetVersion = lambda: 13000
     return made
 
 
