@@ -7,6 +7,7 @@ cache.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import sys
 import time
@@ -161,32 +162,46 @@ class Lab:
         return int(min(16, max(2, ceil(2 * self.properties["l2CacheSize"] / nbytes))))
 
     def timed(
-        self, call: Callable[[Any], object], inputs: Sequence[Any], seconds: float = MEASURE_SECONDS
+        self,
+        call: Callable[[Any], object],
+        inputs: Sequence[Any],
+        seconds: float = MEASURE_SECONDS,
+        keep: bool = True,
     ) -> Timing:
-        """Return the time of a call on one input after the other, after calls that are not counted."""
-        for x in inputs[:2]:
-            call(x)
-        once = self._between(call, inputs, 1)
+        """Return the time of a call on one input after the other, after calls that are not counted.
+
+        Results are kept for one round of the inputs, so that they too lie in another place each time; unless
+        ``keep`` is false, for results of which the memory holds one alone.
+        """
+        places = len(inputs)
+        kept: list[object] = [None] * places
+        turns = itertools.count()
+
+        def group_seconds(group: int) -> float:
+            cuda = self.cp.cuda
+            begin, end = cuda.Event(), cuda.Event()
+            begin.record()
+            for _ in range(group):
+                place = next(turns) % places
+                result = call(inputs[place])
+                kept[place] = result if keep else None
+                del result
+            end.record()
+            end.synchronize()
+            return cuda.get_elapsed_time(begin, end) / 1e3 / group
+
+        group_seconds(2)
+        once = group_seconds(1)
         group = max(1, min(500, ceil(GROUP_SECONDS / max(once, 1e-7))))
         groups = int(min(MOST_GROUPS, max(FEWEST_GROUPS, seconds / max(once * group, 1e-7))))
         if once > seconds:
             groups = 3
         if self.toy:
             group, groups = 1, 3
-        times = sorted(self._between(call, inputs, group) for _ in range(groups))
+        times = sorted(group_seconds(group) for _ in range(groups))
         tenth = len(times) // 10
         median = statistics.median(times)
         return Timing(median, (times[-1 - tenth] - times[tenth]) / max(median, 1e-12), group * groups)
-
-    def _between(self, call: Callable[[Any], object], inputs: Sequence[Any], group: int) -> float:
-        cuda = self.cp.cuda
-        begin, end = cuda.Event(), cuda.Event()
-        begin.record()
-        for number in range(group):
-            call(inputs[number % len(inputs)])
-        end.record()
-        end.synchronize()
-        return cuda.get_elapsed_time(begin, end) / 1e3 / group
 
     def host_seconds(self, call: Callable[[], object], synchronize: bool, count: int = 200) -> float:
         """Return the host's time of a call: until it is submitted, or until its result is there."""

@@ -46,13 +46,18 @@ def copy_seconds(lab: Lab, nbytes: int) -> Timing:
     return lab.timed(lambda pair: cp.copyto(pair[1], pair[0]), pairs)
 
 
+def chains_source(number: str) -> str:
+    """Return the kernel of multiplications with additions, for a type of CUDA's."""
+    names = {"NUMBER": number, "CHAINS": CHAINS, "STEPS": STEPS}
+    return "\n".join([*(f"#define {name} {value}" for name, value in names.items()), FMA])
+
+
 def fma_seconds(lab: Lab, dtype: str) -> tuple[Timing, int]:
     """Return the time of many multiplications with additions, and how many they are."""
     loops = 2 if lab.toy else 256
     blocks = 2 if lab.toy else lab.properties["multiProcessorCount"] * BLOCKS_EACH
-    names = {"NUMBER": {"float32": "float", "float64": "double"}[dtype], "CHAINS": CHAINS, "STEPS": STEPS}
-    lines = [f"#define {name} {value}" for name, value in names.items()]
-    kernel = lab.cp.RawModule(code="\n".join([*lines, FMA]), options=OPTIONS).get_function("chains")
+    code = chains_source({"float32": "float", "float64": "double"}[dtype])
+    kernel = lab.cp.RawModule(code=code, options=OPTIONS).get_function("chains")
     out = lab.cp.empty(blocks * THREADS, dtype)
     inputs = [lab.random((blocks * THREADS,), dtype, seed) for seed in range(2)]
     timing = lab.timed(lambda x: kernel((blocks,), (THREADS,), (x, out, np.int64(loops))), inputs)

@@ -8,12 +8,13 @@ from typing import Any
 
 from .record import read_runs
 
+PRODUCTS = "Products, in ms; for auto also as a share of the roofline"
 # names that the rows of a table have, and its title; what comes first is taken
 TABLES = (
     ({"class", "shape"}, "Launches of the stencil"),
     ({"constant", "value"}, "Constants of the cost model"),
     ({"by", "until there, us"}, "What a call takes"),
-    ({"problem", "by", "direction"}, "Products"),
+    ({"problem", "by", "direction"}, PRODUCTS),
 )
 PARTS = ("tests", "ceilings", "products", "tuning")
 
@@ -52,7 +53,8 @@ def markdown(folder: Path) -> str:
         if not run["steps"]:
             continue
         for title, rows in grouped(run).items():
-            blocks.append(f"**{title}**\n\n{markdown_table(rows)}")
+            shown_rows = beside(rows) if title == PRODUCTS else rows
+            blocks.append(f"**{title}**\n\n{markdown_table(shown_rows)}")
         missing = [
             f"- {name}: {o['status']}, {last_line(o)}"
             for name, o in run["steps"].items()
@@ -85,6 +87,19 @@ def grouped(run: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
             title = next((title for names, title in TABLES if names <= set(row)), name)
             tables.setdefault(title, []).append(row)
     return tables
+
+
+def beside(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row for each problem and direction: what each method and library takes, side by side."""
+    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        first = {name: row[name] for name in ("problem", "direction")}
+        line = lines.setdefault((row["problem"], row["direction"]), first)
+        if "method" in row:
+            line[row["by"]] = f"{shown(row['ms'])} ({row['method']}, {shown(row['share'])})"
+        else:
+            line[row["by"]] = row.get("ms", "-")
+    return list(lines.values())
 
 
 def markdown_table(rows: list[dict[str, Any]]) -> str:

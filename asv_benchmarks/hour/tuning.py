@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # seconds of one measurement: many shapes are tried, and most are not close
 EACH = 0.05
 COSTS = "constants of the cost model"
+# with less than this no shape is compiled and tried
+LEAST_SECONDS = 5.0
 # what the planner takes stays, unless another shape is faster by more than this
 MARGIN = 0.02
 # input and kernel without channels, by axes and length of the kernel; all have some sixteen million samples
@@ -100,7 +102,11 @@ def sweep(lab: Lab, problem: Problem, direction: str) -> Rows:
     method = stc.ConvOperator(weights, problem.input_shape, method="direct", **problem.options)._method
     name = cuda_tuning.problem_class(method.geometry, dtype, transposed)
     inputs = problem.vectors(lab, direction)
-    for number, shape in enumerate(candidates(method.geometry, method.geometry.channels, dtype, transposed)):
+    shapes = candidates(method.geometry, method.geometry.channels, dtype, transposed)
+    for number, shape in enumerate(shapes):
+        if lab.seconds_left() < LEAST_SECONDS:
+            yield {"class": name, "untried": len(shapes) - number}
+            return
         row: Row = {"class": name, "shape": asdict(shape), "planned": number == 0}
         with cuda_tuning.forced(shape):
             # plans are kept: each shape wants an operator of its own

@@ -21,7 +21,7 @@ from sparsetconv.methods import cuda_tuning, gpu_cost
 
 # isort: split
 import gpu_hour
-from hour import checks, costs, measure, peers, problems, programs, report, smallest, tuning
+from hour import checks, costs, limits, measure, peers, problems, programs, report, smallest, tuning
 from hour.lab import Lab
 from hour.record import Outcome, Results, package_digest
 from hour.runner import run_part
@@ -108,7 +108,7 @@ def test_report(toy, capsys):
     assert gpu_hour.main(["--out", str(toy.folder), "--report"]) == 0
     text = capsys.readouterr().out
     assert text.count("Toy sizes: these numbers mean nothing") == 4
-    for title in ("Products", "Launches of the stencil", "Constants of the cost model", "copies"):
+    for title in (report.PRODUCTS, "Launches of the stencil", "Constants of the cost model", "copies"):
         assert f"**{title}**" in text
     tables = re.findall(r"(?m)^\| .*\n\|(?:---\|)+\n(?:\| .*\n?)+", text)
     assert len(tables) > 12
@@ -117,6 +117,23 @@ def test_report(toy, capsys):
         assert len(widths) == 1, table
     # what a terminal shows at the end is short
     assert toy.printed.count("\n") < 120
+
+
+def test_products_stand_side_by_side():
+    first = {"problem": "p", "direction": "forward"}
+    rows = [
+        {**first, "by": "cuDNN", "ms": 2.0},
+        {**first, "by": "sparse", "skipped": "why"},
+        {**first, "by": "auto", "method": "direct", "ms": 1.25, "share": 0.5},
+        {**first, "direction": "adjoint", "by": "cuDNN", "ms": 1234.5},
+    ]
+    table = report.markdown_table(report.beside(rows))
+    assert table.splitlines() == [
+        "| problem | direction | cuDNN | sparse | auto |",
+        "|---|---|---|---|---|",
+        "| p | forward | 2 | - | 1.25 (direct, 0.5) |",
+        "| p | adjoint | 1,234 |  |  |",
+    ]
 
 
 def test_toys_are_not_installed(toy, tmp_path, capsys):
@@ -452,6 +469,56 @@ def test_wrong_shapes_are_recorded(cp, monkeypatch):
     assert [cuda_tuning.LaunchShape(**row["shape"]) for row in rows] == seen
     assert [row["planned"] for row in rows] == [True] + [False] * (len(rows) - 1)
     assert not cuda_tuning._forced
+
+
+def test_sweeps_end_in_time(cp, monkeypatch):
+    del cp
+    lab, problem = Lab(toy=True), next(tuning.classes(True))
+    left = iter([100.0, 1.0])
+    monkeypatch.setattr(Lab, "seconds_left", lambda _: next(left))
+    first, last = tuning.sweep(lab, problem, "forward")
+    assert first["ms"] > 0
+    assert last["untried"] >= 1
+    assert tuning.fastest([first, last]) == first
+
+
+def test_inputs_and_results_take_turns(cp):
+    """Neither the input of a call nor the place of its result is that of the call before."""
+    del cp
+    lab, seen, results = Lab(toy=True), [], []
+
+    def call(x):
+        seen.append(x)
+        results.append(lab.cp.empty(1000))
+        return results[-1]
+
+    timing = lab.timed(call, [0, 1, 2])
+    assert seen == [number % 3 for number in range(len(seen))]
+    assert timing.calls == 3
+    assert len(seen) == timing.calls + 3
+    assert lab.sets(1) == 16
+    assert lab.sets(1e12) == 2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex64", "int32"])
+def test_random_numbers_are_those_of_the_host(cp, dtype, monkeypatch):
+    del cp
+    monkeypatch.setattr("hour.lab.DRAWN", 7)
+    lab = Lab(toy=True)
+    for shape in ((2, 3), (5, 4)):
+        host = lab.host_random(shape, dtype, 3)
+        assert host.dtype == dtype
+        assert (host != 0).all()
+        np.testing.assert_array_equal(lab.random(shape, dtype, 3).get(), host)
+    assert not np.array_equal(lab.host_random((5,), dtype, 3), lab.host_random((5,), dtype, 4))
+
+
+@pytest.mark.parametrize("number", ["float", "double"])
+def test_kernels_of_the_limits_compile(number):
+    from gpu.test_cuda_sources import nvrtc_cubin
+
+    for source in (limits.chains_source(number), limits.NOTHING):
+        assert nvrtc_cubin(source, 90)
 
 
 def test_program_names_the_root():
