@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,15 +26,14 @@ def peer_row(lab: Lab, problem: Problem, peer: str, direction: str) -> Row:
     """Return the row of a library, or the reason why there is none."""
     row = {"problem": problem.name, "by": peer, "direction": direction}
     inputs = problem.vectors(lab, direction)
-    back: Callable[[Any], Any] = lambda product: product  # noqa: E731
     try:
         call = peers.PEERS[peer](lab, problem, direction)
+        theirs = [peers.to_torch(lab, x) for x in inputs] if peer == "cuDNN" else inputs
+        product = call(theirs[0])
         if peer == "cuDNN":
-            theirs = [peers.to_torch(lab, x) for x in inputs]
-            back = lambda product: peers.from_torch(lab, product)  # noqa: E731
-        else:
-            theirs = inputs
-        error = problem.checked(lab, inputs[0], back(call(theirs[0])), direction)
+            product = peers.from_torch(lab, product)
+        error = problem.checked(lab, inputs[0], product, direction)
+        del product
         return row | {"error": error} | _timed(lab, problem, lab.timed(call, theirs))
     # what a library does not have, or has too little memory for, is no failure of ours
     except (Unavailable, MemoryError, RuntimeError) as reason:

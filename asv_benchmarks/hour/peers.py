@@ -96,11 +96,11 @@ def cufft(lab: Lab, problem: Problem, direction: str) -> Call:
         raise Unavailable(msg)
     cp, axes = lab.cp, tuple(range(problem.geometry.ndim))
     kernel = problem.weights(lab)
-    # a correlation is a convolution with the turned kernel, its adjoint one with the kernel itself
-    turned = kernel[(slice(None, None, -1),) * len(axes)] if direction == "forward" else kernel
+    # a correlation is a convolution with the flipped kernel, its adjoint one with the kernel itself
+    flipped = kernel[(slice(None, None, -1),) * len(axes)] if direction == "forward" else kernel
     pairs = list(zip(problem.input_shape, problem.kernel_shape, strict=True))
     lengths = tuple(next_fast_len(n + k - 1, real=True) for n, k in pairs)
-    spectrum = cp.fft.rfftn(cp.ascontiguousarray(turned), lengths, axes)
+    spectrum = cp.fft.rfftn(cp.ascontiguousarray(flipped), lengths, axes)
     kept = tuple(slice(k // 2, k // 2 + n) for n, k in pairs)
 
     def call(x: Any) -> Any:

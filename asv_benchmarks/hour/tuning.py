@@ -20,7 +20,7 @@ from .problems import Problem
 from .steps import Row, Rows, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from .lab import Lab
 
@@ -36,6 +36,7 @@ SIZES = {1: (1 << 24,), 2: (4096, 4096), 3: (256, 256, 256)}
 TOY_SIZES = {1: (80,), 2: (20, 18), 3: (6, 7, 8)}
 TAPS = {1: (3, 7, 15, 63), 2: (3, 7, 15, 31), 3: (3, 7)}
 LAYERS = {2: (8, 64), 3: (8, 64)}
+RARITY = {"float32": 0, "float64": 2, "complex64": 4, "complex128": 5}
 
 
 def candidates(
@@ -57,22 +58,27 @@ def steps(toy: bool) -> list[Step]:
     return [Step(COSTS, costs.measured, 60), *sweeps]
 
 
-def classes(toy: bool) -> Iterator[Problem]:
-    """Yield a problem for each class, the most usual first."""
+def classes(toy: bool) -> list[Problem]:
+    """Return a problem for each class, those first that are met most."""
     sizes = TOY_SIZES if toy else SIZES
     taps = {ndim: lengths[:1] for ndim, lengths in TAPS.items()} if toy else TAPS
-    for dtype in ("float32",) if toy else ("float32", "float64"):
-        for ndim in (2, 3, 1):
-            yield from (plain(sizes[ndim], k, dtype) for k in taps[ndim])
-        for ndim in (2,) if toy else (2, 3):
-            yield from (
-                layer(sizes[ndim], channels, dtype, toy) for channels in LAYERS[ndim][: 1 if toy else 2]
-            )
-        for ndim in (2,) if toy else (2, 1, 3):
-            yield from (plain(sizes[ndim], k, dtype, stride=2) for k in taps[ndim][:2])
-    if not toy:
-        for dtype in ("complex64", "complex128"):
-            yield from (plain(sizes[ndim], k, dtype) for ndim in (2, 1, 3) for k in taps[ndim][:2])
+    found = []
+    for dtype in ("float32",) if toy else tuple(RARITY):
+        for ndim in sizes:
+            lengths = taps[ndim] if dtype[0] == "f" else taps[ndim][:2]
+            found += [plain(sizes[ndim], k, dtype) for k in lengths]
+            if dtype[0] == "f" and not (toy and ndim != 2):
+                found += [plain(sizes[ndim], k, dtype, stride=2) for k in lengths[:2]]
+                found += [
+                    layer(sizes[ndim], count, dtype) for count in LAYERS.get(ndim, ())[: 1 if toy else 2]
+                ]
+    return sorted(found, key=rarity)
+
+
+def rarity(problem: Problem) -> int:
+    """Return a number by which problems are sorted: none is the most usual one."""
+    stride = 1 if problem.geometry.axes[0].stride == 1 else 2
+    return RARITY[problem.dtype] + {2: 0, 3: 1, 1: 2}[problem.geometry.ndim] + stride
 
 
 def plain(sizes: tuple[int, ...], k: int, dtype: str, stride: int = 1) -> Problem:
@@ -83,15 +89,12 @@ def plain(sizes: tuple[int, ...], k: int, dtype: str, stride: int = 1) -> Proble
     )
 
 
-def layer(sizes: tuple[int, ...], channels: int, dtype: str, toy: bool) -> Problem:
-    """Return maps of many channels, which have the samples of one picture together."""
+def layer(sizes: tuple[int, ...], count: int, dtype: str) -> Problem:
+    """Return maps of many channels, which have about as many samples together as one picture."""
     ndim = len(sizes)
-    # a power of two along each axis, so that the samples are as many
-    smaller = tuple(max(4, n // 2 ** round(np.log2(channels) / ndim)) for n in sizes)
-    count = 2 if toy else channels
-    return Problem(
-        f"{ndim}-D, {count} channels, {dtype}", (count, *smaller), (count, count, *(3,) * ndim), dtype
-    )
+    smaller = tuple(max(4, n // 2 ** round(np.log2(count) / ndim)) for n in sizes)
+    shape = (count, *smaller), (count, count, *(3,) * ndim)
+    return Problem(f"{ndim}-D, {count} channels, {dtype}", *shape, dtype)
 
 
 def sweep(lab: Lab, problem: Problem, direction: str) -> Rows:

@@ -4,6 +4,7 @@ No time is asserted.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -238,12 +239,12 @@ def test_failures_of_pytest_are_rows(tmp_path):
     (tmp_path / "test_it.py").write_text(
         "import pytest\ndef test_a(): pass\ndef test_b(): assert 1 == 2\ndef test_c(): pytest.skip('why')\n"
     )
-    rows = programs.pytest_rows([str(tmp_path), "-c", "/dev/null"], tmp_path / "report.xml", 60)
+    rows = programs.pytest_rows([str(tmp_path), "-c", os.devnull], tmp_path / "report.xml", 60)
     assert rows[0] == {
         "passed": 1, "failed": 1, "skipped": 1, "skip reasons": ["why"], "status": 1, "stopped": False,
     }  # fmt: skip
     assert (rows[1]["test"], rows[1]["message"]) == ("test_it.test_b", "assert 1 == 2")
-    stopped = programs.pytest_rows([str(tmp_path), "-c", "/dev/null"], tmp_path / "report.xml", -1)
+    stopped = programs.pytest_rows([str(tmp_path), "-c", os.devnull], tmp_path / "report.xml", -1)
     assert (stopped[0]["stopped"], stopped[0]["passed"]) == (True, 1)
     with pytest.raises(RuntimeError, match="pytest ended with 4 and wrote no report"):
         programs.pytest_rows(["--none-such"], tmp_path / "none.xml", 60)
@@ -451,7 +452,7 @@ def test_table_without_measurements():
 
 def test_wrong_shapes_are_recorded(cp, monkeypatch):
     del cp
-    lab, problem = Lab(toy=True), next(tuning.classes(True))
+    lab, problem = Lab(toy=True), tuning.classes(True)[0]
     seen = []
 
     def checked(self, lab, x, product, direction):
@@ -473,7 +474,7 @@ def test_wrong_shapes_are_recorded(cp, monkeypatch):
 
 def test_sweeps_end_in_time(cp, monkeypatch):
     del cp
-    lab, problem = Lab(toy=True), next(tuning.classes(True))
+    lab, problem = Lab(toy=True), tuning.classes(True)[0]
     left = iter([100.0, 1.0])
     monkeypatch.setattr(Lab, "seconds_left", lambda _: next(left))
     first, last = tuning.sweep(lab, problem, "forward")
