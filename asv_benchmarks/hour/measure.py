@@ -35,8 +35,8 @@ def peer_row(lab: Lab, problem: Problem, peer: str, direction: str) -> Row:
         error = problem.checked(lab, inputs[0], product, direction)
         del product
         return row | {"error": error} | _timed(lab, problem, lab.timed(call, theirs))
-    # what a library does not have, or has too little memory for, is no failure of ours
-    except (Unavailable, MemoryError, RuntimeError) as reason:
+    # what a library lacks, has too little memory for, or computes less precisely, is no failure of ours
+    except (Unavailable, MemoryError, RuntimeError, AssertionError) as reason:
         return row | {"skipped": f"{reason}"[:500]}
 
 
@@ -58,6 +58,8 @@ def method_row(lab: Lab, problem: Problem, method: str, direction: str, others: 
         return row | chosen | {"error": error} | _timed(lab, problem, timing) | _beside(timing, others)
     except (Unavailable, MemoryError) as reason:
         return row | {"skipped": str(reason)}
+    except AssertionError as error:
+        return row | {"wrong": str(error)}
 
 
 def _timed(lab: Lab, problem: Problem, timing: Timing) -> Row:

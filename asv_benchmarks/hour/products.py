@@ -59,6 +59,7 @@ def limits(lab: Lab) -> Rows:
 
 def by_all(lab: Lab, problem: problems.Problem) -> Rows:
     """A problem by the libraries, then by each method, in both directions."""
+    wrong = []
     for direction in measure.DIRECTIONS:
         others = []
         for peer in peers.PEERS:
@@ -66,8 +67,13 @@ def by_all(lab: Lab, problem: problems.Problem) -> Rows:
             yield others[-1]
             lab.clear()
         for method in measure.METHODS:
-            yield measure.method_row(lab, problem, method, direction, others)
+            row = measure.method_row(lab, problem, method, direction, others)
+            yield row
+            wrong += [f"{method}: {row['wrong']}"] if "wrong" in row else []
             lab.clear()
+    # when the others have been measured
+    if wrong:
+        raise AssertionError("; ".join(wrong))
 
 
 def assembly(lab: Lab) -> Rows:

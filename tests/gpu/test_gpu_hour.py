@@ -22,7 +22,7 @@ from sparsetconv.methods import cuda_tuning, gpu_cost
 
 # isort: split
 import gpu_hour
-from hour import checks, costs, limits, measure, peers, problems, programs, report, smallest, tuning
+from hour import checks, costs, limits, measure, peers, problems, products, programs, report, smallest, tuning
 from hour.lab import Lab
 from hour.record import Outcome, Results, package_digest
 from hour.runner import run_part
@@ -345,6 +345,31 @@ def test_each_class_is_swept_once():
         for transposed in (False, True)
     ]
     assert len(set(classes)) == len(classes)
+
+
+def test_a_wrong_method_does_not_keep_others_from_being_measured(cp, monkeypatch):
+    del cp
+    lab, problem = Lab(toy=True), problems.planes(True)[0]
+    monkeypatch.delitem(peers.PEERS, "cuDNN")
+    error, looked, rows = problems.Problem.error, [], []
+
+    def first_and_third_are_wrong(self, *arguments):
+        looked.append(arguments)
+        return 1.0 if len(looked) in (1, 3) else error(self, *arguments)
+
+    def everything():
+        for row in products.by_all(lab, problem):
+            rows.append(row)
+
+    monkeypatch.setattr(problems.Problem, "error", first_and_third_are_wrong)
+    with pytest.raises(
+        AssertionError, match=r"^direct: 2-D .*, forward: a wrong result, its error is 1\.0e\+00"
+    ):
+        everything()
+    assert len(looked) == len(rows) == 14
+    assert "a wrong result" in rows[0]["skipped"]
+    assert [row["by"] for row in rows if "wrong" in row] == ["direct"]
+    assert sum("ms" in row for row in rows) == 12
 
 
 def test_absurd_products_are_skipped(cp, monkeypatch):
