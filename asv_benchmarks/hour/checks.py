@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 SMALLEST = Path(__file__).resolve().with_name("smallest.py")
 FINISHED = "all kernels ran"
-LAWS = "tests/gpu/test_gpu_laws.py"
+FOLDER = "tests/gpu"
+LAWS = f"{FOLDER}/test_gpu_laws.py"
 # that pytest has for the test in hand and for its report
 REPORT_SECONDS = 15.0
 # what a clean run's last lines say: memcheck and synccheck the first, racecheck the second
@@ -25,11 +26,14 @@ SUMMARIES = (r"ERROR SUMMARY: (\d+) errors?", r"RACECHECK SUMMARY: (\d+) hazards
 
 def steps(toy: bool) -> list[Step]:
     """Return the part's steps, by importance."""
-    # in a toy no card can be expected: emulated tests of one page, on a card the same
-    suite = (
-        ["-q", "tests/gpu/test_gpu_page.py"] if toy else ["-q", "-m", "gpu", "--durations=10", "tests/gpu"]
+    # in a toy no card can be expected: a few emulated tests, on a card the same
+    toys = ["-q", "-k", "emulated", f"{FOLDER}/test_gpu_matrices.py::test_formats"]
+    suite = toys if toy else ["-q", "-m", "gpu", "--durations=10", FOLDER]
+    laws = (
+        ["-q", "-k", "emulated", f"{LAWS}::test_torchs_layout_serves_both_directions"]
+        if toy
+        else ["-q", "-m", "gpu", "--all", LAWS]
     )
-    laws = ["-q", "-k", "emulated", f"{LAWS}::test_gram"] if toy else ["-q", "-m", "gpu", "--all", LAWS]
     return [
         Step("suite", tested, 200, {"arguments": suite}),
         # compiles what the sanitizers then find in CuPy's cache

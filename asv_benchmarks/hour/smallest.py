@@ -39,6 +39,9 @@ STENCILS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any], str]
     "groups": ((4, 2, 3), (4, 9), {"groups": 2, "padding": 1, "padding_mode": "circular"}, "float64"),
     "complex": ((2, 2), (5, 4), {"padding": 1, "padding_mode": "replicate"}, "complex64"),
     "integers": ((2, 3), (6, 5), {"padding": 1}, "int8"),
+    "half precision": ((2, 3), (6, 5), {"padding": 1, "padding_mode": "reflect"}, "float16"),
+    # taps too far apart for a tile
+    "far": ((3, 3), (450, 450), {"dilation": 200, "padding": 1}, "float32"),
     # many enough for threads that make several results
     "tall": ((3, 3), (150, 70), {"padding": "same"}, "float32"),
     "long": ((7,), (3000,), {"padding": "same", "padding_mode": "circular"}, "float32"),
@@ -63,11 +66,13 @@ def cases(lab: Lab) -> Iterator[tuple[str, Callable[[], object]]]:
 def stencil(lab: Lab, kernel_shape: Any, input_shape: Any, options: dict[str, Any], dtype: str) -> None:
     """Multiply in both directions without a matrix."""
     kernel = lab.host_random(kernel_shape, dtype)
-    host = stc.ConvOperator(kernel, input_shape, method="sparse", **options)
+    # the host has no half precision
+    wide = "float32" if dtype == "float16" else dtype
+    host = stc.ConvOperator(kernel.astype(wide), input_shape, method="sparse", **options)
     device = stc.ConvOperator(lab.cp.asarray(kernel), input_shape, method="direct", **options)
     for ours, theirs in ((device, host), (device.H, host.H)):
         x = lab.host_random(theirs.input_shape, dtype, 1)
-        compare(ours.apply(lab.cp.asarray(x)), theirs.apply(x))
+        compare(ours.apply(lab.cp.asarray(x)), theirs.apply(x.astype(wide)))
 
 
 def matrix(
@@ -98,7 +103,8 @@ def resize(lab: Lab, mode: str, before: tuple[int, ...], after: tuple[int, ...])
 def compare(device: Any, host: np.ndarray) -> None:
     """Raise where they differ by more than round-off."""
     scale = max(1.0, float(np.abs(host).max()))
-    np.testing.assert_allclose(device.get(), host, rtol=0, atol=2e-6 * scale)
+    tolerance = 2e-3 if device.dtype == np.float16 else 2e-6
+    np.testing.assert_allclose(device.get(), host, rtol=0, atol=tolerance * scale)
 
 
 def main(arguments: list[str]) -> int:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import sparsetconv as stc
-from sparsetconv.methods import cuda_tuning
+from sparsetconv.methods import cuda_stencil, cuda_tuning
 
 from . import costs, measure
 from .problems import Problem
@@ -39,13 +38,9 @@ LAYERS = {2: (8, 64), 3: (8, 64)}
 RARITY = {"float32": 0, "float64": 2, "complex64": 4, "complex128": 5}
 
 
-def candidates(
-    geometry: stc.ConvGeometry, channels: tuple[int, int], dtype: np.dtype[Any], transposed: bool
-) -> list[cuda_tuning.LaunchShape]:
+def candidates(method: Any, dtype: np.dtype[Any], transposed: bool) -> list[cuda_tuning.LaunchShape]:
     """Return the shapes of a launch that are valid for a problem, the planner's own first."""
-    del geometry, channels, dtype, transposed
-    # the planner does not say yet which ones it knows
-    return [cuda_tuning.LaunchShape(results, 1, 1, 32, 128) for results in (8, 4)]
+    return cuda_stencil.candidates(method.problem(1, transposed, dtype))
 
 
 def steps(toy: bool) -> list[Step]:
@@ -98,32 +93,57 @@ def layer(sizes: tuple[int, ...], count: int, dtype: str) -> Problem:
 
 
 def sweep(lab: Lab, problem: Problem, direction: str) -> Rows:
-    """Yield a row for each shape of a launch: its time, or what is wrong with it."""
+    """Yield a row for each shape of a launch that is tried: its time, or what is wrong with it.
+
+    There are hundreds of shapes. The planner's own is tried, then all that differ from it in one number, then
+    those that so differ from the fastest, until none is faster.
+    """
     transposed, dtype = direction != "forward", np.dtype(problem.dtype)
-    weights = problem.weights(lab)
     # the method as it plans: with merged axes
-    method = stc.ConvOperator(weights, problem.input_shape, method="direct", **problem.options)._method
+    method = problem.operator(lab, "direct")._method
     name = cuda_tuning.problem_class(method.geometry, dtype, transposed)
     inputs = problem.vectors(lab, direction)
-    shapes = candidates(method.geometry, method.geometry.channels, dtype, transposed)
-    for number, shape in enumerate(shapes):
-        if lab.seconds_left() < LEAST_SECONDS:
-            yield {"class": name, "untried": len(shapes) - number}
+    left = candidates(method, dtype, transposed)
+    rows: list[Row] = []
+    while wanted := neighbours(rows, left):
+        # each is compiled: a toy has one beside the planner's
+        for shape in wanted[:1] if lab.toy else wanted:
+            if lab.seconds_left() < LEAST_SECONDS:
+                yield {"class": name, "untried": len(left)}
+                return
+            left.remove(shape)
+            first: Row = {"class": name, "shape": asdict(shape), "planned": not rows}
+            rows.append(first | tried(lab, problem, direction, shape, inputs))
+            yield rows[-1]
+            # an error that stays with the process is raised here, and the next class gets another process
+            lab.clear()
+            lab.synchronize()
+        if lab.toy and len(rows) > 1:
             return
-        row: Row = {"class": name, "shape": asdict(shape), "planned": number == 0}
-        with cuda_tuning.forced(shape):
-            # plans are kept: each shape wants an operator of its own
-            A = problem.operator(lab, "direct")
-            call = A.matvec if direction == "forward" else A.rmatvec
-            try:
-                error = problem.checked(lab, inputs[0], call(inputs[0]), direction)
-                yield row | {"error": error, **lab.timed(call, inputs, EACH).row()}
-            except Exception as wrong:
-                traceback.print_exc()
-                yield row | {"wrong": f"{type(wrong).__name__}: {wrong}"[:500]}
-        # an error that stays with the process is raised here, and the next class gets another process
-        lab.synchronize()
-        lab.clear()
+
+
+def neighbours(rows: list[Row], left: list[cuda_tuning.LaunchShape]) -> list[cuda_tuning.LaunchShape]:
+    """Return what to try next: the first, and then what differs in one number from the fastest so far."""
+    if not rows:
+        return left[:1]
+    best = min((row for row in rows if "ms" in row), key=lambda row: row["ms"], default=rows[0])["shape"]
+    return [shape for shape in left if sum(best[key] != value for key, value in asdict(shape).items()) == 1]
+
+
+def tried(
+    lab: Lab, problem: Problem, direction: str, shape: cuda_tuning.LaunchShape, inputs: list[Any]
+) -> Row:
+    """Return the time of a product with a shape, or what is wrong with it."""
+    with cuda_tuning.forced(shape):
+        # plans are kept: each shape wants an operator of its own
+        A = problem.operator(lab, "direct")
+        call = A.matvec if direction == "forward" else A.rmatvec
+        try:
+            error = problem.checked(lab, inputs[0], call(inputs[0]), direction)
+            return {"error": error, **lab.timed(call, inputs, EACH).row()}
+        except Exception as wrong:
+            traceback.print_exc()
+            return {"wrong": f"{type(wrong).__name__}: {wrong}"[:500]}
 
 
 def fastest(rows: list[Row]) -> Row | None:
