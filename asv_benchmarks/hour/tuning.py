@@ -123,11 +123,18 @@ def sweep(lab: Lab, problem: Problem, direction: str) -> Rows:
 
 
 def neighbours(rows: list[Row], left: list[cuda_tuning.LaunchShape]) -> list[cuda_tuning.LaunchShape]:
-    """Return what to try next: the first, and then what differs in one number from the fastest so far."""
+    """Return what to try next: the first, and then what differs in one number from the fastest so far.
+
+    The blocks that a multiprocessor shall hold go with the threads of a block, and may differ too.
+    """
     if not rows:
         return left[:1]
     best = min((row for row in rows if "ms" in row), key=lambda row: row["ms"], default=rows[0])["shape"]
-    return [shape for shape in left if sum(best[key] != value for key, value in asdict(shape).items()) == 1]
+
+    def differences(shape: cuda_tuning.LaunchShape) -> int:
+        return sum(best[key] != value for key, value in asdict(shape).items() if key != "blocks")
+
+    return [shape for shape in left if differences(shape) <= 1]
 
 
 def tried(

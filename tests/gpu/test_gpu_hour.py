@@ -300,7 +300,7 @@ def test_every_kernel_is_launched(cp, monkeypatch):
         call()
     folder = Path(stc.__file__).parent / "cuda"
     sources = "".join(path.read_text() for path in folder.glob("*.cu"))
-    found = re.findall(r'extern "C" __global__ void (?:__launch_bounds__\(\w+\) )?(\w+)\(', sources)
+    found = re.findall(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(', sources)
     assert len(found) == sources.count('extern "C" __global__')
     assert launched == set(found)
     names = [name for name, _ in calls]
@@ -520,12 +520,12 @@ def test_search_goes_from_neighbour_to_neighbour(cp, monkeypatch):
         if shape.threads == 128:
             return {"wrong": "a wrong result"}
         distance = abs(shape.results - 4) + abs(shape.columns - 3) + abs(shape.threads - 512) / 64
-        return {"ms": 1.0 + distance + shape.unrolled}
+        return {"ms": 1.0 + distance + shape.unrolled / 4 + abs(shape.blocks - 1)}
 
     monkeypatch.setattr(tuning, "tried", tried)
     rows = list(tuning.sweep(lab, problem, "forward"))
     best = cuda_tuning.LaunchShape(**tuning.fastest(rows)["shape"])
-    assert (best.results, best.columns, best.threads, best.unrolled) == (4, 3, 512, 4)
+    assert (best.results, best.columns, best.threads, best.unrolled, best.blocks) == (4, 3, 512, 4, 1)
     assert [row["planned"] for row in rows] == [True] + [False] * (len(rows) - 1)
     method = problem.operator(lab, "direct")._method
     every = tuning.candidates(method, np.dtype("float32"), False)
