@@ -4,6 +4,7 @@ In a clone::
 
     python asv_benchmarks/run_detached.py            # HEAD, whole grid, into asv_benchmarks/results
     python asv_benchmarks/run_detached.py --quick    # small grid, one call each, into asv_benchmarks/quick
+    python asv_benchmarks/run_detached.py --grid gpu --backend cupy --budget 500    # a card, in nine minutes
 
 On a machine that has a source tree only, neither git nor network, with what ``git log -1 --format='%H %ct'``
 printed where the repository is::
@@ -17,10 +18,12 @@ and a name that stays. With a GPU that CuPy can use the machine file has its ``g
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +73,25 @@ def name_environment() -> None:
     ExistingEnvironment.name = property(lambda self: f"existing-py{version}")  # noqa: ARG005
 
 
+def stop_after(seconds: float) -> None:
+    """Let asv record what it would measure after so many seconds as n/a, with the reason.
+
+    asv writes its results when all is measured: a run that is ended before has none.
+    """
+    import asv.runner
+
+    end = time.monotonic() + seconds
+    measure = asv.runner._run_benchmark_single_param
+
+    def measure_in_time(benchmark, spawner, param_idx, **options):
+        if time.monotonic() < end:
+            return measure(benchmark, spawner, param_idx, **options)
+        reason = f"n/a: the budget of {seconds:.0f} s is spent"
+        return asv.runner.BenchmarkResult([math.nan], [None], [None], 0, reason, None)
+
+    asv.runner._run_benchmark_single_param = measure_in_time
+
+
 def run(args: argparse.Namespace) -> int:
     """Discover, select and run; return asv's exit status."""
     import asv.commands.run as asv_run
@@ -98,6 +120,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"--bench must match a benchmark of the {grid} grid, got {args.bench!r}", file=sys.stderr)
         return 1
     print(f"{len(chosen)} measurements of {args.tree} as {args.commit[:8]}", file=sys.stderr)
+    print(f"estimated: {selection.estimated_seconds(chosen) / 60:.0f} minutes", file=sys.stderr)
+    if args.budget is not None:
+        stop_after(args.budget)
     machine = machines.describe(args.machine, args.results, cupy)
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "machine.json")
@@ -136,7 +161,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--machine", type=machines.machine_name, help="name in the results, such as cpu-2core or gpu-h200"
     )
-    parser.add_argument("--grid", choices=["full", "small"], default="full")
+    parser.add_argument("--grid", choices=["full", *selection.GRIDS], default="full")
+    parser.add_argument("--budget", type=float, help="seconds after which no measurement is started")
     parser.add_argument("--quick", action="store_true", help="small grid, one call each: does it all run?")
     parser.add_argument(
         "--bench", type=expression, default="", help="only what this regular expression finds"

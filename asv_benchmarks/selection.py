@@ -1,4 +1,4 @@
-"""Which combinations of parameters a run measures: the whole grid, or the small one; with a GPU or without.
+"""Which combinations of parameters a run measures: the whole grid, the small one, or that of a GPU.
 
 The ids are the same in all of them; what is not selected asv records as not measured.
 """
@@ -31,6 +31,37 @@ SMALL: dict[str, dict[str, set[Any]]] = {
     "memory.ProductMemory": {"n": {1024}, "way": {"matrix", "direct"}},
 }
 
+# what nine minutes on a card hold: large problems, on which it is busy, and what it alone can answer
+GPU: dict[str, dict[str, set[Any]]] = {
+    "*": {"n": {1024}, "taps": {7}},
+    "assembly.Assembly": {"n": {1024, 2048}},
+    "assembly.AssemblyCosts": {"n": {1024}, "taps": {7}},
+    "break_even.AssemblyAndProducts": {"n": {256}, "taps": {7}, "products": {10, 100}},
+    "break_even.BreakEven": {"n": {256}, "taps": {7}},
+    "learning.FitKernel": {"taps": {8}},
+    "memory.DeviceMemory": {"n": {1024}},
+    "operators.KernelSizes": {"taps": {3, 7, 15}},
+    "operators.Channels": {"method": {"auto", "direct", "gemm"}},
+    "operators.PictureSizes": {"n": {64, 1024}},
+    "operators.OperatorCosts": {"n": {1024}},
+    "resizing.Resize": {"mode": {"cubic"}},
+    "resizing.ResizeAssembly": {"mode": {"cubic"}},
+    "solvers.Deblur": {"n": {512}},
+    "sparse_products.SparseProduct": {"n": {1024}, "columns": {1, 8}},
+    "sparse_products.SparseProductCosts": {"n": {1024}, "taps": {7}, "columns": {1, 8}},
+    "sparse_products.TransposedProduct": {"n": {1024}},
+    "transfers.Transfer": {"n": {1024}},
+}
+GRIDS = {"small": SMALL, "gpu": GPU}
+# seconds of a measurement, each of which is a process of its own: on the CPU as the whole grid took them; on
+# a GPU estimated: 1.4 s as there, 1 s for the device's context, 0.6 s for CuPy and for kernels from its cache
+SECONDS = {"numpy": 1.4, "cupy": 3.0}
+
+
+def estimated_seconds(patterns: Iterable[str]) -> float:
+    """Return how long a run of these measurements will take, about."""
+    return sum(SECONDS["cupy" if "cupy" in pattern else "numpy"] for pattern in patterns)
+
 
 def combinations(
     benchmark: Mapping[str, Any], grid: str, backends: Iterable[str]
@@ -40,8 +71,12 @@ def combinations(
     kept = [set(column) for column in values]
     if "backend" in names:
         kept[names.index("backend")] = {repr(name) for name in backends}
-    if grid == "small":
-        rules = SMALL.get(benchmark["name"].rpartition(".")[0], SMALL["*"])
+    name, _, measurement = benchmark["name"].rpartition(".")
+    if grid == "gpu" and measurement.startswith("peakmem_"):
+        # the host's memory, which says nothing of a card
+        return
+    if grid in GRIDS:
+        rules = GRIDS[grid].get(name, GRIDS[grid]["*"])
         for name, few in rules.items():
             if name in names:
                 kept[names.index(name)] &= {repr(value) for value in few}

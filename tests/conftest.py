@@ -10,6 +10,9 @@ from itertools import combinations
 
 import pytest
 
+# laws are tests that other modules take from there
+pytest.register_assert_rewrite("operator_laws")
+
 # doctests are looked for in modules, and docs/ has one of this name
 collect_ignore = ["conftest.py"]
 

@@ -32,8 +32,9 @@ def discovered():
             yield {"name": f"{name}.{measurement}", "params": params, "param_names": list(cls.param_names)}
 
 
-def test_small_grid_names_what_exists():
-    for name, rules in selection.SMALL.items():
+@pytest.mark.parametrize("grid", selection.GRIDS)
+def test_grids_name_what_exists(grid):
+    for name, rules in selection.GRIDS[grid].items():
         if name != "*":
             cls = QUESTIONS[name]
             for parameter, values in rules.items():
@@ -51,6 +52,22 @@ def test_selection():
     one = selection.patterns(discovered(), "small", ["numpy"], r"Deblur.time_lsmr")
     assert len(one) == 1
     assert re.search(one[0], "solvers.Deblur.time_lsmr(128, 'auto', 'numpy')")
+
+
+def test_grid_of_a_gpu_fits_into_nine_minutes():
+    chosen = selection.patterns(discovered(), "gpu", ["cupy"])
+    everything = selection.patterns(discovered(), "full", ["cupy"])
+    assert set(chosen) < set(everything)
+    assert selection.estimated_seconds(chosen) < 500 < selection.estimated_seconds(everything)
+    # what a card's memory holds is asked, what the host's does is not
+    assert not any("peakmem" in pattern for pattern in chosen)
+    questions = {name.split(".")[1] for name, cls in QUESTIONS.items() if "cupy" in cls.params[-1]}
+    assert {pattern.split("\\.")[1] for pattern in chosen} == questions - {"ProductMemory"}
+
+
+def test_estimate():
+    patterns = [r"^a\.A\.time_a\(1,\ 'numpy'\)$", r"^a\.A\.time_a\(1,\ 'cupy'\)$"]
+    assert selection.estimated_seconds(patterns) == sum(selection.SECONDS.values())
 
 
 # machines
@@ -299,6 +316,13 @@ def test_detached_run_writes_what_asv_reads(tmp_path):
     (run,) = result_files.runs(tmp_path)
     assert (run.commit, run.date) == ("a" * 40, 1700000000000)
     assert run.table("solvers.Deblur.track_iterations")[128, "auto", "numpy"] > 1
+    # what the budget does not hold is n/a
+    late = subprocess.run(
+        [*command, "--budget", "0"], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert late.stderr.count("n/a: the budget of 0 s is spent") == 2
+    (run,) = result_files.runs(tmp_path)
+    assert not run.table("solvers.Deblur.track_iterations")
     nothing = subprocess.run([*command, "--bench", "none such"], capture_output=True, text=True, check=False)
     assert nothing.returncode == 1
     assert "--bench must match a benchmark of the small grid, got 'none such'" in nothing.stderr

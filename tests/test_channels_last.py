@@ -1,39 +1,12 @@
-"""`ChannelsLastOperator`: the laws of an operator, and the permutation that it is."""
+"""`ChannelsLastOperator` beside its laws, which are in `operator_laws`."""
 
 import pickle
 
 import numpy as np
 import pytest
-from operator_cases import FLOATS, GEOMETRIES, dense, integers, make
+from operator_cases import dense, make
 
-import sparsetconv as stc
 from sparsetconv.channels_last import ChannelsLastOperator
-
-CHANNELS = [name for name, (kernel, shape, _) in GEOMETRIES.items() if len(kernel) > len(shape)]
-
-each_operator = pytest.mark.parametrize("name", CHANNELS)
-
-
-@each_operator
-@pytest.mark.parametrize("transposed", [False, True], ids=["conv", "transposed"])
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_laws(name, dtype, transposed):
-    first = make(name, dtype, "reflect", "sparse", transposed)
-    A = ChannelsLastOperator(first)
-    stc.testing.assert_adjoint(A, exact=True)
-    matrix = dense(A)
-    # what is moved is the arrays' axis, checked without the permutations
-    x = integers((3, *A.input_shape), dtype)
-    expected = np.moveaxis(first.apply(np.moveaxis(x, -1, 1)), 1, -1)
-    np.testing.assert_array_equal(A.apply(x), expected)
-    np.testing.assert_array_equal(matrix @ x.reshape(3, -1).T, expected.reshape(3, -1).T)
-    np.testing.assert_array_equal(A @ x.reshape(3, -1).T, expected.reshape(3, -1).T)
-    np.testing.assert_array_equal(dense(A.H), matrix.conj().T)
-    np.testing.assert_array_equal(dense(A.T), matrix.T)
-    np.testing.assert_array_equal(dense(A.gram()), matrix.conj().T @ matrix)
-    assert isinstance(A.H, ChannelsLastOperator)
-    assert isinstance(A.T, ChannelsLastOperator)
-    assert A.T.input_shape == A.output_shape
 
 
 def test_matrix_is_canonical():

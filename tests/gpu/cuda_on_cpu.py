@@ -203,6 +203,8 @@ class Kernel:
         self._run = ctypes.CDLL(str(compiled("\n".join([SHIM, launcher, body, entry])))).run
 
     def __call__(self, grid, block, arguments):
+        # a card refuses to launch nothing
+        assert all(number > 0 for number in (*grid, *block)), (grid, block)
         kept = [_by_value(argument) for argument in arguments]
         pointers = (ctypes.c_void_p * len(kept))(*(pointer for pointer, _ in kept))
         self._run(_three(grid), _three(block), pointers)

@@ -282,6 +282,9 @@ class _Pool:
     def set_limit(self, size):
         self.limit = size
 
+    def free_all_blocks(self):
+        pass
+
     def malloc(self, size):
         raise NotImplementedError
 
@@ -365,6 +368,12 @@ class sparray:  # noqa: N801
     def astype(self, dtype):
         return _sparse(self._matrix.astype(dtype))
 
+    def __getitem__(self, index):
+        return _sparse(self._matrix[_index(index)])
+
+    def sort_indices(self):
+        self._matrix.sort_indices()
+
     def diagonal(self):
         return ndarray(self._matrix.diagonal())
 
@@ -432,6 +441,15 @@ def _stubs():
     return {**made, **backends, "cupyx": cupyx, "cupyx.cusparse": cusparse}
 
 
+# of a card, as CUDA's runtime says them
+PROPERTIES = {
+    "name": b"emulated",
+    "totalGlobalMem": 8 << 30,
+    "multiProcessorCount": 2,
+    "l2CacheSize": 1 << 16,
+}
+
+
 def modules():
     """Return what `sys.modules` shall hold for the time of a test."""
     import cupyx as installed
@@ -466,6 +484,9 @@ def modules():
     for name, function in (("ndimage", scipy.ndimage.correlate), ("signal", scipy.signal.fftconvolve)):
         made[f"cupyx.scipy.{name}"] = types.ModuleType(f"cupyx.scipy.{name}")
         setattr(made[f"cupyx.scipy.{name}"], function.__name__, _wrapped(function))
+    runtime = cupy.cuda.runtime
+    runtime.getDeviceProperties = lambda _: PROPERTIES
+    runtime.runtimeGetVersion = runtime.driverGetVersion = lambda: 13000
     return made
 
 

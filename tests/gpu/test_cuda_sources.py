@@ -15,6 +15,7 @@ from operator_cases import FLOATS
 
 # isort: split
 import gpu_predictions
+from hour import limits
 
 import sparsetconv as stc
 from sparsetconv import _cuda
@@ -117,6 +118,14 @@ def test_nvrtc_finds_errors(compiled):
         compiled('extern "C" __global__ void f(float* x) { x[0] = y; }', 90)
     with pytest.raises(RuntimeError, match="warning"):
         compiled('extern "C" __global__ void f(float* x) { int unused; x[0] = 1; }', 90)
+
+
+@pytest.mark.parametrize("number", ["float", "double"])
+def test_kernels_that_measure_a_card(compiled, number):
+    code, taken = compiled(limits.chains_source(number), 90)
+    assert code
+    assert not taken.spilled
+    assert compiled(limits.NOTHING, 90)
 
 
 def test_predictions_are_above_the_floor():

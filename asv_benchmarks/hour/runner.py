@@ -1,0 +1,54 @@
+"""A part within its time: the important steps first, and what had no time is recorded as such."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from .record import Outcome, Results
+from .steps import Step
+from .worker import Worker
+
+# with less than this no step is started
+LEAST_SECONDS = 5.0
+
+
+def run_part(
+    part: str,
+    steps: Sequence[Step],
+    results: Results,
+    worker: Worker,
+    budget: float,
+    say: Callable[[str], object],
+) -> None:
+    """Run the steps of a part that are not finished, one after the other.
+
+    Parameters
+    ----------
+    part : str
+    steps : sequence of Step
+        By importance.
+    results : Results
+        Written after each step.
+    worker : Worker
+    budget : float
+        Seconds for all of them.
+    say : callable
+        Takes a line for whom it may concern.
+    """
+    end = time.monotonic() + budget
+    for step in steps:
+        if results.finished(step.name):
+            say(f"{part} {step.name}: known")
+            continue
+        left = end - time.monotonic()
+        if left < min(LEAST_SECONDS, step.seconds):
+            outcome = Outcome("no time", note=f"{max(left, 0):.0f} s of {budget:.0f} s were left")
+        else:
+            outcome = worker.run(part, step.name, results.log, min(step.seconds, left))
+        results.save(step.name, outcome)
+        note = outcome.note.strip().splitlines()
+        say(
+            f"{part} {step.name}: {outcome.status}, {len(outcome.rows)} rows, {outcome.seconds:.1f} s"
+            + (f"; {note[-1]}" if note else "")
+        )

@@ -1,0 +1,53 @@
+"""NumPy's arrays and CuPy's, as the tests of laws see them: made from arrays on the host, and looked at there."""
+
+import pickle
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """One kind of arrays; a fixture ``arrays`` of a test module says which one its tests are run on."""
+
+    xp: Any
+
+    @property
+    def on_device(self):
+        return self.xp is not np
+
+    @property
+    def emulated(self):
+        return self.xp.__version__.endswith("(emulated)")
+
+    @property
+    def options(self):
+        """What functions take that are given no array."""
+        return {"device": "cupy"} if self.on_device else {}
+
+    def put(self, host):
+        """Return an array of this kind."""
+        return self.xp.asarray(host)
+
+    def get(self, value):
+        """Return what is looked at: an array on the host."""
+        if not self.on_device:
+            return value
+        assert isinstance(value, self.xp.ndarray)
+        return value.get()
+
+    def dense(self, operator):
+        """Return an operator's matrix, as it is assembled here, as a dense array on the host."""
+        matrix = operator.tosparse()
+        return (matrix.get() if self.on_device else matrix).toarray()
+
+    def pickled(self, operator):
+        """Return a copy by way of a text, or, as the emulation's arrays have none, by what it is made of."""
+        if self.on_device and self.emulated:
+            make, arguments = operator.__reduce__()
+            return make(*arguments)
+        return pickle.loads(pickle.dumps(operator))
+
+
+NUMPY = Arrays(np)
