@@ -14,7 +14,7 @@
 __device__ constexpr PLACE step(int axis) { return TRANSPOSED ? fall_of(axis) : dilation_of(axis); }
 __device__ constexpr PLACE advance(int axis) { return TRANSPOSED ? 1 : stride_of(axis); }
 // How far apart the results of a thread are along the blocked axis.
-constexpr PLACE apart = SPREAD * (TRANSPOSED ? (PLACE)stride_of(BLOCKED) : 1);
+constexpr PLACE apart = RESULTS == 1 ? 1 : SPREAD * (TRANSPOSED ? (PLACE)stride_of(BLOCKED) : 1);
 
 // Where the taps of an axis read for one result: the first of them, how many there are, where it reads.
 struct Reading {

@@ -219,9 +219,11 @@ def gather_constants(problem: Problem) -> tuple[dict[str, str], int, int]:
     channels = min(CHANNELS, problem.results)
     rows = problem.batch * problem.groups * -(-problem.results // channels)
     most = max(1, SUM_BYTES // (problem.sum_bytes * channels))
-    results = next(n for n in RESULTS if n == 1 or (n <= most and rows * prod(sizes) // n >= MANY_THREADS))
+    # with a stride longer than the array most phases have no result
+    together = min(most, rows * prod(sizes) // MANY_THREADS, sizes[blocked] // problem.phases(blocked))
+    results = next(n for n in RESULTS if n <= max(1, together))
     spread = THREADS if len(sizes) == 1 and results > 1 else 1
-    span = spread * problem.phases(blocked)
+    span = spread * problem.phases(blocked) if results > 1 else 1
     lengths = list(sizes)
     lengths[blocked] = -(-lengths[blocked] // (results * span)) * span
     threads = rows * prod(lengths)

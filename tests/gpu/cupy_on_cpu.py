@@ -201,6 +201,7 @@ class RawModule(cuda_on_cpu.RawModule):
             cuda_order.launched(name, read, written)
             run(grid, block, arguments)
 
+        launch.name = name
         return launch
 
 
