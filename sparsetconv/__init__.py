@@ -1,6 +1,7 @@
 """Convolutions as sparse matrices and linear operators, transposed convolution as their exact adjoint."""
 
 from sparsetconv import pictures, plot, testing
+from sparsetconv._capture import capture
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.array_operator import to_device
 from sparsetconv.frameworks import from_keras, from_onnx, from_torch
@@ -22,6 +23,7 @@ __all__ = [
     "KernelOperator",
     "ResizeOperator",
     "__version__",
+    "capture",
     "conv_matrix",
     "conv_transpose_geometry",
     "conv_transpose_matrix",

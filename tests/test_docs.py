@@ -24,6 +24,7 @@ EXECUTED = {
         "tests/test_examples.py::test_deblurring_is_no_worse_than_doing_nothing"
     ),
     ("docs/gpu.md", "kernel = cupy.asarray("): "tests/gpu/test_gpu_page.py::test_block_runs",
+    ("docs/gpu.md", "both = stc.capture("): "tests/gpu/test_gpu_page.py::test_block_runs",
     ("docs/gpu.md", "last = cupy.cuda.runtime"): "tests/gpu/test_gpu_page.py::test_block_runs",
     ("docs/learning.md", "class TransposedConvolution(torch.autograd.Function):"): (
         "tests/parity/test_learning_torch.py::test_two_directions_as_forward_and_backward"

@@ -54,6 +54,8 @@ class Stream:
         self.ptr = 0 if null else next(HANDLES)
         # launches that have written; of other streams, how many have been waited for
         self.written, self.seen = 0, {}
+        # what has been launched since `begin_capture`, instead of being done
+        self.captured = None
         self._before = []
 
     def __enter__(self):
@@ -72,7 +74,27 @@ class Stream:
 
     def synchronize(self):
         """Let the host wait: whatever is launched later, on any stream, comes later."""
+        assert self.captured is None, "a stream that is captured cannot be waited for"
         FINISHED[self] = self.written
+
+    def begin_capture(self):
+        assert self.captured is None
+        assert self.ptr, "the default stream cannot be captured"
+        self.captured = []
+
+    def end_capture(self):
+        graph, self.captured = Graph(self.captured), None
+        return graph
+
+
+class Graph:
+    def __init__(self, launches):
+        self._launches = launches
+
+    def launch(self, stream):
+        with stream:
+            for launch in self._launches:
+                launch()
 
 
 class Event:
@@ -149,12 +171,17 @@ def watched():
 
 def launched(name, reads=(), writes=()):
     """Note a launch, of arrays' memories."""
+    if name in ("empty", "empty_like"):
+        # memory is the host's business
+        for memory in writes:
+            memory.note()
+        return
+    assert get_current_stream().captured is None, f"the emulation captures kernels alone, not {name}"
     for memory in (*reads, *writes):
         memory.check()
     for memory in writes:
         memory.note()
-    if name not in ("empty", "empty_like"):
-        state.log.append((name, get_current_stream()))
+    state.log.append((name, get_current_stream()))
 
 
 def written_parameters(code, name):

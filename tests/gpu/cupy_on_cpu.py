@@ -198,8 +198,16 @@ class RawModule(cuda_on_cpu.RawModule):
             arrays = [(a, w) for a, w in zip(arguments, writes, strict=True) if isinstance(a, ndarray)]
             assert all(array.flags.c_contiguous for array, _ in arrays)
             read, written = (_memories([a for a, w in arrays if w is side]) for side in (False, True))
-            cuda_order.launched(name, read, written)
-            run(grid, block, arguments)
+
+            def done():
+                cuda_order.launched(name, read, written)
+                run(grid, block, arguments)
+
+            captured = cuda_order.get_current_stream().captured
+            if captured is None:
+                done()
+            else:
+                captured.append(done)
 
         launch.name = name
         return launch
@@ -293,6 +301,8 @@ class _Pool:
 cupy.cuda = types.ModuleType("cupy.cuda")
 cupy.cuda.Device, cupy.cuda.Event = cuda_order.Device, cuda_order.Event
 cupy.cuda.Stream, cupy.cuda.get_current_stream = cuda_order.Stream, cuda_order.get_current_stream
+cupy.cuda.MemoryPool = _Pool
+cupy.cuda.using_allocator = lambda malloc: contextlib.nullcontext(malloc)
 cupy.cuda.runtime = types.ModuleType("cupy.cuda.runtime")
 cupy.cuda.runtime.getDevice = lambda: cuda_order.state.device
 cupy.cuda.runtime.getDeviceCount = lambda: cuda_order.DEVICES

@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "gpu.md"
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "symmetric", "replicate", "circular"])
 @pytest.mark.parametrize("noise", [0.0, 0.01, 0.05])
 def test_block_runs(cp, mode, noise):
-    block, cards = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    block, cards, graph = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert "noise = 0.01" in block
     block = block.replace('"reflect"', f'"{mode}"').replace("noise = 0.01", f"noise = {noise}")
     names = {}
@@ -29,4 +29,7 @@ def test_block_runs(cp, mode, noise):
     assert product.shape == (4 * picture.size,)
     noise = names["noise"].get()
     np.testing.assert_allclose(names["on_host"].apply(picture) + noise, seen, atol=1e-12)
+    exec(compile(graph, str(PAGE), "exec"), names)
+    expected = names["D"].H.apply(names["D"].apply(names["picture"])).get()
+    np.testing.assert_array_equal(names["result"].get(), expected)
     assert names["matrix"].shape == (picture.size, picture.size)
