@@ -41,7 +41,7 @@ with warnings.catch_warnings(record=True) as caught:
         K = stc.KernelOperator(x, kernel.shape, padding="same")
         np.testing.assert_array_equal(K.H @ (A @ x.ravel()), K.tosparse().T @ (A @ x.ravel()))
     assert stc.pictures.learned_kernel(2).ndim == 2
-    sources = ["matrix.cuh", "pattern.cu", "stencil.cu", "along_axis.cu", "convolution_values.cu", "product_values.cu"]
+    sources = ["matrix.cuh", "pattern.cu", "tiles.cu", "along_axis.cu", "convolution_values.cu", "product_values.cu"]
     assert all(map(_cuda.source_text, sources))
 print(json.dumps([stc.__file__, [[w.category.__name__, str(w.message)] for w in caught]]))
 """
