@@ -1,7 +1,7 @@
 """What the CUDA stencil will cost on a card, from what is known without one; prints Markdown for docs/gpu.md.
 
     python asv_benchmarks/gpu_predictions.py                  # the table
-    python asv_benchmarks/gpu_predictions.py --architecture 80
+    python asv_benchmarks/gpu_predictions.py --architecture 80   # registers and spills of another card's
 
 NVRTC compiles what the planner launches and says how many registers it takes and what it spills. The time of
 a product is predicted as the longest of three: bytes through the device's memory, each array once;
@@ -32,7 +32,7 @@ from sparsetconv.methods.cuda_stencil import Tile, default_tile
 
 @dataclass(frozen=True)
 class Card:
-    """Rates of a card's data sheet, in seconds and multiprocessors."""
+    """Rates of a card's data sheet: bytes a second, multiprocessors, hertz."""
 
     name: str
     bandwidth: float
@@ -169,7 +169,7 @@ LINES: list[tuple[str, tuple[int, ...], tuple[int, ...], str, dict[str, Any]]] =
 def tiles() -> Iterator[tuple[str, np.dtype[Any], Tile, str]]:
     """Yield each line's name, dtype, tile and source, in both directions."""
     for name, kernel, shape, dtype, options in LINES:
-        taps = kernel[len(kernel) % len(shape) and 2 :] if len(kernel) > len(shape) else kernel
+        taps = kernel[2:] if len(kernel) > len(shape) else kernel
         padding = {"padding": tuple(n // 2 for n in taps), "padding_mode": "reflect"}
         operator = stc.ConvOperator(np.ones(kernel, dtype), shape, method="direct", **{**padding, **options})
         method = CudaDirectMethod(operator.geometry, operator._method.weights, NUMPY)

@@ -54,7 +54,8 @@ def capture(function: Callable[[], T]) -> Captured[T]:
         Takes nothing and works on CuPy arrays, always the same: what changes from one iteration to the next
         changes in place. It is called twice: once in earnest, so that kernels are compiled and whatever
         operators keep is there, and once to be recorded, which changes nothing. The host may not wait for
-        the device in it: no ``float(...)``, no ``.get()``, no ``if`` on an array, no product by ``"fft"``.
+        the device in it: no ``float(...)``, no ``.get()``, no ``if`` on an array, no product that
+        reads back (``"fft"``, and some of `KernelOperator`'s).
 
     Returns
     -------
@@ -76,7 +77,7 @@ def capture(function: Callable[[], T]) -> Captured[T]:
 
     Examples
     --------
-    Fifty steps of gradient descent, of which Python launches each at once:
+    Fifty steps of gradient descent, each of them one launch, the first made by `capture`:
 
     >>> import cupy  # doctest: +SKIP
     >>> import sparsetconv as stc

@@ -260,7 +260,7 @@ class Channels(NamedTuple):
         return cls(layout.row_channels, layout.column_channels, layout.column_steps, layout.weight_steps)
 
 
-class Launch:
+class DeviceLayout:
     """A layout with its tables on the device.
 
     Parameters
@@ -393,14 +393,14 @@ def csr_arrays(
     before: int,
     entries: int,
     dtypes: tuple[np.dtype[Any], np.dtype[Any]],
-    write: Callable[[Launch, Array], None],
+    write: Callable[[DeviceLayout, Array], None],
 ) -> tuple[Array, Array, Array]:
     """Return ``data, indices, indptr`` on the device.
 
     Parameters
     ----------
     backend, axes, channels, rows, before, entries : Backend, sequence, Channels, tuple, int, int
-        As for `Launch`.
+        As for `DeviceLayout`.
     dtypes : tuple of dtype
         Of the values and of the indices.
     write : callable
@@ -411,7 +411,7 @@ def csr_arrays(
     if rows[0] == rows[1]:
         return data, indices, xp.zeros(1, index)
     pointers = xp.empty(rows[1] - rows[0] + 1, index)
-    launch = Launch(backend, axes, channels, rows, before, entries)
+    launch = DeviceLayout(backend, axes, channels, rows, before, entries)
     launch.pointers(pointers)
     if entries:
         launch.columns(indices)
@@ -436,7 +436,7 @@ def convolution_arrays(
         "SLIDING": str(int(any(axis.slides for axis in axes))),
     }
 
-    def write(launch: Launch, values: Array) -> None:
+    def write(launch: DeviceLayout, values: Array) -> None:
         launch("convolution_values.cu", "convolution_values", constants, (flat, values))
 
     before = layout.entries_before(rows[0])
@@ -453,7 +453,7 @@ def product_arrays(
     # places in the tables are those of the columns; the values follow each other without anything between
     firsts = np.cumsum([0, *(axis.values.size for axis in axes[:-1])])
 
-    def write(launch: Launch, out: Array) -> None:
+    def write(launch: DeviceLayout, out: Array) -> None:
         constants = {"VALUE": _cuda.type_name(out.dtype)}
         arguments = values, _cuda.by_value(firsts.tolist()), out
         launch("product_values.cu", "product_values", constants, arguments)

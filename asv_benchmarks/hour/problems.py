@@ -114,7 +114,7 @@ class Problem:
 
 
 def planes(toy: bool) -> list[Problem]:
-    """Return pictures of 4096x4096 with growing kernels."""
+    """Return pictures of 4096x4096, the kernels of most interest first."""
     sizes, taps = ((24, 20), (3,)) if toy else ((4096, 4096), (3, 9, 5, 15, 7, 31))
     return [
         Problem(f"2-D {sizes[0]}x{sizes[1]}, {k}x{k}, {dtype}", sizes, (k, k), dtype)

@@ -34,7 +34,7 @@ def run_part(
     budget : float
         Seconds for all of them.
     say : callable
-        Takes a line for whom it may concern.
+        Called with each line of progress.
     """
     end = time.monotonic() + budget
     for step in steps:

@@ -59,6 +59,11 @@ def cases(lab: Lab) -> Iterator[tuple[str, Callable[[], object]]]:
                 f"matrix, {name}, {index}",
                 lambda name=name, index=index: matrix(lab, *STENCILS[name], index),
             )
+    for transposed in (False, True):
+        yield (
+            f"matrix by the kernel, {transposed}",
+            lambda transposed=transposed: matrix_by_kernel(lab, transposed),
+        )
     for mode, shapes in RESIZES.items():
         yield f"resize, {mode}", lambda mode=mode, shapes=shapes: resize(lab, mode, *shapes)
 
@@ -87,6 +92,17 @@ def matrix(
         )
         for name in ("indptr", "indices", "data"):
             compare(getattr(device, name), getattr(host, name))
+
+
+def matrix_by_kernel(lab: Lab, transposed: bool) -> None:
+    """Write the matrix of an operator on kernels, whose taps go on from row to row."""
+    x = lab.host_random((9, 7), "float32")
+    device, host = (
+        stc.KernelOperator(array, (3, 2), padding=1, transposed=transposed).tosparse()
+        for array in (lab.cp.asarray(x), x)
+    )
+    for name in ("indptr", "indices", "data"):
+        compare(getattr(device, name), getattr(host, name))
 
 
 def resize(lab: Lab, mode: str, before: tuple[int, ...], after: tuple[int, ...]) -> None:

@@ -38,11 +38,6 @@ LAYERS = {2: (8, 64), 3: (8, 64)}
 RARITY = {"float32": 0, "float64": 2, "complex64": 4, "complex128": 5}
 
 
-def candidates(method: Any, dtype: np.dtype[Any], transposed: bool) -> list[cuda_tuning.LaunchShape]:
-    """Return the shapes of a launch that are valid for a problem, the planner's own first."""
-    return cuda_stencil.candidates(method.problem(1, transposed, dtype))
-
-
 def steps(toy: bool) -> list[Step]:
     """Return the part's steps: the constants, then classes of problems by how often they are met."""
     sweeps = [
@@ -103,7 +98,7 @@ def sweep(lab: Lab, problem: Problem, direction: str) -> Rows:
     method = problem.operator(lab, "direct")._method
     name = cuda_tuning.problem_class(method.geometry, dtype, transposed)
     inputs = problem.vectors(lab, direction)
-    left = candidates(method, dtype, transposed)
+    left = cuda_stencil.candidates(method.problem(1, transposed, dtype))
     rows: list[Row] = []
     while wanted := neighbours(rows, left):
         # each is compiled: a toy has one beside the planner's

@@ -89,25 +89,19 @@ __device__ __forceinline__ void accumulate(
 #pragma unroll
                 for (int c = 0; c < CHANNELS; ++c) sums[c][n] += own[c][t] * value;
             }
-        return;
-    }
-    constexpr PLACE places = scattered ? 0 : reach;
+    } else {
+        constexpr int places = (int)reach, moved = (int)moves, further = (int)tap_moves;
 #pragma unroll
-    for (PLACE place = 0; place < places; ++place) {
-        bool read = false;
+        for (int place = 0; place < places; ++place) {
+            if (!is_read(place, RESULTS, moved, further, COUNT)) continue;
+            const SUM value = (SUM)source[place * stride];
 #pragma unroll
-        for (int n = 0; n < RESULTS; ++n) {
-            const PLACE rest = place - n * moves;
-            if (rest >= 0 && rest % tap_moves == 0 && rest / tap_moves < COUNT) read = true;
-        }
-        if (!read) continue;
-        const SUM value = (SUM)source[place * stride];
+            for (int n = 0; n < RESULTS; ++n) {
+                const int tap = tap_at(place, n, moved, further, COUNT);
+                if (tap < 0) continue;
 #pragma unroll
-        for (int n = 0; n < RESULTS; ++n) {
-            const PLACE rest = place - n * moves;
-            if (rest < 0 || rest % tap_moves != 0 || rest / tap_moves >= COUNT) continue;
-#pragma unroll
-            for (int c = 0; c < CHANNELS; ++c) sums[c][n] += own[c][rest / tap_moves] * value;
+                for (int c = 0; c < CHANNELS; ++c) sums[c][n] += own[c][tap] * value;
+            }
         }
     }
 }

@@ -31,7 +31,7 @@ struct bfloat16 {
     __device__ explicit bfloat16(float number) {
         unsigned int whole;
         memcpy(&whole, &number, 4);
-        // of a number that is none, the sign and one bit are kept
+        // NaN is cut off, with the quiet bit set: rounding could make it infinite
         if (number != number) bits = (unsigned short)(whole >> 16 | 64);
         else bits = (unsigned short)((whole + 0x7fff + (whole >> 16 & 1)) >> 16);
     }

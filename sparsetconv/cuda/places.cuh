@@ -8,6 +8,11 @@
 #define REPLICATE 3
 #define CIRCULAR 4
 
+// The period of the infinite extension of `size` samples, as `extension_period` in _axis.py.
+__device__ __forceinline__ long long period_of(long long mode, long long size) {
+    return mode == CIRCULAR ? size : mode == SYMMETRIC ? 2 * size : mode == REFLECT && size > 1 ? 2 * size - 2 : 1;
+}
+
 // One axis. `source` samples; `result` results, of which `own`, from `lead` on, are in the result's array and
 // the others in the bands. Forward, result e begins to read at e * stride + origin; transposed, it stands at
 // q = origin * stride + e + phase, with 0 <= phase < stride. All taps of results `first` to `last` read inside

@@ -40,7 +40,7 @@ __device__ __forceinline__ long long sample_at(long long mode, long long size, l
     if (position >= 0 && position < size) return position;
     if (mode == ZEROS) return -1;
     if (mode == REPLICATE) return position < 0 ? 0 : size - 1;
-    const long long period = mode == CIRCULAR ? size : mode == SYMMETRIC ? 2 * size : size > 1 ? 2 * size - 2 : 1;
+    const long long period = period_of(mode, size);
     // no division for padding of up to one period
     long long folded = position < 0 ? position + period : position - period;
     if (folded < 0 || folded >= period) {
@@ -57,7 +57,7 @@ struct Meeting {
     NUMBER source;
 };
 
-// What arrives at positions that leave a rest when divided by the stride.
+// The taps that reach positions congruent to `rest` modulo the stride.
 template <int AXIS>
 __device__ __forceinline__ Meeting meeting(NUMBER rest) {
     constexpr NUMBER common = stride_of(AXIS) / listed_cycle(AXIS), by = listed_cycle(AXIS), taps = taps_of(AXIS);
@@ -71,4 +71,17 @@ __device__ __forceinline__ Meeting meeting(NUMBER rest) {
     }
     if (rest % common != 0 || tap >= taps) return {0, 0, 0};
     return {(int)tap, (int)((taps - tap + by - 1) / by), (NUMBER)((rest - (long long)tap * dilation_of(AXIS)) / stride_of(AXIS))};
+}
+
+// The tap of `count` through which the n-th of neighbouring results reads a place, or -1: results are `advance`
+// places apart, taps `step`.
+__device__ constexpr int tap_at(int place, int n, int advance, int step, int count) {
+    const int further = place - n * advance;
+    return further >= 0 && further % step == 0 && further / step < count ? further / step : -1;
+}
+// Whether any of the results reads a place.
+__device__ constexpr bool is_read(int place, int results, int advance, int step, int count) {
+    for (int n = 0; n < results; ++n)
+        if (tap_at(place, n, advance, step, count) >= 0) return true;
+    return false;
 }

@@ -6,8 +6,8 @@
 //
 // A thread makes RESULTS results along axis BLOCKED, neighbours of one phase: along that axis taps are unrolled,
 // and a sample is loaded once for all results that read it. It makes COLUMNS results along the last axis, as far
-// apart as a warp is wide, so that neighbouring threads read neighbouring samples; with a stride, samples of one
-// rest are next to each other in the tile. Transposed, threads that stand together on the last axis are of one
+// apart as a warp is wide, so that neighbouring threads read neighbouring samples; with a stride, samples that are
+// congruent modulo the stride are next to each other in the tile, so that no two threads of a warp read one bank. Transposed, threads that stand together on the last axis are of one
 // phase: all meet the same taps. Where neighbours in the result are then not made by neighbours, results go to
 // memory by way of the tile.
 //
@@ -17,11 +17,11 @@
 // of shared memory; PLACE, the type of places in a channel; LOADS, the loads
 // that a thread has under way at once where they go by registers; BLOCKS, how many blocks a multiprocessor shall hold.
 
-static_assert(sizeof(NUMBER) == sizeof(int), "what is that large reaches too far for a tile");
+static_assert(sizeof(NUMBER) == sizeof(int), "tiles need strides and dilations of 32 bits");
 LISTED(threads_of, THREADS)
 
 constexpr int LAST = NDIM - 1;
-constexpr bool in_line = BLOCKED == LAST;
+constexpr bool in_line = BLOCKED == LAST;  // one axis alone
 __device__ constexpr int phases(int axis) { return TRANSPOSED ? stride_of(axis) : 1; }
 __device__ constexpr int product_of_threads() {
     int product = 1;
@@ -32,23 +32,23 @@ constexpr int all_threads = product_of_threads();
 // Neighbouring threads of one phase along the last axis.
 constexpr int lanes = threads_of(LAST) / phases(LAST);
 static_assert(threads_of(LAST) % phases(LAST) == 0, "threads along the last axis make all phases");
-static_assert(RESULTS == 1 || threads_of(BLOCKED) % phases(BLOCKED) == 0, "and those along the blocked axis");
-static_assert(!in_line || COLUMNS == 1, "neighbouring results are along the last axis already");
+static_assert(RESULTS == 1 || threads_of(BLOCKED) % phases(BLOCKED) == 0, "threads along the blocked axis make all phases");
+static_assert(!in_line || COLUMNS == 1, "COLUMNS is 1 in one dimension");
 
 // Results of the tile along an axis.
 __device__ constexpr int rows(int axis) {
     return threads_of(axis) * (axis == BLOCKED ? RESULTS : 1) * (axis == LAST ? COLUMNS : 1);
 }
-// How far apart the first and the last tap read.
-__device__ constexpr int reach(int axis) {
+// How far apart the first and the last tap read: what a tile reads beyond its results.
+__device__ constexpr int halo(int axis) {
     return (int)((long long)(taps_of(axis) - 1) * dilation_of(axis) / (TRANSPOSED ? stride_of(axis) : 1));
 }
 // Samples of the tile along an axis.
 __device__ constexpr int extent(int axis) {
-    return TRANSPOSED ? (rows(axis) + stride_of(axis) - 2) / stride_of(axis) + 1 + reach(axis)
-                      : (rows(axis) - 1) * stride_of(axis) + reach(axis) + 1;
+    return TRANSPOSED ? (rows(axis) + stride_of(axis) - 2) / stride_of(axis) + 1 + halo(axis)
+                      : (rows(axis) - 1) * stride_of(axis) + halo(axis) + 1;
 }
-// Along the last axis with a stride, samples stand by their rest, in segments.
+// Along the last axis with a stride, samples that are congruent modulo the stride stand together, in segments.
 constexpr bool split = !TRANSPOSED && stride_of(LAST) > 1;
 constexpr int segment = (extent(LAST) + stride_of(LAST) - 1) / stride_of(LAST);
 // Numbers of the tile from one place along an axis to the next.
@@ -85,7 +85,7 @@ constexpr int tile_bytes =
     rounded((long long)larger(BUFFERS * SOURCES * tile_size, results_of_tile()) * sizeof(VALUE));
 constexpr int weight_bytes = rounded((long long)BUFFERS * SOURCES * kernel_size * CHANNELS * sizeof(FACTOR));
 constexpr int list_bytes = rounded((long long)list_of(NDIM) * sizeof(PLACE));
-static_assert(tile_bytes + weight_bytes + list_bytes == SHARED, "the host has planned with other numbers");
+static_assert(tile_bytes + weight_bytes + list_bytes == SHARED, "SHARED differs from Tile.shared in cuda_stencil.py");
 
 // The weights of one tap for all channels, which one load of up to 16 bytes brings.
 struct alignas(CHANNELS * sizeof(FACTOR) < 16 ? CHANNELS * sizeof(FACTOR) : 16) Weights {
@@ -111,7 +111,7 @@ __device__ __forceinline__ Meeting met_in_tile(const StencilAxis& axis, long lon
     if constexpr (!TRANSPOSED) return {0, taps_of(AXIS), AXIS == LAST ? own : own * stride_of(AXIS)};
     const long long from = begin + axis.phase, place = from + own, quotient = place / stride_of(AXIS);
     Meeting met = meeting<AXIS>((NUMBER)(place - quotient * stride_of(AXIS)));
-    met.source += (int)(quotient - from / stride_of(AXIS)) + reach(AXIS);
+    met.source += (int)(quotient - from / stride_of(AXIS)) + halo(AXIS);
     return met;
 }
 
@@ -168,20 +168,14 @@ __device__ __forceinline__ void accumulate(
         } else {
 #pragma unroll
             for (int place = 0; place < along; ++place) {
-                bool read = false;
-#pragma unroll
-                for (int n = 0; n < RESULTS; ++n) {
-                    const int rest = place - n * ADVANCE;
-                    if (rest >= 0 && rest % STEP == 0 && rest / STEP < COUNT) read = true;
-                }
-                if (!read) continue;
+                if (!is_read(place, RESULTS, ADVANCE, STEP, COUNT)) continue;
                 const SUM value = (SUM)from[place * between];
 #pragma unroll
                 for (int n = 0; n < RESULTS; ++n) {
-                    const int rest = place - n * ADVANCE;
-                    if (rest < 0 || rest % STEP != 0 || rest / STEP >= COUNT) continue;
+                    const int tap = tap_at(place, n, ADVANCE, STEP, COUNT);
+                    if (tap < 0) continue;
 #pragma unroll
-                    for (int c = 0; c < CHANNELS; ++c) sums[c][v][n] += own[rest / STEP].of[c] * value;
+                    for (int c = 0; c < CHANNELS; ++c) sums[c][v][n] += own[tap].of[c] * value;
                 }
             }
         }
@@ -233,7 +227,7 @@ __device__ __forceinline__ void add_line(
     }
 }
 
-// The same as `add_line` for all axes, with what a padded zero meets left out: a weight may be no number there.
+// The same as `add_line` for all axes, with what a padded zero meets left out: zero times infinity must not reach a sum.
 template <int AXIS, class Leaf>
 __device__ __forceinline__ void each_sample(
     const Meeting (&met)[NDIM], const PLACE* places, int result, int column, int place, int taps, Leaf leaf) {
@@ -270,7 +264,7 @@ __device__ __forceinline__ int stage_of(const Stencil& problem, long long source
 }
 
 // Of a combination of taps in their own order, the place in shared memory: the blocked axis' taps are neighbours.
-__device__ __forceinline__ int turned(int tap) {
+__device__ __forceinline__ int packed(int tap) {
     const int line = tap / behind, own = line % blocked_taps;
     return (line / blocked_taps * behind + tap % behind) * blocked_taps + own;
 }
@@ -295,21 +289,22 @@ constexpr int loaders = all_threads / width, loads = (extent(LAST) + width - 1) 
 // Loads of a thread that are under way at once: of one line, and of several.
 constexpr int of_a_line = loads < LOADS ? loads : LOADS, lines_at_once = LOADS / of_a_line;
 
-// Copies to shared memory that go past the registers, where the card has them: all are under way at once.
+// Copies from global to shared memory: asynchronous (cp.async), all under way at once, where the card has them and a
+// number has four bytes or more; else by way of registers.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-constexpr bool passes_registers = sizeof(VALUE) < 4;
+constexpr bool through_registers = sizeof(VALUE) < 4;
 __device__ __forceinline__ void copy_later(VALUE* to, const VALUE* from, bool there) {
-    if constexpr (!passes_registers)
+    if constexpr (!through_registers)
         asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"((unsigned int)__cvta_generic_to_shared(to)),
                      "l"(from), "n"(sizeof(VALUE)), "r"(there ? (int)sizeof(VALUE) : 0));
 }
 __device__ __forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 #elif defined(__CUDA_ARCH__)
-constexpr bool passes_registers = true;
+constexpr bool through_registers = true;
 __device__ __forceinline__ void copy_later(VALUE*, const VALUE*, bool) {}
 __device__ __forceinline__ void wait_for_copies() {}
 #else
-constexpr bool passes_registers = sizeof(VALUE) < 4;  // without a card, who emulates one has the two functions
+constexpr bool through_registers = sizeof(VALUE) < 4;  // on the CPU the emulation supplies the two functions
 #endif
 
 // A line of the tile: where it begins in the source and in the tile, whether all of it is padding.
@@ -347,7 +342,7 @@ __device__ __forceinline__ void load_tile(
     const PLACE first = places[list_of(LAST)];
     const auto place_of = [&](int at) { return PLAIN ? first + at : places[list_of(LAST) + at]; };
     const auto in_tile = [](int at) { return split ? at % stride_of(LAST) * segment + at / stride_of(LAST) : at; };
-    if constexpr (!passes_registers) {
+    if constexpr (!through_registers) {
         for (int number = loader; number < lines; number += loaders) {
             const TileLine line = tile_line(x, channel_size, number, places, tile);
 #pragma unroll(loads <= 16 ? loads : 4)
@@ -426,7 +421,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, BLOCKS) tiles(
 #pragma unroll
     for (int a = 0; a < NDIM; ++a) {
         const StencilAxis& axis = problem.axes[a];
-        const long long first = TRANSPOSED ? axis.origin + (begin[a] + axis.phase) / stride_of(a) - reach(a)
+        const long long first = TRANSPOSED ? axis.origin + (begin[a] + axis.phase) / stride_of(a) - halo(a)
                                            : begin[a] * stride_of(a) + axis.origin;
         if (a == LAST) plain = first >= 0 && first + extent(a) <= axis.source;
         for (int n = threadIdx.x; n < extent(a); n += all_threads) {
@@ -461,38 +456,38 @@ extern "C" __global__ void __launch_bounds__(all_threads, BLOCKS) tiles(
             for (int n = 0; n < RESULTS; ++n) sums[c][v][n] = SUM(0);
     zeros = __syncthreads_or(zeros);
 
-    // load the channels from one on, and their weights; return whether one of these is no number
+    // load the channels from one on, and their weights; return whether one of these is NaN or infinite
     const auto load = [&](long long source, int buffer) {
         const int sources = stage_of(problem, source);
         const VALUE* const here = x + source * problem.source_size;
         VALUE* const to = tile + buffer * SOURCES * tile_size;
         if (plain) load_tile<true>(here, problem.source_size, sources, places, to);
         else load_tile<false>(here, problem.source_size, sources, places, to);
-        bool strange = false;
+        bool nonfinite = false;
         for (int n = threadIdx.x; n < sources * kernel_size * CHANNELS; n += all_threads) {
             // channels beyond the last are made as the last, and not stored
             const int c = n / (sources * kernel_size), rest = n % (sources * kernel_size);
             const long long from = (c < channels ? c : channels - 1) * problem.source_channels + source;
             const FACTOR weight = (FACTOR)weights[from * kernel_size + rest];
-            strange = strange || !is_finite(weight);
-            own_weights[(buffer * SOURCES + rest / kernel_size) * kernel_size + turned(rest % kernel_size)].of[c] = weight;
+            nonfinite = nonfinite || !is_finite(weight);
+            own_weights[(buffer * SOURCES + rest / kernel_size) * kernel_size + packed(rest % kernel_size)].of[c] = weight;
         }
-        return strange;
+        return nonfinite;
     };
-    bool strange = load(0, 0);
+    bool nonfinite = load(0, 0);
     int buffer = 0;
     for (long long source = 0; source < problem.source_channels; source += SOURCES) {
         const int sources = stage_of(problem, source);
         wait_for_copies();
-        const bool careful = __syncthreads_or(strange) && zeros;
+        const bool skip_padding = __syncthreads_or(nonfinite) && zeros;
         const int now = buffer;
         buffer = (buffer + 1) % BUFFERS;
         const bool further = source + SOURCES < problem.source_channels;
-        if (BUFFERS > 1 && further) strange = load(source + SOURCES, buffer);
+        if (BUFFERS > 1 && further) nonfinite = load(source + SOURCES, buffer);
         for (int s = 0; s < sources && !idle; ++s) {
             const VALUE* const from = tile + (now * SOURCES + s) * tile_size;
             const Weights* const factors = own_weights + (now * SOURCES + s) * kernel_size;
-            if (!careful) {
+            if (!skip_padding) {
                 each_combination<0>(met, 0, 0, [&](int place, int taps) {
                     add_line(sums, from + place, factors + taps * blocked_taps, met[BLOCKED]);
                 });
@@ -504,7 +499,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, BLOCKS) tiles(
 #pragma unroll
                     for (int c = 0; c < CHANNELS; ++c) found[c] = SUM(0);
                     each_sample<0>(met, places, number % RESULTS, number / RESULTS, 0, 0, [&](int place, int taps) {
-                        const Weights& weight = factors[turned(taps)];
+                        const Weights& weight = factors[packed(taps)];
 #pragma unroll
                         for (int c = 0; c < CHANNELS; ++c) found[c] += weight.of[c] * (SUM)from[place];
                     });
@@ -520,7 +515,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, BLOCKS) tiles(
         }
         if (BUFFERS == 1 && further) {
             __syncthreads();
-            strange = load(source + SOURCES, 0);
+            nonfinite = load(source + SOURCES, 0);
         }
     }
     __syncthreads();

@@ -20,8 +20,7 @@ __device__ __forceinline__ long long next_copy(
         else if (from <= index) next = index;
         return next < end ? next : end;
     }
-    const long long mode = axis.mode;
-    const long long period = mode == CIRCULAR ? size : mode == SYMMETRIC ? 2 * size : size > 1 ? 2 * size - 2 : 1;
+    const long long mode = axis.mode, period = period_of(mode, size);
     const long long anchors[2] = {index, mode == CIRCULAR ? index : -index - (mode == SYMMETRIC)};
     for (int k = 0; k < 2; ++k) {
         long long ahead = (anchors[k] - from) % period;

@@ -24,8 +24,8 @@ from sparsetconv.methods.cuda_stencil import (
     StencilAxis,
     Tile,
     default_tile,
-    settled,
     tile,
+    without_idle_steps,
 )
 from sparsetconv.methods.cuda_tuning import known_shape, problem_class
 
@@ -69,14 +69,24 @@ class Launch(NamedTuple):
         return *shared, f"{self.name}.cu"
 
 
+class _Ready(NamedTuple):
+    """A compiled kernel with all that it is launched with beside arrays."""
+
+    kernel: Any
+    blocks: int
+    threads: tuple[int]
+    numbers: tuple[Array, ...]
+
+    def __call__(self, *arrays: Array) -> None:
+        """Launch it on the current stream."""
+        _cuda.launch(self.kernel, self.blocks, self.threads, (*self.numbers, *arrays))
+
+
 class _Plan(NamedTuple):
-    """What the products of one direction, dtype and size of batch have in common.
+    """What the products of one direction, dtype and size of batch have in common."""
 
-    ``product`` and each of ``unpadding`` are a kernel, its blocks, their threads, and structures by value.
-    """
-
-    product: tuple[Any, int, tuple[int], tuple[Array, ...]]
-    unpadding: tuple[tuple[Any, int, tuple[int], tuple[Array, ...]], ...]
+    product: _Ready
+    unpadding: tuple[_Ready, ...]
     shape: tuple[int, ...]
     bands: int
 
@@ -116,25 +126,22 @@ class CudaDirectMethod(Method):
             plan = self._plans.setdefault(key, self._plan(*key))
         xp = self.backend.xp
         out: Array = xp.empty(plan.shape, dtype)
-        bands = out
+        bands = out  # a pointer that no kernel follows where there are none
         if plan.bands:
             self.backend.require("what falls on the padding", plan.bands * dtype.itemsize, "padding= sets it")
             bands = xp.empty(plan.bands, dtype)
-        kernel, blocks, threads, numbers = plan.product
-        if not blocks:
-            return out
-        weights = self._kept.get("weights", self._made_weights)[transposed]
-        arguments = *numbers, _cuda.contiguous(xp, x, dtype), weights, out, bands
-        _cuda.launch(kernel, blocks, threads, arguments)
-        for kernel, blocks, threads, numbers in plan.unpadding:
-            _cuda.launch(kernel, blocks, threads, (*numbers, out, bands))
+        if plan.product.blocks:
+            weights = self._kept.get("weights", self._made_weights)[transposed]
+            plan.product(_cuda.contiguous(xp, x, dtype), weights, out, bands)
+            for unpad in plan.unpadding:
+                unpad(out, bands)
         return out
 
     def problem(self, batch: int, transposed: bool, dtype: np.dtype[Any]) -> Problem:
         """Return one direction as the kernels know it."""
         sides = self.large_shape, self.small_shape
         (groups, results, *_), (_, sources, *_) = sides if transposed else sides[::-1]
-        axes = tuple(StencilAxis(settled(axis), transposed) for axis in self.geometry.axes)
+        axes = tuple(StencilAxis(without_idle_steps(axis), transposed) for axis in self.geometry.axes)
         factor, total = _cuda.sum_dtype(self._factor(dtype)), _cuda.sum_dtype(dtype)
         return Problem(axes, batch, groups, sources, results, dtype.itemsize, factor.itemsize, total.itemsize)
 
@@ -163,7 +170,7 @@ class CudaDirectMethod(Method):
         """Settle what a thread makes, and how many there are."""
         problem = self.problem(batch, transposed, dtype)
         made = [
-            (
+            _Ready(
                 _cuda.kernel(self.backend, launch.sources, tuple(launch.constants.items()), launch.name),
                 launch.blocks,
                 (launch.threads,),
@@ -190,9 +197,9 @@ def _tiles(own: Tile, constants: dict[str, str]) -> Launch:
 
 def _gather(problem: Problem, constants: dict[str, str]) -> Launch:
     """Return the launch of ``gather.cu``."""
-    settled, threads, channels = gather_constants(problem)
+    own, threads, channels = gather_constants(problem)
     numbers = _cuda.by_value(problem.numbers(channels, [1] * len(problem.axes)))
-    return Launch("gather", constants | settled, -(-threads // THREADS), THREADS, (numbers,))
+    return Launch("gather", constants | own, -(-threads // THREADS), THREADS, (numbers,))
 
 
 def _unpadding(problem: Problem, constants: dict[str, str]) -> Iterator[Launch]:
@@ -206,10 +213,10 @@ def _unpadding(problem: Problem, constants: dict[str, str]) -> Iterator[Launch]:
         behind = prod(other.result for other in problem.axes[a + 1 :])
         threads = lines * before * each.outside.total * behind
         # nothing of the kernel's shape, so that one compilation serves many
-        settled = {name: constants[name] for name in ("NDIM", "VALUE", "SUM")}
-        settled |= {"UNPADDED": str(a), "ID": number_type(threads, each.result)}
+        own = {name: constants[name] for name in ("NDIM", "VALUE", "SUM")}
+        own |= {"UNPADDED": str(a), "ID": number_type(threads, each.result)}
         samples = _cuda.by_value(each.outside)
-        yield Launch("unpad", settled, -(-threads // THREADS), THREADS, (numbers, samples))
+        yield Launch("unpad", own, -(-threads // THREADS), THREADS, (numbers, samples))
 
 
 def gather_constants(problem: Problem) -> tuple[dict[str, str], int, int]:

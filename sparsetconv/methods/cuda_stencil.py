@@ -1,8 +1,9 @@
 """What a launch of the CUDA stencil is given: the numbers of the problem, and what a block of threads makes.
 
 Floor 3, beside ``cuda_direct``, which launches. ``cuda/places.cuh`` and ``cuda/stencil.cuh`` explain the
-numbers, ``cuda/tiles.cu`` the tiles. All here is arithmetic on integers: sizes and padding are arguments of a
-kernel, the rest are constants of its compilation.
+numbers, ``cuda/tiles.cu`` the tiles. All here is arithmetic on integers. Sizes and padding are arguments of a
+kernel; taps, strides and dilations, and the tile, which is chosen by the sizes, are constants of its
+compilation.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Outside(NamedTuple):
 
 @dataclass(frozen=True)
 class StencilAxis:
-    """An axis as the kernels know it; the attributes are those of ``StencilAxis`` in ``cuda/stencil.cuh``."""
+    """An axis as the kernels know it; the attributes are those of ``StencilAxis`` in ``cuda/places.cuh``."""
 
     axis: Axis
     transposed: bool
@@ -84,14 +85,14 @@ class StencilAxis:
 
     @property
     def origin(self) -> int:
-        """Where the first result begins to read: see ``cuda/stencil.cuh``."""
+        """Where the first result begins to read: see ``cuda/places.cuh``."""
         if not self.transposed:
             return -self.axis.before
         return (self.axis.before - self.lead) // self.axis.stride
 
     @property
     def phase(self) -> int:
-        """The rest of the first result's place when divided by the stride."""
+        """The remainder of the first result's place by the stride."""
         return (self.axis.before - self.lead) % self.axis.stride if self.transposed else 0
 
     @property
@@ -117,7 +118,7 @@ class StencilAxis:
         return Outside(first[0], count, second[0], count + second[1] - second[0])
 
 
-def settled(axis: Axis) -> Axis:
+def without_idle_steps(axis: Axis) -> Axis:
     """Return an axis of the same matrix without a dilation or a stride that means nothing.
 
     These may be of any size, and would keep the axis from tiles.
@@ -286,11 +287,11 @@ class Tile:
         """Samples along each axis."""
         found = []
         for rows, each in zip(self.rows, self.problem.axes, strict=True):
-            stride, reach = each.axis.stride, each.axis.extent - 1
+            stride, halo = each.axis.stride, each.axis.extent - 1
             if each.transposed:
-                found.append((rows + stride - 2) // stride + 1 + reach // stride)
+                found.append((rows + stride - 2) // stride + 1 + halo // stride)
             else:
-                found.append((rows - 1) * stride + reach + 1)
+                found.append((rows - 1) * stride + halo + 1)
         return tuple(found)
 
     @property

@@ -3,7 +3,7 @@
 Floor 3. ``cuda/tuning.json`` holds, for each class of problem, the launch of the stencil that was the
 fastest, and the constants of the GPU's cost model, with the name of the card; ``asv_benchmarks/gpu_hour.py``
 writes it. ``"measured_on": null`` says that nothing has been measured: launches are then those of
-``cuda_stencil``, by what registers and shared memory hold, and the constants those of a data sheet.
+``cuda_stencil``, by what registers and shared memory hold, and the constants are estimates.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def problem_class(geometry: ConvGeometry, dtype: np.dtype[Any], transposed: bool
         [
             f"{len(axes)}d",
             f"{dtype.itemsize}B" + ("c" if dtype.kind == "c" else ""),
-            f"k{next(n for n in (4, 8, 16, taps) if taps <= n)}" if taps <= 16 else "k17+",
+            f"k{next(n for n in (4, 8, 16) if taps <= n)}" if taps <= 16 else "k17+",
             "c1" if results == 1 else "c2-15" if results < 16 else "c16+",
             "s1" if stride == 1 else "s2+",
             "transposed" if transposed else "forward",

@@ -115,13 +115,14 @@ class _Direction:
         self._extension, self._sizes, self._results = extension, sizes, weights.shape[1]
         self._backend, self._xp = backend, backend.xp
         self._panel_bytes = backend.cache_bytes() // 2 if backend.on_gpu else PANEL_BYTES
-        self._whole = all(
+        # every result is of some phase, so that none need be set to zero before
+        self._covers_results = all(
             sum(p.phases * p.number for p in own) == n for own, n in zip(axes, sizes, strict=True)
         )
         self._phases = list(product(*axes))
-        # whether a product is the result, in the order of its numbers, where it is that of all of them
+        # with one phase a product of all rows is the result, in its own layout
         single = len(self._phases) == 1 and all(p.phases == p.stride == 1 for p in self._phases[0])
-        self._is_whole = single and self._whole
+        self._is_result = single and self._covers_results
         self._is_complex = weights.dtype.kind == "c"
         own = []
         for phases in self._phases:
@@ -157,14 +158,14 @@ class _Direction:
             "the product", prod(shape) * dtype.itemsize, "padding and the batch set its size"
         )
         extended = self._extension.extend(x.astype(dtype, copy=False))
-        if self._is_whole and len(x) == 1:
+        if self._is_result and len(x) == 1:
             # where one panel is enough its product is the result as it stands
             (phases,), (weights,) = self._phases, self._of_dtype(dtype)
             first = phases[0].number
             if self._tile(1, phases, weights, dtype)[1] >= first:
                 whole: Array = weights @ self._panel(extended, phases, 0, first)
                 return whole.reshape(shape)
-        out: Array = (self._xp.empty if self._whole else self._xp.zeros)(shape, dtype)
+        out: Array = (self._xp.empty if self._covers_results else self._xp.zeros)(shape, dtype)
         for phases, weights in zip(self._phases, self._of_dtype(dtype), strict=True):
             items, rows = self._tile(len(x), phases, weights, dtype)
             first = phases[0].number

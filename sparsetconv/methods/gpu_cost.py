@@ -6,7 +6,7 @@ does around it; ``byte``, seconds of a byte through the card's memory; ``stencil
 ``gemm_multiply``, of a float32 multiplication in the stencil and in cuBLAS (a double takes twice as long);
 ``integer_gemm``, how much longer integers take, which cuBLAS does not know; ``passes_per_log``, how often a
 transform reads and writes its array, for each doubling of the length. As long as that table says that nothing
-has been measured, they come from a data sheet, and only their ratios mean something.
+has been measured, they are estimates, of a data sheet's order, and only their ratios mean something.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ def test_products_are_repeated_with_what_is_in_the_arrays(cp, mode):
 
 def test_other_work_does_not_get_the_memory(cp):
     """What the function has given back belongs to the graph: the bands of an adjoint, say."""
+    if cp.__version__.endswith("(emulated)"):
+        pytest.skip("the emulation has no pool that gives memory again")
     A = stc.ConvOperator(
         cp.asarray(np.ones((3, 3))), (9, 9), padding=1, padding_mode="reflect", method="direct"
     )

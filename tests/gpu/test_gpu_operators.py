@@ -253,9 +253,9 @@ def test_costs_are_ratios_until_they_are_measured(cp, monkeypatch):
     assert relative["direct"] == 1
     assert relative["gemm"] == pytest.approx(4, rel=0.1)
     assert relative["fft"] == pytest.approx(6, rel=0.1)
-    monkeypatch.setattr(cuda_tuning, "shipped", lambda: cuda_tuning.Tuning("NVIDIA H100", costs))
+    monkeypatch.setattr(cuda_tuning, "shipped", lambda: cuda_tuning.Tuning("A card", costs))
     title, *lines = operator.explain().splitlines()[1:]
-    assert title == "estimated time of a product on NVIDIA H100:"
+    assert title == "estimated time of a product on A card:"
     assert lines[1].split() == [
         "direct",
         f"{1e3 * gpu_cost.estimate(operator.geometry, np.dtype('f4'))['direct']:.3f}",

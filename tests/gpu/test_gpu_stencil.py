@@ -4,6 +4,7 @@ import itertools
 import re
 from dataclasses import replace
 from importlib import resources
+from math import prod
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from sparsetconv._axis import Axis, source_index
 from sparsetconv._backend import NUMPY
 from sparsetconv.methods import cuda_direct, cuda_stencil, cuda_tuning
 from sparsetconv.methods.cuda_direct import CudaDirectMethod
-from sparsetconv.methods.cuda_stencil import Problem, StencilAxis, candidates, default_tile, tile
+from sparsetconv.methods.cuda_stencil import Problem, StencilAxis, Tile, candidates, default_tile, tile
 from sparsetconv.methods.cuda_tuning import LaunchShape, Tuning
 
 
@@ -193,6 +194,15 @@ def test_structures_are_those_of_the_source():
     assert tuple(re.findall(r"\w+(?=[,;])", body)) == cuda_stencil.Outside._fields
 
 
+def axes():
+    """Draw axes of any mode, crops and padding of several periods among them."""
+    numbers = st.tuples(
+        st.integers(1, 40), st.integers(1, 6), st.integers(1, 5), st.integers(-3, 50), st.integers(-3, 50),
+        st.integers(1, 4), st.sampled_from(MODES),
+    )  # fmt: skip
+    return numbers.map(lambda n: Axis(*n)).filter(lambda axis: axis.outputs > 0)
+
+
 LINES = {
     "k3": ((3, 3), (4096, 4096)), "k7": ((7, 7), (4096, 4096)), "k31": ((31, 31), (4096, 4096)),
     "volume k5": ((5, 5, 5), (256, 256, 256)), "line k31": ((31,), (1 << 24,)),
@@ -210,25 +220,40 @@ def test_tiles_fit_and_cover_everything(name, transposed):
     assert len(set(shapes)) == len(shapes) > 10
     for shape in shapes:
         made = tile(own, shape)
-        assert made.is_valid
+        assert prod(made.threads) <= 1024
         assert made.shared <= 48 << 10
-        for each, rows, number in zip(own.axes, made.rows, made.tiles, strict=True):
-            assert (number - 1) * rows < each.result <= number * rows
+        blocks = 1
+        for each, rows in zip(own.axes, made.rows, strict=True):
+            blocks *= len(range(0, each.result, rows))
+        assert made.blocks == blocks * -(-own.results // shape.channels)
+
+
+@given(axes(), st.booleans(), st.integers(1, 40), st.integers(0, 5))
+def test_a_tile_holds_what_its_results_read(axis, transposed, rows, number):
+    """Of any tile along an axis, by the taps of each of its results; the samples at both ends are read."""
+    own = StencilAxis(axis, transposed)
+    each = Problem((own,), 1, 1, 1, 1, 4, 4, 4)
+    made = Tile(each, LaunchShape(1, 1, 1, 1, rows), (rows,), 1, 1)
+    assert made.rows == (rows,)
+    (extent,), begin, reads = made.extents, number * rows, set()
+    for result in range(begin, begin + rows):
+        for tap in range(axis.taps):
+            if not transposed:
+                reads.add((result - begin) * axis.stride + tap * axis.dilation)
+                continue
+            place = own.origin * axis.stride + result + own.phase - tap * axis.dilation
+            if place % axis.stride == 0:
+                first = own.origin + (begin + own.phase) // axis.stride
+                reads.add(place // axis.stride - first + (axis.extent - 1) // axis.stride)
+    assert all(0 <= read < extent for read in reads)
+    if not transposed:
+        assert extent == max(reads) + 1
 
 
 def test_large_strides_and_far_taps_are_gathered():
     assert default_tile(problem((3, 3), (4096, 4096), dilation=200)) is None
     assert default_tile(problem((3, 3), (4096, 4096), transposed=True, stride=400)) is None
     assert candidates(problem((20001,), (1 << 20,))) == []
-
-
-def axes():
-    """Draw axes of any mode, crops and padding of several periods among them."""
-    numbers = st.tuples(
-        st.integers(1, 40), st.integers(1, 6), st.integers(1, 5), st.integers(-3, 50), st.integers(-3, 50),
-        st.integers(1, 4), st.sampled_from(MODES),
-    )  # fmt: skip
-    return numbers.map(lambda n: Axis(*n)).filter(lambda axis: axis.outputs > 0)
 
 
 @given(axes())
@@ -297,7 +322,11 @@ class TestTuning:
     def test_tables_are_read_as_they_are_written(self):
         table = Tuning("A card", {"launch": 1e-6}, {"a": LAUNCHES[0], "b": LAUNCHES[3]})
         assert Tuning.from_text(table.text()) == table
-        assert cuda_tuning.shipped().measured_on is None or cuda_tuning.shipped().stencil
+        own = cuda_tuning.shipped()
+        assert set(own.costs) == {
+            "launch", "byte", "stencil_multiply", "gemm_multiply", "integer_gemm", "passes_per_log",
+        }  # fmt: skip
+        assert (own.measured_on is None) == (not own.stencil)
 
     def test_classes_tell_problems_apart(self):
         found = {
