@@ -32,10 +32,10 @@ class Captured(Generic[T]):
         What the function returned. Arrays in it are written anew by every call.
     """
 
-    def __init__(self, backend: Backend, graph: Any, pool: Any, result: T) -> None:
+    def __init__(self, backend: Backend, graph: Any, function: Callable[[], T], pool: Any, result: T) -> None:
         self._backend, self._graph, self._device = backend, graph, backend.current_device()
-        # no other work may get the memory that the graph writes to
-        self._pool = pool
+        # a graph knows addresses alone: of what the function reads, and of memory that it has given back
+        self._function, self._pool = function, pool
         self.result = result
 
     def __call__(self) -> T:
@@ -51,11 +51,12 @@ def capture(function: Callable[[], T]) -> Captured[T]:
     Parameters
     ----------
     function : callable
-        Takes nothing and works on CuPy arrays, always the same: what changes from one iteration to the next
-        changes in place. It is called twice: once in earnest, so that kernels are compiled and whatever
-        operators keep is there, and once to be recorded, which changes nothing. The host may not wait for
-        the device in it: no ``float(...)``, no ``.get()``, no ``if`` on an array, no product that
-        reads back (``"fft"``, and some of `KernelOperator`'s).
+        Takes nothing and works on CuPy arrays of the current GPU, always the same: what changes from one
+        iteration to the next changes in place, and no name is given to another array. It is called twice:
+        once in earnest, so that kernels are compiled and whatever operators keep is there, and once to be
+        recorded, which changes nothing. The host may not wait for the device in it (no ``float(...)``, no
+        ``.get()``, no ``if`` on an array), and CuPy records neither cuBLAS nor cuSPARSE (no ``@`` of arrays,
+        no `vdot`): of the methods of operators ``"direct"`` can be recorded.
 
     Returns
     -------
@@ -68,6 +69,8 @@ def capture(function: Callable[[], T]) -> Captured[T]:
         If ``function`` cannot be called.
     ImportError, RuntimeError
         If CuPy, its libraries or a GPU are missing.
+    NotImplementedError
+        From CuPy, where the function calls what CuPy does not record.
 
     Notes
     -----
@@ -98,18 +101,20 @@ def capture(function: Callable[[], T]) -> Captured[T]:
     own, stream, pool = cuda.get_current_stream(), cuda.Stream(non_blocking=True), cuda.MemoryPool()
     stream.wait_event(_recorded(cuda, own))
     with stream, cuda.using_allocator(pool.malloc):
-        function()
-        stream.begin_capture()
         try:
-            result = function()
-        except BaseException:
-            # the stream records until it is told to stop; what went wrong is what the function has raised
-            with suppress(Exception):
-                stream.end_capture()
-            raise
-        graph = stream.end_capture()
-        own.wait_event(_recorded(cuda, stream))
-    return Captured(backend, graph, pool, result)
+            function()
+            stream.begin_capture()
+            try:
+                result = function()
+            except BaseException:
+                # the stream records until it is told to stop; what went wrong is what the function has raised
+                with suppress(Exception):
+                    stream.end_capture()
+                raise
+            graph = stream.end_capture()
+        finally:
+            own.wait_event(_recorded(cuda, stream))
+    return Captured(backend, graph, function, pool, result)
 
 
 def _recorded(cuda: Any, stream: Any) -> Any:

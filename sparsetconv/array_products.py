@@ -152,7 +152,11 @@ class ArrayProducts:
             return True
         if dtype.kind not in "biufc" and not (self.backend.on_gpu and is_half(dtype)):
             return False
-        result = np.result_type(dtype, self.dtype)
+        try:
+            result = np.result_type(dtype, self.dtype)
+        except TypeError:
+            # the two kinds of half precision, for example
+            return False
         return result in SUPPORTED or (self.backend.on_gpu and is_half(result))
 
     def _vectors(self, x: Array, adjoint: bool) -> Array:

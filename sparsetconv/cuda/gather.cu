@@ -178,7 +178,7 @@ extern "C" __global__ void gather(
         const PLACE stride = (PLACE)axis.source_stride;
         // in the order of the source; transposed that is from the last tap to the first
         const PLACE begin = TRANSPOSED ? met.source - (PLACE)(met.count - 1) * fall_of(BLOCKED) : met.source;
-        const int tap = TRANSPOSED ? met.tap + (int)((met.count - 1) * cycle(BLOCKED)) : 0;
+        const int tap = TRANSPOSED && met.count ? met.tap + (int)((met.count - 1) * cycle(BLOCKED)) : 0;
         constexpr int behind = weights_of(BLOCKED + 1, NDIM), weight_step = TRANSPOSED ? -(int)(cycle(BLOCKED) < taps_of(BLOCKED) ? cycle(BLOCKED) : 0) * behind : behind;
         for (long long c_in = 0; c_in < problem.source_channels; ++c_in) {
             each_combination<0, false>(problem, at, 0, 0, [&](PLACE source, PLACE weight) {

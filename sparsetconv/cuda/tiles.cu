@@ -205,11 +205,12 @@ __device__ __forceinline__ void add_line(
     constexpr int between = pitch(BLOCKED), most = meets(BLOCKED), fall = fall_of(BLOCKED);
     if constexpr (TRANSPOSED) {
         // in the order of the source, which is from the last tap to the first; phases differ by one tap
+        if (!met.count) return;
         const int further = met.count - 1, by = cycle(BLOCKED);
         source += (met.source - further * fall) * between;
         weights += met.tap + further * by;
         if (met.count == most) accumulate_all<most, 1, fall>(sums, source, weights, -by);
-        else if (met.count > 0) accumulate_all<most - 1, 1, fall>(sums, source, weights, -by);
+        else accumulate_all<most - 1, 1, fall>(sums, source, weights, -by);
     } else if constexpr (in_line && split) {
         // the taps that read one segment are every few
         constexpr int by = listed_cycle(BLOCKED), full = (blocked_taps + by - 1) / by;

@@ -182,6 +182,12 @@ class Problem:
         return "int" if max(furthest, *sizes, self.kernel_size) < 2**31 else "long long"
 
     @property
+    def number_type(self) -> str:
+        """The type of taps, strides and dilations: sums of two have to fit."""
+        most = max(max(each.axis.taps, each.axis.stride, each.axis.dilation) for each in self.axes)
+        return "int" if most < 2**30 else "long long"
+
+    @property
     def blocked(self) -> int:
         """The axis along which results share the most samples; never the last of several."""
         shared = [
@@ -214,7 +220,7 @@ class Problem:
             "NDIM": str(len(axes)),
             "TRANSPOSED": str(int(self.transposed)),
             "PLACE": self.place_type,
-            "NUMBER": "int" if max(map(max, lists.values())) < 2**31 else "long long",
+            "NUMBER": self.number_type,
             **{name: _cuda.braced(numbers) for name, numbers in lists.items()},
         }
 
@@ -345,7 +351,7 @@ class Tile:
             "UNROLLED": str(self.shape.unrolled),
             "SHARED": str(self.shared),
             "LOADS": str(self.shape.loads),
-            "BLOCKS": str(self.shape.blocks),
+            "BLOCKS": str(max(1, 256 * self.shape.blocks // prod(self.threads))),
         }
 
 
@@ -359,7 +365,7 @@ def tile(problem: Problem, shape: LaunchShape) -> Tile | None:
         # a thread's results are neighbours along the last axis already
         shape = replace(shape, columns=1)
     threads = _threads(problem, shape)
-    if threads is None:
+    if threads is None or problem.number_type != "int":
         return None
     one = Tile(problem, shape, threads, 1, 1)
     if not one.is_valid:
@@ -419,7 +425,7 @@ def candidates(problem: Problem) -> list[LaunchShape]:
                 if not few or results * columns * channels * problem.sum_bytes > 2 * SUM_BYTES:
                     continue
                 for threads in (64, 128, 256, 512):
-                    for unrolled, blocks in ((8, 1), (8, 768 // threads), (4, 768 // threads)):
+                    for unrolled, blocks in ((8, 1), (8, 2), (8, 3), (4, 3)):
                         shape = replace(
                             own.shape, results=results, columns=columns, channels=channels, threads=threads,
                             unrolled=unrolled, blocks=blocks,

@@ -45,7 +45,8 @@ class LaunchShape:
     loads : int
         Loads of a thread that are under way at once.
     blocks : int
-        Blocks that a multiprocessor shall hold at the least, which bounds the registers of a thread.
+        Blocks of 256 threads that a multiprocessor shall hold at the least, which bounds the registers of a
+        thread; blocks of more threads are as many fewer.
     """
 
     results: int

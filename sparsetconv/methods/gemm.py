@@ -17,14 +17,14 @@ import numpy as np
 
 from sparsetconv._axis import Axis
 from sparsetconv._backend import NUMPY
-from sparsetconv._kernel import last_axes
+from sparsetconv._kernel import is_half, last_axes
 from sparsetconv._streams import Kept
 from sparsetconv.boundary import Extension
 from sparsetconv.methods._base import PaddedMethod, folding, joined_parts, quiet, real_parts
 from sparsetconv.methods._sides import polyphase, read_range
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sparsetconv._backend import Backend
     from sparsetconv._types import Array
@@ -262,8 +262,21 @@ class GemmMethod(PaddedMethod):
 
     def forward(self, x: Array) -> Array:
         """See `Method.forward`."""
-        return self._forward.product(x, np.result_type(x.dtype, self.weights.dtype))
+        dtype = np.result_type(x.dtype, self.weights.dtype)
+        return _in_full(x, dtype, self._forward.product)
 
     def transpose(self, y: Array) -> Array:
         """See `Method.transpose`."""
-        return self._folding.fold(self._backward.product(y, np.result_type(y.dtype, self.weights.dtype)))
+        dtype = np.result_type(y.dtype, self.weights.dtype)
+        return _in_full(y, dtype, lambda y, full: self._folding.fold(self._backward.product(y, full)))
+
+
+def _in_full(x: Array, dtype: np.dtype[Any], product: Callable[[Array, np.dtype[Any]], Array]) -> Array:
+    """Return a product of a dtype, with sums in float32 where it is of half precision.
+
+    Such are results of a kernel of small integers with a GPU's arrays of half precision.
+    """
+    if not is_half(dtype):
+        return product(x, dtype)
+    full = np.dtype(np.float32)
+    return product(x.astype(full), full).astype(dtype)

@@ -1,5 +1,8 @@
 """CUDA graphs: work that is recorded once and repeated."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from operator_cases import integers
@@ -54,6 +57,33 @@ def test_a_step_of_a_solver(cp):
     for _ in range(50):
         step(expected)
     np.testing.assert_array_equal(x.get(), expected.get())
+
+
+def test_what_the_graph_reads_lives_as_long(cp):
+    def made():
+        A = stc.ConvOperator(cp.asarray(np.ones((3, 3))), (9, 9), method="direct")
+        x = cp.asarray(np.ones((9, 9)))
+        return stc.capture(lambda: A.apply(x)), weakref.ref(A), weakref.ref(x)
+
+    repeated, *read = made()
+    gc.collect()
+    assert all(reference() is not None for reference in read)
+    del repeated
+    gc.collect()
+    assert not any(reference() is not None for reference in read)
+
+
+def test_what_cupy_does_not_record(cp):
+    if cp.__version__.endswith("(emulated)"):
+        pytest.skip("the emulation captures kernels alone, and says so in its own words")
+    x = cp.asarray(np.ones((9, 9)))
+    for method in ("sparse", "gemm"):
+        A = stc.ConvOperator(cp.asarray(np.ones((3, 3))), (9, 9), method=method)
+        with pytest.raises(NotImplementedError, match="during stream capture"):
+            stc.capture(lambda A=A: A.apply(x))
+    # the stream is free again
+    D = stc.ConvOperator(cp.asarray(np.ones((3, 3))), (9, 9), method="direct")
+    assert stc.capture(lambda: D.apply(x))().shape == (7, 7)
 
 
 @pytest.mark.usefixtures("cp")

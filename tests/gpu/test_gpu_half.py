@@ -85,3 +85,24 @@ def test_what_holds_no_half_precision_says_so(cp, dtype):
     text = stc.ConvOperator(kernel, (9, 9)).explain()
     assert text.startswith("method 'direct'")
     assert text.count("half precision") == 3
+
+
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+@pytest.mark.parametrize("method", ["direct", "gemm"])
+def test_integer_kernels_sum_in_float32_too(cp, dtype, method):
+    """Of 300 ones: bfloat16 counts by ones up to 256."""
+    kernel = np.ones((300, 1), "int8")
+    device = stc.ConvOperator(cp.asarray(kernel), (300, 1), method=method)
+    for x in (np.ones((1, 300, 1), dtype), np.ones((3, 300, 1), dtype)):
+        result = device.apply(cp.asarray(x))
+        assert result.dtype == dtype
+        assert (result.get().astype(float) == float(np.asarray(300, dtype))).all()
+        back = device.T.apply(result)
+        assert back.dtype == dtype
+
+
+def test_dtypes_without_a_common_one(cp):
+    half, brain = (cp.asarray(np.ones((3, 3), dtype)) for dtype in HALF)
+    for kernel, x in ((half, brain), (brain, half), (brain, cp.asarray(np.ones((3, 3), "int32")))):
+        with pytest.raises(TypeError, match=r"x must be of a real, complex or integer dtype .*, got"):
+            stc.ConvOperator(kernel, (3, 3)).apply(x)

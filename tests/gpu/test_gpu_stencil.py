@@ -121,7 +121,7 @@ FAR = 3 * 10**9
     ("taps", "stride", "dilation", "padding"),
     [
         (2, FAR, FAR, (FAR, FAR)), (3, FAR + 1, FAR, (FAR, FAR)), (1, FAR, 1, (0, FAR)), (1, 1, FAR, (2, 0)),
-        (3, FAR, 1, (1, 1)), (2, 4 * 10**9 + 2, FAR + 2, (FAR, 2 * FAR)),
+        (3, FAR, 1, (1, 1)), (3, 2**31 - 1, 1, (1, 2**31 - 1)), (3, 2**30, 2**30 + 1, (2**30, 2**31)), (2, 4 * 10**9 + 2, FAR + 2, (FAR, 2 * FAR)),
     ],
 )  # fmt: skip
 def test_strides_and_dilations_past_32_bits(cp, taps, stride, dilation, padding, mode):
@@ -135,6 +135,22 @@ def test_strides_and_dilations_past_32_bits(cp, taps, stride, dilation, padding,
     np.testing.assert_array_equal((device @ cp.asarray(x)).get(), host @ x)
     if mode == "zeros":
         np.testing.assert_array_equal((device.T @ cp.asarray(y)).get(), host.T @ y)
+
+
+@pytest.mark.parametrize("far", [2**31 - 2, 2**31 - 1, 2**31, 2**33])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_strides_about_32_bits_on_one_of_two_axes(cp, axis, far):
+    size, step, pads = [40, 5], [1, 1], [(1, 1), (1, 1)]
+    if axis:
+        size = size[::-1]
+    step[axis], pads[axis] = far, (far, far)
+    options = {"stride": tuple(step), "padding": tuple(pads)}
+    kernel = distinct_kernel((3, 3), "float64")
+    host = stc.ConvOperator(kernel, tuple(size), method="sparse", **options)
+    device = stc.ConvOperator(cp.asarray(kernel), tuple(size), method="direct", **options)
+    x, y = integers(host.input_shape, "float64"), integers(host.output_shape, "float64", 1)
+    np.testing.assert_array_equal(device.apply(cp.asarray(x)).get(), host.apply(x))
+    np.testing.assert_array_equal(device.T.apply(cp.asarray(y)).get(), host.T.apply(y))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "complex64", "complex128", "int8", "uint64"])
