@@ -120,7 +120,7 @@ def sweep(lab: Lab, problem: Problem, direction: str) -> Rows:
 def neighbours(rows: list[Row], left: list[cuda_tuning.LaunchShape]) -> list[cuda_tuning.LaunchShape]:
     """Return what to try next: the first, and then what differs in one number from the fastest so far.
 
-    The blocks that a multiprocessor shall hold go with the threads of a block, and may differ too.
+    How many blocks a multiprocessor shall hold may differ too.
     """
     if not rows:
         return left[:1]

@@ -526,7 +526,7 @@ def test_search_goes_from_neighbour_to_neighbour(cp, monkeypatch):
     monkeypatch.setattr(tuning, "tried", tried)
     rows = list(tuning.sweep(lab, problem, "forward"))
     best = cuda_tuning.LaunchShape(**tuning.fastest(rows)["shape"])
-    assert (best.results, best.columns, best.threads, best.unrolled, best.blocks) == (4, 3, 512, 4, 1)
+    assert (best.results, best.columns, best.threads, best.unrolled, best.blocks) == (4, 3, 512, 8, 1)
     assert [row["planned"] for row in rows] == [True] + [False] * (len(rows) - 1)
     method = problem.operator(lab, "direct")._method
     every = cuda_stencil.candidates(method.problem(1, False, np.dtype("float32")))
