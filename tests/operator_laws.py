@@ -70,7 +70,7 @@ def check_laws(arrays, A, M, equal, draw):
         assert product.dtype == A.dtype
         assert product.shape == (matrix.shape[0],)
         equal(arrays.get(product), matrix @ vectors[:, 0])
-        equal(arrays.get(operator.matvec(arrays.put(vectors[:, :1]))), matrix @ vectors[:, :1])
+        equal(arrays.get(operator @ arrays.put(vectors[:, :1])), matrix @ vectors[:, :1])
         equal(arrays.get(operator @ arrays.put(vectors)), matrix @ vectors)
         equal(arrays.dense(operator), matrix)
     equal(arrays.get(A.rmatvec(arrays.put(y)[:, 1])), M.conj().T @ y[:, 1])

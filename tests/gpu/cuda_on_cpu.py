@@ -256,8 +256,7 @@ def _name(source):
 def _compile(source, target, *options):
     """Compile a text to a file; several processes may do so at once."""
     CACHE.mkdir(mode=0o700, exist_ok=True)
-    own = CACHE / f"{target.stem}-{os.getpid()}"
-    text, made = own.with_suffix(".cpp"), own.with_suffix(".made")
+    text, made = (CACHE / f"{target.name}-{os.getpid()}.{kind}" for kind in ("cpp", "made"))
     text.write_text(source)
     result = subprocess.run(
         ["g++", *FLAGS, *options, str(text), "-o", str(made)], capture_output=True, text=True, check=False

@@ -1,6 +1,6 @@
 """The program that measures a card: all of it at toy sizes on the emulation, and what it does when things fail.
 
-No time is asserted.
+No time is asserted. Without CuPy there is nothing to measure, nor to emulate.
 """
 
 import json
@@ -29,6 +29,7 @@ from hour.runner import run_part
 from hour.steps import Unavailable
 from hour.worker import Worker
 
+cupy = pytest.importorskip("cupy", reason="the emulation uses texts of CuPy")
 CARD = {"card": "a card", "commit": "a" * 40, "toy": False, "cuda": 13000, "cupy": "14.2.0"}
 CARD |= {"multiprocessors": 2, "memory": 1 << 30}
 
@@ -39,7 +40,6 @@ CARD |= {"multiprocessors": 2, "memory": 1 << 30}
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
     """Return the folder of a run of all parts, and what the program printed."""
-    pytest.importorskip("cupy", reason="the emulation uses texts of CuPy")
     folder = tmp_path_factory.mktemp("hour")
     command = [sys.executable, SUITE / "gpu_hour.py", "--toy", "--commit", "a" * 40, "--out", folder]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
@@ -154,7 +154,7 @@ def test_install(tmp_path):
 
 
 def test_without_a_card_it_says_so(tmp_path):
-    if pytest.importorskip("cupy").is_available():
+    if cupy.is_available():
         pytest.skip("there is a card")
     command = [sys.executable, SUITE / "gpu_hour.py", "--commit", "a" * 40, "--out", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
