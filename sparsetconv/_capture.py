@@ -56,7 +56,7 @@ def capture(function: Callable[[], T]) -> Captured[T]:
         once in earnest, so that kernels are compiled and whatever operators keep is there, and once to be
         recorded, which changes nothing. The host may not wait for the device in it (no ``float(...)``, no
         ``.get()``, no ``if`` on an array), and CuPy records neither cuBLAS nor cuSPARSE (no ``@`` of arrays,
-        no `vdot`): of the methods of operators ``"direct"`` can be recorded.
+        no ``vdot``): of the methods of operators ``"direct"`` can be recorded.
 
     Returns
     -------
