@@ -1,7 +1,8 @@
 """Which of many combinations run: by default all pairs of factors, with ``--all`` the full product.
 
 A test of three factors or more (dtype, method, padding mode, ...) is tried on a choice of their combinations in
-which every two values that may meet do meet. Most faults need no more than two to show.
+which every two values that may meet do meet. Most faults need no more than two to show. On the emulation of a GPU,
+which compiles for most of them, pairs are all that ever runs; a card runs the product.
 """
 
 from __future__ import annotations
@@ -25,14 +26,20 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--all"):
-        return
-    groups = {}
+    groups, kept = {}, set()
     for item in items:
-        groups.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    kept = {item for group in groups.values() for item in choice(group)}
+        if config.getoption("--all") and not is_emulated(item):
+            kept.add(item)
+        else:
+            groups.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept |= {item for group in groups.values() for item in choice(group)}
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = [item for item in items if item in kept]
+
+
+def is_emulated(item):
+    """Return whether a test runs on the emulation of a GPU."""
+    return hasattr(item, "callspec") and item.callspec.params.get("cp") == "emulated"
 
 
 def choice(group):
