@@ -22,29 +22,23 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import trees
 
-import trees  # noqa: E402
-from hour import report  # noqa: E402
-from hour.record import Results, package_digest  # noqa: E402
-from hour.runner import run_part  # noqa: E402
-from hour.worker import Worker  # noqa: E402
+sys.path.insert(0, str(trees.ROOT))
 
-MODULES = {
-    "tests": "hour.checks",
-    "ceilings": "hour.ceilings",
-    "products": "hour.products",
-    "tuning": "hour.tuning",
-}
-TABLE = ROOT / "sparsetconv" / "cuda" / "tuning.json"
+from hour import PARTS, report
+from hour.record import Results, package_digest
+from hour.runner import run_part
+from hour.worker import Worker
+
+TABLE = trees.ROOT / "sparsetconv" / "cuda" / "tuning.json"
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the arguments."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of results")
-    parser.add_argument("--part", action="append", choices=MODULES, help="may be repeated; all if not given")
+    parser.add_argument("--part", action="append", choices=PARTS, help="may be repeated; all if not given")
     parser.add_argument("--budget", type=float, default=520, help="seconds for each part")
     parser.add_argument("--again", action="store_true", help="repeat what has a result")
     parser.add_argument("--commit", help="what the tree holds, where there is no repository")
@@ -65,9 +59,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def measure(args: argparse.Namespace) -> int:
     """Run the parts; return 1 where a step failed or timed out."""
     args.out.mkdir(parents=True, exist_ok=True)
-    parts = args.part or list(MODULES)
+    parts = args.part or list(PARTS)
     commit = args.commit or trees.commit_of("HEAD")[0]
-    worker = Worker(MODULES, args.toy)
+    worker = Worker(PARTS, args.toy)
     try:
         found = worker.identity(args.out / f"{parts[0]}.log")
         if found.status != "done":
@@ -78,7 +72,7 @@ def measure(args: argparse.Namespace) -> int:
             results = Results(args.out, part, identity)
             if args.again:
                 results.forget()
-            steps = import_module(MODULES[part]).steps(args.toy)
+            steps = import_module(PARTS[part]).steps(args.toy)
             run_part(part, steps, results, worker, args.budget, lambda line: print(line, flush=True))
             if part == "tuning":
                 results.add("table", tuned(identity, results.steps))
@@ -91,7 +85,7 @@ def measure(args: argparse.Namespace) -> int:
 
 def tuned(identity: dict[str, Any], outcomes: dict[str, Any]) -> str:
     """Return the text of the table that the steps of the tuning give."""
-    return import_module(MODULES["tuning"]).table(identity, outcomes).text()
+    return import_module(PARTS["tuning"]).table(identity, outcomes).text()
 
 
 def install(folder: Path, path: Path = TABLE) -> None:

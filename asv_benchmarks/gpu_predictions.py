@@ -27,7 +27,7 @@ import sparsetconv as stc
 from sparsetconv import _cuda
 from sparsetconv._backend import NUMPY
 from sparsetconv.methods.cuda_direct import CudaDirectMethod
-from sparsetconv.methods.cuda_stencil import Tile, default_tile
+from sparsetconv.methods.cuda_tiles import Tile, default_tile
 
 
 @dataclass(frozen=True)

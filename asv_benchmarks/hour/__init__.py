@@ -6,3 +6,11 @@ time), ``lab`` (arrays and clock of the card), ``limits``, ``measure``; then the
 ``smallest``), ``ceilings``, ``products`` and ``tuning`` (with ``costs``), which share ``problems`` and
 ``peers``; ``report`` reads all.
 """
+
+# of each part the module with its steps
+PARTS = {
+    "tests": "hour.checks",
+    "ceilings": "hour.ceilings",
+    "products": "hour.products",
+    "tuning": "hour.tuning",
+}

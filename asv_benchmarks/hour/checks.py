@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import programs
+from .smallest import FINISHED
 from .steps import Rows, Step, Unavailable
 
 if TYPE_CHECKING:
     from .lab import Lab
 
 SMALLEST = Path(__file__).resolve().with_name("smallest.py")
-FINISHED = "all kernels ran"
 FOLDER = "tests/gpu"
 LAWS = f"{FOLDER}/test_gpu_laws.py"
 # that pytest has for the test in hand and for its report

@@ -15,15 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from trees import ROOT
 
 from .limits import copy_seconds, fma_seconds
 from .steps import Unavailable
 
-ROOT = Path(__file__).resolve().parents[2]
 # seconds between two events, at the least; seconds of one measurement
 GROUP_SECONDS, MEASURE_SECONDS = 2e-3, 0.15
 # groups of calls in a measurement

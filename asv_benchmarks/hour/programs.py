@@ -10,9 +10,10 @@ import xml.etree.ElementTree
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from trees import ROOT
+
 from .steps import Row, Unavailable
 
-ROOT = Path(__file__).resolve().parents[2]
 PATHS = [str(ROOT), str(ROOT / "asv_benchmarks")]
 # pytest's exit status where it was stopped
 INTERRUPTED = 2

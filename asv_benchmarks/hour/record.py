@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from trees import ROOT
+
 # ended by itself: "n/a" where the machine lacks something, which another run would find as it was
 FINISHED = ("done", "n/a")
 

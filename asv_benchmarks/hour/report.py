@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from . import PARTS
 from .record import read_runs
 
 PRODUCTS = "Products, in ms; for auto also as a share of the roofline"
@@ -16,7 +17,6 @@ TABLES = (
     ({"by", "until there, us"}, "What a call takes"),
     ({"problem", "by", "direction"}, PRODUCTS),
 )
-PARTS = ("tests", "ceilings", "products", "tuning")
 
 
 def latest(folder: Path, part: str) -> dict[str, Any] | None:
@@ -25,7 +25,7 @@ def latest(folder: Path, part: str) -> dict[str, Any] | None:
     return runs[-1] if runs else None
 
 
-def summary(folder: Path, parts: Sequence[str] = PARTS) -> str:
+def summary(folder: Path, parts: Iterable[str] = PARTS) -> str:
     """Return a line for each part, and one for each step that did not end well."""
     lines = []
     for part in parts:

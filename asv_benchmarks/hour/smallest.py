@@ -19,6 +19,8 @@ if __package__ in (None, ""):
 import sparsetconv as stc
 from hour.lab import Lab
 
+# what it prints at its end
+FINISHED = "all kernels ran"
 MODES = ("zeros", "reflect", "symmetric", "replicate", "circular")
 # name: (kernel shape, input shape, options, dtype)
 STENCILS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any], str]] = {
@@ -133,7 +135,7 @@ def main(arguments: list[str]) -> int:
         call()
         lab.synchronize()
         print(name, flush=True)
-    print("all kernels ran")
+    print(FINISHED)
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv.methods import cuda_stencil, cuda_tuning
+from sparsetconv.methods import cuda_tiles, cuda_tuning
 
 from . import costs, measure
 from .problems import Problem
@@ -98,7 +98,7 @@ def sweep(lab: Lab, problem: Problem, direction: str) -> Rows:
     method = problem.operator(lab, "direct")._method
     name = cuda_tuning.problem_class(method.geometry, dtype, transposed)
     inputs = problem.vectors(lab, direction)
-    left = cuda_stencil.candidates(method.problem(1, transposed, dtype))
+    left = cuda_tiles.candidates(method.problem(1, transposed, dtype))
     rows: list[Row] = []
     while wanted := neighbours(rows, left):
         # each is compiled: a toy has one beside the planner's

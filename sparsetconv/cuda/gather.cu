@@ -5,10 +5,9 @@
 // taps are loops. Where a result along the blocked axis reads the border, it is made alone. Neighbouring threads
 // make results next to each other on the last axis.
 //
-// Constants of the compilation, beside those of stencil.cuh: BLOCKED, RESULTS, CHANNELS; UNROLLED, the taps that
-// are unrolled together; SPREAD, how many results of the same phase a thread leaves to its neighbours between
-// two of its own (1 but where the blocked axis is the last); ID, the type that numbers threads; PLACE, the type of
-// places in a channel.
+// Constants of the compilation, beside those of stencil.cuh: BLOCKED, CHANNELS; UNROLLED, the taps that are unrolled
+// together; SPREAD, how many results of the same phase a thread leaves to its neighbours between two of its own (1
+// but where the blocked axis is the last); ID, the type that numbers threads.
 
 // What the source moves by from one tap to the next, and from one result of a phase to the next.
 __device__ constexpr PLACE step(int axis) { return TRANSPOSED ? fall_of(axis) : dilation_of(axis); }
@@ -60,50 +59,28 @@ __device__ __forceinline__ void each_combination(
         const PLACE stride = (PLACE)problem.axes[AXIS].source_stride;
         each_met<AXIS>(problem.axes[AXIS], at[AXIS], [&](PLACE own, int tap) {
             each_combination<AXIS + 1, ALL>(
-                problem, at, source + own * stride, weight + (PLACE)tap * weights_of(AXIS + 1, NDIM), leaf);
+                problem, at, source + own * stride, weight + (PLACE)tap * weights_from(AXIS + 1), leaf);
         });
     }
 }
 
 // Add `COUNT` taps along the blocked axis to the sums: the n-th result reads, through the t-th of them,
-// source[(n * advance + t * step) * stride].
+// source[(n * SPREAD * advance + t * step) * stride].
 template <int COUNT>
 __device__ __forceinline__ void accumulate(
     SUM (&sums)[CHANNELS][RESULTS], const VALUE* __restrict__ source, PLACE stride,
     const WEIGHT* const (&weights)[CHANNELS], int weight_step) {
-    constexpr PLACE moves = advance(BLOCKED), tap_moves = step(BLOCKED);
     FACTOR own[CHANNELS][COUNT];
 #pragma unroll
     for (int c = 0; c < CHANNELS; ++c)
 #pragma unroll
         for (int t = 0; t < COUNT; ++t) own[c][t] = (FACTOR)weights[c][t * weight_step];
-    constexpr PLACE reach = (RESULTS - 1) * moves + (COUNT - 1) * tap_moves + 1;
-    constexpr bool scattered = SPREAD > 1 || reach > RESULTS * COUNT;
-    if constexpr (scattered) {
-        // the results of a thread share few samples or none, but all weights
+    each_read<COUNT, SPREAD * advance(BLOCKED), step(BLOCKED)>(
+        [&](PLACE place) { return (SUM)source[place * stride]; },
+        [&](int n, int t, SUM value) {
 #pragma unroll
-        for (int t = 0; t < COUNT; ++t)
-#pragma unroll
-            for (int n = 0; n < RESULTS; ++n) {
-                const SUM value = (SUM)source[(n * SPREAD * moves + t * tap_moves) * stride];
-#pragma unroll
-                for (int c = 0; c < CHANNELS; ++c) sums[c][n] += own[c][t] * value;
-            }
-    } else {
-        constexpr int places = (int)reach, moved = (int)moves, further = (int)tap_moves;
-#pragma unroll
-        for (int place = 0; place < places; ++place) {
-            if (!is_read(place, RESULTS, moved, further, COUNT)) continue;
-            const SUM value = (SUM)source[place * stride];
-#pragma unroll
-            for (int n = 0; n < RESULTS; ++n) {
-                const int tap = tap_at(place, n, moved, further, COUNT);
-                if (tap < 0) continue;
-#pragma unroll
-                for (int c = 0; c < CHANNELS; ++c) sums[c][n] += own[c][tap] * value;
-            }
-        }
-    }
+            for (int c = 0; c < CHANNELS; ++c) sums[c][n] += own[c][t] * value;
+        });
 }
 
 // COUNT taps along the blocked axis, in parts that are unrolled.
@@ -157,7 +134,7 @@ extern "C" __global__ void gather(
 #pragma unroll
     for (int c = 0; c < CHANNELS; ++c) {
         const long long own = channel + c < problem.result_channels ? channel + c : problem.result_channels - 1;
-        kernels[c] = weights + (group * problem.result_channels + own) * problem.source_channels * weights_of(0, NDIM);
+        kernels[c] = weights + (group * problem.result_channels + own) * problem.source_channels * weights_from(0);
     }
     const auto store = [&](int c, SUM sum) {
         if (channel + c >= problem.result_channels) return;
@@ -179,14 +156,14 @@ extern "C" __global__ void gather(
         // in the order of the source; transposed that is from the last tap to the first
         const PLACE begin = TRANSPOSED ? met.source - (PLACE)(met.count - 1) * fall_of(BLOCKED) : met.source;
         const int tap = TRANSPOSED && met.count ? met.tap + (int)((met.count - 1) * cycle(BLOCKED)) : 0;
-        constexpr int behind = weights_of(BLOCKED + 1, NDIM), weight_step = TRANSPOSED ? -(int)(cycle(BLOCKED) < taps_of(BLOCKED) ? cycle(BLOCKED) : 0) * behind : behind;
+        constexpr int behind = weights_from(BLOCKED + 1), weight_step = TRANSPOSED ? -(int)(cycle(BLOCKED) < taps_of(BLOCKED) ? cycle(BLOCKED) : 0) * behind : behind;
         for (long long c_in = 0; c_in < problem.source_channels; ++c_in) {
             each_combination<0, false>(problem, at, 0, 0, [&](PLACE source, PLACE weight) {
                 const VALUE* from = x + c_in * problem.source_size + source + begin * stride;
                 const WEIGHT* own[CHANNELS];
 #pragma unroll
                 for (int c = 0; c < CHANNELS; ++c)
-                    own[c] = kernels[c] + c_in * weights_of(0, NDIM) + weight + tap * behind;
+                    own[c] = kernels[c] + c_in * weights_from(0) + weight + tap * behind;
                 // phases differ by one tap
                 if (met.count == meets(BLOCKED)) {
                     accumulate_all<meets(BLOCKED)>(sums, from, stride, own, weight_step);
@@ -213,7 +190,7 @@ extern "C" __global__ void gather(
                 const SUM value = (SUM)x[c_in * problem.source_size + source];
 #pragma unroll
                 for (int c = 0; c < CHANNELS; ++c)
-                    sums[c] += (FACTOR)kernels[c][c_in * weights_of(0, NDIM) + weight] * value;
+                    sums[c] += (FACTOR)kernels[c][c_in * weights_from(0) + weight] * value;
             });
 #pragma unroll
         for (int c = 0; c < CHANNELS; ++c) store(c, sums[c]);

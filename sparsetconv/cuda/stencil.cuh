@@ -10,7 +10,8 @@
 // Constants of the compilation, beside those of places.cuh: TAPS, STRIDE, DILATION, CYCLE, FALL, INVERSE, lists with
 // an entry for each axis (with common = gcd(stride, dilation), cycle = stride / common, fall = dilation / common, and
 // inverse * fall = 1 modulo cycle); TRANSPOSED; NUMBER, the type of these numbers; WEIGHT and FACTOR, the types of
-// weights as they are stored and as they are multiplied.
+// weights as they are stored and as they are multiplied; PLACE, the type of places in a channel; RESULTS, the
+// results of a thread along the axis on which taps are unrolled.
 
 #define LISTED(name, LIST)                       \
     __device__ constexpr NUMBER name(int axis) { \
@@ -28,12 +29,15 @@ LISTED(inverse_of, INVERSE)
 __device__ constexpr NUMBER cycle(int axis) { return TRANSPOSED ? listed_cycle(axis) : 1; }
 // Taps that a result meets at most.
 __device__ constexpr int meets(int axis) { return (int)((taps_of(axis) + cycle(axis) - 1) / cycle(axis)); }
-// Weights of the axes from one up to, and without, another.
-__device__ constexpr int weights_of(int from, int to) {
+// The product of what the axes from one on have.
+template <class T>
+__device__ constexpr int product_of(T (*each)(int), int from) {
     int product = 1;
-    for (int a = from; a < to; ++a) product *= (int)taps_of(a);
+    for (int a = from; a < NDIM; ++a) product *= (int)each(a);
     return product;
 }
+// Weights of the axes from one on.
+__device__ constexpr int weights_from(int axis) { return product_of(taps_of, axis); }
 
 // The sample at a position of the infinite extension of `size` samples; -1 for a padded zero.
 __device__ __forceinline__ long long sample_at(long long mode, long long size, long long position) {
@@ -42,9 +46,9 @@ __device__ __forceinline__ long long sample_at(long long mode, long long size, l
     if (mode == REPLICATE) return position < 0 ? 0 : size - 1;
     const long long period = period_of(mode, size);
     // no division for padding of up to one period
-    long long folded = position < 0 ? position + period : position - period;
+    long long folded = position < 0 ? position + period : position < period ? position : position - period;
     if (folded < 0 || folded >= period) {
-        folded = position >= 0 && position < period ? position : position % period;
+        folded = position % period;
         if (folded < 0) folded += period;
     }
     return folded < size ? folded : period - folded - (mode == SYMMETRIC);
@@ -84,4 +88,28 @@ __device__ constexpr bool is_read(int place, int results, int advance, int step,
     for (int n = 0; n < results; ++n)
         if (tap_at(place, n, advance, step, count) >= 0) return true;
     return false;
+}
+
+// Call add(n, t, value) for each of RESULTS neighbouring results and of COUNT taps: through the t-th the n-th result
+// reads place n * ADVANCE + t * STEP. load(place) brings its value, once for all that read it, as long as any share.
+template <int COUNT, PLACE ADVANCE, PLACE STEP, class Load, class Add>
+__device__ __forceinline__ void each_read(Load load, Add add) {
+    constexpr PLACE along = (RESULTS - 1) * ADVANCE + (COUNT - 1) * STEP + 1;
+    if constexpr (along > RESULTS * COUNT) {
+#pragma unroll
+        for (int t = 0; t < COUNT; ++t)
+#pragma unroll
+            for (int n = 0; n < RESULTS; ++n) add(n, t, load(n * ADVANCE + t * STEP));
+    } else {
+#pragma unroll
+        for (int place = 0; place < (int)along; ++place) {
+            if (!is_read(place, RESULTS, (int)ADVANCE, (int)STEP, COUNT)) continue;
+            const SUM value = load(place);
+#pragma unroll
+            for (int n = 0; n < RESULTS; ++n) {
+                const int t = tap_at(place, n, (int)ADVANCE, (int)STEP, COUNT);
+                if (t >= 0) add(n, t, value);
+            }
+        }
+    }
 }

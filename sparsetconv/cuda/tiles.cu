@@ -7,15 +7,15 @@
 // A thread makes RESULTS results along axis BLOCKED, neighbours of one phase: along that axis taps are unrolled,
 // and a sample is loaded once for all results that read it. It makes COLUMNS results along the last axis, as far
 // apart as a warp is wide, so that neighbouring threads read neighbouring samples; with a stride, samples that are
-// congruent modulo the stride are next to each other in the tile, so that no two threads of a warp read one bank. Transposed, threads that stand together on the last axis are of one
-// phase: all meet the same taps. Where neighbours in the result are then not made by neighbours, results go to
-// memory by way of the tile.
+// congruent modulo the stride are next to each other in the tile, so that no two threads of a warp read one bank.
+// Transposed, threads that stand together on the last axis are of one phase: all meet the same taps. Where
+// neighbours in the result are then not made by neighbours, results go to memory by way of the tile.
 //
-// Constants of the compilation, beside those of stencil.cuh: BLOCKED, RESULTS, COLUMNS, CHANNELS, SOURCES;
-// BUFFERS, 2 where the next channels are loaded while those before are computed with, or else 1; THREADS, a list of
-// the threads along each axis; UNROLLED, the taps that are unrolled together; SHARED, the bytes
-// of shared memory; PLACE, the type of places in a channel; LOADS, the loads
-// that a thread has under way at once where they go by registers; BLOCKS, how many blocks a multiprocessor shall hold.
+// Constants of the compilation, beside those of stencil.cuh: BLOCKED, COLUMNS, CHANNELS, SOURCES; BUFFERS, 2 where
+// the next channels are loaded while those before are computed with, or else 1; THREADS, a list of the threads along
+// each axis; UNROLLED, the taps that are unrolled together; SHARED, the bytes of shared memory; LOADS, the loads
+// that a thread has under way at once where they go by registers; BLOCKS, how many blocks a multiprocessor shall
+// hold.
 
 static_assert(sizeof(NUMBER) == sizeof(int), "tiles need strides and dilations of 32 bits");
 LISTED(threads_of, THREADS)
@@ -23,12 +23,7 @@ LISTED(threads_of, THREADS)
 constexpr int LAST = NDIM - 1;
 constexpr bool in_line = BLOCKED == LAST;  // one axis alone
 __device__ constexpr int phases(int axis) { return TRANSPOSED ? stride_of(axis) : 1; }
-__device__ constexpr int product_of_threads() {
-    int product = 1;
-    for (int a = 0; a < NDIM; ++a) product *= threads_of(a);
-    return product;
-}
-constexpr int all_threads = product_of_threads();
+constexpr int all_threads = product_of(threads_of, 0);
 // Neighbouring threads of one phase along the last axis.
 constexpr int lanes = threads_of(LAST) / phases(LAST);
 static_assert(threads_of(LAST) % phases(LAST) == 0, "threads along the last axis make all phases");
@@ -51,23 +46,11 @@ __device__ constexpr int extent(int axis) {
 // Along the last axis with a stride, samples that are congruent modulo the stride stand together, in segments.
 constexpr bool split = !TRANSPOSED && stride_of(LAST) > 1;
 constexpr int segment = (extent(LAST) + stride_of(LAST) - 1) / stride_of(LAST);
-// Numbers of the tile from one place along an axis to the next.
-__device__ constexpr int pitch(int axis) {
-    int product = 1;
-    for (int a = axis + 1; a < NDIM; ++a) product *= a == LAST && split ? segment * stride_of(LAST) : extent(a);
-    return product;
-}
-constexpr int tile_size = pitch(-1);
-__device__ constexpr int samples_of_tile() {
-    int product = 1;
-    for (int a = 0; a < NDIM; ++a) product *= extent(a);
-    return product;
-}
-__device__ constexpr int results_of_tile() {
-    int product = 1;
-    for (int a = 0; a < NDIM; ++a) product *= rows(a);
-    return product;
-}
+// Numbers of the tile along an axis, and from one place along it to the next.
+__device__ constexpr int stored(int axis) { return axis == LAST && split ? segment * stride_of(LAST) : extent(axis); }
+__device__ constexpr int pitch(int axis) { return product_of(stored, axis + 1); }
+constexpr int tile_size = product_of(stored, 0), lines_of_tile = product_of(extent, 0) / extent(LAST);
+constexpr int results_of_tile = product_of(rows, 0);
 // Where the places of an axis begin in the list of places.
 __device__ constexpr int list_of(int axis) {
     int sum = 0;
@@ -77,15 +60,15 @@ __device__ constexpr int list_of(int axis) {
 // Whether results go by way of the tile.
 constexpr bool staged = phases(LAST) > 1 || (in_line && RESULTS > 1);
 
-constexpr int kernel_size = weights_of(0, NDIM), blocked_taps = taps_of(BLOCKED);
-constexpr int behind = weights_of(BLOCKED + 1, NDIM);
+constexpr int kernel_size = weights_from(0), blocked_taps = taps_of(BLOCKED);
+constexpr int behind = weights_from(BLOCKED + 1);
 __device__ constexpr int rounded(long long bytes) { return (int)((bytes + 15) / 16 * 16); }
 __device__ constexpr int larger(int a, int b) { return a > b ? a : b; }
 constexpr int tile_bytes =
-    rounded((long long)larger(BUFFERS * SOURCES * tile_size, results_of_tile()) * sizeof(VALUE));
+    rounded((long long)larger(BUFFERS * SOURCES * tile_size, results_of_tile) * sizeof(VALUE));
 constexpr int weight_bytes = rounded((long long)BUFFERS * SOURCES * kernel_size * CHANNELS * sizeof(FACTOR));
 constexpr int list_bytes = rounded((long long)list_of(NDIM) * sizeof(PLACE));
-static_assert(tile_bytes + weight_bytes + list_bytes == SHARED, "SHARED differs from Tile.shared in cuda_stencil.py");
+static_assert(tile_bytes + weight_bytes + list_bytes == SHARED, "SHARED differs from Tile.shared in cuda_tiles.py");
 
 // The weights of one tap for all channels, which one load of up to 16 bytes brings.
 struct alignas(CHANNELS * sizeof(FACTOR) < 16 ? CHANNELS * sizeof(FACTOR) : 16) Weights {
@@ -148,37 +131,19 @@ using Sums = SUM[CHANNELS][COLUMNS][RESULTS];
 template <int COUNT, int ADVANCE, int STEP>
 __device__ __forceinline__ void accumulate(
     Sums& sums, const VALUE* source, const Weights* weights, int weight_step) {
-    constexpr int between = pitch(BLOCKED), along = (RESULTS - 1) * ADVANCE + (COUNT - 1) * STEP + 1;
+    constexpr int between = pitch(BLOCKED);
     Weights own[COUNT];
 #pragma unroll
     for (int t = 0; t < COUNT; ++t) own[t] = weights[t * weight_step];
 #pragma unroll
     for (int v = 0; v < COLUMNS; ++v) {
         const VALUE* from = source + v * lanes;
-        if constexpr (along > RESULTS * COUNT) {
-            // results share few samples or none
+        each_read<COUNT, ADVANCE, STEP>(
+            [&](int place) { return (SUM)from[place * between]; },
+            [&](int n, int t, SUM value) {
 #pragma unroll
-            for (int t = 0; t < COUNT; ++t)
-#pragma unroll
-                for (int n = 0; n < RESULTS; ++n) {
-                    const SUM value = (SUM)from[(n * ADVANCE + t * STEP) * between];
-#pragma unroll
-                    for (int c = 0; c < CHANNELS; ++c) sums[c][v][n] += own[t].of[c] * value;
-                }
-        } else {
-#pragma unroll
-            for (int place = 0; place < along; ++place) {
-                if (!is_read(place, RESULTS, ADVANCE, STEP, COUNT)) continue;
-                const SUM value = (SUM)from[place * between];
-#pragma unroll
-                for (int n = 0; n < RESULTS; ++n) {
-                    const int tap = tap_at(place, n, ADVANCE, STEP, COUNT);
-                    if (tap < 0) continue;
-#pragma unroll
-                    for (int c = 0; c < CHANNELS; ++c) sums[c][v][n] += own[tap].of[c] * value;
-                }
-            }
-        }
+                for (int c = 0; c < CHANNELS; ++c) sums[c][v][n] += own[t].of[c] * value;
+            });
     }
 }
 
@@ -317,8 +282,7 @@ struct TileLine {
 
 __device__ __forceinline__ TileLine tile_line(
     const VALUE* x, long long channel_size, int line, const PLACE* places, VALUE* tile) {
-    constexpr int lines = samples_of_tile() / extent(LAST);
-    int rest = line % lines, to = line / lines * tile_size;
+    int rest = line % lines_of_tile, to = line / lines_of_tile * tile_size;
     PLACE from = 0;
     bool padded = false;
 #pragma unroll
@@ -330,14 +294,14 @@ __device__ __forceinline__ TileLine tile_line(
         from += place;
         to += at * pitch(a);
     }
-    return {x + line / lines * channel_size + (padded ? 0 : from), tile + to, padded};
+    return {x + line / lines_of_tile * channel_size + (padded ? 0 : from), tile + to, padded};
 }
 
 // Load what the tile reads of some channels. PLAIN: along the last axis nothing of it is padding.
 template <bool PLAIN>
 __device__ __forceinline__ void load_tile(
     const VALUE* __restrict__ x, long long channel_size, int channels, const PLACE* places, VALUE* tile) {
-    const int lines = channels * (samples_of_tile() / extent(LAST));
+    const int lines = channels * lines_of_tile;
     const int lane = threadIdx.x % width, loader = threadIdx.x / width;
     if (loader >= loaders) return;
     const PLACE first = places[list_of(LAST)];
@@ -556,7 +520,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, BLOCKS) tiles(
                 tile[place] = (VALUE)sum;
             }
         __syncthreads();
-        for (int number = threadIdx.x; number < results_of_tile(); number += all_threads) {
+        for (int number = threadIdx.x; number < results_of_tile; number += all_threads) {
             int rest = number;
             long long at[NDIM];
             bool beyond = false;

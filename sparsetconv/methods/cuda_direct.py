@@ -2,7 +2,8 @@
 
 Floor 3. The kernels are ``cuda/tiles.cu``, on tiles in shared memory, and ``cuda/gather.cu`` for kernels that
 reach too far for one. Transposed, with padding that is not zeros, a launch for each padded axis follows:
-``cuda/unpad.cu``. What a launch is given is worked out once, by ``cuda_stencil``.
+``cuda/unpad.cu``. What a launch is given is worked out once, by ``cuda_stencil`` and
+``cuda_tiles``.
 """
 
 from __future__ import annotations
@@ -22,11 +23,9 @@ from sparsetconv.methods.cuda_stencil import (
     SUM_BYTES,
     Problem,
     StencilAxis,
-    Tile,
-    default_tile,
-    tile,
     without_idle_steps,
 )
+from sparsetconv.methods.cuda_tiles import Tile, default_tile, tile
 from sparsetconv.methods.cuda_tuning import known_shape, problem_class
 
 if TYPE_CHECKING:

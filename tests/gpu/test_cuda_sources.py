@@ -161,8 +161,8 @@ from gpu import cupy_on_cpu
 sys.modules.update(cupy_on_cpu.modules())
 import cupy as cp
 import sparsetconv as stc
-from sparsetconv.methods import cuda_direct, cuda_stencil
-cuda_direct.MANY_THREADS = cuda_stencil.MANY_THREADS = 1
+from sparsetconv.methods import cuda_direct, cuda_tiles
+cuda_direct.MANY_THREADS = cuda_tiles.MANY_THREADS = 1
 cases = [((3, 2), (70, 5), dict(padding=3, padding_mode="symmetric", stride=2)), ((9,), (700,), dict(padding=4)),
          ((4, 2, 3, 3), (2, 30, 6), dict(padding=1, padding_mode="circular")),
          ((3, 3), (9, 250), dict(dilation=(1, 120)))]

@@ -18,7 +18,7 @@ from benchmark_suite import ROOT, SUITE
 
 import sparsetconv as stc
 from sparsetconv import _cuda
-from sparsetconv.methods import cuda_stencil, cuda_tuning, gpu_cost
+from sparsetconv.methods import cuda_tiles, cuda_tuning, gpu_cost
 
 # isort: split
 import gpu_hour
@@ -52,7 +52,7 @@ def steps_of(toy, part):
 
 
 def test_every_step_ends_well(toy):
-    for part, module in gpu_hour.MODULES.items():
+    for part, module in gpu_hour.PARTS.items():
         found = steps_of(toy, part)
         assert list(found) == [step.name for step in import_module(module).steps(True)]
         for name, outcome in found.items():
@@ -62,7 +62,7 @@ def test_every_step_ends_well(toy):
             assert outcome["status"] == ("n/a" if absent else "done"), (name, outcome["note"])
             assert outcome["rows"] or absent
     assert {path.name for path in toy.folder.iterdir()} == {
-        f"{part}.{ending}" for part in gpu_hour.MODULES for ending in ("json", "log")
+        f"{part}.{ending}" for part in gpu_hour.PARTS for ending in ("json", "log")
     }
 
 
@@ -332,7 +332,7 @@ def test_wrong_products_are_not_timed(cp):
 
 @pytest.mark.parametrize("toys", [True, False])
 def test_problems_are_named_once_and_of_every_class(toys):
-    for module in gpu_hour.MODULES.values():
+    for module in gpu_hour.PARTS.values():
         names = [step.name for step in import_module(module).steps(toys)]
         assert len(set(names)) == len(names), module
     asked = (*problems.planes(toys), *problems.volumes(toys), *problems.layers(toys))
@@ -529,7 +529,7 @@ def test_search_goes_from_neighbour_to_neighbour(cp, monkeypatch):
     assert (best.results, best.columns, best.threads, best.unrolled, best.blocks) == (4, 3, 512, 8, 1)
     assert [row["planned"] for row in rows] == [True] + [False] * (len(rows) - 1)
     method = problem.operator(lab, "direct")._method
-    every = cuda_stencil.candidates(method.problem(1, False, np.dtype("float32")))
+    every = cuda_tiles.candidates(method.problem(1, False, np.dtype("float32")))
     assert len(rows) < len(every) / 2
     assert len({str(row["shape"]) for row in rows}) == len(rows)
 
@@ -566,4 +566,4 @@ def test_random_numbers_are_those_of_the_host(cp, dtype, monkeypatch):
 
 
 def test_program_names_the_root():
-    assert gpu_hour.ROOT == ROOT
+    assert gpu_hour.trees.ROOT == ROOT

@@ -17,9 +17,10 @@ from strategies import distinct_kernel, geometries
 import sparsetconv as stc
 from sparsetconv._axis import Axis, source_index
 from sparsetconv._backend import NUMPY
-from sparsetconv.methods import cuda_direct, cuda_stencil, cuda_tuning
+from sparsetconv.methods import cuda_direct, cuda_stencil, cuda_tiles, cuda_tuning
 from sparsetconv.methods.cuda_direct import CudaDirectMethod
-from sparsetconv.methods.cuda_stencil import Problem, StencilAxis, Tile, candidates, default_tile, tile
+from sparsetconv.methods.cuda_stencil import Problem, StencilAxis
+from sparsetconv.methods.cuda_tiles import Tile, candidates, default_tile, tile
 from sparsetconv.methods.cuda_tuning import LaunchShape, Tuning
 
 
@@ -86,7 +87,7 @@ def test_every_shape_of_a_launch(cp, name, launch):
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_kernels_that_reach_too_far_for_a_tile(cp, name, monkeypatch):
     number = list(PROBLEMS).index(name)
-    monkeypatch.setattr(cuda_stencil, "SHARED_BYTES", 0)
+    monkeypatch.setattr(cuda_tiles, "SHARED_BYTES", 0)
     # with one result for each thread, and with several
     monkeypatch.setattr(cuda_direct, "MANY_THREADS", 1 if number % 2 else 1 << 16)
     kernel_shape, input_shape, options = PROBLEMS[name]
@@ -104,9 +105,9 @@ def test_drawn_launches_match_naive_loops(cp, case, launch):
         check(cp, kernel, input_shape, naive_matrix(kernel, input_shape, **options), **options)
 
 
-@pytest.mark.parametrize("shared", [0, cuda_stencil.SHARED_BYTES])
+@pytest.mark.parametrize("shared", [0, cuda_tiles.SHARED_BYTES])
 def test_places_of_64_bits(cp, shared, monkeypatch):
-    monkeypatch.setattr(cuda_stencil, "SHARED_BYTES", shared)
+    monkeypatch.setattr(cuda_tiles, "SHARED_BYTES", shared)
     monkeypatch.setattr(Problem, "place_type", "long long")
     for name in ("dilated", "strided line"):
         kernel_shape, input_shape, options = PROBLEMS[name]
