@@ -30,8 +30,8 @@ REAL_TYPES = {
     "Q": "unsigned long long", "f": "float", "d": "double",
 }  # fmt: skip
 COMPLEX_TYPES = {"F": "complex<float>", "D": "complex<double>"}
-# by the dtype's name: that of ml_dtypes has a letter of its own
-HALF_TYPES = {"float16": "float16", "bfloat16": "bfloat16"}
+# half precision, which is stored and not computed in, by its name in NumPy and ml_dtypes, and in ``half.cuh``
+HALF_TYPES = ("float16", "bfloat16")
 TYPES = REAL_TYPES | COMPLEX_TYPES
 
 Constants = tuple[tuple[str, str], ...]
@@ -39,7 +39,7 @@ Constants = tuple[tuple[str, str], ...]
 
 def type_name(dtype: np.dtype[Any]) -> str:
     """Return the name of a dtype in CUDA C++."""
-    return HALF_TYPES.get(dtype.name) or TYPES[dtype.char]
+    return dtype.name if dtype.name in HALF_TYPES else TYPES[dtype.char]
 
 
 def sum_name(dtype: np.dtype[Any]) -> str:
@@ -67,14 +67,14 @@ def source_text(name: str) -> str:
 
 def assembled_source(names: Sequence[str], constants: Constants) -> str:
     """Return one text: the constants as types and macros, then the sources one after the other."""
-    types = {*TYPES.values(), *HALF_TYPES.values()}
+    types = {*TYPES.values(), *HALF_TYPES}
     lines = [
         f"using {name} = {value};" if value in types else f"#define {name} {value}"
         for name, value in constants
     ]
     if any(value in COMPLEX_TYPES.values() for _, value in constants):
         lines.insert(0, "#include <cupy/complex.cuh>")
-    if any(value in HALF_TYPES.values() for _, value in constants):
+    if any(value in HALF_TYPES for _, value in constants):
         lines.insert(0, source_text("half.cuh"))
     return "\n".join([*lines, *map(source_text, names)])
 

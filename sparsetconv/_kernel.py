@@ -24,13 +24,10 @@ if TYPE_CHECKING:
 
 SUPPORTED = frozenset(np.dtype(code) for code in "bhilqBHILQfdFD")
 
-# half precision, which a GPU stores and sums in float32; the second is that of ml_dtypes
-HALF = ("float16", "bfloat16")
-
 
 def is_half(dtype: np.dtype[Any]) -> bool:
-    """Return whether a dtype is of half precision."""
-    return dtype.name in HALF
+    """Return whether a dtype is of half precision, which a GPU's arrays alone may be."""
+    return dtype.name in _cuda.HALF_TYPES
 
 
 def named_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:

@@ -294,7 +294,20 @@ def _made_of(public: Any, operator: ArrayCore) -> Any:
     return on_backend(public, operator.backend)(operator)
 
 
-class _OtherWay(ArrayCore):
+class _Derived(ArrayCore):
+    """An operator made of another one, on whose arrays it is."""
+
+    operator: ArrayCore
+
+    def _where(self) -> Place:
+        # asked for each time: what the operator makes later counts too
+        return self.operator._where()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_of, (getattr(self, "_public", type(self)), self.operator)
+
+
+class _OtherWay(_Derived):
     """An operator made of another one, from its output to its input.
 
     Parameters
@@ -306,13 +319,6 @@ class _OtherWay(ArrayCore):
     def __init__(self, operator: ArrayCore) -> None:
         self._prepare(operator.dtype, operator.output_shape, operator.input_shape)
         self.operator = operator
-
-    def _where(self) -> Place:
-        # asked for each time: what the operator makes later counts too
-        return self.operator._where()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _made_of, (getattr(self, "_public", type(self)), self.operator)
 
 
 class AdjointCore(_OtherWay):
@@ -361,7 +367,7 @@ class TransposedOperator(TransposedCore, ArrayOperator):
     """The plain transpose ``A.T`` of a complex operator on NumPy arrays."""
 
 
-class GramCore(ArrayCore):
+class GramCore(_Derived):
     """The Gram operator ``A.H @ A`` of an operator.
 
     Parameters
@@ -373,13 +379,6 @@ class GramCore(ArrayCore):
     def __init__(self, operator: ArrayCore) -> None:
         self._prepare(operator.dtype, operator.input_shape, operator.input_shape)
         self.operator = operator
-
-    def _where(self) -> Place:
-        # asked for each time: what the operator makes later counts too
-        return self.operator._where()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _made_of, (getattr(self, "_public", type(self)), self.operator)
 
     def _apply(self, x: Array) -> Array:
         return self.operator._apply_adjoint(self.operator._apply(x))

@@ -135,9 +135,11 @@ class ArrayProducts:
     def _checked(self, x: Any) -> Array:
         """Return an array whose products with the operator have a dtype that all methods know."""
         check_backend("x", x, self.backend, "the operator")
-        array: Array = x if self.backend.on_gpu else to_array("x", x)
+        array: Array = x
         if self.backend.on_gpu:
             check_device("x", x, self.backend, self._where().device, "the operator")
+        else:
+            array = to_array("x", x)
         if not self._is_multiplied(array.dtype):
             msg = (
                 "x must be of a real, complex or integer dtype up to double precision, "

@@ -222,9 +222,8 @@ def geometry_matrix(
     """Return the matrix of a settled geometry, or its transpose, in any format, on the kernel's device."""
     _normalize.word("format", format, FORMATS)
     backend = backend_of("kernel", kernel)
-    if not backend.on_gpu:
-        return _assembled(geometry, kernel, transposed, rows, index_dtype, format, backend)
-    _check_on_gpu(kernel, format)
+    if backend.on_gpu:
+        _check_on_gpu(kernel, format)
     with on_device(backend, backend.device_of(kernel)):
         return _assembled(geometry, kernel, transposed, rows, index_dtype, format, backend)
 

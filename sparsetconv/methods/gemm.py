@@ -262,21 +262,19 @@ class GemmMethod(PaddedMethod):
 
     def forward(self, x: Array) -> Array:
         """See `Method.forward`."""
-        dtype = np.result_type(x.dtype, self.weights.dtype)
-        return _in_full(x, dtype, self._forward.product)
+        return self._summed(x, self._forward.product)
 
     def transpose(self, y: Array) -> Array:
         """See `Method.transpose`."""
-        dtype = np.result_type(y.dtype, self.weights.dtype)
-        return _in_full(y, dtype, lambda y, full: self._folding.fold(self._backward.product(y, full)))
+        return self._summed(y, lambda y, dtype: self._folding.fold(self._backward.product(y, dtype)))
 
+    def _summed(self, x: Array, product: Callable[[Array, np.dtype[Any]], Array]) -> Array:
+        """Return a product, with sums in float32 where the result is of half precision.
 
-def _in_full(x: Array, dtype: np.dtype[Any], product: Callable[[Array, np.dtype[Any]], Array]) -> Array:
-    """Return a product of a dtype, with sums in float32 where it is of half precision.
-
-    Such are results of a kernel of small integers with a GPU's arrays of half precision.
-    """
-    if not is_half(dtype):
-        return product(x, dtype)
-    full = np.dtype(np.float32)
-    return product(x.astype(full), full).astype(dtype)
+        Such are results of a kernel of small integers with a GPU's arrays of half precision.
+        """
+        dtype = np.result_type(x.dtype, self.weights.dtype)
+        if not is_half(dtype):
+            return product(x, dtype)
+        full = np.dtype(np.float32)
+        return product(x.astype(full), full).astype(dtype)
