@@ -12,22 +12,21 @@ from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
+import gpu_hour
+import hour_of_accidents
 import numpy as np
 import pytest
 from benchmark_suite import ROOT, SUITE
-
-import sparsetconv as stc
-from sparsetconv import _cuda
-from sparsetconv.methods import cuda_tiles, cuda_tuning, gpu_cost
-
-# isort: split
-import gpu_hour
 from hour import checks, costs, measure, peers, problems, products, programs, report, smallest, tuning
 from hour.lab import Lab
 from hour.record import Outcome, Results, package_digest
 from hour.runner import run_part
 from hour.steps import Unavailable
 from hour.worker import Worker
+
+import sparsetconv as stc
+from sparsetconv import _cuda
+from sparsetconv.methods import cuda_tiles, cuda_tuning, gpu_cost
 
 cupy = pytest.importorskip("cupy", reason="the emulation uses texts of CuPy")
 CARD = {"card": "a card", "commit": "a" * 40, "toy": False, "cuda": 13000, "cupy": "14.2.0"}
@@ -167,14 +166,12 @@ def test_without_a_card_it_says_so(tmp_path):
 
 @pytest.fixture
 def worker():
-    made = Worker({"accidents": "gpu.hour_of_accidents"}, toy=True)
+    made = Worker({"accidents": "hour_of_accidents"}, toy=True)
     yield made
     made.close()
 
 
 def accidents():
-    from gpu import hour_of_accidents
-
     return hour_of_accidents.steps(True)
 
 
