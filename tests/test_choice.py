@@ -305,7 +305,10 @@ assert "numba" not in sys.modules
 from sparsetconv.methods import _emit
 assert known == _emit.VECTOR_BYTES, (known, _emit.VECTOR_BYTES)
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    from sparsetconv.methods import _emit
+
+    # here, where numba may have been imported, and in a new process, of another processor
+    assert cost.vector_bytes() == _emit.VECTOR_BYTES
     asked = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+sse2,+sse3"}
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | asked)
 

@@ -156,7 +156,7 @@ def test_three(mode, dtype, method):
 def test_rows_of_a_table(mode, x, y, z):
     pass
 
-@pytest.mark.parametrize("x", [1, 2])
+@pytest.mark.parametrize("x", [1, 2, pytest.param(3, marks=pytest.mark.full)])
 def test_one(x):
     pass
 """
@@ -164,7 +164,7 @@ def test_one(x):
 
 @pytest.mark.parametrize("everything", [False, True])
 def test_pairs_of_factors(everything, tmp_path):
-    """All pairs run by default, rows of a table never fall out; ``--all`` runs the product."""
+    """All pairs run by default, rows of a table never fall out but those that say so; ``--all`` runs the product."""
     (tmp_path / "conftest.py").write_text((Path(__file__).parent / "conftest.py").read_text(encoding="utf-8"))
     (tmp_path / "test_table.py").write_text(TABLE)
     command = [
@@ -185,7 +185,7 @@ def test_pairs_of_factors(everything, tmp_path):
     three = [re.fullmatch(r"test_three\[(.*)-(.*)-(.*)\]", name) for name in ids]
     three = [match.groups() for match in three if match]
     assert sum(name.startswith("test_rows") for name in ids) == 16
-    assert sum(name.startswith("test_one") for name in ids) == 2
+    assert sum(name.startswith("test_one") for name in ids) == 2 + everything
     sizes = [len({(match[a], match[b]) for match in three}) for a, b in ((0, 1), (0, 2), (1, 2))]
     assert sorted(sizes) == [9, 12, 12]
     assert len(three) == 36 if everything else 12 <= len(three) < 20

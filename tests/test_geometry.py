@@ -4,8 +4,8 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from strategies import MODES, geometries
+from hypothesis import given
+from strategies import MODES, examples, geometries
 
 import sparsetconv as stc
 from sparsetconv._transposed import conv_transpose_geometry
@@ -100,7 +100,7 @@ def test_index_dtype_switches_where_int32_ends():
     assert stc.ConvGeometry((1, 65536), (65536, 1, 1)).index_dtype == np.int64
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(geometries())
 def test_transposed_geometry_leads_back(case):
     """From the output of a forward convolution its transpose reaches the same input again."""

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.sparse.linalg
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import geometries
+from strategies import examples, geometries
 
 import sparsetconv as stc
 from sparsetconv.boundary import source_indices
@@ -100,7 +100,7 @@ def test_dense_least_squares(name, transposed, method, ridge):
     np.testing.assert_allclose(found, expected, atol=1e-10)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(geometries(max_ndim=2), st.booleans())
 def test_every_output_is_read_once_and_right(case, transposed):
     """The lists of reads, axis by axis, against the definition of the padded signal."""
