@@ -77,6 +77,7 @@ def test_products_are_checked_timed_and_compared(toy):
         elif "by" in row and "until there, us" not in row:
             assert row["skipped"]
     ours = [row for row in rows if row.get("by") == "direct" and "share" in row]
+    assert ours
     assert all({"cuSPARSE"} <= set(row["their time over ours"]) for row in ours)
     bits = [row for row in steps_of(toy, "products")["same bits"]["rows"] if row["method"] == "direct"]
     assert [row["equal"] for row in bits] == [True, True]
