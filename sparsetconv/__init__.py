@@ -1,7 +1,7 @@
 """Convolutions as sparse matrices and linear operators, transposed convolution as their exact adjoint."""
 
 from sparsetconv import pictures, plot, testing
-from sparsetconv._capture import capture
+from sparsetconv._arrays.capture import capture
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.array_operator import to_device
 from sparsetconv.frameworks import from_keras, from_onnx, from_torch

@@ -11,7 +11,7 @@ from typing import Any
 
 from numba import uint64
 
-from sparsetconv._compiler import compiled
+from sparsetconv._arrays.compiler import compiled
 
 # above every column
 NONE = (1 << 63) - 1

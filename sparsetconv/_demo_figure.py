@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from sparsetconv._display import shown
-from sparsetconv._output import whole_file
+from sparsetconv._arrays.display import shown
+from sparsetconv._arrays.output import whole_file
 
 if TYPE_CHECKING:
     import pathlib

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.types import Array
 
 # operators of at most this many entries are compared entry by entry after a failure
 DENSE_ENTRIES = 1 << 22

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv._display import type_name
+from sparsetconv._arrays.display import type_name
 
 if TYPE_CHECKING:
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.types import Array
 
 # pixels on a side for the pattern of a large matrix
 PIXELS = 512

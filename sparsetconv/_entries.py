@@ -13,15 +13,15 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator
 
 from sparsetconv import _normalize
-from sparsetconv._backend import operator_backend
-from sparsetconv._display import shown
+from sparsetconv._arrays.backend import operator_backend
+from sparsetconv._arrays.display import shown
 from sparsetconv._sampled import picture
 from sparsetconv.array_operator import AdjointCore, ArrayCore, GramCore, TransposedCore
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.matrices import geometry_matrix
 
 if TYPE_CHECKING:
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.types import Array
 
 # samples on one side of a diagram, and of what has to be multiplied to be known
 LARGEST_DIAGRAM = 64

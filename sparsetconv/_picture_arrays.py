@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsetconv._display import clipped
-from sparsetconv._kernel import to_array
+from sparsetconv._arrays.display import clipped
+from sparsetconv._arrays.validation import to_array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.types import Array
 
 # how far from 1 the weights that meet in one pixel may sum to
 NEAR_ONE = 0.05

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sparsetconv._display import shown
-from sparsetconv._output import whole_file
+from sparsetconv._arrays.display import shown
+from sparsetconv._arrays.output import whole_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.types import Array
 
 #: Of a picture that is read, if nothing else is said: 16384 x 16384.
 MAX_PIXELS = 1 << 28

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsetconv import _normalize
-from sparsetconv._display import shown
+from sparsetconv._arrays.display import shown
 from sparsetconv._picture_arrays import NEAR_ONE, as_picture, margin_of, phase_sums
 from sparsetconv.learning import fit_kernel
 from sparsetconv.resize_operator import ResizeOperator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.types import Array
 
 
 def shrink(picture: ArrayLike, scale: int) -> tuple[Array, Array]:

@@ -18,8 +18,8 @@ from sparsetconv._row_tables import Table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from sparsetconv._arrays.types import Array
     from sparsetconv._segments import Segment
-    from sparsetconv._types import Array
     from sparsetconv.axis_rows import RunRows
 
 

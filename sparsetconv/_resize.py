@@ -16,8 +16,8 @@ from numbers import Rational, Real
 from typing import Any
 
 from sparsetconv import _normalize
+from sparsetconv._arrays.display import shown
 from sparsetconv._conventions import CONVENTIONS, OWN, Convention, Rule
-from sparsetconv._display import shown
 
 MODE_ALIASES = {
     "bilinear": "linear",

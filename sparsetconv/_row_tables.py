@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from sparsetconv._arrays.types import Array
     from sparsetconv._runs import Runs
-    from sparsetconv._types import Array
 
 # more runs of a row than this are put in order before they are merged
 MERGED_RUNS = 4

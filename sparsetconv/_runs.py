@@ -19,8 +19,8 @@ from sparsetconv.boundary import source_indices
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sparsetconv._arrays.types import Array
     from sparsetconv._axis import Axis
-    from sparsetconv._types import Array
 
 # products of residues of moduli below this fit into 64 bits
 LARGEST_MODULUS = 1 << 31

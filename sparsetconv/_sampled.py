@@ -27,8 +27,8 @@ from sparsetconv.resize_operator import ResizeCore
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sparsetconv._arrays.types import Array
     from sparsetconv._axis import Axis
-    from sparsetconv._types import Array
 
     # ascending numbers that a row or a column holds, thinned evenly to about so many
     Line = Callable[[int, int], Array]

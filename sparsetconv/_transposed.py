@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sparsetconv import _normalize
-from sparsetconv._display import shown
+from sparsetconv._arrays.display import shown
 from sparsetconv.geometry import ConvGeometry, spatial_ndim, split_total
 
 if TYPE_CHECKING:

@@ -15,19 +15,19 @@ import numpy as np
 from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
-from sparsetconv import _display
-from sparsetconv._backend import NUMPY, check_backend, device_backend, is_cupy
-from sparsetconv._display import shown, type_name
-from sparsetconv._kernel import refuse_what_is_no_array, to_array
+from sparsetconv._arrays import display
+from sparsetconv._arrays.backend import NUMPY, check_backend, device_backend, is_cupy
+from sparsetconv._arrays.display import shown, type_name
+from sparsetconv._arrays.validation import refuse_what_is_no_array, to_array
 from sparsetconv.array_products import LARGE_RESULT, ArrayProducts
 from sparsetconv.device_products import DeviceProducts
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from sparsetconv._backend import Backend
-    from sparsetconv._streams import Place
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.streams import Place
+    from sparsetconv._arrays.types import Array
 
 
 # SciPy takes batches of matrices from 1.18 on, which brought `xp`
@@ -87,10 +87,10 @@ class ArrayCore(ArrayProducts):
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return _display.operator_text(self)
+        return display.operator_text(self)
 
     def _repr_html_(self) -> str:
-        return _display.operator_html(self)
+        return display.operator_html(self)
 
     def gram(self) -> GramCore:
         """Return the operator's Gram operator, ``A.H @ A``.

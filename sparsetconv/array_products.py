@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from sparsetconv import _cuda, _memory
-from sparsetconv._backend import NUMPY, check_backend, check_device
-from sparsetconv._display import clipped, shown, type_name
-from sparsetconv._kernel import SUPPORTED, is_half, to_array
-from sparsetconv._threads import for_each, thread_count
+from sparsetconv._arrays import cuda, memory
+from sparsetconv._arrays.backend import NUMPY, check_backend, check_device
+from sparsetconv._arrays.display import clipped, shown, type_name
+from sparsetconv._arrays.threads import for_each, thread_count
+from sparsetconv._arrays.validation import SUPPORTED, is_half, to_array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from sparsetconv._backend import Backend
-    from sparsetconv._streams import Place
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.streams import Place
+    from sparsetconv._arrays.types import Array
 
 # rows of a matrix that are turned at once, and elements for which that pays
 COPY_ROWS, COPY_WORK = 1024, 1 << 17
 # elements of a result, of 16 bytes at most, past which it is asked for whether there is memory for it
-LARGE_RESULT = _memory.ALWAYS_THERE // 16
+LARGE_RESULT = memory.ALWAYS_THERE // 16
 
 
 class ArrayProducts:
@@ -127,7 +127,7 @@ class ArrayProducts:
                 nbytes = size * np.result_type(x.dtype, self.dtype).itemsize
                 self.backend.require("the result", nbytes, "the operator's shape sets it")
             if self.backend.on_gpu:
-                x = _cuda.aligned(self.backend.xp, x)
+                x = cuda.aligned(self.backend.xp, x)
             if adjoint:
                 return self._apply_adjoint(x.reshape(items, *self.output_shape)).reshape(shape)
             return self._apply(x.reshape(items, *self.input_shape)).reshape(shape)

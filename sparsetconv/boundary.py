@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sparsetconv import _memory
+from sparsetconv._arrays import memory
+from sparsetconv._arrays.layout import last_axes
 from sparsetconv._axis import extension_period
-from sparsetconv._kernel import last_axes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sparsetconv._arrays.types import Array, Index
     from sparsetconv._axis import Axis
-    from sparsetconv._types import Array, Index
 
 
 def source_indices(axis: Axis, positions: Array) -> Array:
@@ -264,7 +264,7 @@ class Extension:
         """Raise ``MemoryError`` where the padded array cannot be had (a GPU's allocator says so itself)."""
         if self._xp is np:
             nbytes = prod(lead + self._hull) * dtype.itemsize
-            _memory.require("the padded array", nbytes, "padding, stride and dilation set its size")
+            memory.require("the padded array", nbytes, "padding, stride and dilation set its size")
 
 
 def _repeat(view: Array, pad: _Pad, low: int) -> None:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv._backend import NUMPY
-from sparsetconv._display import shown, type_name
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.display import shown, type_name
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
 
 if TYPE_CHECKING:
-    from sparsetconv._backend import Backend
-    from sparsetconv._streams import Place
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.streams import Place
+    from sparsetconv._arrays.types import Array
     from sparsetconv.geometry import ConvGeometry
 
 

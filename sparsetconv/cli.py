@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv import __version__, _output, _picture_files, _picture_learning, pictures
+from sparsetconv import __version__, _picture_files, _picture_learning, pictures
+from sparsetconv._arrays import output as output_module
+from sparsetconv._arrays.display import shown
 from sparsetconv._axis import PADDING_MODES
-from sparsetconv._display import shown
 from sparsetconv._normalize import MODE_ALIASES, PADDING_WORDS
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.geometry import ConvGeometry
@@ -209,7 +210,7 @@ def _build(args: argparse.Namespace) -> None:
     import scipy.io
     import scipy.sparse as sp
 
-    from sparsetconv._kernel import as_array
+    from sparsetconv._arrays.validation import as_array
 
     output: Path = args.output
     if output.suffix not in OUTPUTS:
@@ -219,7 +220,7 @@ def _build(args: argparse.Namespace) -> None:
     geometry = _geometry(args, kernel.shape)
     _check_output(args)
     matrix = geometry_matrix(geometry, kernel, args.transposed, format=args.format)
-    with _output.whole_file(output) as file:
+    with output_module.whole_file(output) as file:
         if output.suffix == ".npz":
             sp.save_npz(file, matrix)
         else:
@@ -276,7 +277,7 @@ def _learn(args: argparse.Namespace) -> None:
     for path in args.pictures:
         _picture_files.check_file(path)
     kernel = pictures.learn(_opaque_pictures(args), args.scale, args.taps, ridge=args.ridge)
-    with _output.whole_file(args.output) as file:
+    with output_module.whole_file(args.output) as file:
         np.save(file, kernel)
     print(f"{args.output}: a kernel of {kernel.shape[0]} x {kernel.shape[1]} for scale {args.scale}")
 
@@ -302,7 +303,7 @@ def _load(path: Path) -> Any:
 def _check_output(args: argparse.Namespace) -> None:
     """Fail, or ask, before the work rather than after it."""
     output: Path = args.output
-    _output.check_place(output)
+    output_module.check_place(output)
     # a link that leads nowhere exists, too
     if os.path.lexists(output) and not args.force:
         _ask_to_overwrite(output)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, lsmr
 
-from sparsetconv import _output, testing
+from sparsetconv import testing
+from sparsetconv._arrays import output as output_module
 from sparsetconv._demo_figure import Panel, check_format, draw
 from sparsetconv.matrices import conv_matrix, conv_transpose_matrix
 from sparsetconv.operators import ConvOperator
@@ -94,7 +95,7 @@ def _check_ready(output: pathlib.Path) -> None:
         except ImportError as error:
             msg = f'the demo needs {package}, from its extra: python -m pip install "sparsetconv[demo]"'
             raise ImportError(msg) from error
-    _output.check_place(output)
+    output_module.check_place(output)
     check_format(output)
 
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sparsetconv import _cuda
+from sparsetconv._arrays import cuda
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sparsetconv._backend import Backend
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
     from sparsetconv._segments import Segment
-    from sparsetconv._types import Array
     from sparsetconv.assembly import MatrixLayout
     from sparsetconv.axis_rows import Rows, RunRows
 
@@ -310,28 +310,28 @@ class DeviceLayout:
             tables += parts
             at = int(places[-1])
         self._tables = backend.xp.asarray(np.concatenate(tables))
-        self._layout = _cuda.by_value(numbers)
+        self._layout = cuda.by_value(numbers)
 
     def __call__(
         self, source: str, name: str, constants: dict[str, str], arguments: Sequence[Any], chunks: int = 0
     ) -> None:
         """Launch a kernel, each block of threads with some lines, and one of so many chunks of them."""
         fixed = (("NDIM", str(len(self.axes))), *constants.items())
-        function = _cuda.kernel(self.backend, ("matrix.cuh", source), fixed, name)
+        function = cuda.kernel(self.backend, ("matrix.cuh", source), fixed, name)
         blocks = -(-self._lines // self._threads[1]) * (chunks or self._chunk_count)
         if blocks:
-            _cuda.launch(function, blocks, self._threads, (self._layout, self._tables, *arguments))
+            cuda.launch(function, blocks, self._threads, (self._layout, self._tables, *arguments))
 
     def pointers(self, out: Array) -> None:
         """Write the row pointers."""
-        constants = {"INDEX": _cuda.type_name(out.dtype)}
+        constants = {"INDEX": cuda.type_name(out.dtype)}
         count = self._row_chunk_count
         arguments = out, np.int64(count), np.int64(self._row_chunk_table)
         self("pattern.cu", "row_pointers", constants, arguments, count)
 
     def columns(self, out: Array) -> None:
         """Write the columns."""
-        self("pattern.cu", "columns", {"INDEX": _cuda.type_name(out.dtype)}, (out,))
+        self("pattern.cu", "columns", {"INDEX": cuda.type_name(out.dtype)}, (out,))
 
 
 def _chunks(
@@ -429,10 +429,10 @@ def convolution_arrays(
 ) -> tuple[Array, Array, Array]:
     """Return the arrays of rows of a convolution's matrix; ``weights`` as for `assembly.csr_arrays`."""
     axes = [axis_table(axis) for axis in layout.axes]
-    flat = _cuda.contiguous(backend.xp, layout.extended(weights), weights.dtype)
+    flat = cuda.contiguous(backend.xp, layout.extended(weights), weights.dtype)
     constants = {
-        "VALUE": _cuda.type_name(flat.dtype),
-        "SUM": _cuda.sum_name(flat.dtype),
+        "VALUE": cuda.type_name(flat.dtype),
+        "SUM": cuda.sum_name(flat.dtype),
         "SLIDING": str(int(any(axis.slides for axis in axes))),
     }
 
@@ -454,8 +454,8 @@ def product_arrays(
     firsts = np.cumsum([0, *(axis.values.size for axis in axes[:-1])])
 
     def write(launch: DeviceLayout, out: Array) -> None:
-        constants = {"VALUE": _cuda.type_name(out.dtype)}
-        arguments = values, _cuda.by_value(firsts.tolist()), out
+        constants = {"VALUE": cuda.type_name(out.dtype)}
+        arguments = values, cuda.by_value(firsts.tolist()), out
         launch("product_values.cu", "product_values", constants, arguments)
 
     rows = prod(axis.shape[0] for axis in axes)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sparsetconv.array_products import LARGE_RESULT, ArrayProducts
 
 if TYPE_CHECKING:
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.types import Array
 
 
 class DeviceProducts(ArrayProducts):

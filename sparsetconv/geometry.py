@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsetconv import _display, _normalize
+from sparsetconv import _normalize
+from sparsetconv._arrays import display
+from sparsetconv._arrays.display import kernel_is_longer, shown
+from sparsetconv._arrays.validation import checked_dtype, named_dtype
 from sparsetconv._axis import Axis
-from sparsetconv._display import kernel_is_longer, shown
-from sparsetconv._kernel import checked_dtype, named_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -157,13 +158,13 @@ class ConvGeometry:
         _check_fit(self)
 
     def __repr__(self) -> str:
-        return _display.geometry_repr(self)
+        return display.geometry_repr(self)
 
     def __str__(self) -> str:
-        return _display.text(_display.geometry_facts(self))
+        return display.text(display.geometry_facts(self))
 
     def _repr_html_(self) -> str:
-        return _display.html(_display.geometry_facts(self))
+        return display.html(display.geometry_facts(self))
 
     @property
     def ndim(self) -> int:

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv import _memory, _normalize
+from sparsetconv import _normalize
+from sparsetconv._arrays import memory
+from sparsetconv._arrays.display import shown
 from sparsetconv._conventions import OWN
-from sparsetconv._display import shown
 from sparsetconv._resize import ResizeAxis, canonical_mode, resize_geometry
 from sparsetconv.resampled_rows import Line, Rows, assembled, canonical, totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sparsetconv._arrays.types import Array
     from sparsetconv._normalize import IntOrInts
-    from sparsetconv._types import Array
 
 # half-widths of the kernels, in samples; the spline's, whose tails fall by 0.27 a sample, ends below 1e-17
 RADIUS = {"linear": 1, "cubic": 2, "lanczos3": 3, "spline": 30}
@@ -115,7 +116,7 @@ def interpolation_kernel(mode: str, factor: IntOrInts, *, cubic_coeff: float = -
         msg = f"factor must be one integer or {axes} with mode={shown(mode)}, got {shown(factor)}"
         raise ValueError(msg)
     columns = [_column(name, stride, cubic_coeff) for stride in factors]
-    _memory.require("the kernel", 8 * prod(column.size for column in columns), "factor sets its size")
+    memory.require("the kernel", 8 * prod(column.size for column in columns), "factor sets its size")
     return reduce(np.multiply.outer, columns)
 
 
@@ -152,7 +153,7 @@ def _nearest(axis: ResizeAxis) -> Rows:
         return _at(lambda start, stop: np.floor(np.arange(start, stop) * step).astype(np.int64))
     if rule.kind == "nearest_pillow":
         # Pillow adds up its steps
-        _memory.require("an axis of the matrix", 16 * outputs, "the output's size sets it")
+        memory.require("an axis of the matrix", 16 * outputs, "the output's size sets it")
         steps = np.full(outputs, axis.size / outputs)
         steps[0] /= 2
         places = np.cumsum(steps, out=steps)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsetconv._backend import NUMPY
+from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._runs import Runs, kernel_runs
 from sparsetconv._segments import Segment
 from sparsetconv.assembly import MatrixLayout, csr_arrays, matrix_size
@@ -20,9 +20,9 @@ from sparsetconv.axis_rows import AxisRows, RunRows
 from sparsetconv.device_assembly import convolution_arrays
 
 if TYPE_CHECKING:
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
     from sparsetconv._axis import Axis
-    from sparsetconv._backend import Backend
-    from sparsetconv._types import Array
     from sparsetconv.geometry import ConvGeometry
 
 

@@ -11,10 +11,11 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from sparsetconv import _normalize
-from sparsetconv._backend import backend_of
-from sparsetconv._display import shown
-from sparsetconv._kernel import as_array, last_axes, oriented_weights
-from sparsetconv._streams import Place, on_device
+from sparsetconv._arrays.backend import backend_of
+from sparsetconv._arrays.display import shown
+from sparsetconv._arrays.layout import last_axes, oriented_weights
+from sparsetconv._arrays.streams import Place, on_device
+from sparsetconv._arrays.validation import as_array
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
 from sparsetconv.geometry import ConvGeometry
@@ -27,9 +28,9 @@ from sparsetconv.methods.windows import Windows
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from sparsetconv._backend import Backend
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
     from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
-    from sparsetconv._types import Array
 
 
 class KernelCore(ArrayCore):

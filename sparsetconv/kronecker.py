@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from sparsetconv._backend import NUMPY
-from sparsetconv._threads import for_each, thread_count
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv.device_assembly import product_arrays
 from sparsetconv.geometry import smallest_index_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sparsetconv._backend import Backend
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
 
 # entries for which threads pay; bytes that preparing one entry of a block takes
 THREAD_WORK, LINE_BYTES = 1 << 18, 64

@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import LinAlgWarning, cho_factor, cho_solve, lapack
 
-from sparsetconv import _memory, _normalize
-from sparsetconv._backend import backend_of, check_backend, check_device, to_numpy
-from sparsetconv._display import shown
-from sparsetconv._kernel import as_array, last_axes
-from sparsetconv._streams import on_device
+from sparsetconv import _normalize
+from sparsetconv._arrays import memory
+from sparsetconv._arrays.backend import backend_of, check_backend, check_device, to_numpy
+from sparsetconv._arrays.display import shown
+from sparsetconv._arrays.layout import last_axes
+from sparsetconv._arrays.streams import on_device
+from sparsetconv._arrays.validation import as_array
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.kernel_operator import kernel_operator
@@ -35,9 +37,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from sparsetconv._backend import Backend
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
     from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
-    from sparsetconv._types import Array
 
 METHODS = ("auto", "cholesky", "lsmr")
 # weights of one output channel past which their products with each other are too many
@@ -140,7 +142,7 @@ def fit_kernel(
     array([1., 2., 3., 4.])
     """
     shape = _normalize.shape("kernel_shape", kernel_shape)
-    _memory.require("the kernel", 8 * prod(shape), "kernel_shape sets its size")
+    memory.require("the kernel", 8 * prod(shape), "kernel_shape sets its size")
     word = _normalize.word("method", method, METHODS)
     damping = _checked_ridge(ridge)
     problem = _Problem(

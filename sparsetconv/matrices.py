@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsetconv import _normalize
-from sparsetconv._backend import backend_of
-from sparsetconv._display import clipped, shown
-from sparsetconv._kernel import as_array, named_dtype, oriented_weights
-from sparsetconv._streams import on_device
+from sparsetconv._arrays.backend import backend_of
+from sparsetconv._arrays.display import clipped, shown
+from sparsetconv._arrays.layout import oriented_weights
+from sparsetconv._arrays.streams import on_device
+from sparsetconv._arrays.validation import as_array, named_dtype
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.assembly import MatrixLayout, csr_arrays, matrix_size
 from sparsetconv.device_assembly import convolution_arrays
@@ -22,9 +23,9 @@ from sparsetconv.geometry import ConvGeometry
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
 
-    from sparsetconv._backend import Backend
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
     from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
-    from sparsetconv._types import Array
 
 FORMATS = ("csr", "csc", "coo", "bsr", "dia")
 

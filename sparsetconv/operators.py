@@ -10,10 +10,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparsetconv._backend import backend_of
-from sparsetconv._display import kernel_is_longer
-from sparsetconv._kernel import as_array, oriented_weights
-from sparsetconv._streams import Place, on_device
+from sparsetconv._arrays.backend import backend_of
+from sparsetconv._arrays.display import kernel_is_longer
+from sparsetconv._arrays.layout import oriented_weights
+from sparsetconv._arrays.streams import Place, on_device
+from sparsetconv._arrays.validation import as_array
 from sparsetconv._transposed import conv_transpose_geometry
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
 from sparsetconv.geometry import ConvGeometry
@@ -23,9 +24,9 @@ from sparsetconv.methods import choose, explain
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from sparsetconv._backend import Backend
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
     from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
-    from sparsetconv._types import Array
     from sparsetconv.methods import Choice
     from sparsetconv.methods._base import Method
 

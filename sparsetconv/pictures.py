@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from sparsetconv import _memory, _normalize
-from sparsetconv._display import shown
-from sparsetconv._kernel import as_array
+from sparsetconv import _normalize
+from sparsetconv._arrays import memory
+from sparsetconv._arrays.display import shown
+from sparsetconv._arrays.validation import as_array
 from sparsetconv._picture_arrays import NEAR_ONE, as_picture, margin_of, phase_sums
 from sparsetconv._picture_learning import learn, shrink
 from sparsetconv._resize import resize_geometry
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.types import Array
 
     Enlarge: TypeAlias = Callable[[Array], Array]
 
@@ -111,7 +112,7 @@ def upsample(
     shape = larger_shape(array.shape, scale, word)[:2]
     planes = np.moveaxis(array.reshape(*array.shape[:2], -1), -1, 0)
     need = len(planes) * prod(shape) * array.itemsize + 3 * prod(shape) * dtype.itemsize
-    _memory.require("the larger picture", need, "scale sets its size")
+    memory.require("the larger picture", need, "scale sets its size")
     if word == "learned":
         enlarge = _learned(array.shape[:2], int(scale), kernel, dtype)
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsetconv._display import size_of
+from sparsetconv._arrays.display import size_of
 from sparsetconv.methods import METHODS, cost
 
 if TYPE_CHECKING:

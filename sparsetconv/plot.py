@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsetconv import _draw, _entries, _normalize
+from sparsetconv._arrays.backend import to_numpy
+from sparsetconv._arrays.display import shown
+from sparsetconv._arrays.validation import checked_dtype
 from sparsetconv._axis import PADDING_MODES, source_index
-from sparsetconv._backend import to_numpy
-from sparsetconv._display import shown
 from sparsetconv._draw import BLUE, CELL, GREEN, GREY, LABELS, ORANGE, PINK
-from sparsetconv._kernel import checked_dtype
 from sparsetconv.geometry import ConvGeometry
 from sparsetconv.methods import METHODS, cost
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
+    from sparsetconv._arrays.types import Array
     from sparsetconv._normalize import IntOrInts, PaddingMode
-    from sparsetconv._types import Array
 
 __all__ = ["connectivity", "kernel", "matrix", "method_costs", "padding"]
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from sparsetconv import _memory
-from sparsetconv._backend import NUMPY
+from sparsetconv._arrays import memory
+from sparsetconv._arrays.backend import NUMPY
 from sparsetconv.geometry import smallest_index_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from fractions import Fraction
 
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.types import Array
 
 # entries of a block, and positions of one of its parts
 BLOCK, PART = 1 << 16, 256
@@ -101,7 +101,7 @@ def assembled(rows: Rows, outputs: int, size: int) -> Any:
     index = smallest_index_dtype(outputs, size, most)
     step = max(1, min(BLOCK // rows.width, outputs))
     need = most * (8 + index.itemsize) + outputs * index.itemsize + ENTRY_BYTES * step * rows.width
-    _memory.require("an axis of the matrix", need, "its sizes set that")
+    memory.require("an axis of the matrix", need, "its sizes set that")
     repeats = 0 < rows.period <= step
     if repeats:
         step -= step % rows.period

@@ -12,9 +12,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from sparsetconv import _normalize
-from sparsetconv._backend import device_backend
-from sparsetconv._display import clipped, shown
-from sparsetconv._kernel import checked_dtype
+from sparsetconv._arrays.backend import device_backend
+from sparsetconv._arrays.display import clipped, shown
+from sparsetconv._arrays.validation import checked_dtype
 from sparsetconv._resize import resize_geometry
 from sparsetconv.geometry import smallest_index_dtype
 from sparsetconv.interpolation import axis_matrix

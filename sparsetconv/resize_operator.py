@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv._backend import device_backend
+from sparsetconv._arrays.backend import device_backend
+from sparsetconv._arrays.streams import Place
 from sparsetconv._resize import resize_geometry
-from sparsetconv._streams import Place
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
 from sparsetconv.kronecker import kronecker
 from sparsetconv.methods.cuda_separable import CudaSeparable
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    from sparsetconv._backend import Backend
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
     from sparsetconv._normalize import IntOrInts
     from sparsetconv._resize import ResizeGeometry
-    from sparsetconv._types import Array
 
 
 class ResizeCore(ArrayCore):

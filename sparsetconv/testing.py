@@ -17,16 +17,16 @@ import numpy as np
 from scipy.sparse.linalg import aslinearoperator
 
 from sparsetconv import _normalize
-from sparsetconv._backend import operator_backend, to_numpy
+from sparsetconv._arrays.backend import operator_backend, to_numpy
+from sparsetconv._arrays.display import shown, type_name
+from sparsetconv._arrays.streams import on_device, operator_device
 from sparsetconv._differences import Conjugated, different, first_difference, readable
-from sparsetconv._display import shown, type_name
-from sparsetconv._streams import on_device, operator_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sparsetconv._backend import Backend
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
 
 
 __all__ = ["AdjointTest", "assert_adjoint", "dot_test"]

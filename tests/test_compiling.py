@@ -18,7 +18,7 @@ import pytest
 from operator_cases import integers
 
 import sparsetconv as stc
-from sparsetconv import _switches
+from sparsetconv._arrays import switches
 from sparsetconv.methods import cost
 
 PACKAGE = Path(stc.__file__).parent
@@ -31,7 +31,7 @@ with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     import sparsetconv as stc
     from importlib import resources
-    from sparsetconv import _cuda
+    from sparsetconv._arrays import cuda
     rng = np.random.default_rng(0)
     kernel, x = rng.integers(-3, 4, (5, 4)).astype(float), rng.integers(-3, 4, (90, 80)).astype(float)
     A = stc.ConvOperator(kernel, x.shape, padding="same", method="sparse")
@@ -42,8 +42,9 @@ with warnings.catch_warnings(record=True) as caught:
         K = stc.KernelOperator(x, kernel.shape, padding="same")
         np.testing.assert_array_equal(K.H @ (A @ x.ravel()), K.tosparse().T @ (A @ x.ravel()))
     assert stc.pictures.learned_kernel(2).ndim == 2
-    sources = [p.name for p in resources.files("sparsetconv").joinpath("cuda").iterdir()]
-    assert len(sources) > 8 and all(map(_cuda.source_text, sources))
+    folders = [resources.files("sparsetconv").joinpath(*each.split("/")) for each in cuda.FOLDERS]
+    sources = [path.name for folder in folders for path in folder.iterdir() if ".cu" in path.name]
+    assert len(sources) > 8 and all(map(cuda.source_text, sources))
 print(json.dumps([stc.__file__, [[w.category.__name__, str(w.message)] for w in caught]]))
 """
 
@@ -115,11 +116,11 @@ def compiler(monkeypatch, tmp_path):
     """Return the module of the compiler, its cache in a folder of its own, nothing warned of."""
     from numba.core import config
 
-    from sparsetconv import _compiler
+    from sparsetconv._arrays import compiler as compiler_module
 
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(_compiler, "_warned", False)
-    return _compiler
+    monkeypatch.setattr(compiler_module, "_warned", False)
+    return compiler_module
 
 
 def one_more(compiler):
@@ -203,7 +204,7 @@ def test_the_variable_that_turns_the_compiler_off(value, switch, monkeypatch):
     for module in [name for name in sys.modules if name == "numba.core.config"]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setenv("NUMBA_DISABLE_JIT", value)
-    assert _switches.compiler_switch() == switch
+    assert switches.compiler_switch() == switch
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import scipy.sparse.linalg as spla
 from operator_cases import METHODS, MODES, dense, integers, make
 
 import sparsetconv as stc
-from sparsetconv import _memory
+from sparsetconv._arrays import memory
 from sparsetconv.methods import METHODS as KNOWN_METHODS
 
 
@@ -172,7 +172,7 @@ def test_auto_prefers_what_its_estimate_says():
 
 
 def test_auto_leaves_out_a_matrix_that_would_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(_memory, "available_bytes", lambda: 10**6)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10**6)
     A = stc.ConvOperator(np.ones((3, 3), int), (300, 300))
     assert A.method != "sparse"
     # nothing else takes a kernel with NaN, so the matrix stays, and says so itself

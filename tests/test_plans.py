@@ -11,7 +11,7 @@ from reference import naive_matrix
 from strategies import MODES, distinct_kernel
 
 import sparsetconv as stc
-from sparsetconv import _memory
+from sparsetconv._arrays import memory
 from sparsetconv._axis import Axis
 from sparsetconv.boundary import Extension, runs, source_indices
 from sparsetconv.methods import _sides, _tables
@@ -263,8 +263,8 @@ def test_memory_of_the_adjoint_is_checked(method, monkeypatch):
 
 
 def little_memory(monkeypatch):
-    monkeypatch.setattr(_memory, "available_bytes", lambda: 10**8)
-    monkeypatch.setattr(_memory.require, "__defaults__", (_memory.available_bytes,))
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10**8)
+    monkeypatch.setattr(memory.require, "__defaults__", (memory.available_bytes,))
 
 
 def tracemalloc_peak(product):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sparsetconv import _normalize
-from sparsetconv._display import shown
+from sparsetconv._arrays.display import shown
 from sparsetconv.channels_last import ChannelsLastOperator
 from sparsetconv.frameworks._shared import (
     Kinds,
@@ -23,8 +23,8 @@ from sparsetconv.frameworks._shared import (
 from sparsetconv.operators import ConvOperator, ConvTransposeOperator
 
 if TYPE_CHECKING:
+    from sparsetconv._arrays.types import Array
     from sparsetconv._normalize import IntOrInts
-    from sparsetconv._types import Array
 
 CONV = {"Conv1D": 1, "Conv2D": 2, "Conv3D": 3}
 TRANSPOSED = {"Conv1DTranspose": 1, "Conv2DTranspose": 2, "Conv3DTranspose": 3}

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sparsetconv import _normalize
-from sparsetconv._display import shown, type_name
-from sparsetconv._kernel import as_array
+from sparsetconv._arrays.display import shown, type_name
+from sparsetconv._arrays.validation import as_array
 from sparsetconv.frameworks._shared import check_channels, shape_with_channels
 from sparsetconv.operators import ConvOperator, ConvTransposeOperator
 

@@ -9,13 +9,13 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparsetconv import _normalize
-from sparsetconv._display import clipped, shown, type_name
-from sparsetconv._kernel import SUPPORTED, to_array
+from sparsetconv._arrays.display import clipped, shown, type_name
+from sparsetconv._arrays.validation import SUPPORTED, to_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.types import Array
 
 # where torch keeps hooks: of a layer, and of all layers
 HOOKS = {"_forward_pre_hooks": "forward pre-hook", "_forward_hooks": "forward hook"}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsetconv import _normalize
+from sparsetconv._arrays.display import shown
 from sparsetconv._conventions import Rule
-from sparsetconv._display import shown
 from sparsetconv._resize import ResizeAxis, resize_geometry
 from sparsetconv.frameworks._shared import (
     Kinds,

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv._display import shown, type_name
+from sparsetconv._arrays.display import shown, type_name
 from sparsetconv.frameworks._shared import attribute_of, hooks_of, refuse_hook, weights_of
 
 if TYPE_CHECKING:
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.types import Array
 
 # modules of torch whose hooks set one attribute, from others, and do nothing else
 RENEWING = frozenset(f"torch.nn.utils.{name}" for name in ("weight_norm", "spectral_norm", "prune"))

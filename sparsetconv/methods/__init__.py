@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sparsetconv import _normalize, _threads
-from sparsetconv._backend import NUMPY
+from sparsetconv import _normalize
+from sparsetconv._arrays import threads
+from sparsetconv._arrays.backend import NUMPY
 from sparsetconv.methods import cost, gpu_cost
 from sparsetconv.methods._base import Method
 from sparsetconv.methods.cuda_direct import CudaDirectMethod
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from sparsetconv._backend import Backend
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
     from sparsetconv.geometry import ConvGeometry
 
 
@@ -69,7 +70,7 @@ def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend =
     For small matrices nothing is compiled. A matrix that would take more than half of the memory that is
     free is not considered.
     """
-    _threads.notice_threadpoolctl()
+    threads.notice_threadpoolctl()
     name = _normalize.word("method", name, METHOD_WORDS)
     methods, estimate = _of_backend(backend)
     if name != "auto":

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.switches import compiler_switch
+from sparsetconv._arrays.validation import is_half
 from sparsetconv._axis import Axis
-from sparsetconv._backend import NUMPY
-from sparsetconv._kernel import is_half
-from sparsetconv._switches import compiler_switch
 from sparsetconv.boundary import Extension
 from sparsetconv.methods._merge import arrangement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sparsetconv._backend import Backend
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
     from sparsetconv.geometry import ConvGeometry
 
 

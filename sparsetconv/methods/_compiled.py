@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from llvmlite import ir
 
-from sparsetconv._compiler import compiled, version_of
+from sparsetconv._arrays.compiler import compiled, version_of
 from sparsetconv.methods import _emit, _tables
 from sparsetconv.methods import _tables as tb
 from sparsetconv.methods._emit import (

@@ -12,7 +12,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from sparsetconv._compiler import compiled, version_of
+from sparsetconv._arrays.compiler import compiled, version_of
 from sparsetconv.methods import _compiled as stencil_module
 from sparsetconv.methods import _emit, _tables
 from sparsetconv.methods import _tables as tb

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from sparsetconv._backend import NUMPY
-from sparsetconv._streams import Kept
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.streams import Kept
 from sparsetconv.methods._base import PaddedMethod
 from sparsetconv.methods._merge import geometry_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sparsetconv._backend import Backend
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
     from sparsetconv.geometry import ConvGeometry
 
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sparsetconv import _memory
+from sparsetconv._arrays import memory
 from sparsetconv.methods._sides import ragged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.types import Array
 
 # numbers that are there at the same time for each list, and for each of its entries
 NUMBERS = 12
@@ -191,4 +191,4 @@ def _part(axis: Taps, lists: Array, rest: Array) -> tuple[Array, Array, Array]:
 
 def _require(numbers: int) -> None:
     hint = "the kernel's size sets that; method='fft' needs less"
-    _memory.require("the plan of a product", 8 * NUMBERS * numbers, hint)
+    memory.require("the plan of a product", 8 * NUMBERS * numbers, hint)

@@ -17,7 +17,7 @@ from sparsetconv.geometry import ConvGeometry
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.types import Array
 
 # samples of a last axis without taps that is worth being merged: what is left of it fills no vectors
 NARROW = 16

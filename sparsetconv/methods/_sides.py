@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sparsetconv import _memory
+from sparsetconv._arrays import memory
 from sparsetconv._axis import Axis
 from sparsetconv.boundary import runs, source_indices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.types import Array
 
 # the arrays of a side are about so many numbers for each tap, result and place
 NUMBERS = 16
@@ -253,7 +253,7 @@ def transposed_side(axis: Axis) -> Side:
 def check(numbers: int) -> None:
     """Raise ``MemoryError`` where the arrays of so many numbers cannot be had."""
     hint = "the sizes of an axis, its padding and its kernel set that"
-    _memory.require("the plan of a product", 8 * NUMBERS * numbers, hint)
+    memory.require("the plan of a product", 8 * NUMBERS * numbers, hint)
 
 
 def _compact(places: Array, span: int) -> tuple[Array, Array, Array]:

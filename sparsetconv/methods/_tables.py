@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sparsetconv import _memory
+from sparsetconv._arrays import memory
 from sparsetconv.methods._lists import TapLists, Taps, met_together, tap_lists
 from sparsetconv.methods._sides import (
     along,
@@ -33,8 +33,8 @@ from sparsetconv.methods._sides import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sparsetconv._arrays.types import Array
     from sparsetconv._axis import Axis
-    from sparsetconv._types import Array
 
 # bytes of extended source that a unit may take, most results of it along the last axis, and the least
 # number of units that a long axis is divided into
@@ -292,7 +292,7 @@ class Plan:
         front = [results(side) for side in self._outer[:-1]]
         lines, first, last, added, phase = self._line_groups()
         shape = prod(own.base.size for own in front), len(lines)
-        _memory.require(
+        memory.require(
             "the plan of a product", 3 * 8 * (GROUP + 3) * prod(shape), "the number of lines sets that"
         )
         table = np.full((*shape, GROUP), -1, np.int64)

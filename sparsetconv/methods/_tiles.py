@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sparsetconv._kernel import last_axes
+from sparsetconv._arrays.layout import last_axes
 from sparsetconv.methods._base import quiet
 from sparsetconv.methods._sides import check, forward_side, read_range, sums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sparsetconv._arrays.types import Array
     from sparsetconv._axis import Axis
-    from sparsetconv._types import Array
 
 # The array of all tables begins with these numbers, at these places:
 # - channels and groups, parts of a sample (2 if complex), samples and results of a plane;

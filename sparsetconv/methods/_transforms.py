@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from scipy.fft import next_fast_len
 
-from sparsetconv._threads import thread_count
+from sparsetconv._arrays.threads import thread_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sparsetconv._backend import Backend
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
 
 
 class Transforms:

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from sparsetconv._arrays.layout import last_axes
 from sparsetconv._axis import Axis
-from sparsetconv._kernel import last_axes
 from sparsetconv.boundary import Extension
 from sparsetconv.methods._transforms import Transforms, fast_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sparsetconv._backend import Backend
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
 
 # bytes of a part of a batch that is transformed together; one item may be larger
 PART_BYTES = {"numpy": 1 << 23, "cupy": 1 << 28}

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sparsetconv import _cuda
-from sparsetconv._backend import NUMPY
-from sparsetconv._streams import Kept
+from sparsetconv._arrays import cuda
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.streams import Kept
 from sparsetconv.methods._base import Method
 from sparsetconv.methods.cuda_stencil import (
     CHANNELS,
@@ -31,8 +31,8 @@ from sparsetconv.methods.cuda_tuning import known_shape, problem_class
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sparsetconv._backend import Backend
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
     from sparsetconv.geometry import ConvGeometry
 
 # threads of a block of ``gather`` and ``unpad``;
@@ -78,7 +78,7 @@ class _Ready(NamedTuple):
 
     def __call__(self, *arrays: Array) -> None:
         """Launch it on the current stream."""
-        _cuda.launch(self.kernel, self.blocks, self.threads, (*self.numbers, *arrays))
+        cuda.launch(self.kernel, self.blocks, self.threads, (*self.numbers, *arrays))
 
 
 class _Plan(NamedTuple):
@@ -131,7 +131,7 @@ class CudaDirectMethod(Method):
             bands = xp.empty(plan.bands, dtype)
         if plan.product.blocks:
             weights = self._kept.get("weights", self._made_weights)[transposed]
-            plan.product(_cuda.contiguous(xp, x, dtype), weights, out, bands)
+            plan.product(cuda.contiguous(xp, x, dtype), weights, out, bands)
             for unpad in plan.unpadding:
                 unpad(out, bands)
         return out
@@ -141,7 +141,7 @@ class CudaDirectMethod(Method):
         sides = self.large_shape, self.small_shape
         (groups, results, *_), (_, sources, *_) = sides if transposed else sides[::-1]
         axes = tuple(StencilAxis(without_idle_steps(axis), transposed) for axis in self.geometry.axes)
-        factor, total = _cuda.sum_dtype(self._factor(dtype)), _cuda.sum_dtype(dtype)
+        factor, total = cuda.sum_dtype(self._factor(dtype)), cuda.sum_dtype(dtype)
         return Problem(axes, batch, groups, sources, results, dtype.itemsize, factor.itemsize, total.itemsize)
 
     def _factor(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -152,10 +152,10 @@ class CudaDirectMethod(Method):
     def types(self, dtype: np.dtype[Any]) -> dict[str, str]:
         """Return the types that a compilation knows, for results of a dtype."""
         return {
-            "VALUE": _cuda.type_name(dtype),
-            "WEIGHT": _cuda.type_name(self.weights.dtype),
-            "FACTOR": _cuda.sum_name(self._factor(dtype)),
-            "SUM": _cuda.sum_name(dtype),
+            "VALUE": cuda.type_name(dtype),
+            "WEIGHT": cuda.type_name(self.weights.dtype),
+            "FACTOR": cuda.sum_name(self._factor(dtype)),
+            "SUM": cuda.sum_name(dtype),
         }
 
     def launches(self, problem: Problem, dtype: np.dtype[Any]) -> list[Launch]:
@@ -170,7 +170,7 @@ class CudaDirectMethod(Method):
         problem = self.problem(batch, transposed, dtype)
         made = [
             _Ready(
-                _cuda.kernel(self.backend, launch.sources, tuple(launch.constants.items()), launch.name),
+                cuda.kernel(self.backend, launch.sources, tuple(launch.constants.items()), launch.name),
                 launch.blocks,
                 (launch.threads,),
                 launch.numbers,
@@ -190,20 +190,20 @@ class CudaDirectMethod(Method):
 
 def _tiles(own: Tile, constants: dict[str, str]) -> Launch:
     """Return the launch of ``tiles.cu``."""
-    numbers = _cuda.by_value(own.problem.numbers(own.shape.channels, own.tiles))
+    numbers = cuda.by_value(own.problem.numbers(own.shape.channels, own.tiles))
     return Launch("tiles", constants | own.constants(), own.blocks, prod(own.threads), (numbers,))
 
 
 def _gather(problem: Problem, constants: dict[str, str]) -> Launch:
     """Return the launch of ``gather.cu``."""
     own, threads, channels = gather_constants(problem)
-    numbers = _cuda.by_value(problem.numbers(channels, [1] * len(problem.axes)))
+    numbers = cuda.by_value(problem.numbers(channels, [1] * len(problem.axes)))
     return Launch("gather", constants | own, -(-threads // THREADS), THREADS, (numbers,))
 
 
 def _unpadding(problem: Problem, constants: dict[str, str]) -> Iterator[Launch]:
     """Yield a launch of ``unpad.cu`` for each axis with copies of samples in its padding."""
-    numbers = _cuda.by_value(problem.numbers(1, [1] * len(problem.axes)))
+    numbers = cuda.by_value(problem.numbers(1, [1] * len(problem.axes)))
     lines = problem.batch * problem.groups * problem.results
     for a, each in enumerate(problem.axes):
         if each.result == each.own:
@@ -214,7 +214,7 @@ def _unpadding(problem: Problem, constants: dict[str, str]) -> Iterator[Launch]:
         # nothing of the kernel's shape, so that one compilation serves many
         own = {name: constants[name] for name in ("NDIM", "VALUE", "SUM")}
         own |= {"UNPADDED": str(a), "ID": number_type(threads, each.result)}
-        samples = _cuda.by_value(each.outside)
+        samples = cuda.by_value(each.outside)
         yield Launch("unpad", own, -(-threads // THREADS), THREADS, (numbers, samples))
 
 

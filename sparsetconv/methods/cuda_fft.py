@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsetconv._backend import NUMPY
-from sparsetconv._streams import Kept
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.streams import Kept
 from sparsetconv.methods._finite import TransformMethod
 from sparsetconv.methods._whole import WholeTransform
 
 if TYPE_CHECKING:
-    from sparsetconv._backend import Backend
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
     from sparsetconv.geometry import ConvGeometry
 
 

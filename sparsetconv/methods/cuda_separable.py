@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sparsetconv import _cuda
-from sparsetconv._streams import Kept
+from sparsetconv._arrays import cuda
+from sparsetconv._arrays.streams import Kept
 from sparsetconv.methods.separable import least_work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sparsetconv._backend import Backend
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
 
 THREADS = 128
 
@@ -67,12 +67,12 @@ class CudaSeparable:
         lead, trail = prod(x.shape[:axis]), prod(x.shape[axis + 1 :])
         result: Array = xp.empty((*x.shape[:axis], rows, *x.shape[axis + 1 :]), x.dtype)
         constants = (
-            ("VALUE", _cuda.type_name(x.dtype)),
-            ("FACTOR", _cuda.type_name(factor.values.dtype)),
+            ("VALUE", cuda.type_name(x.dtype)),
+            ("FACTOR", cuda.type_name(factor.values.dtype)),
             ("ID", "unsigned int" if result.size + THREADS < 2**32 else "unsigned long long"),
         )
-        function = _cuda.kernel(self._backend, ("along_axis.cu",), constants, "along_axis")
-        numbers, array = _cuda.by_value([lead, rows, columns, trail]), _cuda.contiguous(xp, x, x.dtype)
+        function = cuda.kernel(self._backend, ("along_axis.cu",), constants, "along_axis")
+        numbers, array = cuda.by_value([lead, rows, columns, trail]), cuda.contiguous(xp, x, x.dtype)
         arguments = numbers, *factor[1:], array, result
-        _cuda.launch(function, -(-result.size // THREADS), (THREADS,), arguments)
+        cuda.launch(function, -(-result.size // THREADS), (THREADS,), arguments)
         return result

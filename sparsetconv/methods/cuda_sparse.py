@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv import _cuda
-from sparsetconv._backend import NUMPY
-from sparsetconv._kernel import is_half
-from sparsetconv._streams import Kept
+from sparsetconv._arrays import cuda
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.streams import Kept
+from sparsetconv._arrays.validation import is_half
 from sparsetconv.assembly import MatrixLayout
 from sparsetconv.matrices import oriented_csr
 from sparsetconv.methods._base import Method, joined_parts, real_parts
 
 if TYPE_CHECKING:
-    from sparsetconv._backend import Backend
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
     from sparsetconv.geometry import ConvGeometry
 
 
@@ -69,7 +69,7 @@ class CudaSparseMethod(Method):
         """Return ``(batch, rows)``: one vector by SpMV, several as columns in Fortran order."""
         xp = self.backend.xp
         dtype = np.result_type(x.dtype, self.weights.dtype)
-        vectors = _cuda.contiguous(xp, x, dtype).reshape(x.shape[0], -1)
+        vectors = cuda.contiguous(xp, x, dtype).reshape(x.shape[0], -1)
         split = dtype.kind == "c" and self.weights.dtype.kind != "c"
         if split:
             vectors = real_parts(vectors, xp)

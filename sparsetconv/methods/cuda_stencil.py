@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from math import gcd, prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from sparsetconv import _cuda
+from sparsetconv._arrays import cuda
 from sparsetconv._axis import PADDING_MODES
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class Problem:
             "TRANSPOSED": str(int(self.transposed)),
             "PLACE": self.place_type,
             "NUMBER": self.number_type,
-            **{name: _cuda.braced(numbers) for name, numbers in lists.items()},
+            **{name: cuda.braced(numbers) for name, numbers in lists.items()},
         }
 
     def numbers(self, channels: int, tiles: Sequence[int]) -> list[int]:

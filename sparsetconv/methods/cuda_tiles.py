@@ -12,7 +12,7 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING
 
-from sparsetconv import _cuda
+from sparsetconv._arrays import cuda
 from sparsetconv.methods.cuda_stencil import CHANNELS, MANY_THREADS, SUM_BYTES, Problem
 from sparsetconv.methods.cuda_tuning import LaunchShape
 
@@ -119,7 +119,7 @@ class Tile:
             "CHANNELS": str(self.shape.channels),
             "SOURCES": str(self.sources),
             "BUFFERS": str(self.buffers),
-            "THREADS": _cuda.braced(self.threads),
+            "THREADS": cuda.braced(self.threads),
             "UNROLLED": str(self.shape.unrolled),
             "SHARED": str(self.shared),
             "LOADS": str(self.shape.loads),

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv import _memory
-from sparsetconv._backend import NUMPY
-from sparsetconv._threads import for_each, thread_count
+from sparsetconv._arrays import memory
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv.methods._base import PaddedMethod, far_padding
 from sparsetconv.methods._tables import BESIDE, NUMBER, ROWS, SCRATCH, SLOTS, Layout, Plan
 
 if TYPE_CHECKING:
-    from sparsetconv._backend import Backend
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
     from sparsetconv.geometry import ConvGeometry
 
 # multiplications for which a second thread pays
@@ -70,7 +70,7 @@ class DirectMethod(PaddedMethod):
         batch, groups = x.shape[:2]
         channels = (self.large_shape if transposed else self.small_shape)[1]
         shape = batch, groups, channels, *plan.sizes
-        _memory.require("the product", prod(shape) * dtype.itemsize, "padding and the batch set its size")
+        memory.require("the product", prod(shape) * dtype.itemsize, "padding and the batch set its size")
         values = _wrapped(np.ascontiguousarray(x)) if exact else np.ascontiguousarray(x, dtype).view(real)
         # narrower integers are summed in 64 bits
         summed = np.dtype(np.int64) if exact and dtype.itemsize < 8 else dtype
@@ -157,7 +157,7 @@ def _slab(elements: int, dtype: np.dtype[Any]) -> Array:
     known: Array | None = getattr(_kept, dtype.char, None)
     if known is not None and known.size >= elements:
         return known
-    _memory.require("the padded input", elements * dtype.itemsize, "method='fft' needs less")
+    memory.require("the padded input", elements * dtype.itemsize, "method='fft' needs less")
     slab = np.zeros(elements, dtype)
     if slab.nbytes <= KEPT_BYTES:
         setattr(_kept, dtype.char, slab)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv._backend import NUMPY
-from sparsetconv._threads import for_each, thread_count
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv.methods import _tiles, cost
 from sparsetconv.methods._base import folding
 from sparsetconv.methods._finite import TransformMethod
@@ -20,8 +20,8 @@ from sparsetconv.methods._store import Store
 from sparsetconv.methods._whole import WholeTransform
 
 if TYPE_CHECKING:
-    from sparsetconv._backend import Backend
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
     from sparsetconv.geometry import ConvGeometry
 
 # of each direction: how many are kept, and the bytes of all; the one used last always

@@ -18,7 +18,7 @@ from sparsetconv.methods.cost import CALL, GEMM_MULTIPLY, PANEL_BYTE, estimate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.types import Array
     from sparsetconv.geometry import ConvGeometry
 
 # products that an iteration takes: one forward, the gradient as long as two, and the solver's own vectors

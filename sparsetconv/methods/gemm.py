@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.layout import last_axes
+from sparsetconv._arrays.streams import Kept
+from sparsetconv._arrays.validation import is_half
 from sparsetconv._axis import Axis
-from sparsetconv._backend import NUMPY
-from sparsetconv._kernel import is_half, last_axes
-from sparsetconv._streams import Kept
 from sparsetconv.boundary import Extension
 from sparsetconv.methods._base import PaddedMethod, folding, joined_parts, quiet, real_parts
 from sparsetconv.methods._sides import polyphase, read_range
@@ -26,8 +27,8 @@ from sparsetconv.methods._sides import polyphase, read_range
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sparsetconv._backend import Backend
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
     from sparsetconv.geometry import ConvGeometry
 
 # bytes of a panel on the CPU: what a core's cache holds; on a GPU it is half of the second-level cache

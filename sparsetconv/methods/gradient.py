@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv._backend import NUMPY
-from sparsetconv._kernel import last_axes
-from sparsetconv._switches import compiler_switch
-from sparsetconv._threads import for_each, thread_count
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.layout import last_axes
+from sparsetconv._arrays.switches import compiler_switch
+from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv.boundary import Extension
 from sparsetconv.methods import choose
 from sparsetconv.methods._base import PaddedMethod, far_padding
@@ -29,8 +29,8 @@ from sparsetconv.methods.windows import Windows
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sparsetconv._backend import Backend
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
     from sparsetconv.geometry import ConvGeometry
     from sparsetconv.methods._base import Method
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.sparse._sparsetools import csr_matvecs
 
-from sparsetconv._threads import for_each, thread_count
+from sparsetconv._arrays.threads import for_each, thread_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.types import Array
 
 # numbers side by side for which a factor's entry is worth reading; bytes of a piece that stays in the cache
 WIDE, PIECE = 16, 1 << 18

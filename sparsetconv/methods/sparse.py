@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.sparse._sparsetools import csr_matvec, csr_matvecs
 
-from sparsetconv._backend import NUMPY
-from sparsetconv._threads import for_each, thread_count
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv.assembly import MatrixLayout
 from sparsetconv.matrices import oriented_csr
 from sparsetconv.methods._base import Method, entry_dtype, joined_parts, real_parts
@@ -21,8 +21,8 @@ from sparsetconv.methods._base import Method, entry_dtype, joined_parts, real_pa
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sparsetconv._backend import Backend
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
     from sparsetconv.geometry import ConvGeometry
 
 

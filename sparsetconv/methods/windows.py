@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv._kernel import last_axes
+from sparsetconv._arrays.layout import last_axes
 from sparsetconv.methods._base import folding, quiet
 
 if TYPE_CHECKING:
+    from sparsetconv._arrays.types import Array, Index
     from sparsetconv._axis import Axis
-    from sparsetconv._types import Array, Index
     from sparsetconv.geometry import ConvGeometry
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import sparsetconv as stc
-from sparsetconv import _backend
+from sparsetconv._arrays import backend as backend_module
 
 KERNEL = np.array([[1.0, 2.0, -3.0], [4.0, 0.0, 5.0]])
 
@@ -104,7 +104,7 @@ def test_products_do_not_wait_for_the_device(cp):
 
 
 def test_other_allocators_are_not_second_guessed(cp, monkeypatch):
-    backend = _backend.cupy_backend()
+    backend = backend_module.cupy_backend()
     assert backend.available_bytes() > 0
     monkeypatch.setattr(cp.cuda, "get_allocator", lambda: None)
     assert backend.available_bytes() is None
@@ -146,7 +146,7 @@ def test_older_cupy_has_matrices(cp, monkeypatch):
     """Before 14.2 there is no csr_array, and no constructor that trusts its arrays."""
     if not cp.__version__.endswith("(emulated)"):
         pytest.skip("this is about another CuPy than the one installed")
-    backend = _backend.cupy_backend()
+    backend = backend_module.cupy_backend()
     monkeypatch.delattr(backend.sparse, "csr_array")
     matrix = stc.conv_matrix(cp.asarray(KERNEL), (6, 7))
     assert type(matrix).__name__ == "csr_matrix"

@@ -17,7 +17,7 @@ import pytest
 from benchmark_suite import ROOT, SUITE
 
 import sparsetconv as stc
-from sparsetconv import _cuda
+from sparsetconv._arrays import cuda
 from sparsetconv.methods import cuda_tiles, cuda_tuning, gpu_cost
 
 # isort: split
@@ -288,19 +288,19 @@ def test_without_sanitizers(monkeypatch):
 
 def test_every_kernel_is_launched(cp, monkeypatch):
     del cp
-    launched, kernel = set(), _cuda.kernel
+    launched, kernel = set(), cuda.kernel
 
     def noticed(backend, names, constants, name):
         launched.add(name)
         return kernel(backend, names, constants, name)
 
-    monkeypatch.setattr(_cuda, "kernel", noticed)
+    monkeypatch.setattr(cuda, "kernel", noticed)
     lab = Lab(toy=True)
     calls = list(smallest.cases(lab))
     for _, call in calls:
         call()
-    folder = Path(stc.__file__).parent / "cuda"
-    sources = "".join(path.read_text() for path in folder.glob("*.cu"))
+    package = Path(stc.__file__).parent
+    sources = "".join(path.read_text() for path in package.rglob("*.cu"))
     found = re.findall(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(', sources)
     assert len(found) == sources.count('extern "C" __global__')
     assert launched == set(found)

@@ -162,11 +162,11 @@ def test_zero_insertion(cp, shape, stride):
 
 def test_one_launch_for_each_array(cp, monkeypatch):
     """Nothing of the matrix' size goes through the host: tables of the axes go there, three launches write."""
-    from sparsetconv import _cuda
+    from sparsetconv._arrays import cuda
 
     launches, moved = [], []
-    launch, asarray = _cuda.launch, cp.asarray
-    monkeypatch.setattr(_cuda, "launch", lambda *a: (launches.append(a), launch(*a)))
+    launch, asarray = cuda.launch, cp.asarray
+    monkeypatch.setattr(cuda, "launch", lambda *a: (launches.append(a), launch(*a)))
     kernel = cp.ones((3, 3), "float32")
     monkeypatch.setattr(cp, "asarray", lambda value, *a: (moved.append(value.nbytes), asarray(value, *a))[1])
     matrix = stc.conv_matrix(kernel, (300, 400), padding="same")
@@ -225,13 +225,13 @@ def test_what_goes_to_the_card_of_a_matrix_by_the_kernel(
     cp, kernel_shape, input_shape, options, transposed, monkeypatch
 ):
     """Tables of the rows that differ, a few for each axis, and three launches."""
-    from sparsetconv import _cuda
+    from sparsetconv._arrays import cuda
 
     geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
     device, host = by_kernel(cp, geometry, "float32", transposed)
     launches, moved = [], []
-    launch, asarray = _cuda.launch, cp.asarray
-    monkeypatch.setattr(_cuda, "launch", lambda *a: (launches.append(a), launch(*a)))
+    launch, asarray = cuda.launch, cp.asarray
+    monkeypatch.setattr(cuda, "launch", lambda *a: (launches.append(a), launch(*a)))
     monkeypatch.setattr(cp, "asarray", lambda value, *a: (moved.append(value.nbytes), asarray(value, *a))[1])
     matrix = device.tosparse()
     assert len(launches) == 3

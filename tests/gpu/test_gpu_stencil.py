@@ -3,7 +3,6 @@
 import itertools
 import re
 from dataclasses import replace
-from importlib import resources
 from math import prod
 
 import numpy as np
@@ -15,8 +14,9 @@ from reference import naive_matrix
 from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.cuda import source_text
 from sparsetconv._axis import Axis, source_index
-from sparsetconv._backend import NUMPY
 from sparsetconv.methods import cuda_direct, cuda_stencil, cuda_tiles, cuda_tuning
 from sparsetconv.methods.cuda_direct import CudaDirectMethod
 from sparsetconv.methods.cuda_stencil import Problem, StencilAxis
@@ -199,14 +199,14 @@ def test_padded_zeros_do_not_meet_weights_that_are_no_numbers(cp, bad, stride):
 
 def test_structures_are_those_of_the_source():
     """A member that one side lacks or has elsewhere would shift all numbers behind it."""
-    text = resources.files("sparsetconv").joinpath("cuda", "places.cuh").read_text(encoding="utf-8")
+    text = source_text("places.cuh")
     for struct, members in (
         ("StencilAxis", cuda_stencil.AXIS_MEMBERS),
         ("Stencil", cuda_stencil.PROBLEM_MEMBERS),
     ):
         (body,) = re.findall(rf"struct {struct} {{(.*?)}};", text, re.DOTALL)
         assert tuple(re.findall(r"\w+(?=[,;])", body)) == members
-    unpad = resources.files("sparsetconv").joinpath("cuda", "unpad.cu").read_text(encoding="utf-8")
+    unpad = source_text("unpad.cu")
     (body,) = re.findall(r"struct Samples {(.*?)};", unpad, re.DOTALL)
     assert tuple(re.findall(r"\w+(?=[,;])", body)) == cuda_stencil.Outside._fields
 

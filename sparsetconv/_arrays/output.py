@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from sparsetconv._display import shown
+from sparsetconv._arrays.display import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,9 +17,11 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sparsetconv._backend import Backend
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
 
+# where sources lie, each beside what launches it; their names differ
+FOLDERS = ("_arrays/source", "cuda")
 OPTIONS = ("--std=c++17",)
 # blocks of a launch along its first axis
 MOST_BLOCKS = 2**31 - 1
@@ -61,8 +63,10 @@ def braced(numbers: Iterable[int]) -> str:
 
 @cache
 def source_text(name: str) -> str:
-    """Return a source of the package."""
-    return resources.files("sparsetconv").joinpath("cuda", name).read_text(encoding="utf-8")
+    """Return a source of the package: a file of that name, in the one folder that has it."""
+    package = resources.files("sparsetconv")
+    paths = (package.joinpath(*folder.split("/"), name) for folder in FOLDERS)
+    return next(path for path in paths if path.is_file()).read_text(encoding="utf-8")
 
 
 def assembled_source(names: Sequence[str], constants: Constants) -> str:

@@ -1,7 +1,4 @@
-"""Kernels as arrays: the dtypes that are taken, and the one layout that all code below sees.
-
-Floor 0.
-"""
+"""Which arrays and dtypes are taken, and their conversion."""
 
 from __future__ import annotations
 
@@ -9,17 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv import _cuda
-from sparsetconv._backend import backend_of
-from sparsetconv._display import clipped, shown, type_name
-from sparsetconv._streams import on_device
+from sparsetconv._arrays import cuda
+from sparsetconv._arrays.backend import backend_of
+from sparsetconv._arrays.display import clipped, shown, type_name
+from sparsetconv._arrays.streams import on_device
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import DTypeLike
 
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.types import Array
 
 
 SUPPORTED = frozenset(np.dtype(code) for code in "bhilqBHILQfdFD")
@@ -27,7 +22,7 @@ SUPPORTED = frozenset(np.dtype(code) for code in "bhilqBHILQfdFD")
 
 def is_half(dtype: np.dtype[Any]) -> bool:
     """Return whether a dtype is of half precision, which a GPU's arrays alone may be."""
-    return dtype.name in _cuda.HALF_TYPES
+    return dtype.name in cuda.HALF_TYPES
 
 
 def named_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
@@ -61,7 +56,7 @@ def as_array(name: str, value: Any, dtype: DTypeLike | None = None, half: bool =
     if not backend.on_gpu:
         return _converted(name, value, to_array(name, value), dtype)
     with on_device(backend, backend.device_of(value)):
-        return _converted(name, value, _cuda.aligned(backend.xp, value), dtype, half)
+        return _converted(name, value, cuda.aligned(backend.xp, value), dtype, half)
 
 
 def _converted(name: str, value: Any, array: Array, dtype: DTypeLike | None, half: bool = False) -> Array:
@@ -124,17 +119,3 @@ def refuse_what_is_no_array(name: str, value: Any) -> None:
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         msg = f"{name} must be a dense array, got {type_name(value)}; use .toarray()"
         raise TypeError(msg)
-
-
-def last_axes(index: Iterable[Any]) -> Any:
-    """Return an index of the last axes of an array; the axes in front are left alone."""
-    return (..., *index)
-
-
-def oriented_weights(kernel: Array, groups: int, flip: bool, has_channels: bool) -> Array:
-    """Return the kernel as ``(groups, c_out // groups, c_in // groups, k1, ..., kd)``, ``flip`` applied."""
-    if has_channels:
-        weights = kernel.reshape(groups, kernel.shape[0] // groups, *kernel.shape[1:])
-    else:
-        weights = kernel[None, None, None]
-    return weights[last_axes([slice(None, None, -1)] * (weights.ndim - 3))] if flip else weights

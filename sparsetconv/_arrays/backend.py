@@ -15,11 +15,11 @@ import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg
 
-from sparsetconv import _memory
-from sparsetconv._display import shown
+from sparsetconv._arrays import memory
+from sparsetconv._arrays.display import shown
 
 if TYPE_CHECKING:
-    from sparsetconv._types import Array
+    from sparsetconv._arrays.types import Array
 
 DEVICES = ("numpy", "cupy")
 # of each GPU, by its number
@@ -77,7 +77,7 @@ class Backend:
     def available_bytes(self) -> int | None:
         """Return the memory that a new array could have."""
         if not self.on_gpu:
-            return _memory.available_bytes()
+            return memory.available_bytes()
         pool = self.xp.get_default_memory_pool()
         if self.xp.cuda.get_allocator() != pool.malloc:
             # another allocator may hold memory that the device counts as taken
@@ -106,7 +106,7 @@ class Backend:
 
     def require(self, what: str, nbytes: int, hint: str) -> None:
         """Raise ``MemoryError`` with the bytes and a hint where ``nbytes`` cannot be had."""
-        _memory.require(what, nbytes, hint, self.available_bytes)
+        memory.require(what, nbytes, hint, self.available_bytes)
 
     def sparse_type(self, format: str) -> Any:
         """Return the class of a format: the sparse array, which CuPy has from 14.2 on, or the matrix."""

@@ -11,14 +11,14 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sparsetconv._backend import device_backend
-from sparsetconv._display import type_name
-from sparsetconv._streams import on_device
+from sparsetconv._arrays.backend import device_backend
+from sparsetconv._arrays.display import type_name
+from sparsetconv._arrays.streams import on_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sparsetconv._backend import Backend
+    from sparsetconv._arrays.backend import Backend
 
 T = TypeVar("T")
 

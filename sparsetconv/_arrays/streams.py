@@ -12,13 +12,13 @@ from contextlib import contextmanager, nullcontext
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sparsetconv._backend import is_cupy
+from sparsetconv._arrays.backend import is_cupy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
     from contextlib import AbstractContextManager
 
-    from sparsetconv._backend import Backend
+    from sparsetconv._arrays.backend import Backend
 
 T = TypeVar("T")
 V = TypeVar("V")
