@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import sparsetconv as stc
-from sparsetconv._axis import PADDING_MODES
+from sparsetconv._geometry.axis import PADDING_MODES
 from sparsetconv.methods import METHODS, choose, cost
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from sparsetconv import pictures, plot, testing
 from sparsetconv._arrays.capture import capture
-from sparsetconv._transposed import conv_transpose_geometry
+from sparsetconv._geometry.convolution import ConvGeometry
+from sparsetconv._geometry.transposed import conv_transpose_geometry
 from sparsetconv.array_operator import to_device
 from sparsetconv.frameworks import from_keras, from_onnx, from_torch
-from sparsetconv.geometry import ConvGeometry
 from sparsetconv.interpolation import interpolation_kernel
 from sparsetconv.kernel_operator import KernelOperator
 from sparsetconv.learning import fit_kernel

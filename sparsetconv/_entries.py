@@ -12,12 +12,12 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator
 
-from sparsetconv import _normalize
 from sparsetconv._arrays.backend import operator_backend
 from sparsetconv._arrays.display import shown
+from sparsetconv._geometry import validation
+from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv._sampled import picture
 from sparsetconv.array_operator import AdjointCore, ArrayCore, GramCore, TransposedCore
-from sparsetconv.geometry import ConvGeometry
 from sparsetconv.matrices import geometry_matrix
 
 if TYPE_CHECKING:
@@ -116,10 +116,10 @@ def middle_of(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def place_in(name: str, value: Any, shape: tuple[int, ...]) -> int:
     """Return the flat index of a place, which may be given as one."""
-    flat = not _normalize.is_sequence(value)
+    flat = not validation.is_sequence(value)
     place = (value,) if flat else tuple(value)
     limits = (prod(shape),) if flat else shape
-    place = tuple(_normalize.integer(name, i) for i in place)
+    place = tuple(validation.integer(name, i) for i in place)
     if len(place) != len(limits) or not all(0 <= i < n for i, n in zip(place, limits, strict=False)):
         msg = f"{name} must be a place in an array of shape {shown(shape)}, got {shown(value)}"
         raise ValueError(msg)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsetconv import _normalize
 from sparsetconv._arrays.display import shown
+from sparsetconv._geometry import validation
 from sparsetconv._picture_arrays import NEAR_ONE, as_picture, margin_of, phase_sums
 from sparsetconv.learning import fit_kernel
 from sparsetconv.resize_operator import ResizeOperator
@@ -55,7 +55,7 @@ def shrink(picture: ArrayLike, scale: int) -> tuple[Array, Array]:
     >>> small.shape, large.shape
     ((4, 3), (8, 6))
     """
-    factor = _normalize.integer("scale", scale, 1)
+    factor = validation.integer("scale", scale, 1)
     return _shrunk(_shrinkable("picture", picture, factor), factor)
 
 
@@ -107,8 +107,8 @@ def learn(pictures: Iterable[ArrayLike], scale: int, taps: int, *, ridge: float 
     if isinstance(pictures, np.ndarray) and pictures.ndim < 4:
         msg = f"pictures must be several, got an array of shape {pictures.shape}; one alone is [picture]"
         raise ValueError(msg)
-    factor = _normalize.integer("scale", scale, 1)
-    size = _normalize.integer("taps", taps, factor)
+    factor = validation.integer("scale", scale, 1)
+    size = validation.integer("taps", taps, factor)
     if (size - factor) % 2:
         msg = (
             f"taps must be {'odd' if factor % 2 else 'even'} as scale is, so that the kernel has its middle "

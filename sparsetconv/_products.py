@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sparsetconv._arrays.types import Array
-    from sparsetconv._segments import Segment
+    from sparsetconv._geometry.segments import Segment
     from sparsetconv.axis_rows import RunRows
 
 

@@ -15,9 +15,9 @@ from math import prod
 from numbers import Rational, Real
 from typing import Any
 
-from sparsetconv import _normalize
 from sparsetconv._arrays.display import shown
 from sparsetconv._conventions import CONVENTIONS, OWN, Convention, Rule
+from sparsetconv._geometry import validation
 
 MODE_ALIASES = {
     "bilinear": "linear",
@@ -112,9 +112,9 @@ def resize_geometry(
     convention: Any,
 ) -> ResizeGeometry:
     """Return what a resize means, its parameters as for `resize_matrix`; None leaves it to the convention."""
-    sizes = _normalize.shape("input_shape", input_shape)
+    sizes = validation.shape("input_shape", input_shape)
     if convention is not None:
-        convention = _normalize.word("convention", convention, tuple(CONVENTIONS))
+        convention = validation.word("convention", convention, tuple(CONVENTIONS))
     package = CONVENTIONS[convention] if convention else OWN
     rule = _rule(package, convention, mode, antialias)
     rule = _changed(rule, convention, coordinate_mode, nearest_mode, cubic_coeff, exclude_outside)
@@ -145,7 +145,7 @@ def _torch_forgets(rule: Rule, size: int, outputs: int, ndim: int) -> bool:
 def canonical_mode(name: Any, known: tuple[str, ...]) -> str:
     """Return a mode without its alias, or raise and list those known."""
     aliases = tuple(alias for alias, mode in MODE_ALIASES.items() if mode in known)
-    word = _normalize.word("mode", name, (*known, *aliases))
+    word = validation.word("mode", name, (*known, *aliases))
     return MODE_ALIASES.get(word, word)
 
 
@@ -159,7 +159,7 @@ def _rule(package: Convention, convention: str | None, mode: Any, antialias: Any
         raise ValueError(msg) from None
     if antialias is None:
         antialias = (package.antialias and mode in package.antialiased) or mode not in package.modes
-    table = package.antialiased if _normalize.flag("antialias", antialias) else package.modes
+    table = package.antialiased if validation.flag("antialias", antialias) else package.modes
     if mode not in table:
         msg = f"antialias must be {not antialias} with mode={shown(mode)}{where}, got {shown(antialias)}"
         raise ValueError(msg)
@@ -185,20 +185,20 @@ def _changed(
             )
             raise ValueError(msg)
     if coordinate_mode is not None:
-        changes["coordinate_mode"] = _normalize.word("coordinate_mode", coordinate_mode, COORDINATE_MODES)
+        changes["coordinate_mode"] = validation.word("coordinate_mode", coordinate_mode, COORDINATE_MODES)
         if not rule.has_positions and coordinate_mode != "half_pixel":
             whose = f"convention={shown(convention)}" if convention else "mode='area'"
             msg = f"coordinate_mode must be left out here, {whose} has its own; got {shown(coordinate_mode)}"
             raise ValueError(msg)
     if nearest_mode is not None:
-        changes["nearest_mode"] = _normalize.word("nearest_mode", nearest_mode, NEAREST_MODES)
+        changes["nearest_mode"] = validation.word("nearest_mode", nearest_mode, NEAREST_MODES)
     if cubic_coeff is not None:
         if isinstance(cubic_coeff, bool) or not isinstance(cubic_coeff, Real):
             msg = f"cubic_coeff must be a number, got {shown(cubic_coeff)}"
             raise TypeError(msg)
         changes["cubic_coeff"] = _finite("cubic_coeff", cubic_coeff)
     if exclude_outside is not None:
-        if _normalize.flag("exclude_outside", exclude_outside):
+        if validation.flag("exclude_outside", exclude_outside):
             changes["border"] = "drop"
         elif rule.border == "drop":
             changes["border"] = "clamp"
@@ -225,10 +225,10 @@ def _sizes_and_scales(
         raise ValueError(msg)
     if scale is None:
         wanted = _for_last_axes("output_shape", output_shape, sizes)
-        outputs = _normalize.shape("output_shape", wanted)
+        outputs = validation.shape("output_shape", wanted)
         kept = sizes[: len(sizes) - len(outputs)]
         return [(m, Fraction(m, n)) for n, m in zip(sizes, (*kept, *outputs), strict=True)]
-    if _normalize.is_sequence(scale):
+    if validation.is_sequence(scale):
         scales = _for_last_axes("scale", scale, sizes)
         scales = (1,) * (len(sizes) - len(scales)) + scales
     else:
@@ -237,7 +237,7 @@ def _sizes_and_scales(
 
 
 def _for_last_axes(name: str, value: Any, sizes: tuple[int, ...]) -> tuple[Any, ...]:
-    values = tuple(value) if _normalize.is_sequence(value) else (value,)
+    values = tuple(value) if validation.is_sequence(value) else (value,)
     if not 1 <= len(values) <= len(sizes):
         msg = (
             f"{name} must have an entry for each of the last axes of input_shape {shown(sizes)}, "

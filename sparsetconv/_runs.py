@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sparsetconv._axis import extension_period
-from sparsetconv.boundary import source_indices
+from sparsetconv._geometry.axis import extension_period
+from sparsetconv._geometry.extension import source_indices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sparsetconv._arrays.types import Array
-    from sparsetconv._axis import Axis
+    from sparsetconv._geometry.axis import Axis
 
 # products of residues of moduli below this fit into 64 bits
 LARGEST_MODULUS = 1 << 31

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import scipy.sparse as sp
 
-from sparsetconv._axis import extension_period
-from sparsetconv._counting import congruence
+from sparsetconv._geometry.axis import extension_period
+from sparsetconv._geometry.convolution import ConvGeometry
+from sparsetconv._geometry.counting import congruence
+from sparsetconv._geometry.extension import source_indices
 from sparsetconv.array_operator import AdjointCore, GramCore, TransposedCore
-from sparsetconv.boundary import source_indices
 from sparsetconv.channels_last import ChannelsLastOperator
-from sparsetconv.geometry import ConvGeometry
 from sparsetconv.kernel_operator import KernelCore
 from sparsetconv.operators import Convolution
 from sparsetconv.resize_operator import ResizeCore
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sparsetconv._arrays.types import Array
-    from sparsetconv._axis import Axis
+    from sparsetconv._geometry.axis import Axis
 
     # ascending numbers that a row or a column holds, thinned evenly to about so many
     Line = Callable[[int, int], Array]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.streams import Place
     from sparsetconv._arrays.types import Array
-    from sparsetconv.geometry import ConvGeometry
+    from sparsetconv._geometry.convolution import ConvGeometry
 
 
 class ChannelsLastOperator(ArrayCore, ArrayOperator):

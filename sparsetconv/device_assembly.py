@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
-    from sparsetconv._segments import Segment
+    from sparsetconv._geometry.segments import Segment
     from sparsetconv.assembly import MatrixLayout
     from sparsetconv.axis_rows import Rows, RunRows
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv import _normalize
 from sparsetconv._arrays import memory
 from sparsetconv._arrays.display import shown
 from sparsetconv._conventions import OWN
+from sparsetconv._geometry import validation
 from sparsetconv._resize import ResizeAxis, canonical_mode, resize_geometry
 from sparsetconv.resampled_rows import Line, Rows, assembled, canonical, totals
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sparsetconv._arrays.types import Array
-    from sparsetconv._normalize import IntOrInts
+    from sparsetconv._geometry.validation import IntOrInts
 
 # half-widths of the kernels, in samples; the spline's, whose tails fall by 0.27 a sample, ends below 1e-17
 RADIUS = {"linear": 1, "cubic": 2, "lanczos3": 3, "spline": 30}
@@ -111,7 +111,7 @@ def interpolation_kernel(mode: str, factor: IntOrInts, *, cubic_coeff: float = -
     """
     name = canonical_mode(mode, ("nearest", "linear", "cubic", "lanczos3"))
     axes = AXES_OF.get(mode, 1)
-    factors = _normalize.shape("factor", factor if _normalize.is_sequence(factor) else (factor,) * axes)
+    factors = validation.shape("factor", factor if validation.is_sequence(factor) else (factor,) * axes)
     if mode in AXES_OF and len(factors) != axes:
         msg = f"factor must be one integer or {axes} with mode={shown(mode)}, got {shown(factor)}"
         raise ValueError(msg)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._geometry.segments import Segment
 from sparsetconv._runs import Runs, kernel_runs
-from sparsetconv._segments import Segment
 from sparsetconv.assembly import MatrixLayout, csr_arrays, matrix_size
 from sparsetconv.axis_rows import AxisRows, RunRows
 from sparsetconv.device_assembly import convolution_arrays
@@ -22,8 +22,8 @@ from sparsetconv.device_assembly import convolution_arrays
 if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
-    from sparsetconv._axis import Axis
-    from sparsetconv.geometry import ConvGeometry
+    from sparsetconv._geometry.axis import Axis
+    from sparsetconv._geometry.convolution import ConvGeometry
 
 
 class ForwardRows(RunRows):

@@ -10,15 +10,15 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from sparsetconv import _normalize
 from sparsetconv._arrays.backend import backend_of
 from sparsetconv._arrays.display import shown
 from sparsetconv._arrays.layout import last_axes, oriented_weights
 from sparsetconv._arrays.streams import Place, on_device
 from sparsetconv._arrays.validation import as_array
-from sparsetconv._transposed import conv_transpose_geometry
+from sparsetconv._geometry import validation
+from sparsetconv._geometry.convolution import ConvGeometry
+from sparsetconv._geometry.transposed import conv_transpose_geometry
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
-from sparsetconv.geometry import ConvGeometry
 from sparsetconv.kernel_matrix import kernel_arrays
 from sparsetconv.matrices import check_gpu_dtype
 from sparsetconv.methods.cost import SMALL
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
-    from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
+    from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
 
 
 class KernelCore(ArrayCore):
@@ -191,7 +191,7 @@ class KernelOperator(KernelCore, ArrayOperator):
         transposed: bool = False,
     ) -> None:
         fixed = as_array("x", x)
-        transposed = _normalize.flag("transposed", transposed)
+        transposed = validation.flag("transposed", transposed)
         if transposed:
             geometry = conv_transpose_geometry(
                 fixed.shape,
@@ -206,7 +206,7 @@ class KernelOperator(KernelCore, ArrayOperator):
                 flip=flip,
             )
         else:
-            given = _normalize.is_sequence(output_padding) or output_padding != 0
+            given = validation.is_sequence(output_padding) or output_padding != 0
             if output_shape is not None or given:
                 msg = (
                     "output_padding and output_shape belong to a transposed convolution, "

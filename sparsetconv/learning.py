@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.linalg import LinAlgWarning, cho_factor, cho_solve, lapack
 
-from sparsetconv import _normalize
 from sparsetconv._arrays import memory
 from sparsetconv._arrays.backend import backend_of, check_backend, check_device, to_numpy
 from sparsetconv._arrays.display import shown
 from sparsetconv._arrays.layout import last_axes
 from sparsetconv._arrays.streams import on_device
 from sparsetconv._arrays.validation import as_array
-from sparsetconv._transposed import conv_transpose_geometry
-from sparsetconv.geometry import ConvGeometry
+from sparsetconv._geometry import validation
+from sparsetconv._geometry.convolution import ConvGeometry
+from sparsetconv._geometry.transposed import conv_transpose_geometry
 from sparsetconv.kernel_operator import kernel_operator
 from sparsetconv.methods import fit_cost
 from sparsetconv.methods.normal import NormalEquations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
-    from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
+    from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
 
 METHODS = ("auto", "cholesky", "lsmr")
 # weights of one output channel past which their products with each other are too many
@@ -141,15 +141,15 @@ def fit_kernel(
     >>> stc.fit_kernel(x, y, 4, stride=2, padding=1).round(10)
     array([1., 2., 3., 4.])
     """
-    shape = _normalize.shape("kernel_shape", kernel_shape)
+    shape = validation.shape("kernel_shape", kernel_shape)
     memory.require("the kernel", 8 * prod(shape), "kernel_shape sets its size")
-    word = _normalize.word("method", method, METHODS)
+    word = validation.word("method", method, METHODS)
     damping = _checked_ridge(ridge)
     problem = _Problem(
         shape,
-        _normalize.flag("transposed", transposed),
-        _normalize.flag("flip", flip),
-        _normalize.integer("groups", groups, 1),
+        validation.flag("transposed", transposed),
+        validation.flag("flip", flip),
+        validation.integer("groups", groups, 1),
         {"stride": stride, "padding": padding, "dilation": dilation, "padding_mode": padding_mode},
     )
     pairs = problem.pairs(inputs, targets)

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv import _normalize
 from sparsetconv._arrays.backend import backend_of
 from sparsetconv._arrays.display import clipped, shown
 from sparsetconv._arrays.layout import oriented_weights
 from sparsetconv._arrays.streams import on_device
 from sparsetconv._arrays.validation import as_array, named_dtype
-from sparsetconv._transposed import conv_transpose_geometry
+from sparsetconv._geometry import validation
+from sparsetconv._geometry.convolution import ConvGeometry
+from sparsetconv._geometry.transposed import conv_transpose_geometry
 from sparsetconv.assembly import MatrixLayout, csr_arrays, matrix_size
 from sparsetconv.device_assembly import convolution_arrays
-from sparsetconv.geometry import ConvGeometry
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
-    from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
+    from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
 
 FORMATS = ("csr", "csc", "coo", "bsr", "dia")
 
@@ -221,7 +221,7 @@ def geometry_matrix(
     format: str = "csr",
 ) -> Any:
     """Return the matrix of a settled geometry, or its transpose, in any format, on the kernel's device."""
-    _normalize.word("format", format, FORMATS)
+    validation.word("format", format, FORMATS)
     backend = backend_of("kernel", kernel)
     if backend.on_gpu:
         _check_on_gpu(kernel, format)
@@ -320,8 +320,8 @@ def _row_range(rows: slice | None, total: int) -> tuple[int, int]:
     if not isinstance(rows, slice) or rows.step not in (None, 1):
         msg = f"rows must be a slice of unit step, got {shown(rows)}"
         raise TypeError(msg)
-    start = 0 if rows.start is None else _normalize.integer("rows.start", rows.start)
-    stop = total if rows.stop is None else _normalize.integer("rows.stop", rows.stop)
+    start = 0 if rows.start is None else validation.integer("rows.start", rows.start)
+    stop = total if rows.stop is None else validation.integer("rows.stop", rows.stop)
     if not 0 <= start <= stop <= total:
         msg = f"rows must satisfy 0 <= start <= stop <= {total}, the number of rows; got {shown(rows)}"
         raise ValueError(msg)

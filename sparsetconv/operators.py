@@ -15,9 +15,9 @@ from sparsetconv._arrays.display import kernel_is_longer
 from sparsetconv._arrays.layout import oriented_weights
 from sparsetconv._arrays.streams import Place, on_device
 from sparsetconv._arrays.validation import as_array
-from sparsetconv._transposed import conv_transpose_geometry
+from sparsetconv._geometry.convolution import ConvGeometry
+from sparsetconv._geometry.transposed import conv_transpose_geometry
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
-from sparsetconv.geometry import ConvGeometry
 from sparsetconv.matrices import geometry_matrix
 from sparsetconv.methods import choose, explain
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
-    from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
+    from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
     from sparsetconv.methods import Choice
     from sparsetconv.methods._base import Method
 

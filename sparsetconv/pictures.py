@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from sparsetconv import _normalize
 from sparsetconv._arrays import memory
 from sparsetconv._arrays.display import shown
 from sparsetconv._arrays.validation import as_array
+from sparsetconv._geometry import validation
+from sparsetconv._geometry.convolution import INT32_MAX
 from sparsetconv._picture_arrays import NEAR_ONE, as_picture, margin_of, phase_sums
 from sparsetconv._picture_learning import learn, shrink
 from sparsetconv._resize import resize_geometry
-from sparsetconv.geometry import INT32_MAX
 from sparsetconv.operators import ConvTransposeOperator
 from sparsetconv.resize_operator import ResizeOperator
 
@@ -104,7 +104,7 @@ def upsample(
            [100, 139, 216, 255]], dtype=uint8)
     """
     array = as_picture("picture", picture)
-    word = _normalize.word("mode", mode, MODES)
+    word = validation.word("mode", mode, MODES)
     dtype = np.dtype(np.float32 if array.dtype in (np.uint8, np.float32) else np.float64)
     if kernel is not None and word != "learned":
         msg = f"kernel belongs to mode='learned', got mode={shown(mode)}"
@@ -118,7 +118,7 @@ def upsample(
     else:
         enlarge = ResizeOperator(array.shape[:2], scale=scale, mode=word, dtype=dtype).apply
     larger = np.empty((*shape, len(planes)), array.dtype)
-    opacity = planes[-1].astype(dtype) if _normalize.flag("alpha", alpha) and len(planes) > 1 else None
+    opacity = planes[-1].astype(dtype) if validation.flag("alpha", alpha) and len(planes) > 1 else None
     weight = None if opacity is None else _within(enlarge(opacity), opacity)
     for channel in progress(range(len(planes))):
         plane = planes[channel].astype(dtype)

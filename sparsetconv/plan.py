@@ -13,7 +13,7 @@ from sparsetconv._arrays.display import size_of
 from sparsetconv.methods import METHODS, cost
 
 if TYPE_CHECKING:
-    from sparsetconv.geometry import ConvGeometry
+    from sparsetconv._geometry.convolution import ConvGeometry
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
 

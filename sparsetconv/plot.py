@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv import _draw, _entries, _normalize
+from sparsetconv import _draw, _entries
 from sparsetconv._arrays.backend import to_numpy
 from sparsetconv._arrays.display import shown
 from sparsetconv._arrays.validation import checked_dtype
-from sparsetconv._axis import PADDING_MODES, source_index
 from sparsetconv._draw import BLUE, CELL, GREEN, GREY, LABELS, ORANGE, PINK
-from sparsetconv.geometry import ConvGeometry
+from sparsetconv._geometry import validation
+from sparsetconv._geometry.axis import PADDING_MODES, source_index
+from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv.methods import METHODS, cost
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from sparsetconv._arrays.types import Array
-    from sparsetconv._normalize import IntOrInts, PaddingMode
+    from sparsetconv._geometry.validation import IntOrInts, PaddingMode
 
 __all__ = ["connectivity", "kernel", "matrix", "method_costs", "padding"]
 
@@ -215,11 +216,11 @@ def padding(
     >>> "".join(text.get_text() for text in ax.texts)
     'cbabcdcb'
     """
-    size = _normalize.integer("size", size, 1)
+    size = validation.integer("size", size, 1)
     if size > 26:
         msg = f"size must be at most 26, the number of letters, got {size}"
         raise ValueError(msg)
-    before, after = _normalize.per_axis("pad", pad, 2, 0)
+    before, after = validation.per_axis("pad", pad, 2, 0)
     length = before + size + after
     if length > LARGEST_ROW:
         msg = f"size and pad must make at most {LARGEST_ROW} samples, got {length}"
@@ -231,7 +232,7 @@ def padding(
     if len(words) > LARGEST_ROW:
         msg = f"modes must name at most {LARGEST_ROW} modes, got {len(words)}"
         raise ValueError(msg)
-    known = _normalize.padding_mode(words, len(words), "modes")
+    known = validation.padding_mode(words, len(words), "modes")
     ax = _draw.axes(ax, (length * CELL + LABELS, len(words) * (CELL + 0.06) + 0.4))
     colours = _draw.colours("cividis")(np.linspace(0.15, 1, size))
     for row, mode in enumerate(known):
@@ -367,17 +368,17 @@ def method_costs(
     >>> [line.get_label() for line in ax.lines]
     ['sparse', 'direct', 'gemm', 'fft']
     """
-    sizes = _normalize.shape("input_shape", input_shape)
+    sizes = validation.shape("input_shape", input_shape)
     taps: Sequence[int] = [k for k in KERNEL_SIZES if k <= min(sizes)]
     if kernel_sizes is not None:
         given: tuple[Any, ...] = (kernel_sizes,)
-        if _normalize.is_sequence(kernel_sizes):
+        if validation.is_sequence(kernel_sizes):
             given = tuple(kernel_sizes)
         if not 0 < len(given) <= LARGEST_ROW:
             msg = f"kernel_sizes must be 1 to {LARGEST_ROW} numbers, got {len(given)}"
             raise ValueError(msg)
-        taps = [_normalize.integer(f"kernel_sizes[{i}]", n, 1) for i, n in enumerate(given)]
-    outer = () if channels is None else _normalize.shape("channels", channels)
+        taps = [validation.integer(f"kernel_sizes[{i}]", n, 1) for i, n in enumerate(given)]
+    outer = () if channels is None else validation.shape("channels", channels)
     if len(outer) not in (0, 2):
         msg = f"channels must be (c_out, c_in), got {shown(channels)}"
         raise ValueError(msg)

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 from sparsetconv._arrays import memory
 from sparsetconv._arrays.backend import NUMPY
-from sparsetconv.geometry import smallest_index_dtype
+from sparsetconv._geometry.convolution import smallest_index_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import scipy.sparse as sp
 
-from sparsetconv import _normalize
 from sparsetconv._arrays.backend import device_backend
 from sparsetconv._arrays.display import clipped, shown
 from sparsetconv._arrays.validation import checked_dtype
+from sparsetconv._geometry import validation
+from sparsetconv._geometry.convolution import smallest_index_dtype
 from sparsetconv._resize import resize_geometry
-from sparsetconv.geometry import smallest_index_dtype
 from sparsetconv.interpolation import axis_matrix
 from sparsetconv.kronecker import kronecker
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    from sparsetconv._normalize import IntOrInts
+    from sparsetconv._geometry.validation import IntOrInts
     from sparsetconv._resize import ResizeGeometry
 
 
@@ -75,11 +75,11 @@ def zero_insertion_matrix(
            [0, 0, 0],
            [0, 0, 1]])
     """
-    sizes = _normalize.shape("input_shape", input_shape)
+    sizes = validation.shape("input_shape", input_shape)
     backend = device_backend(device)
     values = float_dtype(dtype) if backend.on_gpu else checked_dtype("dtype", dtype)
-    if not _normalize.is_sequence(stride):
-        strides = _normalize.per_axis("stride", stride, len(sizes), 1)
+    if not validation.is_sequence(stride):
+        strides = validation.per_axis("stride", stride, len(sizes), 1)
     else:
         given = tuple(cast("Sequence[int]", stride))
         if not 1 <= len(given) <= len(sizes):
@@ -88,7 +88,7 @@ def zero_insertion_matrix(
                 f"got {shown(stride)}"
             )
             raise ValueError(msg)
-        strides = (1,) * (len(sizes) - len(given)) + _normalize.per_axis("stride", given, len(given), 1)
+        strides = (1,) * (len(sizes) - len(given)) + validation.per_axis("stride", given, len(given), 1)
     large = tuple((n - 1) * s + 1 for n, s in zip(sizes, strides, strict=True))
     rows, columns = prod(large), prod(sizes)
     index = smallest_index_dtype(rows, columns)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
-    from sparsetconv._normalize import IntOrInts
+    from sparsetconv._geometry.validation import IntOrInts
     from sparsetconv._resize import ResizeGeometry
 
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from scipy.sparse.linalg import aslinearoperator
 
-from sparsetconv import _normalize
 from sparsetconv._arrays.backend import operator_backend, to_numpy
 from sparsetconv._arrays.display import shown, type_name
 from sparsetconv._arrays.streams import on_device, operator_device
 from sparsetconv._differences import Conjugated, different, first_difference, readable
+from sparsetconv._geometry import validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +115,7 @@ def dot_test(
     operator = _as_operator(op)
     generator = np.random.default_rng(rng)
     dtype = _dtype_of(operator)
-    trials = _normalize.integer("trials", trials, 1)
+    trials = validation.integer("trials", trials, 1)
     if rtol is not None and not (isinstance(rtol, Real) and rtol >= 0):
         msg = f"rtol must not be negative, got {shown(rtol)}"
         raise ValueError(msg)

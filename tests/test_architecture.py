@@ -13,8 +13,8 @@ PACKAGE = Path(stc.__file__).parent
 
 # a module may import from lower floors; on some floors also from those before it in the line
 FLOORS = [
-    ["_arrays", "_arrays.types", "_arrays.display", "_counting", "_arrays.output", "_axis", "_segments", "_normalize", "_arrays.memory", "_arrays.threads", "_arrays.switches", "_arrays.compiler", "_arrays.backend", "_arrays.streams", "_arrays.capture", "_arrays.cuda", "_arrays.validation", "_arrays.layout", "geometry", "_transposed", "_conventions", "_resize"],
-    ["boundary", "_runs", "_compiled_rows", "_row_tables", "axis_rows", "resampled_rows", "interpolation"],
+    ["_arrays", "_geometry", "_arrays.types", "_arrays.display", "_geometry.counting", "_arrays.output", "_geometry.axis", "_geometry.segments", "_geometry.validation", "_arrays.memory", "_arrays.threads", "_arrays.switches", "_arrays.compiler", "_arrays.backend", "_arrays.streams", "_arrays.capture", "_arrays.cuda", "_arrays.validation", "_arrays.layout", "_geometry.convolution", "_geometry.transposed", "_conventions", "_resize"],
+    ["_geometry.extension", "_runs", "_compiled_rows", "_row_tables", "axis_rows", "resampled_rows", "interpolation"],
     ["_products", "_writer", "assembly", "device_assembly", "matrices", "kronecker", "resampling", "kernel_matrix"],
     ["methods._merge", "methods._base", "methods._finite", "methods._store", "methods._sides", "methods._lists", "methods._tables", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods._transforms", "methods._whole", "methods.cost", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cuda_tuning", "methods.cuda_stencil", "methods.cuda_tiles", "methods.cuda_sparse", "methods.cuda_direct", "methods.cuda_fft", "methods.gpu_cost", "methods", "methods.windows", "methods._compiled_gradient", "methods.gradient", "methods.separable", "methods.cuda_separable", "methods.normal", "methods.fit_cost"],
     ["array_products", "device_products", "array_operator", "operators", "kernel_operator", "resize_operator", "channels_last"],
@@ -25,13 +25,13 @@ FLOORS = [
 ORDER = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}
 STANDARD_LIBRARY_ONLY = {
     "_arrays.display",
-    "_counting",
-    "_segments",
+    "_geometry.counting",
+    "_geometry.segments",
     "_arrays.output",
-    "_axis",
+    "_geometry.axis",
     "_conventions",
     "_resize",
-    "_normalize",
+    "_geometry.validation",
     "_arrays.memory",
     "_arrays.threads",
     "_arrays.switches",

@@ -15,7 +15,7 @@ from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
 from sparsetconv import _writer, assembly
-from sparsetconv._axis import PADDING_MODES
+from sparsetconv._geometry.axis import PADDING_MODES
 from sparsetconv.matrices import geometry_matrix
 
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from reference import extension_index
 from test_axis import axes
 
-from sparsetconv import _runs, _segments, axis_rows
-from sparsetconv._axis import PADDING_MODES, Axis
-from sparsetconv._segments import forward_segments, transposed_segments
+from sparsetconv import _runs, axis_rows
+from sparsetconv._geometry import segments
+from sparsetconv._geometry.axis import PADDING_MODES, Axis
+from sparsetconv._geometry.segments import forward_segments, transposed_segments
 from sparsetconv.axis_rows import AxisRows, _sorted
 
 
@@ -119,7 +120,7 @@ def test_segments_repeat_what_they_say(axis, transposed, pieces):
     """Rows, with their sums, whether pieces of borders are looked for where they are short or not."""
     with pytest.MonkeyPatch.context() as patch:
         if pieces:
-            patch.setattr(_segments, "ROWS_PER_PIECE", -1)
+            patch.setattr(segments, "ROWS_PER_PIECE", -1)
         rows = AxisRows(axis, transposed)
     at = 0
     for start, period, repeat, shift in rows.segments:

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from reference import extension_index
 from strategies import geometries
 
-from sparsetconv.boundary import Extension
-from sparsetconv.geometry import ConvGeometry
+from sparsetconv._geometry.convolution import ConvGeometry
+from sparsetconv._geometry.extension import Extension
 
 
 def naive_extension(x, axes):

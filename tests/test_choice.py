@@ -18,8 +18,8 @@ from scipy.sparse.linalg import lsmr
 import sparsetconv as stc
 from sparsetconv import learning
 from sparsetconv._arrays.backend import NUMPY
-from sparsetconv._axis import PADDING_MODES, Axis
-from sparsetconv.geometry import ConvGeometry
+from sparsetconv._geometry.axis import PADDING_MODES, Axis
+from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv.methods import METHODS, _tiles, cost, fit_cost
 from sparsetconv.methods._merge import NARROW, arrangement
 from sparsetconv.methods._store import Store

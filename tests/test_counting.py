@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsetconv._counting import Congruence, Residues, congruence, floor_sum, floor_sums
+from sparsetconv._geometry.counting import Congruence, Residues, congruence, floor_sum, floor_sums
 
 small = st.integers(-30, 30)
 huge = st.integers(-(2**62), 2**62)

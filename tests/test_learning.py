@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from strategies import geometries
 
 import sparsetconv as stc
-from sparsetconv.boundary import source_indices
+from sparsetconv._geometry.extension import source_indices
 from sparsetconv.methods.normal import axis_reads
 
 # name: (kernel shape, inputs, options): asymmetric, even-sized, several sizes

@@ -17,7 +17,7 @@ from operator_cases import integers
 
 import sparsetconv as stc
 from sparsetconv._arrays import threads as threads_module
-from sparsetconv._axis import PADDING_MODES
+from sparsetconv._geometry.axis import PADDING_MODES
 from sparsetconv.methods import _tables, _tiles
 
 # name: (kernel shape, input shape, options); each is there for what its comment says

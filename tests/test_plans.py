@@ -12,8 +12,8 @@ from strategies import MODES, distinct_kernel
 
 import sparsetconv as stc
 from sparsetconv._arrays import memory
-from sparsetconv._axis import Axis
-from sparsetconv.boundary import Extension, runs, source_indices
+from sparsetconv._geometry.axis import Axis
+from sparsetconv._geometry.extension import Extension, runs, source_indices
 from sparsetconv.methods import _sides, _tables
 from sparsetconv.methods._tables import Layout, Plan
 from sparsetconv.methods.gradient import KernelGradient

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sparsetconv import _normalize
 from sparsetconv._arrays.display import shown
+from sparsetconv._geometry import validation
 from sparsetconv.channels_last import ChannelsLastOperator
 from sparsetconv.frameworks._shared import (
     Kinds,
@@ -24,7 +24,7 @@ from sparsetconv.operators import ConvOperator, ConvTransposeOperator
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
-    from sparsetconv._normalize import IntOrInts
+    from sparsetconv._geometry.validation import IntOrInts
 
 CONV = {"Conv1D": 1, "Conv2D": 2, "Conv3D": 3}
 TRANSPOSED = {"Conv1DTranspose": 1, "Conv2DTranspose": 2, "Conv3DTranspose": 3}
@@ -102,7 +102,7 @@ def from_keras(
     """
     kind = layer_kind(layer, KINDS)
     _check_calls(layer)
-    data_format = _normalize.word("layer.data_format", layer.data_format, DATA_FORMATS)
+    data_format = validation.word("layer.data_format", layer.data_format, DATA_FORMATS)
     last = data_format == "channels_last"
     shape = shape_with_channels(input_shape, KNOWN[kind], last)
     # the layer's own order until here, for the messages; channels first from here on
@@ -154,7 +154,7 @@ def _to_front(kernel: Array) -> Array:
 def _padding(layer: Any, taps: tuple[int, ...]) -> Any:
     if layer.padding == "causal" and len(taps) == 1:
         return tuple((d * (k - 1), 0) for d, k in zip(layer.dilation_rate, taps, strict=True))
-    return _normalize.word("layer.padding", layer.padding, ("valid", "same"))
+    return validation.word("layer.padding", layer.padding, ("valid", "same"))
 
 
 def _conv(layer: Any, kernel: Array, shape: tuple[int, ...], method: str) -> ConvOperator:
@@ -185,7 +185,7 @@ def _depthwise(layer: Any, kernel: Array, shape: tuple[int, ...], method: str) -
 
 
 def _transposed(layer: Any, kernel: Array, shape: tuple[int, ...], method: str) -> ConvTransposeOperator:
-    padding = _normalize.word("layer.padding", layer.padding, ("valid", "same"))
+    padding = validation.word("layer.padding", layer.padding, ("valid", "same"))
     extra = layer.output_padding or (None,) * len(layer.strides)
     rows = zip(shape[1:], kernel.shape[:-2], layer.strides, layer.dilation_rate, extra, strict=True)
     return ConvTransposeOperator(

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sparsetconv import _normalize
 from sparsetconv._arrays.display import shown, type_name
 from sparsetconv._arrays.validation import as_array
+from sparsetconv._geometry import validation
 from sparsetconv.frameworks._shared import check_channels, shape_with_channels
 from sparsetconv.operators import ConvOperator, ConvTransposeOperator
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from sparsetconv._normalize import IntOrInts
+    from sparsetconv._geometry.validation import IntOrInts
 
 OP_TYPES = ("Conv", "ConvTranspose")
 AUTO_PADS = {"NOTSET": None, "VALID": "valid", "SAME_UPPER": "same", "SAME_LOWER": "same_lower"}
@@ -113,7 +113,7 @@ def from_onnx(
 
 def _operation(node: Any, op_type: str | None) -> str:
     own = getattr(node, "op_type", None)
-    wanted = _normalize.word("op_type", (own or "Conv") if op_type is None else op_type, OP_TYPES)
+    wanted = validation.word("op_type", (own or "Conv") if op_type is None else op_type, OP_TYPES)
     if own not in (None, wanted):
         msg = f"op_type must be the node's own, {shown(own)}, or be left out; got {shown(op_type)}"
         raise ValueError(msg)
@@ -155,8 +155,8 @@ class _Attributes:
                 msg = f"attributes of {kind} must be among {', '.join(known)}; got {shown(name)}{hint}"
                 raise ValueError(msg)
         self.ndim = ndim
-        self.auto_pad = _normalize.word("auto_pad", values["auto_pad"], tuple(AUTO_PADS))
-        self.group = _normalize.integer("group", values.get("group", 1), 1)
+        self.auto_pad = validation.word("auto_pad", values["auto_pad"], tuple(AUTO_PADS))
+        self.group = validation.integer("group", values.get("group", 1), 1)
         self.strides = self._integers("strides", values.get("strides", [1] * ndim), ndim)
         self.dilations = self._integers("dilations", values.get("dilations", [1] * ndim), ndim)
         self.pads = self._integers("pads", values.get("pads", [0] * 2 * ndim), 2 * ndim)
@@ -173,11 +173,11 @@ class _Attributes:
         )
 
     def _integers(self, name: str, value: Any, count: int) -> tuple[int, ...]:
-        values = tuple(value) if _normalize.is_sequence(value) else (value,)
+        values = tuple(value) if validation.is_sequence(value) else (value,)
         if len(values) != count:
             msg = f"{name} must have {count} entries for {self.ndim} spatial axes, got {shown(value)}"
             raise ValueError(msg)
-        return tuple(_normalize.integer(f"{name}[{i}]", v) for i, v in enumerate(values))
+        return tuple(validation.integer(f"{name}[{i}]", v) for i, v in enumerate(values))
 
     def check_kernel(self, taps: tuple[int, ...]) -> None:
         """Raise if the attribute contradicts the kernel."""

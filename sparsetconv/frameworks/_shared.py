@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sparsetconv import _normalize
 from sparsetconv._arrays.display import clipped, shown, type_name
 from sparsetconv._arrays.validation import SUPPORTED, to_array
+from sparsetconv._geometry import validation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,7 +192,7 @@ def _check_tensor(name: str, tensor: Any) -> None:
 
 def shape_with_channels(input_shape: Any, ndim: int, last: bool = False) -> tuple[int, ...]:
     """Return an input shape after checking that it has channels and no batch axis."""
-    shape = _normalize.shape("input_shape", input_shape)
+    shape = validation.shape("input_shape", input_shape)
     if len(shape) != ndim + 1:
         sizes = [f"n{i + 1}" for i in range(ndim)]
         wanted = ", ".join([*sizes, "c_in"] if last else ["c_in", *sizes])

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv import _normalize
 from sparsetconv._arrays.display import shown
 from sparsetconv._conventions import Rule
+from sparsetconv._geometry import validation
 from sparsetconv._resize import ResizeAxis, resize_geometry
 from sparsetconv.frameworks._shared import (
     Kinds,
@@ -29,7 +29,7 @@ from sparsetconv.operators import ConvOperator, ConvTransposeOperator
 from sparsetconv.resize_operator import ResizeOperator
 
 if TYPE_CHECKING:
-    from sparsetconv._normalize import IntOrInts
+    from sparsetconv._geometry.validation import IntOrInts
     from sparsetconv._resize import ResizeGeometry
 
 CONV = {"Conv1d": 1, "Conv2d": 2, "Conv3d": 3}
@@ -147,7 +147,7 @@ def _check_compiled(module: Any, kind: str) -> None:
 
 def _conv(module: Any, input_shape: IntOrInts, ndim: int, method: str) -> ConvOperator:
     shape, kernel = shape_with_channels(input_shape, ndim), next_weights(module, ndim + 2)
-    groups = _normalize.integer("module.groups", module.groups, 1)
+    groups = validation.integer("module.groups", module.groups, 1)
     check_channels(shape, shape[0], kernel.shape[1] * groups)
     return ConvOperator(
         kernel,
@@ -170,7 +170,7 @@ def _padding(module: Any, ndim: int) -> Any:
     made = getattr(module, "_reversed_padding_repeated_twice", None)
     if made is None or module.padding_mode == "zeros":
         return module.padding
-    numbers = _normalize.per_axis("module._reversed_padding_repeated_twice", made, 2 * ndim, 0)
+    numbers = validation.per_axis("module._reversed_padding_repeated_twice", made, 2 * ndim, 0)
     return tuple(zip(numbers[::2], numbers[1::2], strict=True))[::-1]
 
 
@@ -197,9 +197,9 @@ def _transposed(module: Any, input_shape: IntOrInts, ndim: int, method: str) -> 
 
 def _pool(module: Any, input_shape: IntOrInts, ndim: int, method: str) -> ConvOperator:
     shape = shape_with_channels(input_shape, ndim)
-    taps = _normalize.per_axis("module.kernel_size", module.kernel_size, ndim, 1)
-    stride = _normalize.per_axis("module.stride", module.stride, ndim, 1)
-    padding = _normalize.per_axis("module.padding", module.padding, ndim, 0)
+    taps = validation.per_axis("module.kernel_size", module.kernel_size, ndim, 1)
+    stride = validation.per_axis("module.stride", module.stride, ndim, 1)
+    padding = validation.per_axis("module.padding", module.padding, ndim, 0)
     divisor = getattr(module, "divisor_override", None)
     rows = zip(shape[1:], taps, stride, padding, strict=True)
     if module.ceil_mode and any((n + 2 * p - k) % s for n, k, s, p in rows):
@@ -221,7 +221,7 @@ def _pool(module: Any, input_shape: IntOrInts, ndim: int, method: str) -> ConvOp
 
 
 def _upsample(module: Any, input_shape: IntOrInts) -> ResizeOperator:
-    shape = _normalize.shape("input_shape", input_shape)
+    shape = validation.shape("input_shape", input_shape)
     ndim = MODE_NDIM.get(module.mode, min(max(len(shape) - 1, 1), 3))
     shape = shape_with_channels(shape, ndim)
     geometry = _resize(module, shape[1:])
@@ -253,9 +253,9 @@ def _resize(module: Any, sizes: tuple[int, ...]) -> ResizeGeometry:
         )
 
     if module.size is not None:
-        return geometry(_normalize.per_axis("module.size", module.size, len(sizes), 1), None)
+        return geometry(validation.per_axis("module.size", module.size, len(sizes), 1), None)
     factors = module.scale_factor
-    if _normalize.is_sequence(factors) and len(factors) != len(sizes):
+    if validation.is_sequence(factors) and len(factors) != len(sizes):
         msg = (
             f"module.scale_factor must have an entry for each of the {len(sizes)} spatial axes, "
             f"got {shown(factors)}"

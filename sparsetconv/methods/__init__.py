@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sparsetconv import _normalize
 from sparsetconv._arrays import threads
 from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._geometry import validation
 from sparsetconv.methods import cost, gpu_cost
 from sparsetconv.methods._base import Method
 from sparsetconv.methods.cuda_direct import CudaDirectMethod
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
-    from sparsetconv.geometry import ConvGeometry
+    from sparsetconv._geometry.convolution import ConvGeometry
 
 
 METHODS: dict[str, type[Method]] = {
@@ -71,7 +71,7 @@ def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend =
     free is not considered.
     """
     threads.notice_threadpoolctl()
-    name = _normalize.word("method", name, METHOD_WORDS)
+    name = validation.word("method", name, METHOD_WORDS)
     methods, estimate = _of_backend(backend)
     if name != "auto":
         objection = methods[name].objection(geometry, weights)

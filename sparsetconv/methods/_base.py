@@ -15,8 +15,8 @@ import numpy as np
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.switches import compiler_switch
 from sparsetconv._arrays.validation import is_half
-from sparsetconv._axis import Axis
-from sparsetconv.boundary import Extension
+from sparsetconv._geometry.axis import Axis
+from sparsetconv._geometry.extension import Extension
 from sparsetconv.methods._merge import arrangement
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
-    from sparsetconv.geometry import ConvGeometry
+    from sparsetconv._geometry.convolution import ConvGeometry
 
 
 # NaN and infinity are what the user has given, and compiled loops do not warn of them either

@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from sparsetconv._axis import Axis
-from sparsetconv.geometry import ConvGeometry
+from sparsetconv._geometry.axis import Axis
+from sparsetconv._geometry.convolution import ConvGeometry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sparsetconv._arrays import memory
-from sparsetconv._axis import Axis
-from sparsetconv.boundary import runs, source_indices
+from sparsetconv._geometry.axis import Axis
+from sparsetconv._geometry.extension import runs, source_indices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sparsetconv._arrays.types import Array
-    from sparsetconv._axis import Axis
+    from sparsetconv._geometry.axis import Axis
 
 # bytes of extended source that a unit may take, most results of it along the last axis, and the least
 # number of units that a long axis is divided into

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sparsetconv._arrays.types import Array
-    from sparsetconv._axis import Axis
+    from sparsetconv._geometry.axis import Axis
 
 # The array of all tables begins with these numbers, at these places:
 # - channels and groups, parts of a sample (2 if complex), samples and results of a plane;

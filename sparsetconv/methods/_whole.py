@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sparsetconv._arrays.layout import last_axes
-from sparsetconv._axis import Axis
-from sparsetconv.boundary import Extension
+from sparsetconv._geometry.axis import Axis
+from sparsetconv._geometry.extension import Extension
 from sparsetconv.methods._transforms import Transforms, fast_lengths
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from sparsetconv.methods._transforms import fast_lengths
 from sparsetconv.methods._whole import circle
 
 if TYPE_CHECKING:
-    from sparsetconv.geometry import ConvGeometry
+    from sparsetconv._geometry.convolution import ConvGeometry
 
 # up to so many entries the methods for which nothing is compiled are fast enough
 SMALL = 50_000

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
-    from sparsetconv.geometry import ConvGeometry
+    from sparsetconv._geometry.convolution import ConvGeometry
 
 # threads of a block of ``gather`` and ``unpad``;
 # results of a thread of ``gather``: the most of these that keep a GPU busy

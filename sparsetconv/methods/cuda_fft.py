@@ -19,7 +19,7 @@ from sparsetconv.methods._whole import WholeTransform
 if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
-    from sparsetconv.geometry import ConvGeometry
+    from sparsetconv._geometry.convolution import ConvGeometry
 
 
 class CudaFFTMethod(TransformMethod):

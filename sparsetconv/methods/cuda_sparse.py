@@ -22,7 +22,7 @@ from sparsetconv.methods._base import Method, joined_parts, real_parts
 if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
-    from sparsetconv.geometry import ConvGeometry
+    from sparsetconv._geometry.convolution import ConvGeometry
 
 
 class CudaSparseMethod(Method):

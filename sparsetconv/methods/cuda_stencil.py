@@ -12,12 +12,12 @@ from math import gcd, prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparsetconv._arrays import cuda
-from sparsetconv._axis import PADDING_MODES
+from sparsetconv._geometry.axis import PADDING_MODES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sparsetconv._axis import Axis
+    from sparsetconv._geometry.axis import Axis
 
 # threads that a GPU wants at the least
 MANY_THREADS = 1 << 16

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from sparsetconv.geometry import ConvGeometry
+    from sparsetconv._geometry.convolution import ConvGeometry
 
 
 @dataclass(frozen=True)

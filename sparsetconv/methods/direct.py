@@ -21,7 +21,7 @@ from sparsetconv.methods._tables import BESIDE, NUMBER, ROWS, SCRATCH, SLOTS, La
 if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
-    from sparsetconv.geometry import ConvGeometry
+    from sparsetconv._geometry.convolution import ConvGeometry
 
 # multiplications for which a second thread pays
 THREAD_WORK = 1 << 20

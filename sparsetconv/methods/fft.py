@@ -22,7 +22,7 @@ from sparsetconv.methods._whole import WholeTransform
 if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
-    from sparsetconv.geometry import ConvGeometry
+    from sparsetconv._geometry.convolution import ConvGeometry
 
 # of each direction: how many are kept, and the bytes of all; the one used last always
 MOST_KEPT, MOST_BYTES = 4, 1 << 26

@@ -19,8 +19,8 @@ from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.layout import last_axes
 from sparsetconv._arrays.streams import Kept
 from sparsetconv._arrays.validation import is_half
-from sparsetconv._axis import Axis
-from sparsetconv.boundary import Extension
+from sparsetconv._geometry.axis import Axis
+from sparsetconv._geometry.extension import Extension
 from sparsetconv.methods._base import PaddedMethod, folding, joined_parts, quiet, real_parts
 from sparsetconv.methods._sides import polyphase, read_range
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
-    from sparsetconv.geometry import ConvGeometry
+    from sparsetconv._geometry.convolution import ConvGeometry
 
 # bytes of a panel on the CPU: what a core's cache holds; on a GPU it is half of the second-level cache
 PANEL_BYTES = 1 << 21

@@ -19,7 +19,7 @@ from sparsetconv.methods import cuda_tuning
 if TYPE_CHECKING:
     import numpy as np
 
-    from sparsetconv.geometry import ConvGeometry
+    from sparsetconv._geometry.convolution import ConvGeometry
 
 
 def measured_on() -> str | None:

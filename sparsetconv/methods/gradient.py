@@ -15,7 +15,7 @@ from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.layout import last_axes
 from sparsetconv._arrays.switches import compiler_switch
 from sparsetconv._arrays.threads import for_each, thread_count
-from sparsetconv.boundary import Extension
+from sparsetconv._geometry.extension import Extension
 from sparsetconv.methods import choose
 from sparsetconv.methods._base import PaddedMethod, far_padding
 from sparsetconv.methods._finite import all_finite, confined
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
-    from sparsetconv.geometry import ConvGeometry
+    from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv.methods._base import Method
 
 # taps past which transforms are faster

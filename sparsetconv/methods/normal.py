@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sparsetconv._arrays.backend import NUMPY
-from sparsetconv.boundary import source_indices
+from sparsetconv._geometry.extension import source_indices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
-    from sparsetconv._axis import Axis
-    from sparsetconv.geometry import ConvGeometry
+    from sparsetconv._geometry.axis import Axis
+    from sparsetconv._geometry.convolution import ConvGeometry
 
 # numbers in a block of rows; outputs of one axis whose reads are listed at a time
 BLOCK, RUN = 1 << 21, 1 << 12

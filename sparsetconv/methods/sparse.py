@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
-    from sparsetconv.geometry import ConvGeometry
+    from sparsetconv._geometry.convolution import ConvGeometry
 
 
 # entries for which a second thread pays

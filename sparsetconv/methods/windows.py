@@ -19,8 +19,8 @@ from sparsetconv.methods._base import folding, quiet
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array, Index
-    from sparsetconv._axis import Axis
-    from sparsetconv.geometry import ConvGeometry
+    from sparsetconv._geometry.axis import Axis
+    from sparsetconv._geometry.convolution import ConvGeometry
 
 
 class Windows:

@@ -16,7 +16,7 @@ from strategies import distinct_kernel, geometries
 import sparsetconv as stc
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.cuda import source_text
-from sparsetconv._axis import Axis, source_index
+from sparsetconv._geometry.axis import Axis, source_index
 from sparsetconv.methods import cuda_direct, cuda_stencil, cuda_tiles, cuda_tuning
 from sparsetconv.methods.cuda_direct import CudaDirectMethod
 from sparsetconv.methods.cuda_stencil import Problem, StencilAxis

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sparsetconv import _normalize
 from sparsetconv._arrays.display import shown
-from sparsetconv.geometry import ConvGeometry, spatial_ndim, split_total
+from sparsetconv._geometry import validation
+from sparsetconv._geometry.convolution import ConvGeometry, spatial_ndim, split_total
 
 if TYPE_CHECKING:
-    from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
+    from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
 
 
 def conv_transpose_geometry(
@@ -69,15 +69,15 @@ def conv_transpose_geometry(
     >>> g.input_shape, g.output_shape, g.nnz
     ((16, 16), (8, 8), 900)
     """
-    small = _normalize.shape("input_shape", input_shape)
-    kernel = _normalize.shape("kernel_shape", kernel_shape)
-    groups = _normalize.integer("groups", groups, 1)
+    small = validation.shape("input_shape", input_shape)
+    kernel = validation.shape("kernel_shape", kernel_shape)
+    groups = validation.integer("groups", groups, 1)
     ndim = spatial_ndim(small, kernel)
     channels = _large_channels(small, kernel, groups)
-    strides = _normalize.per_axis("stride", stride, ndim, 1)
-    dilations = _normalize.per_axis("dilation", dilation, ndim, 1)
-    wanted = _normalize.padding(padding, ndim)
-    extra = _normalize.per_axis("output_padding", output_padding, ndim, 0)
+    strides = validation.per_axis("stride", stride, ndim, 1)
+    dilations = validation.per_axis("dilation", dilation, ndim, 1)
+    wanted = validation.padding(padding, ndim)
+    extra = validation.per_axis("output_padding", output_padding, ndim, 0)
     sizes = _wanted_sizes(output_shape, ndim, channels, extra)
     large, pads = [], []
     for i in range(ndim):
@@ -122,7 +122,7 @@ def _wanted_sizes(
             f"got output_padding={shown(extra)} and output_shape={shown(output_shape)}"
         )
         raise ValueError(msg)
-    sizes = _normalize.shape("output_shape", output_shape)
+    sizes = validation.shape("output_shape", output_shape)
     if len(sizes) == ndim + len(channels):
         if sizes[: len(channels)] != channels:
             msg = f"output_shape must begin with the {channels[0]} output channels, got {shown(sizes)}"

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsetconv import _normalize
 from sparsetconv._arrays import display
 from sparsetconv._arrays.display import kernel_is_longer, shown
 from sparsetconv._arrays.validation import checked_dtype, named_dtype
-from sparsetconv._axis import Axis
+from sparsetconv._geometry import validation
+from sparsetconv._geometry.axis import Axis
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from sparsetconv._normalize import IntOrInts, Padding, PaddingMode
+    from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
 
 INT32_MAX = 2**31 - 1
 
@@ -120,9 +120,9 @@ class ConvGeometry:
         padding_mode: PaddingMode = "zeros",
         flip: bool = False,
     ) -> None:
-        inputs = _normalize.shape("input_shape", input_shape)
-        kernel = _normalize.shape("kernel_shape", kernel_shape)
-        groups = _normalize.integer("groups", groups, 1)
+        inputs = validation.shape("input_shape", input_shape)
+        kernel = validation.shape("kernel_shape", kernel_shape)
+        groups = validation.integer("groups", groups, 1)
         ndim = spatial_ndim(inputs, kernel)
         if len(kernel) == len(inputs):
             if groups != 1:
@@ -130,10 +130,10 @@ class ConvGeometry:
                 raise ValueError(msg)
         else:
             _check_channels(inputs[0], kernel, groups)
-        strides = _normalize.per_axis("stride", stride, ndim, 1)
-        dilations = _normalize.per_axis("dilation", dilation, ndim, 1)
-        modes = _normalize.padding_mode(padding_mode, ndim)
-        wanted = _normalize.padding(padding, ndim)
+        strides = validation.per_axis("stride", stride, ndim, 1)
+        dilations = validation.per_axis("dilation", dilation, ndim, 1)
+        modes = validation.padding_mode(padding_mode, ndim)
+        wanted = validation.padding(padding, ndim)
         sizes, taps = inputs[-ndim:], kernel[-ndim:]
         if isinstance(wanted, str):
             word = wanted
@@ -151,7 +151,7 @@ class ConvGeometry:
             "dilation": dilations,
             "groups": groups,
             "padding_mode": modes,
-            "flip": _normalize.flag("flip", flip),
+            "flip": validation.flag("flip", flip),
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sparsetconv._arrays.display import shown, type_name
-from sparsetconv._axis import PADDING_MODES
+from sparsetconv._geometry.axis import PADDING_MODES
 
 PADDING_WORDS = ("valid", "same", "same_lower", "full")
 MODE_ALIASES = {"constant": "zeros", "edge": "replicate", "wrap": "circular"}

@@ -1,7 +1,7 @@
 """What stands outside a signal, as arrays: the infinite extension, and its adjoint.
 
 Floor 1. `Extension` pads arrays, and folds the pads back, for the methods that work on a padded array;
-the integer rules are those of ``_axis``.
+the integer rules are those of ``axis``.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 
 from sparsetconv._arrays import memory
 from sparsetconv._arrays.layout import last_axes
-from sparsetconv._axis import extension_period
+from sparsetconv._geometry.axis import extension_period
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sparsetconv._arrays.types import Array, Index
-    from sparsetconv._axis import Axis
+    from sparsetconv._geometry.axis import Axis
 
 
 def source_indices(axis: Axis, positions: Array) -> Array:

@@ -11,12 +11,12 @@ from itertools import pairwise
 from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
-from sparsetconv._axis import Interval, extension_period
+from sparsetconv._geometry.axis import Interval, extension_period
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sparsetconv._axis import Axis
+    from sparsetconv._geometry.axis import Axis
 
 # at most so many pieces are looked for; so many rows of a border for each must make it worth while
 MOST_PIECES, ROWS_PER_PIECE = 512, 128

@@ -15,7 +15,7 @@ from functools import cached_property
 from math import gcd
 from typing import NamedTuple
 
-from sparsetconv._counting import Residues, congruence, floor_sum
+from sparsetconv._geometry.counting import Residues, congruence, floor_sum
 
 PADDING_MODES = ("zeros", "reflect", "symmetric", "replicate", "circular")
 
