@@ -14,11 +14,11 @@ from scipy.sparse.linalg import LinearOperator
 
 from sparsetconv._arrays.backend import operator_backend
 from sparsetconv._arrays.display import shown
+from sparsetconv._assembly.matrices import geometry_matrix
 from sparsetconv._geometry import validation
 from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv._sampled import picture
 from sparsetconv.array_operator import AdjointCore, ArrayCore, GramCore, TransposedCore
-from sparsetconv.matrices import geometry_matrix
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array

@@ -17,11 +17,11 @@ import numpy as np
 from sparsetconv import __version__, _picture_files, _picture_learning, pictures
 from sparsetconv._arrays import output as output_module
 from sparsetconv._arrays.display import shown
+from sparsetconv._assembly.matrices import FORMATS, geometry_matrix
 from sparsetconv._geometry.axis import PADDING_MODES
 from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv._geometry.transposed import conv_transpose_geometry
 from sparsetconv._geometry.validation import MODE_ALIASES, PADDING_WORDS
-from sparsetconv.matrices import FORMATS, geometry_matrix
 from sparsetconv.plan import describe
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from scipy.sparse.linalg import LinearOperator, lsmr
 
 from sparsetconv import testing
 from sparsetconv._arrays import output as output_module
+from sparsetconv._assembly.matrices import conv_matrix, conv_transpose_matrix
 from sparsetconv._demo_figure import Panel, check_format, draw
-from sparsetconv.matrices import conv_matrix, conv_transpose_matrix
 from sparsetconv.operators import ConvOperator
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from sparsetconv._arrays.display import shown
 from sparsetconv._arrays.layout import last_axes, oriented_weights
 from sparsetconv._arrays.streams import Place, on_device
 from sparsetconv._arrays.validation import as_array
+from sparsetconv._assembly.kernel_matrix import kernel_arrays
+from sparsetconv._assembly.matrices import check_gpu_dtype
 from sparsetconv._geometry import validation
 from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv._geometry.transposed import conv_transpose_geometry
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
-from sparsetconv.kernel_matrix import kernel_arrays
-from sparsetconv.matrices import check_gpu_dtype
 from sparsetconv.methods.cost import SMALL
 from sparsetconv.methods.gradient import KernelProducts, kernel_gradient
 from sparsetconv.methods.windows import Windows

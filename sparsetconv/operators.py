@@ -15,10 +15,10 @@ from sparsetconv._arrays.display import kernel_is_longer
 from sparsetconv._arrays.layout import oriented_weights
 from sparsetconv._arrays.streams import Place, on_device
 from sparsetconv._arrays.validation import as_array
+from sparsetconv._assembly.matrices import geometry_matrix
 from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv._geometry.transposed import conv_transpose_geometry
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
-from sparsetconv.matrices import geometry_matrix
 from sparsetconv.methods import choose, explain
 
 if TYPE_CHECKING:

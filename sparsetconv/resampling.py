@@ -14,11 +14,11 @@ import scipy.sparse as sp
 from sparsetconv._arrays.backend import device_backend
 from sparsetconv._arrays.display import clipped, shown
 from sparsetconv._arrays.validation import checked_dtype
+from sparsetconv._assembly.kronecker import kronecker
 from sparsetconv._geometry import validation
 from sparsetconv._geometry.convolution import smallest_index_dtype
 from sparsetconv._resize import resize_geometry
 from sparsetconv.interpolation import axis_matrix
-from sparsetconv.kronecker import kronecker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,9 +12,9 @@ import numpy as np
 
 from sparsetconv._arrays.backend import device_backend
 from sparsetconv._arrays.streams import Place
+from sparsetconv._assembly.kronecker import kronecker
 from sparsetconv._resize import resize_geometry
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
-from sparsetconv.kronecker import kronecker
 from sparsetconv.methods.cuda_separable import CudaSeparable
 from sparsetconv.methods.separable import Separable
 from sparsetconv.resampling import axis_matrices, float_dtype

@@ -13,9 +13,9 @@ PACKAGE = Path(stc.__file__).parent
 
 # a module may import from lower floors; on some floors also from those before it in the line
 FLOORS = [
-    ["_arrays", "_geometry", "_arrays.types", "_arrays.display", "_geometry.counting", "_arrays.output", "_geometry.axis", "_geometry.segments", "_geometry.validation", "_arrays.memory", "_arrays.threads", "_arrays.switches", "_arrays.compiler", "_arrays.backend", "_arrays.streams", "_arrays.capture", "_arrays.cuda", "_arrays.validation", "_arrays.layout", "_geometry.convolution", "_geometry.transposed", "_conventions", "_resize"],
-    ["_geometry.extension", "_runs", "_compiled_rows", "_row_tables", "axis_rows", "resampled_rows", "interpolation"],
-    ["_products", "_writer", "assembly", "device_assembly", "matrices", "kronecker", "resampling", "kernel_matrix"],
+    ["_arrays", "_geometry", "_assembly", "_arrays.types", "_arrays.display", "_geometry.counting", "_arrays.output", "_geometry.axis", "_geometry.segments", "_geometry.validation", "_arrays.memory", "_arrays.threads", "_arrays.switches", "_arrays.compiler", "_arrays.backend", "_arrays.streams", "_arrays.capture", "_arrays.cuda", "_arrays.validation", "_arrays.layout", "_geometry.convolution", "_geometry.transposed", "_conventions", "_resize"],
+    ["_geometry.extension", "_assembly.runs", "_assembly.loops", "_assembly.row_tables", "_assembly.axis_rows", "resampled_rows", "interpolation"],
+    ["_assembly.products", "_assembly.writer", "_assembly.csr", "_assembly.cuda", "_assembly.matrices", "_assembly.kronecker", "resampling", "_assembly.kernel_matrix"],
     ["methods._merge", "methods._base", "methods._finite", "methods._store", "methods._sides", "methods._lists", "methods._tables", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods._transforms", "methods._whole", "methods.cost", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cuda_tuning", "methods.cuda_stencil", "methods.cuda_tiles", "methods.cuda_sparse", "methods.cuda_direct", "methods.cuda_fft", "methods.gpu_cost", "methods", "methods.windows", "methods._compiled_gradient", "methods.gradient", "methods.separable", "methods.cuda_separable", "methods.normal", "methods.fit_cost"],
     ["array_products", "device_products", "array_operator", "operators", "kernel_operator", "resize_operator", "channels_last"],
     ["plan", "_differences", "testing", "learning", "frameworks._shared", "frameworks._torch_weights", "frameworks._torch", "frameworks._onnx", "frameworks._keras", "frameworks", "_draw", "_sampled", "_entries", "plot"],
@@ -40,7 +40,7 @@ STANDARD_LIBRARY_ONLY = {
 ONE_PLACE = {
     "numba": {
         "_arrays.compiler",
-        "_compiled_rows",
+        "_assembly.loops",
         "methods._emit",
         "methods._compiled",
         "methods._compiled_fft",

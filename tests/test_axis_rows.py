@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from reference import extension_index
 from test_axis import axes
 
-from sparsetconv import _runs, axis_rows
+from sparsetconv._assembly import axis_rows, runs
+from sparsetconv._assembly.axis_rows import AxisRows, _sorted
 from sparsetconv._geometry import segments
 from sparsetconv._geometry.axis import PADDING_MODES, Axis
 from sparsetconv._geometry.segments import forward_segments, transposed_segments
-from sparsetconv.axis_rows import AxisRows, _sorted
 
 
 def pairs(axis):
@@ -198,9 +198,9 @@ def test_entries_that_do_not_fit_into_packed_keys_are_sorted_all_the_same():
 def test_row_ranges_touch_their_rows_alone(monkeypatch):
     """Of a border of 10**8 rows, three."""
     asked = []
-    forward = _runs.forward_runs
+    forward = runs.forward_runs
     monkeypatch.setattr(
-        "sparsetconv.axis_rows.forward_runs",
+        "sparsetconv._assembly.axis_rows.forward_runs",
         lambda axis, *rows: (asked.append(rows), forward(axis, *rows))[1],
     )
     axis = Axis(10**8, 10**6, 1, 10**6 - 1, 10**6 - 1, 1, "symmetric")

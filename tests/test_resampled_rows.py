@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from test_resize import resizes
 
 import sparsetconv as stc
-from sparsetconv import kronecker, resampled_rows
+from sparsetconv import resampled_rows
+from sparsetconv._assembly import kronecker
 from sparsetconv._conventions import CONVENTIONS
 
 LARGE = st.integers(1, 2**80)

@@ -15,8 +15,8 @@ from sparsetconv._arrays import cuda
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.streams import Kept
 from sparsetconv._arrays.validation import is_half
-from sparsetconv.assembly import MatrixLayout
-from sparsetconv.matrices import oriented_csr
+from sparsetconv._assembly.csr import MatrixLayout
+from sparsetconv._assembly.matrices import oriented_csr
 from sparsetconv.methods._base import Method, joined_parts, real_parts
 
 if TYPE_CHECKING:

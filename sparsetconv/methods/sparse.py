@@ -14,8 +14,8 @@ from scipy.sparse._sparsetools import csr_matvec, csr_matvecs
 
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.threads import for_each, thread_count
-from sparsetconv.assembly import MatrixLayout
-from sparsetconv.matrices import oriented_csr
+from sparsetconv._assembly.csr import MatrixLayout
+from sparsetconv._assembly.matrices import oriented_csr
 from sparsetconv.methods._base import Method, entry_dtype, joined_parts, real_parts
 
 if TYPE_CHECKING:

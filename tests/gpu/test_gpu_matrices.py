@@ -8,7 +8,7 @@ from reference import naive_matrix
 from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
-from sparsetconv import device_assembly
+from sparsetconv._assembly import cuda as cuda_module
 from sparsetconv.kernel_operator import kernel_operator
 
 
@@ -79,11 +79,11 @@ LARGE = {
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("name", LARGE)
 def test_large(cp, name, transposed, rows_of_a_chunk, monkeypatch):
-    from sparsetconv.matrices import geometry_matrix
+    from sparsetconv._assembly.matrices import geometry_matrix
 
     # chunks of a matrix of any size
-    monkeypatch.setattr(device_assembly, "CHUNK_ENTRIES", (512, 512))
-    monkeypatch.setattr(device_assembly, "POINTER_ROWS", rows_of_a_chunk)
+    monkeypatch.setattr(cuda_module, "CHUNK_ENTRIES", (512, 512))
+    monkeypatch.setattr(cuda_module, "POINTER_ROWS", rows_of_a_chunk)
     kernel_shape, input_shape, options = LARGE[name]
     geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
     kernel = integers(kernel_shape, "float32", 4)
@@ -132,24 +132,24 @@ def test_resize(cp, shape, options, monkeypatch):
     assert cp is not None
     assert_equal(stc.resize_matrix(shape, device="cupy", **options), stc.resize_matrix(shape, **options))
     # rows compared in several parts
-    monkeypatch.setattr(device_assembly, "COMPARED_ROWS", 5)
+    monkeypatch.setattr(cuda_module, "COMPARED_ROWS", 5)
     assert_equal(stc.resize_matrix(shape, device="cupy", **options), stc.resize_matrix(shape, **options))
 
 
 def test_rows_that_come_again_are_found():
     """Of a resize's rows one period goes to the card; where one value differs, the rows around it too."""
     (factor,) = stc.ResizeOperator(3000, 9000, mode="cubic").factors
-    whole = device_assembly.factor_table(factor)
+    whole = cuda_module.factor_table(factor)
     assert whole.columns.size < 40
     changed = factor.copy()
     changed.data[3000] = 7
-    table = device_assembly.factor_table(changed)
+    table = cuda_module.factor_table(changed)
     assert table.entries == factor.nnz
     # the longer stretch still repeats, the shorter one is written out
     assert 3000 < table.columns.size < 3100
     moved = factor.copy()
     moved.indices[3000] += 1
-    assert device_assembly.factor_table(moved).columns.size == table.columns.size
+    assert cuda_module.factor_table(moved).columns.size == table.columns.size
 
 
 @pytest.mark.parametrize(("shape", "stride"), [(3, 2), ((2, 4, 3), (3, 1)), ((5, 6), 4), ((1, 1), 3)])

@@ -12,7 +12,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
-    from sparsetconv._runs import Runs
+    from sparsetconv._assembly.runs import Runs
 
 # more runs of a row than this are put in order before they are merged
 MERGED_RUNS = 4
@@ -48,7 +48,7 @@ class Table(NamedTuple):
     @classmethod
     def merged(cls, runs: Runs) -> Table:
         """Return rows with the pairs of some runs."""
-        from sparsetconv._compiled_rows import merge_runs
+        from sparsetconv._assembly.loops import merge_runs
 
         rows, many = runs.column.shape
         if many > MERGED_RUNS:

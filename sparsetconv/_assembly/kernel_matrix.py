@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._assembly.axis_rows import AxisRows, RunRows
+from sparsetconv._assembly.csr import MatrixLayout, csr_arrays, matrix_size
+from sparsetconv._assembly.cuda import convolution_arrays
+from sparsetconv._assembly.runs import Runs, kernel_runs
 from sparsetconv._geometry.segments import Segment
-from sparsetconv._runs import Runs, kernel_runs
-from sparsetconv.assembly import MatrixLayout, csr_arrays, matrix_size
-from sparsetconv.axis_rows import AxisRows, RunRows
-from sparsetconv.device_assembly import convolution_arrays
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend

@@ -1,6 +1,6 @@
 """Entries of a range of rows of one axis with all rows of the axes that follow, by compiled loops.
 
-Floor 2, below ``_writer``. The rows of each axis are a table; how many columns and folded weights stand
+Floor 2, below ``writer``. The rows of each axis are a table; how many columns and folded weights stand
 before each axis is known from it, so that the loops need no memory of their own.
 """
 
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sparsetconv._row_tables import Table
+from sparsetconv._assembly.row_tables import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sparsetconv._arrays.types import Array
+    from sparsetconv._assembly.axis_rows import RunRows
     from sparsetconv._geometry.segments import Segment
-    from sparsetconv.axis_rows import RunRows
 
 
 class Level(NamedTuple):
@@ -110,7 +110,7 @@ class Products(NamedTuple):
         entry : int
             Where to write first.
         """
-        from sparsetconv._compiled_rows import write_rows
+        from sparsetconv._assembly.loops import write_rows
 
         count = columns.size
         if not self.entries or not count:

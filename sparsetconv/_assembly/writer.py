@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sparsetconv._arrays.switches import compiler_switch
-from sparsetconv._products import Level, Products
+from sparsetconv._assembly.products import Level, Products
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
     from sparsetconv._arrays.types import Array
-    from sparsetconv._runs import LongRow
-    from sparsetconv.axis_rows import Rows, RunRows
+    from sparsetconv._assembly.axis_rows import Rows, RunRows
+    from sparsetconv._assembly.runs import LongRow
 
 
 class Limits(NamedTuple):

@@ -15,8 +15,8 @@ import scipy.sparse as sp
 
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.threads import for_each, thread_count
+from sparsetconv._assembly.cuda import product_arrays
 from sparsetconv._geometry.convolution import smallest_index_dtype
-from sparsetconv.device_assembly import product_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

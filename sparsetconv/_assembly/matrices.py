@@ -14,11 +14,11 @@ from sparsetconv._arrays.display import clipped, shown
 from sparsetconv._arrays.layout import oriented_weights
 from sparsetconv._arrays.streams import on_device
 from sparsetconv._arrays.validation import as_array, named_dtype
+from sparsetconv._assembly.csr import MatrixLayout, csr_arrays, matrix_size
+from sparsetconv._assembly.cuda import convolution_arrays
 from sparsetconv._geometry import validation
 from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv._geometry.transposed import conv_transpose_geometry
-from sparsetconv.assembly import MatrixLayout, csr_arrays, matrix_size
-from sparsetconv.device_assembly import convolution_arrays
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike

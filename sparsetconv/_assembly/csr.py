@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from sparsetconv._arrays.threads import for_each, thread_count
+from sparsetconv._assembly.axis_rows import axis_rows
+from sparsetconv._assembly.writer import Writer
 from sparsetconv._geometry.convolution import smallest_index_dtype
-from sparsetconv._writer import Writer
-from sparsetconv.axis_rows import axis_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
+    from sparsetconv._assembly.axis_rows import RunRows
     from sparsetconv._geometry.convolution import ConvGeometry
-    from sparsetconv.axis_rows import RunRows
 
 Box: TypeAlias = tuple[tuple[int, int], ...]
 

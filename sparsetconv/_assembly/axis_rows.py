@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from sparsetconv._arrays.backend import backend_of
+from sparsetconv._assembly.row_tables import Table
+from sparsetconv._assembly.runs import LongRow, Runs, edge_sums, forward_runs, reads_edges, transposed_runs
 from sparsetconv._geometry.axis import extension_period
 from sparsetconv._geometry.segments import Segment, forward_segments, transposed_segments
-from sparsetconv._row_tables import Table
-from sparsetconv._runs import LongRow, Runs, edge_sums, forward_runs, reads_edges, transposed_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence

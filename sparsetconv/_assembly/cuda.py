@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
+    from sparsetconv._assembly.axis_rows import Rows, RunRows
+    from sparsetconv._assembly.csr import MatrixLayout
     from sparsetconv._geometry.segments import Segment
-    from sparsetconv.assembly import MatrixLayout
-    from sparsetconv.axis_rows import Rows, RunRows
 
 # entries of a chunk of a line; how many chunks the matrix is divided into at the least, if it is that large
 CHUNK_ENTRIES, CHUNKS = (1 << 12, 1 << 15), 1 << 13
