@@ -26,8 +26,8 @@ import numpy as np
 import sparsetconv as stc
 from sparsetconv._arrays import cuda
 from sparsetconv._arrays.backend import NUMPY
-from sparsetconv.methods.cuda_direct import CudaDirectMethod
-from sparsetconv.methods.cuda_tiles import Tile, default_tile
+from sparsetconv._methods.cuda.direct import CudaDirectMethod
+from sparsetconv._methods.cuda.tiles import Tile, default_tile
 
 
 @dataclass(frozen=True)

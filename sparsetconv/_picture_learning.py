@@ -14,8 +14,8 @@ import numpy as np
 
 from sparsetconv._arrays.display import shown
 from sparsetconv._geometry import validation
+from sparsetconv._learning.fit import fit_kernel
 from sparsetconv._picture_arrays import NEAR_ONE, as_picture, margin_of, phase_sums
-from sparsetconv.learning import fit_kernel
 from sparsetconv.resize_operator import ResizeOperator
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from sparsetconv._assembly.matrices import check_gpu_dtype
 from sparsetconv._geometry import validation
 from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv._geometry.transposed import conv_transpose_geometry
+from sparsetconv._methods.cpu.cost import SMALL
+from sparsetconv._methods.kernel.gradient import KernelProducts, kernel_gradient
+from sparsetconv._methods.kernel.windows import Windows
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
-from sparsetconv.methods.cost import SMALL
-from sparsetconv.methods.gradient import KernelProducts, kernel_gradient
-from sparsetconv.methods.windows import Windows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -18,8 +18,8 @@ from sparsetconv._arrays.validation import as_array
 from sparsetconv._assembly.matrices import geometry_matrix
 from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv._geometry.transposed import conv_transpose_geometry
+from sparsetconv._methods.choice import choose, explain
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
-from sparsetconv.methods import choose, explain
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
-    from sparsetconv.methods import Choice
-    from sparsetconv.methods._base import Method
+    from sparsetconv._methods.base import Method
+    from sparsetconv._methods.choice import Choice
 
 
 class Convolution(ArrayCore):

@@ -20,7 +20,7 @@ from sparsetconv._geometry import validation
 from sparsetconv._geometry.convolution import INT32_MAX
 from sparsetconv._picture_arrays import NEAR_ONE, as_picture, margin_of, phase_sums
 from sparsetconv._picture_learning import learn, shrink
-from sparsetconv._resize import resize_geometry
+from sparsetconv._resize.geometry import resize_geometry
 from sparsetconv.operators import ConvTransposeOperator
 from sparsetconv.resize_operator import ResizeOperator
 

@@ -20,7 +20,8 @@ from sparsetconv._draw import BLUE, CELL, GREEN, GREY, LABELS, ORANGE, PINK
 from sparsetconv._geometry import validation
 from sparsetconv._geometry.axis import PADDING_MODES, source_index
 from sparsetconv._geometry.convolution import ConvGeometry
-from sparsetconv.methods import METHODS, cost
+from sparsetconv._methods.choice import METHODS
+from sparsetconv._methods.cpu import cost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,11 +13,11 @@ import numpy as np
 from sparsetconv._arrays.backend import device_backend
 from sparsetconv._arrays.streams import Place
 from sparsetconv._assembly.kronecker import kronecker
-from sparsetconv._resize import resize_geometry
+from sparsetconv._resize.cuda import CudaSeparable
+from sparsetconv._resize.geometry import resize_geometry
+from sparsetconv._resize.matrices import axis_matrices, float_dtype
+from sparsetconv._resize.separable import Separable
 from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
-from sparsetconv.methods.cuda_separable import CudaSeparable
-from sparsetconv.methods.separable import Separable
-from sparsetconv.resampling import axis_matrices, float_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.validation import IntOrInts
-    from sparsetconv._resize import ResizeGeometry
+    from sparsetconv._resize.geometry import ResizeGeometry
 
 
 class ResizeCore(ArrayCore):

@@ -23,7 +23,7 @@ from reference import extension_index, naive_matrix, naive_pattern, naive_resize
 
 import sparsetconv as stc
 from sparsetconv._assembly import axis_rows, csr, writer
-from sparsetconv.methods import METHODS
+from sparsetconv._methods.choice import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

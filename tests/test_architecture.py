@@ -13,12 +13,12 @@ PACKAGE = Path(stc.__file__).parent
 
 # a module may import from lower floors; on some floors also from those before it in the line
 FLOORS = [
-    ["_arrays", "_geometry", "_assembly", "_arrays.types", "_arrays.display", "_geometry.counting", "_arrays.output", "_geometry.axis", "_geometry.segments", "_geometry.validation", "_arrays.memory", "_arrays.threads", "_arrays.switches", "_arrays.compiler", "_arrays.backend", "_arrays.streams", "_arrays.capture", "_arrays.cuda", "_arrays.validation", "_arrays.layout", "_geometry.convolution", "_geometry.transposed", "_conventions", "_resize"],
-    ["_geometry.extension", "_assembly.runs", "_assembly.loops", "_assembly.row_tables", "_assembly.axis_rows", "resampled_rows", "interpolation"],
-    ["_assembly.products", "_assembly.writer", "_assembly.csr", "_assembly.cuda", "_assembly.matrices", "_assembly.kronecker", "resampling", "_assembly.kernel_matrix"],
-    ["methods._merge", "methods._base", "methods._finite", "methods._store", "methods._sides", "methods._lists", "methods._tables", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods._transforms", "methods._whole", "methods.cost", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cuda_tuning", "methods.cuda_stencil", "methods.cuda_tiles", "methods.cuda_sparse", "methods.cuda_direct", "methods.cuda_fft", "methods.gpu_cost", "methods", "methods.windows", "methods._compiled_gradient", "methods.gradient", "methods.separable", "methods.cuda_separable", "methods.normal", "methods.fit_cost"],
+    ["_arrays", "_geometry", "_assembly", "_methods", "_methods.cpu", "_methods.cpu.stencil", "_methods.cpu.overlap_save", "_methods.cuda", "_methods.kernel", "_resize", "_learning", "_arrays.types", "_arrays.display", "_geometry.counting", "_arrays.output", "_geometry.axis", "_geometry.segments", "_geometry.validation", "_arrays.memory", "_arrays.threads", "_arrays.switches", "_arrays.compiler", "_arrays.backend", "_arrays.streams", "_arrays.capture", "_arrays.cuda", "_arrays.validation", "_arrays.layout", "_geometry.convolution", "_geometry.transposed", "_resize.conventions", "_resize.geometry"],
+    ["_geometry.extension", "_assembly.runs", "_assembly.loops", "_assembly.row_tables", "_assembly.axis_rows", "_resize.rows", "_resize.interpolation"],
+    ["_assembly.products", "_assembly.writer", "_assembly.csr", "_assembly.cuda", "_assembly.matrices", "_assembly.kronecker", "_resize.matrices", "_assembly.kernel_matrix"],
+    ["_methods.merge", "_methods.base", "_methods.finite", "_methods.store", "_methods.phases", "_methods.cpu.stencil.tap_lists", "_methods.cpu.stencil.plan", "_methods.cpu.emit", "_methods.cpu.stencil.loops", "_methods.cpu.overlap_save.plan", "_methods.cpu.overlap_save.loops", "_methods.transforms", "_methods.whole", "_methods.cpu.cost", "_methods.cpu.sparse", "_methods.cpu.direct", "_methods.gemm", "_methods.cpu.fft", "_methods.cuda.tuning", "_methods.cuda.stencil", "_methods.cuda.tiles", "_methods.cuda.sparse", "_methods.cuda.direct", "_methods.cuda.fft", "_methods.cuda.cost", "_methods.choice", "_methods.kernel.windows", "_methods.cpu.stencil.gradient_loops", "_methods.kernel.gradient", "_resize.separable", "_resize.cuda", "_learning.normal", "_learning.cost"],
     ["array_products", "device_products", "array_operator", "operators", "kernel_operator", "resize_operator", "channels_last"],
-    ["plan", "_differences", "testing", "learning", "frameworks._shared", "frameworks._torch_weights", "frameworks._torch", "frameworks._onnx", "frameworks._keras", "frameworks", "_draw", "_sampled", "_entries", "plot"],
+    ["plan", "_differences", "testing", "_learning.fit", "frameworks._shared", "frameworks._torch_weights", "frameworks._torch", "frameworks._onnx", "frameworks._keras", "frameworks", "_draw", "_sampled", "_entries", "plot"],
     ["_demo_figure", "demo", "_picture_arrays", "_picture_learning", "pictures", "_picture_files", "cli"],
     ["__init__", "__main__"],
 ]  # fmt: skip
@@ -29,8 +29,8 @@ STANDARD_LIBRARY_ONLY = {
     "_geometry.segments",
     "_arrays.output",
     "_geometry.axis",
-    "_conventions",
-    "_resize",
+    "_resize.conventions",
+    "_resize.geometry",
     "_geometry.validation",
     "_arrays.memory",
     "_arrays.threads",
@@ -41,10 +41,10 @@ ONE_PLACE = {
     "numba": {
         "_arrays.compiler",
         "_assembly.loops",
-        "methods._emit",
-        "methods._compiled",
-        "methods._compiled_fft",
-        "methods._compiled_gradient",
+        "_methods.cpu.emit",
+        "_methods.cpu.stencil.loops",
+        "_methods.cpu.overlap_save.loops",
+        "_methods.cpu.stencil.gradient_loops",
     },
     "matplotlib": {"_demo_figure", "demo", "_draw"},
     "skimage": {"demo"},
@@ -97,7 +97,7 @@ def test_imports_go_down():
 
 
 def test_leaves_do_not_import_each_other():
-    leaves = {"plan", "testing", "learning", "frameworks", "plot"}
+    leaves = {"plan", "testing", "_learning.fit", "frameworks", "plot"}
     for name, path in modules():
         leaf = name.split(".")[0]
         if leaf in leaves:

@@ -19,9 +19,10 @@ from operator_cases import integers
 
 import sparsetconv as stc
 from sparsetconv._arrays import switches
-from sparsetconv.methods import cost
+from sparsetconv._methods.cpu import cost
 
 PACKAGE = Path(stc.__file__).parent
+METHODS = PACKAGE / "_methods"
 
 # everything that is read from the package's folder, everything that is compiled; integers, so that results are exact
 USE_ALL = """
@@ -104,7 +105,8 @@ def test_installation_that_cannot_be_written_to(nowhere, tmp_path):
     """Neither beside the sources, nor in a home, nor where the variable says."""
     place = tmp_path / "site"
     shutil.copytree(PACKAGE, place / "sparsetconv", ignore=shutil.ignore_patterns("__pycache__"))
-    (place / "sparsetconv" / "methods" / "__pycache__").write_text("a file")
+    for folder in {loops.parent for loops in place.rglob("*loops.py")}:
+        (folder / "__pycache__").write_text("a file")
     nowhere |= {"NUMBA_CACHE_DIR": str(tmp_path / "home" / "cache")}
     where, warned = use(place, nowhere)
     assert where.startswith(str(place))
@@ -173,12 +175,13 @@ def test_damaged_files_are_written_anew(kind, damage, compiler, tmp_path):
 
 def test_versions_come_from_where_a_module_was_loaded(compiler):
     expected = zlib.crc32(
-        (PACKAGE / "methods" / "_tables.py").read_bytes() + (PACKAGE / "methods" / "_sides.py").read_bytes()
+        (METHODS / "cpu" / "stencil" / "plan.py").read_bytes() + (METHODS / "phases.py").read_bytes()
     )
-    from sparsetconv.methods import _sides, _tables
+    from sparsetconv._methods import phases
+    from sparsetconv._methods.cpu.stencil import plan
 
-    assert compiler.version_of(_tables, _sides) == expected
-    assert compiler.version_of(_sides, _tables) != expected
+    assert compiler.version_of(plan, phases) == expected
+    assert compiler.version_of(phases, plan) != expected
 
     class Frozen:
         def get_data(self, path):
@@ -250,7 +253,8 @@ LARGE = {
 @pytest.mark.parametrize(("name", "code"), [(name, code) for name in LARGE for code in LARGE[name][3]])
 def test_auto_and_all_operators_do_without_the_compiler(name, code, monkeypatch):
     """Problems large enough that loops would be compiled; none is asked for."""
-    from sparsetconv.methods import direct, fft, gradient
+    from sparsetconv._methods.cpu import direct, fft
+    from sparsetconv._methods.kernel import gradient
 
     for module, loops in ((direct, "_Loops"), (gradient, "KernelGradient")):
         monkeypatch.setattr(module, loops, None)

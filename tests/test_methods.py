@@ -18,7 +18,8 @@ from operator_cases import integers
 import sparsetconv as stc
 from sparsetconv._arrays import threads as threads_module
 from sparsetconv._geometry.axis import PADDING_MODES
-from sparsetconv.methods import _tables, _tiles
+from sparsetconv._methods.cpu.overlap_save import plan as tiling
+from sparsetconv._methods.cpu.stencil import plan
 
 # name: (kernel shape, input shape, options); each is there for what its comment says
 LARGE = {
@@ -138,8 +139,8 @@ import numba.core.codegen
 numba.core.codegen.get_host_cpu_features = lambda: {features!r}
 import numpy as np
 import sparsetconv as stc
-from sparsetconv.methods import _emit
-assert _emit.VECTOR_BYTES < 64
+from sparsetconv._methods.cpu import emit
+assert emit.VECTOR_BYTES < 64
 rng = np.random.default_rng(0)
 for kernel_shape, input_shape, options in (
     ((5, 4), (60, 70), {{"stride": 2, "padding": 3, "padding_mode": "reflect"}}),
@@ -196,8 +197,8 @@ assert "numba" not in sys.modules, "numba was imported"
     st.sampled_from([8, 16, 32]),
 )
 def test_tiles_hold_the_kernel_and_cover_the_results(axes, slots):
-    spans = [_tiles.Span(results * step + extent, extent, results, step) for results, extent, step in axes]
-    lengths = _tiles.best_tiles(tuple(spans), 1, slots, 128).lengths
+    spans = [tiling.Span(results * step + extent, extent, results, step) for results, extent, step in axes]
+    lengths = tiling.best_tiles(tuple(spans), 1, slots, 128).lengths
     for span, length in zip(spans, lengths, strict=True):
         assert length & (length - 1) == 0
         assert span.valid(length) >= 1
@@ -205,14 +206,14 @@ def test_tiles_hold_the_kernel_and_cover_the_results(axes, slots):
 
 @pytest.mark.parametrize("length", [1, 2, 4, 8, 16, 32, 128])
 def test_frequencies_are_all_there_once(length):
-    assert sorted(_tiles.frequencies(length)) == list(range(length))
+    assert sorted(tiling.frequencies(length)) == list(range(length))
 
 
 def test_scratch_has_room_for_all_vectors():
-    from sparsetconv.methods import _emit
+    from sparsetconv._methods.cpu import emit
 
-    assert _emit.VECTORS <= _tables.AT - _tables.STEPS
-    assert _tables.SCRATCH >= _tables.BESIDE + _emit.VECTORS
+    assert emit.VECTORS <= plan.AT - plan.STEPS
+    assert plan.SCRATCH >= plan.BESIDE + emit.VECTORS
 
 
 @pytest.mark.skipif(

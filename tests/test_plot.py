@@ -335,7 +335,7 @@ class TestMethodCosts:
         assert [line.get_label() for line in ax.lines] == ["sparse", "direct", "gemm", "fft"]
         for line in ax.lines:
             assert list(line.get_xdata()) == [3, 7, 31]
-        from sparsetconv.methods import cost
+        from sparsetconv._methods.cpu import cost
 
         g = stc.ConvGeometry((512, 256), (7, 7), stride=2, padding="same")
         expected = cost.estimate(g, np.dtype("float64"))

@@ -15,8 +15,8 @@ from reference import naive_resize
 from scipy.sparse.linalg import lsmr
 
 import sparsetconv as stc
-from sparsetconv._conventions import CONVENTIONS
-from sparsetconv._resize import COORDINATE_MODES, NEAREST_MODES
+from sparsetconv._resize.conventions import CONVENTIONS
+from sparsetconv._resize.geometry import COORDINATE_MODES, NEAREST_MODES
 
 MODES = ("nearest", "linear", "cubic", "lanczos3", "area")
 

@@ -10,7 +10,8 @@ from strategies import geometries
 
 import sparsetconv as stc
 from sparsetconv import kernel_operator
-from sparsetconv.methods import gradient, sparse
+from sparsetconv._methods.cpu import sparse
+from sparsetconv._methods.kernel import gradient
 
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 OPTIONS = {"stride": (2, 1), "padding": ((3, 2), (2, 4)), "dilation": (1, 2), "groups": 1, "flip": True}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
 
 # where sources lie, each beside what launches it; their names differ
-FOLDERS = ("_arrays/source", "_assembly/source", "cuda")
+FOLDERS = ("_arrays/source", "_assembly/source", "_methods/cuda/source", "_resize/source")
 OPTIONS = ("--std=c++17",)
 # blocks of a launch along its first axis
 MOST_BLOCKS = 2**31 - 1

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsetconv._arrays.display import shown
-from sparsetconv._conventions import Rule
 from sparsetconv._geometry import validation
-from sparsetconv._resize import ResizeAxis, resize_geometry
+from sparsetconv._resize.conventions import Rule
+from sparsetconv._resize.geometry import ResizeAxis, resize_geometry
 from sparsetconv.frameworks._shared import (
     Kinds,
     check_channels,
@@ -30,7 +30,7 @@ from sparsetconv.resize_operator import ResizeOperator
 
 if TYPE_CHECKING:
     from sparsetconv._geometry.validation import IntOrInts
-    from sparsetconv._resize import ResizeGeometry
+    from sparsetconv._resize.geometry import ResizeGeometry
 
 CONV = {"Conv1d": 1, "Conv2d": 2, "Conv3d": 3}
 TRANSPOSED = {"ConvTranspose1d": 1, "ConvTranspose2d": 2, "ConvTranspose3d": 3}

@@ -21,7 +21,7 @@ import sparsetconv as stc
 from sparsetconv._arrays import cuda
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.layout import oriented_weights
-from sparsetconv.methods.cuda_direct import CudaDirectMethod
+from sparsetconv._methods.cuda.direct import CudaDirectMethod
 
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 try:
@@ -161,8 +161,8 @@ from gpu import cupy_on_cpu
 sys.modules.update(cupy_on_cpu.modules())
 import cupy as cp
 import sparsetconv as stc
-from sparsetconv.methods import cuda_direct, cuda_tiles
-cuda_direct.MANY_THREADS = cuda_tiles.MANY_THREADS = 1
+from sparsetconv._methods.cuda import direct, tiles
+direct.MANY_THREADS = tiles.MANY_THREADS = 1
 cases = [((3, 2), (70, 5), dict(padding=3, padding_mode="symmetric", stride=2)), ((9,), (700,), dict(padding=4)),
          ((4, 2, 3, 3), (2, 30, 6), dict(padding=1, padding_mode="circular")),
          ((3, 3), (9, 250), dict(dilation=(1, 120)))]

@@ -12,7 +12,8 @@ from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
 from sparsetconv import kernel_operator
-from sparsetconv.methods import cuda_direct, cuda_tuning, gpu_cost, gradient
+from sparsetconv._methods.cuda import cost, direct, tuning
+from sparsetconv._methods.kernel import gradient
 
 
 def pair(cp, name, dtype, mode, method, transposed=False):
@@ -65,7 +66,7 @@ STENCILS = {
 @pytest.mark.parametrize("dtype", ["float32", "complex128", "int8"])
 @pytest.mark.parametrize("name", STENCILS)
 def test_stencils(cp, name, dtype, monkeypatch):
-    monkeypatch.setattr(cuda_direct, "MANY_THREADS", 1)
+    monkeypatch.setattr(direct, "MANY_THREADS", 1)
     kernel_shape, input_shape, options = STENCILS[name]
     kernel = integers(kernel_shape, dtype, 5)
     device = stc.ConvOperator(cp.asarray(kernel), input_shape, method="direct", **options)
@@ -213,9 +214,9 @@ def test_empty_batches_and_no_rows(cp):
 
 def test_numbers_of_threads_hold_the_longest_axis():
     """A thread makes several results: that the threads fit into 32 bits does not mean that results do."""
-    assert cuda_direct.number_type(threads=625_000_000, length=5_000_000_000) == "unsigned long long"
-    assert cuda_direct.number_type(threads=1 << 20, length=1 << 23) == "unsigned int"
-    assert cuda_direct.number_type(threads=1 << 32, length=1 << 10) == "unsigned long long"
+    assert direct.number_type(threads=625_000_000, length=5_000_000_000) == "unsigned long long"
+    assert direct.number_type(threads=1 << 20, length=1 << 23) == "unsigned int"
+    assert direct.number_type(threads=1 << 32, length=1 << 10) == "unsigned long long"
 
 
 def test_same_bits(cp):
@@ -235,16 +236,16 @@ def test_auto_takes_the_lowest_estimate(cp):
     ):
         kernel = cp.ones(kernel_shape, "float32")
         operator = stc.ConvOperator(kernel, input_shape)
-        costs = gpu_cost.estimate(operator.geometry, np.dtype("float32"))
+        costs = cost.estimate(operator.geometry, np.dtype("float32"))
         assert operator.method == min(costs, key=costs.get)
         assert "lowest estimate" in operator.explain()
 
 
 def test_costs_are_ratios_until_they_are_measured(cp, monkeypatch):
     operator = stc.ConvOperator(cp.ones((5, 5), "float32"), (700, 800), padding=2)
-    table = cuda_tuning.shipped()
+    table = tuning.shipped()
     costs = {name: 1e-3 if name == "launch" else value for name, value in table.costs.items()}
-    monkeypatch.setattr(cuda_tuning, "shipped", lambda: cuda_tuning.Tuning(None, costs))
+    monkeypatch.setattr(tuning, "shipped", lambda: tuning.Tuning(None, costs))
     title, *lines = operator.explain().splitlines()[1:]
     assert title == "relative cost of a product (estimated; not measured on a card):"
     assert not any(" ms" in line for line in lines)
@@ -253,12 +254,12 @@ def test_costs_are_ratios_until_they_are_measured(cp, monkeypatch):
     assert relative["direct"] == 1
     assert relative["gemm"] == pytest.approx(4, rel=0.1)
     assert relative["fft"] == pytest.approx(6, rel=0.1)
-    monkeypatch.setattr(cuda_tuning, "shipped", lambda: cuda_tuning.Tuning("A card", costs))
+    monkeypatch.setattr(tuning, "shipped", lambda: tuning.Tuning("A card", costs))
     title, *lines = operator.explain().splitlines()[1:]
     assert title == "estimated time of a product on A card:"
     assert lines[1].split() == [
         "direct",
-        f"{1e3 * gpu_cost.estimate(operator.geometry, np.dtype('f4'))['direct']:.3f}",
+        f"{1e3 * cost.estimate(operator.geometry, np.dtype('f4'))['direct']:.3f}",
         "ms",
     ]
 
