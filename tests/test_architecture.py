@@ -1,9 +1,12 @@
-"""The floors: a module imports only from floors below. And what the package shows to the world."""
+"""The floors of CONTRIBUTING: a module imports only from floors below. And what the package shows to the world."""
 
 import ast
+import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -11,18 +14,17 @@ import sparsetconv as stc
 
 PACKAGE = Path(stc.__file__).parent
 
-# a module may import from lower floors; on some floors also from those before it in the line
-FLOORS = [
-    ["_arrays", "_geometry", "_assembly", "_methods", "_methods.cpu", "_methods.cpu.stencil", "_methods.cpu.overlap_save", "_methods.cuda", "_methods.kernel", "_resize", "_learning", "_arrays.types", "_arrays.display", "_geometry.counting", "_arrays.output", "_geometry.axis", "_geometry.segments", "_geometry.validation", "_arrays.memory", "_arrays.threads", "_arrays.switches", "_arrays.compiler", "_arrays.backend", "_arrays.streams", "_arrays.capture", "_arrays.cuda", "_arrays.validation", "_arrays.layout", "_geometry.convolution", "_geometry.transposed", "_resize.conventions", "_resize.geometry"],
-    ["_geometry.extension", "_assembly.runs", "_assembly.loops", "_assembly.row_tables", "_assembly.axis_rows", "_resize.rows", "_resize.interpolation"],
-    ["_assembly.products", "_assembly.writer", "_assembly.csr", "_assembly.cuda", "_assembly.matrices", "_assembly.kronecker", "_resize.matrices", "_assembly.kernel_matrix"],
-    ["_methods.merge", "_methods.base", "_methods.finite", "_methods.store", "_methods.phases", "_methods.cpu.stencil.tap_lists", "_methods.cpu.stencil.plan", "_methods.cpu.emit", "_methods.cpu.stencil.loops", "_methods.cpu.overlap_save.plan", "_methods.cpu.overlap_save.loops", "_methods.transforms", "_methods.whole", "_methods.cpu.cost", "_methods.cpu.sparse", "_methods.cpu.direct", "_methods.gemm", "_methods.cpu.fft", "_methods.cuda.tuning", "_methods.cuda.stencil", "_methods.cuda.tiles", "_methods.cuda.sparse", "_methods.cuda.direct", "_methods.cuda.fft", "_methods.cuda.cost", "_methods.choice", "_methods.kernel.windows", "_methods.cpu.stencil.gradient_loops", "_methods.kernel.gradient", "_resize.separable", "_resize.cuda", "_learning.normal", "_learning.cost"],
-    ["array_products", "device_products", "array_operator", "operators", "kernel_operator", "resize_operator", "channels_last"],
-    ["plan", "_differences", "testing", "_learning.fit", "frameworks._shared", "frameworks._torch_weights", "frameworks._torch", "frameworks._onnx", "frameworks._keras", "frameworks", "_draw", "_sampled", "_entries", "plot"],
-    ["_demo_figure", "demo", "_picture_arrays", "_picture_learning", "pictures", "_picture_files", "cli"],
-    ["__init__", "__main__"],
-]  # fmt: skip
-ORDER = {name: (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names)}
+CONTRIBUTING = PACKAGE.parent / "CONTRIBUTING.md"
+
+
+def floors():
+    """Return the number of each folder's line in the table of CONTRIBUTING."""
+    _, table = CONTRIBUTING.read_text().split("| folder | what lives there |")
+    lines = [line.split("|")[1] for line in table.splitlines()[2:] if line.startswith("|")]
+    return {name: number for number, line in enumerate(lines) for name in re.findall(r"`(\w+)`", line)}
+
+
+FLOORS = floors()
 STANDARD_LIBRARY_ONLY = {
     "_arrays.display",
     "_geometry.counting",
@@ -46,10 +48,10 @@ ONE_PLACE = {
         "_methods.cpu.overlap_save.loops",
         "_methods.cpu.stencil.gradient_loops",
     },
-    "matplotlib": {"_demo_figure", "demo", "_draw"},
-    "skimage": {"demo"},
-    "tqdm": {"demo", "cli"},
-    "pyvips": {"_picture_files"},
+    "matplotlib": {"_cli.demo_figure", "_cli.demo", "plot._draw"},
+    "skimage": {"_cli.demo"},
+    "tqdm": {"_cli.demo", "_cli.main"},
+    "pyvips": {"pictures._files"},
     "cupy": {"_arrays.backend"},
     "cupyx": {"_arrays.backend"},
     # read by their attributes, never imported
@@ -66,6 +68,9 @@ def modules():
         yield ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts), path
 
 
+NAMES = frozenset(name for name, _ in modules())
+
+
 def imports(path):
     """Yield the dotted names that a file imports, wherever the statement stands."""
     for node in ast.walk(ast.parse(path.read_text())):
@@ -76,36 +81,47 @@ def imports(path):
             # "from sparsetconv import x" means the module sparsetconv.x where there is one
             for alias in node.names:
                 longer = f"{node.module}.{alias.name}"
-                yield longer if longer.removeprefix("sparsetconv.") in ORDER else node.module
+                yield longer if longer.removeprefix("sparsetconv.") in NAMES else node.module
 
 
-def test_every_module_has_a_floor():
-    assert {name for name, _ in modules()} <= set(ORDER)
+def own_imports(path):
+    """Yield the modules of the package that a file imports."""
+    for target in imports(path):
+        if target == "sparsetconv" or target.startswith("sparsetconv."):
+            yield target.removeprefix("sparsetconv.")
+
+
+def test_every_folder_has_a_floor():
+    assert {name.split(".")[0] for name in NAMES} == set(FLOORS) | {"__init__", "__main__"}
+    assert len(set(FLOORS.values())) == 10
 
 
 def test_imports_go_down():
+    """A module imports from its own folder and from those of lower floors; of one floor, none of another."""
     for name, path in modules():
-        if name in ("__init__", "__main__"):
-            continue
-        for target in imports(path):
+        folder = name.split(".")[0]
+        for target in own_imports(path) if folder in FLOORS else ():
             if target == "sparsetconv":
-                assert name == "cli", f"{name} imports the package itself"
+                assert name == "_cli.main", f"{name} imports the package itself"
                 continue
-            if target.startswith("sparsetconv."):
-                target = target.removeprefix("sparsetconv.")
-                assert ORDER[target] < ORDER[name], f"{name} imports {target}, which is not below"
+            other = target.split(".")[0]
+            assert other == folder or FLOORS[other] < FLOORS[folder], f"{name} imports {target}"
 
 
-def test_leaves_do_not_import_each_other():
-    leaves = {"plan", "testing", "_learning.fit", "frameworks", "plot"}
-    for name, path in modules():
-        leaf = name.split(".")[0]
-        if leaf in leaves:
-            targets = {target.removeprefix("sparsetconv.").split(".")[0] for target in imports(path)}
-            assert not targets & (leaves - {leaf}), name
+def test_no_import_goes_around():
+    """Not even for the type checker alone."""
+    graph = {name: {target for target in own_imports(path) if target != name} for name, path in modules()}
+    assert len(list(TopologicalSorter(graph).static_order())) >= len(graph)
 
 
-def test_floor_zero_is_the_standard_library():
+def test_what_is_private():
+    """A folder says it, of all that is in it; so no file in a private folder does, and every one in a public."""
+    for name in NAMES - {"__init__", "__main__"}:
+        folder, *rest = name.split(".")
+        assert all(part.startswith("_") != folder.startswith("_") for part in rest), name
+
+
+def test_integers_need_the_standard_library_alone():
     for name, path in modules():
         if name in STANDARD_LIBRARY_ONLY:
             roots = {target.split(".")[0] for target in imports(path)}
@@ -144,12 +160,16 @@ def test_import_is_light():
 
 
 def test_all_is_what_exists():
-    public = {name for name in vars(stc) if not name.startswith("_")} - {n for n, _ in modules()}
-    assert public | {"__version__", "pictures", "plot", "testing"} == set(stc.__all__)
-    assert sorted(stc.__all__) == stc.__all__
-    for module in (stc.testing, stc.pictures, stc.plot):
-        for name in module.__all__:
-            assert hasattr(module, name)
+    for module in (stc, *(value for value in vars(stc).values() if isinstance(value, ModuleType))):
+        if any(part.startswith("_") for part in module.__name__.split(".")):
+            continue
+        public = {
+            name
+            for name, value in vars(module).items()
+            if not name.startswith("_") and (module is stc or not isinstance(value, ModuleType))
+        }
+        assert public | {"__version__"} & set(module.__all__) == set(module.__all__)
+        assert sorted(module.__all__) == module.__all__
 
 
 def test_public_names_have_documentation():

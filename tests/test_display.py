@@ -12,7 +12,7 @@ from strategies import geometries
 import sparsetconv as stc
 from sparsetconv._arrays import display
 from sparsetconv._geometry.convolution import ConvGeometry
-from sparsetconv.channels_last import ChannelsLastOperator
+from sparsetconv.operators._channels_last import ChannelsLastOperator
 
 CONV = stc.ConvOperator(np.ones((4, 3, 5, 5)), (3, 16, 16), stride=2, padding="same", padding_mode="reflect")
 OTHER = stc.ConvTransposeOperator(

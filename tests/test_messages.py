@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sparsetconv as stc
-from sparsetconv.channels_last import ChannelsLastOperator
+from sparsetconv.operators._channels_last import ChannelsLastOperator
 
 LONGEST = 499
 

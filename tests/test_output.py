@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from sparsetconv import _demo_figure
 from sparsetconv._arrays import output as output_module
-from sparsetconv.cli import main
+from sparsetconv._cli import demo_figure
+from sparsetconv._cli.main import main
 
 OLD, NEW = b"what was there", b"what comes"
 
@@ -135,12 +135,14 @@ COMMANDS = ("build", "build, text", "demo", "learn", "upsample")
 @pytest.fixture
 def quick_demo(monkeypatch):
     """The demo's figure without its computation."""
-    monkeypatch.setattr("sparsetconv.demo.run", lambda output: _demo_figure.draw([], (), None, None, output))
-    monkeypatch.setattr(_demo_figure, "_draw_panel", lambda *_: None)
-    monkeypatch.setattr(_demo_figure, "_draw_matrices", lambda *_: None)
-    panel = _demo_figure.Panel("", "", np.zeros((8, 8)))
-    draw = _demo_figure.draw
-    monkeypatch.setattr(_demo_figure, "draw", lambda *arguments: draw([panel], *arguments[1:]))
+    monkeypatch.setattr(
+        "sparsetconv._cli.demo.run", lambda output: demo_figure.draw([], (), None, None, output)
+    )
+    monkeypatch.setattr(demo_figure, "_draw_panel", lambda *_: None)
+    monkeypatch.setattr(demo_figure, "_draw_matrices", lambda *_: None)
+    panel = demo_figure.Panel("", "", np.zeros((8, 8)))
+    draw = demo_figure.draw
+    monkeypatch.setattr(demo_figure, "draw", lambda *arguments: draw([panel], *arguments[1:]))
 
 
 @pytest.mark.usefixtures("quick_demo")
@@ -186,7 +188,7 @@ def test_commands_ask_before_they_overwrite(tmp_path, monkeypatch, capsys, comma
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_check_the_place_before_the_work(tmp_path, monkeypatch, capsys, command):
     words = words_of(command, tmp_path)
-    for name in ("demo.run", "cli.geometry_matrix", "pictures.learn", "pictures.upsample"):
+    for name in ("_cli.demo.run", "_cli.main.geometry_matrix", "pictures.learn", "pictures.upsample"):
         monkeypatch.setattr(f"sparsetconv.{name}", None)
     output = output_of(words)
     absent = [word.replace("out.", "absent/out.") if word == output else word for word in words]
@@ -203,6 +205,6 @@ def test_interruption(tmp_path, monkeypatch, capsys):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sparsetconv.cli.geometry_matrix", interrupt)
+    monkeypatch.setattr("sparsetconv._cli.main.geometry_matrix", interrupt)
     assert main(words) == 130
     assert capsys.readouterr().err == "error: interrupted\n"

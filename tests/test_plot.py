@@ -9,8 +9,9 @@ import pytest
 import scipy.sparse as sp
 
 import sparsetconv as stc
-from sparsetconv import _entries, _sampled, plot
-from sparsetconv.channels_last import ChannelsLastOperator
+from sparsetconv import plot
+from sparsetconv.operators._channels_last import ChannelsLastOperator
+from sparsetconv.plot import _entries, _sampled
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("agg")

@@ -30,7 +30,7 @@ from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv._geometry.transposed import conv_transpose_geometry
 from sparsetconv._learning import cost
 from sparsetconv._learning.normal import NormalEquations
-from sparsetconv.kernel_operator import kernel_operator
+from sparsetconv.operators._kernel import kernel_operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable

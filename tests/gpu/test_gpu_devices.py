@@ -10,7 +10,7 @@ from operator_cases import integers
 import sparsetconv as stc
 from sparsetconv._arrays import backend as backend_module
 from sparsetconv._arrays import streams
-from sparsetconv.array_operator import AdjointOperator, on_backend
+from sparsetconv.operators._base import AdjointOperator, on_backend
 
 KERNEL = np.array([[1.0, 2.0, -3.0], [4.0, 0.0, 5.0]])
 METHODS = ("sparse", "direct", "gemm", "fft")

@@ -9,7 +9,7 @@ from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
 from sparsetconv._assembly import cuda as cuda_module
-from sparsetconv.kernel_operator import kernel_operator
+from sparsetconv.operators._kernel import kernel_operator
 
 
 def assert_equal(device, host):

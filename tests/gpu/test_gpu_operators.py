@@ -11,9 +11,9 @@ from reference import naive_matrix
 from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
-from sparsetconv import kernel_operator
 from sparsetconv._methods.cuda import cost, direct, tuning
 from sparsetconv._methods.kernel import gradient
+from sparsetconv.operators import _kernel
 
 
 def pair(cp, name, dtype, mode, method, transposed=False):
@@ -174,7 +174,7 @@ def test_matrices_of_kernel_operators(cp, transposed):
 @pytest.mark.parametrize("limits", [{}, {"SMALL": 0}, {"SMALL": 0, "MANY_TAPS": 0}], ids=str)
 def test_kernel_operators_of_what_is_not_finite(cp, limits, transposed, monkeypatch):
     for name, value in limits.items():
-        monkeypatch.setattr(kernel_operator if name == "SMALL" else gradient, name, value)
+        monkeypatch.setattr(_kernel if name == "SMALL" else gradient, name, value)
     fixed = np.ones((9, 5))
     device, host = (
         stc.KernelOperator(x, (3, 2), padding=((2, 1), (0, 1)), transposed=transposed)
@@ -266,15 +266,15 @@ def test_costs_are_ratios_until_they_are_measured(cp, monkeypatch):
 
 def test_ready_arrays_go_past_the_checks(cp, monkeypatch):
     """What a solver calls is a launch with little around it; whatever else is given is looked at."""
-    from sparsetconv import array_products, device_products
+    from sparsetconv.operators import _device_products, _products
 
     operator, matrix = pair(cp, "picture", "float64", "reflect", "direct")
     m, n = matrix.shape
     x, y = integers(n, "float64", 1), integers(m, "float64", 2)
     looked = []
-    checked = array_products.ArrayProducts._checked
+    checked = _products.ArrayProducts._checked
     monkeypatch.setattr(
-        array_products.ArrayProducts, "_checked", lambda self, x: (looked.append(x), checked(self, x))[1]
+        _products.ArrayProducts, "_checked", lambda self, x: (looked.append(x), checked(self, x))[1]
     )
     on_card, there = cp.asarray(x), cp.asarray(y)
     pictures = on_card.reshape(1, 1, *operator.input_shape)
@@ -291,7 +291,7 @@ def test_ready_arrays_go_past_the_checks(cp, monkeypatch):
     with pytest.raises(ValueError, match="x must have a shape that ends in input_shape"):
         operator.apply(on_card)
     # past a size somebody has to ask whether there is memory
-    monkeypatch.setattr(device_products, "LARGE_RESULT", 2 * max(m, n))
+    monkeypatch.setattr(_device_products, "LARGE_RESULT", 2 * max(m, n))
     large = operator.H.H
     batch = cp.asarray(np.ones((3, *operator.input_shape)))
     before = len(looked)
@@ -323,9 +323,9 @@ class TestOtherOperators:
     @pytest.mark.parametrize("small", [True, False])
     @pytest.mark.parametrize("dtype", ["float64", "complex64"])
     def test_kernel_operator(self, cp, transposed, small, dtype, monkeypatch):
-        from sparsetconv import kernel_operator
+        from sparsetconv.operators import _kernel
 
-        monkeypatch.setattr(kernel_operator, "SMALL", 1 << 30 if small else 0)
+        monkeypatch.setattr(_kernel, "SMALL", 1 << 30 if small else 0)
         shape = (2, 5, 6)
         options = {
             "stride": 2,

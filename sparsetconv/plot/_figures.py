@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv import _draw, _entries
 from sparsetconv._arrays.backend import to_numpy
 from sparsetconv._arrays.display import shown
 from sparsetconv._arrays.validation import checked_dtype
-from sparsetconv._draw import BLUE, CELL, GREEN, GREY, LABELS, ORANGE, PINK
 from sparsetconv._geometry import validation
 from sparsetconv._geometry.axis import PADDING_MODES, source_index
 from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv._methods.choice import METHODS
 from sparsetconv._methods.cpu import cost
+from sparsetconv.plot import _draw, _entries
+from sparsetconv.plot._draw import BLUE, CELL, GREEN, GREY, LABELS, ORANGE, PINK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.validation import IntOrInts, PaddingMode
 
-__all__ = ["connectivity", "kernel", "matrix", "method_costs", "padding"]
 
 # cells up to which a matrix is drawn with its numbers
 LARGEST_SIDE = 40

@@ -37,7 +37,7 @@ def describe(geometry: ConvGeometry, *, transposed: bool = False) -> str:
     Examples
     --------
     >>> import sparsetconv as stc
-    >>> from sparsetconv.plan import describe
+    >>> from sparsetconv._cli.plan import describe
     >>> print(describe(stc.ConvGeometry((4, 4), (3, 3))).splitlines()[0])
     input shape     (4, 4)
     """

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from sparsetconv._arrays.display import shown, type_name
 from sparsetconv._arrays.validation import as_array
+from sparsetconv._frameworks.shared import check_channels, shape_with_channels
 from sparsetconv._geometry import validation
-from sparsetconv.frameworks._shared import check_channels, shape_with_channels
-from sparsetconv.operators import ConvOperator, ConvTransposeOperator
+from sparsetconv.operators._convolution import ConvOperator, ConvTransposeOperator
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

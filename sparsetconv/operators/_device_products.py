@@ -10,7 +10,7 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from sparsetconv.array_products import LARGE_RESULT, ArrayProducts
+from sparsetconv.operators._products import LARGE_RESULT, ArrayProducts
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array

@@ -11,7 +11,7 @@ import numpy as np
 
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.display import shown, type_name
-from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
+from sparsetconv.operators._base import ArrayCore, ArrayOperator, on_backend
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
@@ -51,7 +51,7 @@ class ChannelsLastOperator(ArrayCore, ArrayOperator):
     --------
     >>> import numpy as np
     >>> import sparsetconv as stc
-    >>> from sparsetconv.channels_last import ChannelsLastOperator
+    >>> from sparsetconv.operators._channels_last import ChannelsLastOperator
     >>> A = stc.ConvOperator(np.ones((4, 3, 2, 2)), (3, 8, 8))
     >>> ChannelsLastOperator(A).apply(np.ones((5, 8, 8, 3))).shape
     (5, 7, 7, 4)

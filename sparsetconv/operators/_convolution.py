@@ -19,7 +19,7 @@ from sparsetconv._assembly.matrices import geometry_matrix
 from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv._geometry.transposed import conv_transpose_geometry
 from sparsetconv._methods.choice import choose, explain
-from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
+from sparsetconv.operators._base import ArrayCore, ArrayOperator, on_backend
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

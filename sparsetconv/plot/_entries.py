@@ -17,8 +17,8 @@ from sparsetconv._arrays.display import shown
 from sparsetconv._assembly.matrices import geometry_matrix
 from sparsetconv._geometry import validation
 from sparsetconv._geometry.convolution import ConvGeometry
-from sparsetconv._sampled import picture
-from sparsetconv.array_operator import AdjointCore, ArrayCore, GramCore, TransposedCore
+from sparsetconv.operators._base import AdjointCore, ArrayCore, GramCore, TransposedCore
+from sparsetconv.plot._sampled import picture
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array

@@ -8,9 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sparsetconv._arrays.display import shown
-from sparsetconv._geometry import validation
-from sparsetconv.channels_last import ChannelsLastOperator
-from sparsetconv.frameworks._shared import (
+from sparsetconv._frameworks.shared import (
     Kinds,
     attribute_of,
     check_channels,
@@ -20,7 +18,9 @@ from sparsetconv.frameworks._shared import (
     shape_with_channels,
     weights_of,
 )
-from sparsetconv.operators import ConvOperator, ConvTransposeOperator
+from sparsetconv._geometry import validation
+from sparsetconv.operators._channels_last import ChannelsLastOperator
+from sparsetconv.operators._convolution import ConvOperator, ConvTransposeOperator
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array

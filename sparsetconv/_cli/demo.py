@@ -17,10 +17,10 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, lsmr
 
 from sparsetconv import testing
-from sparsetconv._arrays import output as output_module
+from sparsetconv._arrays.output import check_place
 from sparsetconv._assembly.matrices import conv_matrix, conv_transpose_matrix
-from sparsetconv._demo_figure import Panel, check_format, draw
-from sparsetconv.operators import ConvOperator
+from sparsetconv._cli.demo_figure import Panel, check_format, draw
+from sparsetconv.operators._convolution import ConvOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +95,7 @@ def _check_ready(output: pathlib.Path) -> None:
         except ImportError as error:
             msg = f'the demo needs {package}, from its extra: python -m pip install "sparsetconv[demo]"'
             raise ImportError(msg) from error
-    output_module.check_place(output)
+    check_place(output)
     check_format(output)
 
 

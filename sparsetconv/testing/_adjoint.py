@@ -19,8 +19,8 @@ from scipy.sparse.linalg import aslinearoperator
 from sparsetconv._arrays.backend import operator_backend, to_numpy
 from sparsetconv._arrays.display import shown, type_name
 from sparsetconv._arrays.streams import on_device, operator_device
-from sparsetconv._differences import Conjugated, different, first_difference, readable
 from sparsetconv._geometry import validation
+from sparsetconv.testing._differences import Conjugated, different, first_difference, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
 
-
-__all__ = ["AdjointTest", "assert_adjoint", "dot_test"]
 
 # units of round-off, relative to |A x| |y| + |x| |A.H y|, that a correct operator may lose
 ROUNDOFFS = 64

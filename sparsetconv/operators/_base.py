@@ -19,8 +19,8 @@ from sparsetconv._arrays import display
 from sparsetconv._arrays.backend import NUMPY, check_backend, device_backend, is_cupy
 from sparsetconv._arrays.display import shown, type_name
 from sparsetconv._arrays.validation import refuse_what_is_no_array, to_array
-from sparsetconv.array_products import LARGE_RESULT, ArrayProducts
-from sparsetconv.device_products import DeviceProducts
+from sparsetconv.operators._device_products import DeviceProducts
+from sparsetconv.operators._products import LARGE_RESULT, ArrayProducts
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -17,7 +17,7 @@ from sparsetconv._resize.cuda import CudaSeparable
 from sparsetconv._resize.geometry import resize_geometry
 from sparsetconv._resize.matrices import axis_matrices, float_dtype
 from sparsetconv._resize.separable import Separable
-from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
+from sparsetconv.operators._base import ArrayCore, ArrayOperator, on_backend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

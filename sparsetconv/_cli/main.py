@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv import __version__, _picture_files, _picture_learning, pictures
-from sparsetconv._arrays import output as output_module
+from sparsetconv import __version__, pictures
 from sparsetconv._arrays.display import shown
+from sparsetconv._arrays.output import check_place, whole_file
 from sparsetconv._assembly.matrices import FORMATS, geometry_matrix
+from sparsetconv._cli.plan import describe
 from sparsetconv._geometry.axis import PADDING_MODES
 from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv._geometry.transposed import conv_transpose_geometry
 from sparsetconv._geometry.validation import MODE_ALIASES, PADDING_WORDS
-from sparsetconv.plan import describe
+from sparsetconv.pictures import _files, _learning
+from sparsetconv.pictures._enlarge import larger_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -143,7 +145,7 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-pixels",
         type=int,
-        default=_picture_files.MAX_PIXELS,
+        default=_files.MAX_PIXELS,
         help="refuse larger pictures before they are decoded (default: %(default)s)",
     )
 
@@ -220,7 +222,7 @@ def _build(args: argparse.Namespace) -> None:
     geometry = _geometry(args, kernel.shape)
     _check_output(args)
     matrix = geometry_matrix(geometry, kernel, args.transposed, format=args.format)
-    with output_module.whole_file(output) as file:
+    with whole_file(output) as file:
         if output.suffix == ".npz":
             sp.save_npz(file, matrix)
         else:
@@ -250,9 +252,9 @@ def _progress(items: Any, what: str, unit: str) -> Any:
 
 
 def _upsample(args: argparse.Namespace) -> None:
-    picture = _picture_files.read(args.input, args.max_pixels)
-    shape = pictures.larger_shape(picture.shape, args.scale, args.mode)
-    _picture_files.check_format(args.output, shape, picture.dtype)
+    picture = _files.read(args.input, args.max_pixels)
+    shape = larger_shape(picture.shape, args.scale, args.mode)
+    _files.check_format(args.output, shape, picture.dtype)
     _check_output(args)
     kernel = None if args.kernel is None else _load(args.kernel)
     larger = pictures.upsample(
@@ -260,10 +262,10 @@ def _upsample(args: argparse.Namespace) -> None:
         args.scale,
         args.mode,
         kernel=kernel,
-        alpha=_picture_files.has_opacity(picture),
+        alpha=_files.has_opacity(picture),
         progress=lambda channels: _progress(channels, "upsample", "channel"),
     )
-    _picture_files.write(args.output, larger)
+    _files.write(args.output, larger)
     sizes = " to ".join(f"{a.shape[1]} x {a.shape[0]}" for a in (picture, larger))
     channels = 1 if larger.ndim == 2 else larger.shape[2]
     print(f"{args.output}: {sizes} pixels, {channels} channel(s) of {larger.dtype}, {args.mode}")
@@ -275,9 +277,9 @@ def _learn(args: argparse.Namespace) -> None:
         raise ValueError(msg)
     _check_output(args)
     for path in args.pictures:
-        _picture_files.check_file(path)
+        _files.check_file(path)
     kernel = pictures.learn(_opaque_pictures(args), args.scale, args.taps, ridge=args.ridge)
-    with output_module.whole_file(args.output) as file:
+    with whole_file(args.output) as file:
         np.save(file, kernel)
     print(f"{args.output}: a kernel of {kernel.shape[0]} x {kernel.shape[1]} for scale {args.scale}")
 
@@ -285,9 +287,9 @@ def _learn(args: argparse.Namespace) -> None:
 def _opaque_pictures(args: argparse.Namespace) -> Iterator[Any]:
     """Yield what is in the files, without opacity, which is no picture."""
     for path in _progress(args.pictures, "learn", "picture"):
-        picture = _picture_files.read(path, args.max_pixels)
-        _picture_learning.learnable(shown(str(path)), picture, args.scale)
-        yield picture[..., :-1] if _picture_files.has_opacity(picture) else picture
+        picture = _files.read(path, args.max_pixels)
+        _learning.learnable(shown(str(path)), picture, args.scale)
+        yield picture[..., :-1] if _files.has_opacity(picture) else picture
 
 
 def _load(path: Path) -> Any:
@@ -303,14 +305,14 @@ def _load(path: Path) -> Any:
 def _check_output(args: argparse.Namespace) -> None:
     """Fail, or ask, before the work rather than after it."""
     output: Path = args.output
-    output_module.check_place(output)
+    check_place(output)
     # a link that leads nowhere exists, too
     if os.path.lexists(output) and not args.force:
         _ask_to_overwrite(output)
 
 
 def _demo(args: argparse.Namespace) -> None:
-    from sparsetconv.demo import run
+    from sparsetconv._cli.demo import run
 
     _check_output(args)
     run(args.output)

@@ -13,10 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsetconv._arrays.display import shown
-from sparsetconv._geometry import validation
-from sparsetconv._resize.conventions import Rule
-from sparsetconv._resize.geometry import ResizeAxis, resize_geometry
-from sparsetconv.frameworks._shared import (
+from sparsetconv._frameworks.shared import (
     Kinds,
     check_channels,
     hooks_of,
@@ -24,9 +21,12 @@ from sparsetconv.frameworks._shared import (
     refuse_hook,
     shape_with_channels,
 )
-from sparsetconv.frameworks._torch_weights import next_weights
-from sparsetconv.operators import ConvOperator, ConvTransposeOperator
-from sparsetconv.resize_operator import ResizeOperator
+from sparsetconv._frameworks.torch_weights import next_weights
+from sparsetconv._geometry import validation
+from sparsetconv._resize.conventions import Rule
+from sparsetconv._resize.geometry import ResizeAxis, resize_geometry
+from sparsetconv.operators._convolution import ConvOperator, ConvTransposeOperator
+from sparsetconv.operators._resize import ResizeOperator
 
 if TYPE_CHECKING:
     from sparsetconv._geometry.validation import IntOrInts

@@ -18,11 +18,10 @@ from sparsetconv._arrays.display import shown
 from sparsetconv._arrays.validation import as_array
 from sparsetconv._geometry import validation
 from sparsetconv._geometry.convolution import INT32_MAX
-from sparsetconv._picture_arrays import NEAR_ONE, as_picture, margin_of, phase_sums
-from sparsetconv._picture_learning import learn, shrink
 from sparsetconv._resize.geometry import resize_geometry
-from sparsetconv.operators import ConvTransposeOperator
-from sparsetconv.resize_operator import ResizeOperator
+from sparsetconv.operators._convolution import ConvTransposeOperator
+from sparsetconv.operators._resize import ResizeOperator
+from sparsetconv.pictures._arrays import NEAR_ONE, as_picture, margin_of, phase_sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,11 +32,10 @@ if TYPE_CHECKING:
 
     Enlarge: TypeAlias = Callable[[Array], Array]
 
-__all__ = ["MODES", "learn", "learned_kernel", "shrink", "upsample"]
 
 #: What `upsample` takes as ``mode``.
 MODES = ("nearest", "bilinear", "bicubic", "lanczos", "learned")
-SHIPPED = resources.files("sparsetconv") / "learned_kernels.npz"
+SHIPPED = resources.files(__package__) / "learned_kernels.npz"
 _BY_DEFAULT = dict.fromkeys(
     ("coordinate_mode", "nearest_mode", "cubic_coeff", "exclude_outside", "antialias", "convention")
 )
@@ -156,8 +154,8 @@ def larger_shape(shape: tuple[int, ...], scale: Any, mode: str) -> tuple[int, ..
 
     Examples
     --------
-    >>> from sparsetconv import pictures
-    >>> pictures.larger_shape((9, 12, 3), 1.5, "bicubic")
+    >>> from sparsetconv.pictures._enlarge import larger_shape
+    >>> larger_shape((9, 12, 3), 1.5, "bicubic")
     (13, 18, 3)
     """
     if mode == "learned":

@@ -15,8 +15,8 @@ import numpy as np
 from sparsetconv._arrays.display import shown
 from sparsetconv._geometry import validation
 from sparsetconv._learning.fit import fit_kernel
-from sparsetconv._picture_arrays import NEAR_ONE, as_picture, margin_of, phase_sums
-from sparsetconv.resize_operator import ResizeOperator
+from sparsetconv.operators._resize import ResizeOperator
+from sparsetconv.pictures._arrays import NEAR_ONE, as_picture, margin_of, phase_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,7 +23,7 @@ from sparsetconv._geometry.transposed import conv_transpose_geometry
 from sparsetconv._methods.cpu.cost import SMALL
 from sparsetconv._methods.kernel.gradient import KernelProducts, kernel_gradient
 from sparsetconv._methods.kernel.windows import Windows
-from sparsetconv.array_operator import ArrayCore, ArrayOperator, on_backend
+from sparsetconv.operators._base import ArrayCore, ArrayOperator, on_backend
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -18,11 +18,11 @@ from sparsetconv._geometry.axis import extension_period
 from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv._geometry.counting import congruence
 from sparsetconv._geometry.extension import source_indices
-from sparsetconv.array_operator import AdjointCore, GramCore, TransposedCore
-from sparsetconv.channels_last import ChannelsLastOperator
-from sparsetconv.kernel_operator import KernelCore
-from sparsetconv.operators import Convolution
-from sparsetconv.resize_operator import ResizeCore
+from sparsetconv.operators._base import AdjointCore, GramCore, TransposedCore
+from sparsetconv.operators._channels_last import ChannelsLastOperator
+from sparsetconv.operators._convolution import Convolution
+from sparsetconv.operators._kernel import KernelCore
+from sparsetconv.operators._resize import ResizeCore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

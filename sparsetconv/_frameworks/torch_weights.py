@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsetconv._arrays.display import shown, type_name
-from sparsetconv.frameworks._shared import attribute_of, hooks_of, refuse_hook, weights_of
+from sparsetconv._frameworks.shared import attribute_of, hooks_of, refuse_hook, weights_of
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
