@@ -13,7 +13,7 @@ import pytest
 from operator_cases import FLOATS, GEOMETRIES, METHODS, MODES, dense, integers, make
 
 import sparsetconv as stc
-from sparsetconv.channels_last import ChannelsLastOperator
+from sparsetconv.operators._channels_last import ChannelsLastOperator
 
 either = pytest.mark.parametrize("transposed", [False, True], ids=["forward", "transposed"])
 each_mode = pytest.mark.parametrize("mode", MODES)

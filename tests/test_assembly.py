@@ -17,9 +17,9 @@ from reference import extension_index, naive_matrix, naive_pattern
 from strategies import distinct_kernel, examples, geometries, stand_for
 
 import sparsetconv as stc
-from sparsetconv import _writer, assembly
-from sparsetconv._axis import PADDING_MODES
-from sparsetconv.matrices import geometry_matrix
+from sparsetconv._assembly import csr, writer
+from sparsetconv._assembly.matrices import geometry_matrix
+from sparsetconv._geometry.axis import PADDING_MODES
 
 
 @pytest.fixture(params=WAYS)
@@ -142,8 +142,8 @@ def shifted_rows_matrix(kernel, geometry):
 @pytest.mark.usefixtures("way")
 def test_repeated_blocks(name, threads, monkeypatch):
     monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
-    monkeypatch.setattr(assembly, "THREAD_ENTRIES", 1000)
-    monkeypatch.setattr(assembly, "BOX_ENTRIES", 5000)
+    monkeypatch.setattr(csr, "THREAD_ENTRIES", 1000)
+    monkeypatch.setattr(csr, "BOX_ENTRIES", 5000)
     kernel_shape, input_shape, options = LARGE[name]
     kernel = np.random.default_rng(0).integers(1, 100, kernel_shape)
     geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
@@ -292,8 +292,8 @@ def test_both_ways_write_the_same_values(dtype, case, transposed, random):
         expected = geometry_matrix(geometry, kernel, transposed)
         written_by(patch, "compiled")
         # small blocks, so that they are cut and repeated
-        limits = _writer.Limits(*(1 << random.randrange(12) for _ in range(4)))
-        patch.setattr(_writer, "COMPILED", limits)
+        limits = writer.Limits(*(1 << random.randrange(12) for _ in range(4)))
+        patch.setattr(writer, "COMPILED", limits)
         found = geometry_matrix(geometry, kernel, transposed)
     np.testing.assert_array_equal(found.indptr, expected.indptr)
     np.testing.assert_array_equal(found.indices, expected.indices)
@@ -454,6 +454,6 @@ def test_repeat_block(length, count, shift):
     block = np.arange(length)
     out = np.full((2, length * count), -1)
     out[:, :length] = block, 2 * block
-    _writer.repeat_block(out, length, shift)
+    writer.repeat_block(out, length, shift)
     steps = np.repeat(np.arange(count) * shift, length)
     np.testing.assert_array_equal(out, [np.tile(block, count) + steps, np.tile(2 * block, count) + steps])

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from reference import extension_index
 from strategies import examples
 
-from sparsetconv import _segments
-from sparsetconv._axis import PADDING_MODES, Axis, extension_period, source_index
-from sparsetconv._segments import Segment, forward_segments, transposed_segments
+from sparsetconv._geometry import segments as segments_module
+from sparsetconv._geometry.axis import PADDING_MODES, Axis, extension_period, source_index
+from sparsetconv._geometry.segments import Segment, forward_segments, transposed_segments
 
 
 @st.composite
@@ -136,7 +136,7 @@ def test_pieces_of_borders_repeat(axis):
         for sample, tap in row:
             columns[sample].append((o, tap))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_segments, "ROWS_PER_PIECE", -1)
+        patch.setattr(segments_module, "ROWS_PER_PIECE", -1)
         assert replay(forward_segments(axis), rows) == rows
         assert replay(transposed_segments(axis), columns) == columns
 

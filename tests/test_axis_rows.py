@@ -10,10 +10,11 @@ from reference import extension_index
 from strategies import examples
 from test_axis import axes
 
-from sparsetconv import _runs, _segments, axis_rows
-from sparsetconv._axis import PADDING_MODES, Axis
-from sparsetconv._segments import forward_segments, transposed_segments
-from sparsetconv.axis_rows import AxisRows, _sorted
+from sparsetconv._assembly import axis_rows, runs
+from sparsetconv._assembly.axis_rows import AxisRows, _sorted
+from sparsetconv._geometry import segments
+from sparsetconv._geometry.axis import PADDING_MODES, Axis
+from sparsetconv._geometry.segments import forward_segments, transposed_segments
 
 
 def pairs(axis):
@@ -120,7 +121,7 @@ def test_segments_repeat_what_they_say(axis, transposed, pieces):
     """Rows, with their sums, whether pieces of borders are looked for where they are short or not."""
     with pytest.MonkeyPatch.context() as patch:
         if pieces:
-            patch.setattr(_segments, "ROWS_PER_PIECE", -1)
+            patch.setattr(segments, "ROWS_PER_PIECE", -1)
         rows = AxisRows(axis, transposed)
     at = 0
     for start, period, repeat, shift in rows.segments:
@@ -198,9 +199,9 @@ def test_entries_that_do_not_fit_into_packed_keys_are_sorted_all_the_same():
 def test_row_ranges_touch_their_rows_alone(monkeypatch):
     """Of a border of 10**8 rows, three."""
     asked = []
-    forward = _runs.forward_runs
+    forward = runs.forward_runs
     monkeypatch.setattr(
-        "sparsetconv.axis_rows.forward_runs",
+        "sparsetconv._assembly.axis_rows.forward_runs",
         lambda axis, *rows: (asked.append(rows), forward(axis, *rows))[1],
     )
     axis = Axis(10**8, 10**6, 1, 10**6 - 1, 10**6 - 1, 1, "symmetric")

@@ -6,8 +6,8 @@ from hypothesis import given
 from reference import extension_index
 from strategies import examples, geometries
 
-from sparsetconv.boundary import Extension
-from sparsetconv.geometry import ConvGeometry
+from sparsetconv._geometry.convolution import ConvGeometry
+from sparsetconv._geometry.extension import Extension
 
 
 def naive_extension(x, axes):

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from scipy_files import read
 
 import sparsetconv as stc
-from sparsetconv.cli import main
+from sparsetconv._cli.main import main
 
 
 def run(capsys, *args):

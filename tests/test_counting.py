@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import examples
 
-from sparsetconv._counting import Congruence, Residues, congruence, floor_sum, floor_sums
+from sparsetconv._geometry.counting import Congruence, Residues, congruence, floor_sum, floor_sums
 
 small = st.integers(-30, 30)
 huge = st.integers(-(2**62), 2**62)

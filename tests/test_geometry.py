@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from strategies import MODES, examples, geometries
 
 import sparsetconv as stc
-from sparsetconv._transposed import conv_transpose_geometry
+from sparsetconv._geometry.transposed import conv_transpose_geometry
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 4])

@@ -11,7 +11,7 @@ from reference import naive_matrix
 from strategies import examples, geometries
 
 import sparsetconv as stc
-from sparsetconv import _memory
+from sparsetconv._arrays import memory
 
 
 @examples(300)
@@ -77,7 +77,7 @@ def test_memory_of_the_matrix_alone(name):
 def test_memory_is_asked_for_first(transposed, monkeypatch):
     """Before anything large is taken, with the bytes that the matrix has."""
     K = stc.KernelOperator(np.ones((2000, 2000)), (11, 11), transposed=transposed)
-    monkeypatch.setattr(_memory, "available_bytes", lambda: 1 << 28)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1 << 28)
     tracemalloc.start()
     try:
         with pytest.raises(MemoryError, match=r"^the matrix needs \d+ bytes .* products with the operator"):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from strategies import examples, geometries
 
 import sparsetconv as stc
-from sparsetconv.boundary import source_indices
-from sparsetconv.methods.normal import axis_reads
+from sparsetconv._geometry.extension import source_indices
+from sparsetconv._learning.normal import axis_reads
 
 # name: (kernel shape, inputs, options): asymmetric, even-sized, several sizes
 CASES = {
@@ -153,7 +153,7 @@ def test_a_generator_may_fill_the_same_array_again():
 
 def test_blocks_of_every_size(monkeypatch):
     """Sums do not depend on how rows are divided into blocks."""
-    import sparsetconv.methods.normal as normal
+    import sparsetconv._learning.normal as normal
 
     for name in ("2-D", "mixed borders", "groups", "3-D"):
         kernel, inputs, targets, options, _ = make(name, True, "float64")

@@ -11,12 +11,13 @@ from reference import naive_matrix
 from strategies import MODES, distinct_kernel, examples
 
 import sparsetconv as stc
-from sparsetconv import _memory
-from sparsetconv._axis import Axis
-from sparsetconv.boundary import Extension, runs, source_indices
-from sparsetconv.methods import _sides, _tables
-from sparsetconv.methods._tables import Layout, Plan
-from sparsetconv.methods.gradient import KernelGradient
+from sparsetconv._arrays import memory
+from sparsetconv._geometry.axis import Axis
+from sparsetconv._geometry.extension import Extension, runs, source_indices
+from sparsetconv._methods import phases
+from sparsetconv._methods.cpu.stencil import plan as plan_module
+from sparsetconv._methods.cpu.stencil.plan import Layout, Plan
+from sparsetconv._methods.kernel.gradient import KernelGradient
 
 REAL = Layout(1, 1, 1, 1, 1, 8)
 
@@ -143,7 +144,7 @@ def test_rows_of_plans_are_as_many_as_taps(kernel, size, stride):
     np.testing.assert_array_equal(A.H @ blocks.reshape(-1), large.reshape(-1))
 
 
-@pytest.mark.parametrize("side", [_sides.forward_side, _sides.transposed_side])
+@pytest.mark.parametrize("side", [phases.forward_side, phases.transposed_side])
 @pytest.mark.parametrize("stride", [1, 10**6, 10**7 + 1])
 def test_sources_have_places_for_what_is_read(stride, side):
     """Three taps 10**7 apart in a signal of seven samples: nothing between them is there."""
@@ -171,7 +172,7 @@ def test_lists_of_samples_are_those_of_the_border(mode):
 @pytest.mark.parametrize("mode", ["reflect", "symmetric", "replicate", "circular"])
 def test_tiles_are_visited_once(mode):
     """A unit waits where it has something to add: along a long line, at the two ends."""
-    size = 10 * _tables.TILE
+    size = 10 * plan_module.TILE
     plan = Plan(stc.ConvGeometry(size, 5, padding=2, padding_mode=mode).axes, True, REAL)
     assert len(plan.units) - plan.waiting == 11
     assert plan.waiting <= 2
@@ -191,7 +192,7 @@ def test_tiles_are_visited_once(mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_long_lines_with_borders_are_exact(mode):
-    size, rng = 3 * _tables.TILE + 5, np.random.default_rng(0)
+    size, rng = 3 * plan_module.TILE + 5, np.random.default_rng(0)
     kernel, y = distinct_kernel((5,)), rng.integers(-9, 10, size)
     A = stc.ConvOperator(kernel, size, padding=2, padding_mode=mode, method="direct")
     np.testing.assert_array_equal(A.H @ y, A.tosparse().T @ y)
@@ -263,8 +264,8 @@ def test_memory_of_the_adjoint_is_checked(method, monkeypatch):
 
 
 def little_memory(monkeypatch):
-    monkeypatch.setattr(_memory, "available_bytes", lambda: 10**8)
-    monkeypatch.setattr(_memory.require, "__defaults__", (_memory.available_bytes,))
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10**8)
+    monkeypatch.setattr(memory.require, "__defaults__", (memory.available_bytes,))
 
 
 def tracemalloc_peak(product):

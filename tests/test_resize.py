@@ -16,8 +16,8 @@ from scipy.sparse.linalg import lsmr
 from strategies import examples, stand_for
 
 import sparsetconv as stc
-from sparsetconv._conventions import CONVENTIONS
-from sparsetconv._resize import COORDINATE_MODES, NEAREST_MODES
+from sparsetconv._resize.conventions import CONVENTIONS
+from sparsetconv._resize.geometry import COORDINATE_MODES, NEAREST_MODES
 
 MODES = ("nearest", "linear", "cubic", "lanczos3", "area")
 

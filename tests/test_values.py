@@ -9,8 +9,9 @@ from reference import naive_matrix, naive_pattern
 from strategies import examples, geometries
 
 import sparsetconv as stc
-from sparsetconv import kernel_operator
-from sparsetconv.methods import gradient, sparse
+from sparsetconv._methods.cpu import sparse
+from sparsetconv._methods.kernel import gradient
+from sparsetconv.operators import _kernel
 
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 OPTIONS = {"stride": (2, 1), "padding": ((3, 2), (2, 4)), "dilation": (1, 2), "groups": 1, "flip": True}
@@ -76,7 +77,7 @@ def test_the_answer_does_not_change_with_the_size():
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_kernel_operator_sums_integers_in_the_results_dtype(dtype, mode, transposed, small, monkeypatch):
     if not small:
-        monkeypatch.setattr(kernel_operator, "SMALL", 0)
+        monkeypatch.setattr(_kernel, "SMALL", 0)
     shape = stc.ConvGeometry((5, 4), (3, 2), **OPTIONS).output_shape if transposed else (5, 4)
     fixed = large_integers(shape, dtype)
     extra = {"output_shape": (5, 4)} if transposed else {}
@@ -253,7 +254,7 @@ def test_kernel_operator_sends_what_is_not_finite_along_its_entries(
         fixed, at_fixed = np.ones(sides[0], dtype), np.zeros(sides[0], bool)
     with pytest.MonkeyPatch.context() as patch, np.errstate(invalid="ignore"):
         for name, value in PATHS[path].items():
-            patch.setattr(kernel_operator if name == "SMALL" else gradient, name, value)
+            patch.setattr(_kernel if name == "SMALL" else gradient, name, value)
         K = stc.KernelOperator(fixed, kernel_shape, transposed=transposed, **options, **extra)
         w, at_w = data.draw(poisoned(K.input_shape, data.draw(FLOATS)))
         y, at_y = data.draw(poisoned(K.output_shape, data.draw(FLOATS)))

@@ -25,8 +25,10 @@ from hour.steps import Unavailable
 from hour.worker import Worker
 
 import sparsetconv as stc
-from sparsetconv import _cuda
-from sparsetconv.methods import cuda_tiles, cuda_tuning, gpu_cost
+from sparsetconv._arrays import cuda
+from sparsetconv._methods.cuda import cost as gpu_cost
+from sparsetconv._methods.cuda import tiles
+from sparsetconv._methods.cuda import tuning as tuning_module
 
 cupy = pytest.importorskip("cupy", reason="the emulation uses texts of CuPy")
 CARD = {"card": "a card", "commit": "a" * 40, "toy": False, "cuda": 13000, "cupy": "14.2.0"}
@@ -85,9 +87,9 @@ def test_products_are_checked_timed_and_compared(toy):
 
 def test_table_is_what_the_package_reads(toy):
     run = report.latest(toy.folder, "tuning")
-    found = cuda_tuning.Tuning.from_text(run["table"])
+    found = tuning_module.Tuning.from_text(run["table"])
     assert found.measured_on == run["identity"]["card"]
-    assert set(found.costs) == set(costs.BOUNDS) == set(cuda_tuning.shipped().costs)
+    assert set(found.costs) == set(costs.BOUNDS) == set(tuning_module.shipped().costs)
     classes = {row["class"] for o in run["steps"].values() for row in o["rows"] if "class" in row}
     assert set(found.stencil) == classes
     assert "2d-4B-k4-c1-s1-forward" in classes
@@ -146,11 +148,11 @@ def test_toys_are_not_installed(toy, tmp_path, capsys):
 
 
 def test_install(tmp_path):
-    shape = cuda_tuning.LaunchShape(4, 2, 1, 32, 256)
-    wanted = cuda_tuning.Tuning("a card", cuda_tuning.shipped().costs, {"2d-4B-k4-c1-s1-forward": shape})
+    shape = tuning_module.LaunchShape(4, 2, 1, 32, 256)
+    wanted = tuning_module.Tuning("a card", tuning_module.shipped().costs, {"2d-4B-k4-c1-s1-forward": shape})
     Results(tmp_path, "tuning", CARD).add("table", wanted.text())
     gpu_hour.install(tmp_path, tmp_path / "installed.json")
-    assert cuda_tuning.Tuning.from_text((tmp_path / "installed.json").read_text()) == wanted
+    assert tuning_module.Tuning.from_text((tmp_path / "installed.json").read_text()) == wanted
 
 
 def test_without_a_card_it_says_so(tmp_path):
@@ -286,19 +288,19 @@ def test_without_sanitizers(monkeypatch):
 
 def test_every_kernel_is_launched(cp, monkeypatch):
     del cp
-    launched, kernel = set(), _cuda.kernel
+    launched, kernel = set(), cuda.kernel
 
     def noticed(backend, names, constants, name):
         launched.add(name)
         return kernel(backend, names, constants, name)
 
-    monkeypatch.setattr(_cuda, "kernel", noticed)
+    monkeypatch.setattr(cuda, "kernel", noticed)
     lab = Lab(toy=True)
     calls = list(smallest.cases(lab))
     for _, call in calls:
         call()
-    folder = Path(stc.__file__).parent / "cuda"
-    sources = "".join(path.read_text() for path in folder.glob("*.cu"))
+    package = Path(stc.__file__).parent
+    sources = "".join(path.read_text() for path in package.rglob("*.cu"))
     found = re.findall(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(', sources)
     assert len(found) == sources.count('extern "C" __global__')
     assert launched == set(found)
@@ -341,7 +343,7 @@ def test_problems_are_named_once_and_of_every_class(toys):
 def test_each_class_is_swept_once():
     """Two problems of a class would write one line of the table, each its own way."""
     classes = [
-        cuda_tuning.problem_class(problem.geometry, np.dtype(problem.dtype), transposed)
+        tuning_module.problem_class(problem.geometry, np.dtype(problem.dtype), transposed)
         for problem in tuning.classes(False)
         for transposed in (False, True)
     ]
@@ -471,7 +473,7 @@ def test_table_without_measurements():
     part = {"rows": [{"constant": "launch", "value": 1.0}]}
     made = tuning.table(CARD, {"some": wrong, tuning.COSTS: part})
     assert not made.stencil
-    assert made.costs == cuda_tuning.shipped().costs
+    assert made.costs == tuning_module.shipped().costs
     whole = {"rows": [{"constant": name, "value": 2.0} for name in costs.BOUNDS]}
     assert set(tuning.table(CARD, {tuning.COSTS: whole}).costs.values()) == {2.0}
 
@@ -483,7 +485,7 @@ def test_wrong_shapes_are_recorded(cp, monkeypatch):
 
     def checked(self, lab, x, product, direction):
         del self, lab, x, product, direction
-        seen.append(cuda_tuning._forced.get())
+        seen.append(tuning_module._forced.get())
         if len(seen) == 2:
             msg = "a wrong result"
             raise AssertionError(msg)
@@ -493,9 +495,9 @@ def test_wrong_shapes_are_recorded(cp, monkeypatch):
     rows = list(tuning.sweep(lab, problem, "adjoint"))
     assert len(rows) == len(seen) > 1
     assert [row.get("wrong") for row in rows][:2] == [None, "AssertionError: a wrong result"]
-    assert [cuda_tuning.LaunchShape(**row["shape"]) for row in rows] == seen
+    assert [tuning_module.LaunchShape(**row["shape"]) for row in rows] == seen
     assert [row["planned"] for row in rows] == [True] + [False] * (len(rows) - 1)
-    assert cuda_tuning._forced.get() is None
+    assert tuning_module._forced.get() is None
 
 
 def test_sweeps_end_in_time(cp, monkeypatch):
@@ -523,11 +525,11 @@ def test_search_goes_from_neighbour_to_neighbour(cp, monkeypatch):
 
     monkeypatch.setattr(tuning, "tried", tried)
     rows = list(tuning.sweep(lab, problem, "forward"))
-    best = cuda_tuning.LaunchShape(**tuning.fastest(rows)["shape"])
+    best = tuning_module.LaunchShape(**tuning.fastest(rows)["shape"])
     assert (best.results, best.columns, best.threads, best.unrolled, best.blocks) == (4, 3, 512, 8, 1)
     assert [row["planned"] for row in rows] == [True] + [False] * (len(rows) - 1)
     method = problem.operator(lab, "direct")._method
-    every = cuda_tiles.candidates(method.problem(1, False, np.dtype("float32")))
+    every = tiles.candidates(method.problem(1, False, np.dtype("float32")))
     assert len(rows) < len(every) / 2
     assert len({str(row["shape"]) for row in rows}) == len(rows)
 

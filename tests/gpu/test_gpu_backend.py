@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sparsetconv as stc
-from sparsetconv import _backend
+from sparsetconv._arrays import backend as backend_module
 
 KERNEL = np.array([[1.0, 2.0, -3.0], [4.0, 0.0, 5.0]])
 
@@ -103,7 +103,7 @@ def test_products_do_not_wait_for_the_device(cp):
 
 
 def test_other_allocators_are_not_second_guessed(cp, monkeypatch):
-    backend = _backend.cupy_backend()
+    backend = backend_module.cupy_backend()
     assert backend.available_bytes() > 0
     monkeypatch.setattr(cp.cuda, "get_allocator", lambda: None)
     assert backend.available_bytes() is None
@@ -111,7 +111,7 @@ def test_other_allocators_are_not_second_guessed(cp, monkeypatch):
 
 def test_missing_cupy_is_one_sentence_at_first_use(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    _backend._imported_cupy.cache_clear()
+    backend_module._imported_cupy.cache_clear()
     with pytest.raises(ImportError, match=r"^CuPy arrays need CuPy and the CUDA libraries, with pip install"):
         stc.resize_matrix(3, scale=2, device="cupy")
 
@@ -135,7 +135,7 @@ def test_older_cupy_has_matrices(cp, monkeypatch):
     """Before 14.2 there is no csr_array, and no constructor that trusts its arrays."""
     if not cp.__version__.endswith("(emulated)"):
         pytest.skip("this is about another CuPy than the one installed")
-    backend = _backend.cupy_backend()
+    backend = backend_module.cupy_backend()
     monkeypatch.delattr(backend.sparse, "csr_array")
     matrix = stc.conv_matrix(cp.asarray(KERNEL), (6, 7))
     assert type(matrix).__name__ == "csr_matrix"

@@ -1,0 +1,229 @@
+"""Compiled loops that write rows of a matrix: each axis' rows as a table, and the products of several axes.
+
+Floor 1. Rows of a border have columns and sums of their own, and NumPy needs some microseconds for each of
+them. Where a matrix has many such entries these loops write them: runs of an axis are merged to stretches, in
+which columns step evenly and so do the taps that meet there, and stretches are written like copies.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import uint64
+
+from sparsetconv._arrays.compiler import compiled
+
+# above every column
+NONE = (1 << 63) - 1
+# entries of stretches that take turns: what they write, one after the other, stays in cache
+TURNS = 1 << 11
+# mean length of the stretches that are written for all rows so far at once
+SHORT = 16
+
+
+@compiled
+def _take_turns(head: Any, left: Any, low: int, step: int, order: Any) -> tuple[int, int]:
+    """Put runs with a column among the ``step`` ones from ``low`` on in order.
+
+    Return how many they are, and for how many columns of each none of them ends and no other begins.
+    """
+    behind = count = NONE
+    chosen = 0
+    for run in range(head.size):
+        if left[run] <= 0:
+            continue
+        if head[run] >= low + step:
+            behind = min(behind, head[run])
+            continue
+        to = chosen
+        while to > 0 and head[order[to - 1]] > head[run]:
+            order[to] = order[to - 1]
+            to -= 1
+        order[to] = run
+        chosen += 1
+        count = min(count, left[run])
+    if behind < NONE:
+        count = min(count, (behind - low) // step)
+    if chosen > 1:
+        count = min(count, max(1, TURNS // chosen))
+    return chosen, count
+
+
+@compiled
+def _add_term(taps: Any, rises: Any, begin: int, end: int, tap: int, rise: int) -> None:
+    """Add a term to those from ``begin`` to ``end``, which stand by ascending taps."""
+    while end > begin and taps[end - 1] > tap:
+        taps[end], rises[end] = taps[end - 1], rises[end - 1]
+        end -= 1
+    taps[end], rises[end] = tap, rise
+
+
+@compiled
+def _until_crossing(taps: Any, rises: Any, begin: int, end: int, count: int) -> int:
+    """Return for how many columns, at most ``count``, terms keep their order."""
+    for term in range(begin + 1, end):
+        closing = rises[term - 1] - rises[term]
+        if closing > 0:
+            count = min(count, (taps[term] - taps[term - 1] + closing - 1) // closing)
+    return count
+
+
+@compiled
+def merge_runs(
+    column: Any, tap: Any, length: Any, tap_step: Any, step: int,
+    ends: Any, columns: Any, steps: Any, counts: Any, places: Any, apart: Any, terms: Any,
+    taps: Any, rises: Any, head: Any, met: Any, left: Any, order: Any, sizes: Any,
+) -> None:  # fmt: skip
+    """Merge the runs of each row to stretches; ``sizes`` becomes how many stretches and terms there are.
+
+    Columns of a run are ``step`` apart. All runs that have a column among the next ``step`` ones go on side
+    by side, their entries taking turns, until one of them ends, another one begins, or two that meet in the
+    same columns change the order of their taps. Where there is no room for all, ``sizes`` becomes -1.
+    """
+    at = term = 0
+    ends[0] = terms[0] = 0
+    for row in range(column.shape[0]):
+        low, width = NONE, 0
+        for run in range(head.size):
+            head[run], met[run], left[run] = column[row, run], tap[row, run], length[row, run]
+            if left[run] > 0:
+                low = min(low, head[run])
+        while low < NONE:
+            chosen, count = _take_turns(head, left, low, step, order)
+            if at + chosen > columns.size or term + chosen > taps.size:
+                sizes[0] = sizes[1] = -1
+                return
+            first = at
+            for place in range(chosen):
+                run = order[place]
+                if place == 0 or head[run] > columns[at - 1]:
+                    columns[at] = head[run]
+                    at += 1
+                _add_term(taps, rises, terms[at - 1], term, met[run], tap_step[row, run])
+                term += 1
+                terms[at] = term
+            for s in range(first, at):
+                count = _until_crossing(taps, rises, terms[s], terms[s + 1], count)
+            for s in range(first, at):
+                steps[s], counts[s], places[s], apart[s] = step, count, width + s - first, at - first
+            width += count * (at - first)
+            low = NONE
+            for run in range(head.size):
+                if left[run] > 0 and head[run] < columns[first] + step:
+                    head[run] += count * step
+                    met[run] += count * tap_step[row, run]
+                    left[run] -= count
+                if left[run] > 0:
+                    low = min(low, head[run])
+        ends[row + 1] = at
+    sizes[0], sizes[1] = at, term
+
+
+@compiled
+def _put(source: Any, first: int, rise: int, out: Any, to: int, apart: int, count: int, more: bool) -> None:
+    """Write numbers that stand ``rise`` apart to places that stand ``apart``, or add them there."""
+    # unsigned numbers are no indices from the end, for which every access would be looked at
+    begin, place, many = uint64(first), uint64(to), uint64(count)
+    step, stride = uint64(rise), uint64(apart)
+    if apart == 1 and rise == 1:
+        if more:
+            for i in range(many):
+                out[place + i] += source[begin + i]
+        else:
+            for i in range(many):
+                out[place + i] = source[begin + i]
+    elif apart == 1 and rise == -1:
+        if more:
+            for i in range(many):
+                out[place + i] += source[begin - i]
+        else:
+            for i in range(many):
+                out[place + i] = source[begin - i]
+    elif more:
+        for i in range(many):
+            out[place + i * stride] += source[begin + i * step]
+    else:
+        for i in range(many):
+            out[place + i * stride] = source[begin + i * step]
+
+
+@compiled
+def _count_up(column: int, step: int, out: Any, to: int, apart: int, count: int) -> None:
+    """Write numbers from ``column`` on to places that stand ``apart``."""
+    place, stride = uint64(to), uint64(apart)
+    if step == 1 and apart == 1:
+        for i in range(count):
+            out[place + uint64(i)] = column + i
+    else:
+        for i in range(count):
+            out[place + uint64(i) * stride] = column + i * step
+
+
+@compiled
+def _put_columns(source: Any, first: int, column: int, out: Any, to: int, apart: int, count: int) -> None:
+    """Write numbers with ``column`` added to places that stand ``apart``."""
+    begin, place, stride = uint64(first), uint64(to), uint64(apart)
+    for i in range(uint64(count)):
+        out[place + i * stride] = source[begin + i] + column
+
+
+@compiled
+def write_rows(
+    many: Any, row: Any, levels: Any, inner: Any, strides: Any, column_at: Any, weight_at: Any, widths: Any,
+    table: Any, given: Any, folded: Any, so_far: Any, data: Any, indices: Any, out: int,
+) -> None:  # fmt: skip
+    """Write the products of the rows of some axes, the last one fastest, from entry ``out`` on.
+
+    The rows of all axes stand side by side in one table, axis ``l`` from row ``levels[l]`` on; ``widths``
+    are their numbers of columns, which are ``strides[l]`` apart. Before each axis there are ``many[l]``
+    columns so far, from ``column_at[l]`` on in ``so_far``, which holds those of the first axis, and for each
+    of them ``inner[l]`` weights: before the first axis those that are given, then from ``weight_at[l]`` on in
+    ``folded``. A sum is that of its first term with the sum of the others, as NumPy adds. Without ``indices``
+    only values are written.
+    """
+    ends, columns, steps, counts, places, apart, terms, taps, rises = table
+    last = many.size - 1
+    row[0] = levels[0]
+    level = 0
+    while level >= 0:
+        if row[level] == levels[level + 1]:
+            level -= 1
+            if level >= 0:
+                row[level] += 1
+            continue
+        begin, end = ends[row[level]], ends[row[level] + 1]
+        width, below = widths[row[level]], inner[level + 1]
+        weights = given if level == 0 else folded
+        # short stretches are written entry by entry, each for all columns so far at once
+        together = level == last and many[level] > 1 and width < SHORT * (end - begin)
+        for a in range(1 if together else many[level]):
+            source, column_so_far = weight_at[level] + a * inner[level], so_far[column_at[level] + a]
+            for s in range(begin, end):
+                first, several = terms[s], terms[s + 1] - terms[s]
+                for i in range(counts[s] if together or level < last else 1):
+                    place, column = a * width + places[s] + i * apart[s], columns[s] + i * steps[s]
+                    if level < last:
+                        so_far[column_at[level + 1] + place] = column_so_far + column * strides[level]
+                    elif indices.size > 0 and together:
+                        _put_columns(
+                            so_far, column_at[level], column, indices, out + place, width, many[level]
+                        )
+                    elif indices.size > 0:
+                        _count_up(column_so_far + column, steps[s], indices, out + place, apart[s], counts[s])
+                    for t in range(1, several + 1):
+                        term = first + t if t < several else first
+                        near = source + (taps[term] + i * rises[term]) * below
+                        if level < last:
+                            to = weight_at[level + 1] + place * below
+                            _put(weights, near, 1, folded, to, 1, below, t > 1)
+                        elif together:
+                            _put(weights, near, inner[level], data, out + place, width, many[level], t > 1)
+                        else:
+                            _put(weights, near, rises[term], data, out + place, apart[s], counts[s], t > 1)
+        if level < last:
+            many[level + 1] = many[level] * width
+            level += 1
+            row[level] = levels[level]
+        else:
+            out += many[level] * width
+            row[level] += 1

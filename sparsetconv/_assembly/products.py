@@ -1,0 +1,145 @@
+"""Entries of a range of rows of one axis with all rows of the axes that follow, by compiled loops.
+
+Floor 2, below ``writer``. The rows of each axis are a table; how many columns and folded weights stand
+before each axis is known from it, so that the loops need no memory of their own.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from math import prod
+from operator import mul
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sparsetconv._assembly.row_tables import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sparsetconv._arrays.types import Array
+    from sparsetconv._assembly.axis_rows import RunRows
+    from sparsetconv._geometry.segments import Segment
+
+
+class Level(NamedTuple):
+    """One axis within a box of rows: its range, segments, entries of each row and in all, and columns' step.
+
+    ``below`` is the number of entries of the axes that follow, for one row of this one.
+    """
+
+    axis: RunRows
+    limits: tuple[int, int]
+    segments: list[Segment]
+    counts: Array
+    entries: int
+    stride: int
+    below: int
+
+    def is_most_of(self, entries: int) -> bool:
+        """Return whether the axis has hardly fewer entries than the box, so that what it costs matters."""
+        return 8 * self.entries > entries
+
+    def widths(self, start: int, stop: int) -> Array:
+        """Return how many entries each of a range of rows has."""
+        return self.counts[start - self.limits[0] : stop - self.limits[0]]
+
+
+class Products(NamedTuple):
+    """What the compiled loops know of some axes, the last one fastest.
+
+    Attributes
+    ----------
+    entries : int
+        For each column that is there before.
+    table : Table
+        The rows of all axes, one axis after the other.
+    begins : (axes + 1,) int64 array
+        The first row of each axis in it.
+    widths : (rows,) int64 array
+        How many entries each row has.
+    many, column_at : (axes,), (axes + 1,) int64 arrays
+        How many columns stand before each axis at most, for one before the first, and where they begin.
+    inner, weight_at : (axes + 1,) int64 arrays
+        How many weights belong to each of these columns, and where those before each axis begin: the given
+        ones are those before the first.
+    strides : (axes,) int64 array
+        From one column of an axis to the next.
+    """
+
+    entries: int
+    table: Table
+    begins: Array
+    widths: Array
+    many: Array
+    column_at: Array
+    inner: Array
+    weight_at: Array
+    strides: Array
+
+    @classmethod
+    def of(cls, levels: Sequence[Level], limits: tuple[int, int]) -> Products:
+        """Return a range of rows of the first axis with all rows, in their boxes, of those that follow."""
+        ranges = [limits, *(level.limits for level in levels[1:])]
+        pairs = list(zip(levels, ranges, strict=True))
+        widths = [level.widths(*own) for level, own in pairs]
+        many = list(accumulate((int(own.max()) for own in widths[:-1]), mul, initial=1))
+        inner = list(accumulate((level.axis.taps for level in reversed(levels)), mul, initial=1))[::-1]
+        return cls(
+            prod(int(own.sum()) for own in widths),
+            Table.stacked([level.axis.table(*own) for level, own in pairs]),
+            _begins(high - low for low, high in ranges),
+            np.concatenate(widths),
+            np.array(many),
+            _begins(many),
+            np.array(inner),
+            _begins([0, *map(mul, many[1:], inner[1:])]),
+            np.array([level.stride for level in levels]),
+        )
+
+    def write(self, weights: Array, columns: Array, data: Array, indices: Array, entry: int) -> int:
+        """Write all entries, and return where they end.
+
+        Parameters
+        ----------
+        weights : (channels, u, k1, ..., kd) array
+            Contiguous, and writable.
+        columns : (u,) int64 array
+        data, indices : (channels, entries) array, (entries,) array
+        entry : int
+            Where to write first.
+        """
+        from sparsetconv._assembly.loops import write_rows
+
+        count = columns.size
+        if not self.entries or not count:
+            return entry
+        many, column_at, weight_at = (part * count for part in (self.many, self.column_at, self.weight_at))
+        so_far, folded = np.empty(int(column_at[-1]), np.int64), np.empty(int(weight_at[-1]), weights.dtype)
+        so_far[:count] = columns
+        for own, values in zip(weights.reshape(len(weights), -1), data, strict=True):
+            write_rows(
+                many,
+                np.empty_like(many),
+                self.begins,
+                self.inner,
+                self.strides,
+                column_at,
+                weight_at,
+                self.widths,
+                tuple(self.table),
+                own,
+                folded,
+                so_far,
+                values,
+                indices,
+                entry,
+            )
+            # all channels have those of the first
+            indices = indices[:0]
+        return entry + count * self.entries
+
+
+def _begins(sizes: Iterable[int]) -> Array:
+    return np.array(list(accumulate(sizes, initial=0)), np.int64)

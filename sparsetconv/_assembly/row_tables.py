@@ -1,0 +1,92 @@
+"""Rows of one axis' matrix as tables for compiled loops.
+
+Floor 1, below ``axis_rows``.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sparsetconv._arrays.types import Array
+    from sparsetconv._assembly.runs import Runs
+
+# more runs of a row than this are put in order before they are merged
+MERGED_RUNS = 4
+
+
+class Table(NamedTuple):
+    """Rows for compiled loops, by stretches in which columns step evenly, and the taps that land on them.
+
+    Attributes
+    ----------
+    ends : (rows + 1,) int64 array
+        Where the stretches of each row begin, and the last end.
+    columns, steps, counts : (stretches,) int64 arrays
+        The first column, from each to the next, and how many.
+    places, apart : (stretches,) int64 arrays
+        Where in its row the first column stands, and from each to the next: stretches may take turns.
+    terms : (stretches + 1,) int64 array
+        Where the terms of each stretch begin, and the last end.
+    taps, rises : (terms,) int64 arrays
+        A tap of the first column, and from each column to the next.
+    """
+
+    ends: Array
+    columns: Array
+    steps: Array
+    counts: Array
+    places: Array
+    apart: Array
+    terms: Array
+    taps: Array
+    rises: Array
+
+    @classmethod
+    def merged(cls, runs: Runs) -> Table:
+        """Return rows with the pairs of some runs."""
+        from sparsetconv._assembly.loops import merge_runs
+
+        rows, many = runs.column.shape
+        if many > MERGED_RUNS:
+            runs = runs.ordered()
+        given = np.empty((4, rows, many), np.int64)
+        for own, part in zip(given, (runs.column, runs.tap, runs.length, runs.tap_step), strict=True):
+            own[...] = part
+        scratch = np.empty((4, many), np.int64)
+        pairs = int(runs.length.sum())
+        # each run begins and ends once, and passes a few others; no stretch is without a pair
+        for room in (min(pairs, rows * (4 * many + 4)), pairs):
+            ends, terms = np.empty(rows + 1, np.int64), np.empty(room + 1, np.int64)
+            columns, steps, counts, places, apart, taps, rises = np.empty((7, room), np.int64)
+            sizes = np.empty(2, np.int64)
+            table = cls(ends, columns, steps, counts, places, apart, terms, taps, rises)
+            merge_runs(*given, runs.column_step, *table, *scratch, sizes)
+            if sizes[0] >= 0:
+                break
+        return table._cut(*sizes.tolist())
+
+    def _cut(self, stretches: int, terms: int) -> Table:
+        """Return copies of the first stretches and terms alone."""
+        lengths = {"ends": None, "terms": stretches + 1, "taps": terms, "rises": terms}
+        fields = zip(self._fields, self, strict=True)
+        return Table(**{name: part[: lengths.get(name, stretches)].copy() for name, part in fields})
+
+    @classmethod
+    def stacked(cls, tables: list[Table]) -> Table:
+        """Return the rows of all tables, one after the other."""
+        if len(tables) == 1:
+            return tables[0]
+        fields = zip(cls._fields, zip(*tables, strict=True), strict=True)
+        return cls(**{name: _joined(name, parts) for name, parts in fields})
+
+
+def _joined(name: str, parts: tuple[Array, ...]) -> Array:
+    """Return the arrays of all tables as one; where they begin, each from 0, they go on."""
+    if name not in ("ends", "terms"):
+        return np.concatenate(parts)
+    at = accumulate((int(part[-1]) for part in parts[:-1]), initial=0)
+    return np.concatenate([[0], *(start + part[1:] for start, part in zip(at, parts, strict=True))])

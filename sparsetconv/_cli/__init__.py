@@ -1,0 +1,1 @@
+"""The command line: ``main`` (words become arguments), ``plan``, ``demo`` and ``demo_figure``."""

@@ -1,0 +1,164 @@
+"""Products with a Kronecker product of small sparse matrices, one along each axis of an array.
+
+Floor 3, for `ResizeOperator`. Each factor meets the array along its own axis by SciPy's product with several
+vectors, called on contiguous pieces by threads; along the last axis pieces are transposed while they lie in
+the cache. Nothing is compiled, and the order of the axes is that of the least work.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from scipy.sparse._sparsetools import csr_matvecs
+
+from sparsetconv._arrays.threads import for_each, thread_count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sparsetconv._arrays.types import Array
+
+# numbers side by side for which a factor's entry is worth reading; bytes of a piece that stays in the cache
+WIDE, PIECE = 16, 1 << 18
+# what turning an element costs, in products
+TURN = 3
+# elements for which threads pay
+THREAD_WORK = 1 << 16
+
+
+class _Factor(NamedTuple):
+    """A factor and its transpose, in one dtype."""
+
+    forward: Any
+    transposed: Any
+
+
+class Separable:
+    """The Kronecker product of factors.
+
+    Parameters
+    ----------
+    factors : sequence of (m, n) scipy.sparse.csr_array
+        Real, one for each axis, None for an axis that stays as it is.
+    sizes : sequence of (int, int)
+        ``(m, n)`` of each axis.
+    """
+
+    def __init__(self, factors: Sequence[Any], sizes: Sequence[tuple[int, int]]) -> None:
+        self._factors = tuple(factors)
+        self._orders = [least_work(factors, sizes, transposed, TURN) for transposed in (False, True)]
+        self._of_dtype = lru_cache(maxsize=None)(self._converted)
+
+    def _converted(self, dtype: np.dtype[Any]) -> dict[int, _Factor]:
+        real = np.zeros(0, dtype).real.dtype
+        converted = {}
+        for number in self._orders[False]:
+            factor = self._factors[number].astype(real)
+            converted[number] = _Factor(factor, factor.T.tocsr())
+        return converted
+
+    def apply(self, x: Array, transposed: bool) -> Array:
+        """Multiply each array of a batch.
+
+        Parameters
+        ----------
+        x : (batch, n1, ..., nd) array
+            Floating-point; ``(batch, m1, ..., md)`` if transposed.
+        transposed : bool
+            Whether the transpose is meant.
+
+        Returns
+        -------
+        (batch, m1, ..., md) array
+            ``(batch, n1, ..., nd)`` if transposed. Never ``x`` itself.
+        """
+        factors = self._of_dtype(x.dtype)
+        result = x
+        for number in self._orders[transposed]:
+            factor = factors[number]
+            result = along_axis(factor.transposed if transposed else factor.forward, result, number + 1)
+        return x.copy() if result is x else result
+
+
+def least_work(
+    factors: Sequence[Any], sizes: Sequence[tuple[int, int]], transposed: bool, turn: int
+) -> list[int]:
+    """Return the axes in the order of least work; ``turn`` is what turning an element costs, in products.
+
+    An axis costs ``k`` for each element that it meets and leaves ``r`` of them. Of two neighbours in the
+    order ``i`` belongs before ``j`` if ``k_i + r_i * k_j < k_j + r_j * k_i``.
+    """
+    keys = {}
+    for number, (factor, (m, n)) in enumerate(zip(factors, sizes, strict=True)):
+        if factor is None:
+            continue
+        trail = prod(side[transposed] for side in sizes[number + 1 :])
+        work = factor.nnz + (turn * (m + n) if trail < WIDE else 0)
+        before, after = (m, n) if transposed else (n, m)
+        keys[number] = (after - before) / work
+    return sorted(keys, key=keys.__getitem__)
+
+
+def along_axis(matrix: Any, x: Array, axis: int) -> Array:
+    """Multiply a real CSR matrix along one axis of an array.
+
+    Parameters
+    ----------
+    matrix : (m, n) scipy.sparse.csr_array
+    x : (..., n, ...) array
+        Of the matrix' dtype, or complex of the same precision.
+    axis : int
+
+    Returns
+    -------
+    (..., m, ...) array
+    """
+    m, n = matrix.shape
+    x = np.ascontiguousarray(x)
+    lead, trail = prod(x.shape[:axis]), prod(x.shape[axis + 1 :])
+    result = np.zeros((*x.shape[:axis], m, *x.shape[axis + 1 :]), x.dtype)
+    # a complex number is two real ones side by side
+    real, width = matrix.dtype, trail * (2 if x.dtype.kind == "c" else 1)
+    source, target = x.view(real).reshape(lead, n, width), result.view(real).reshape(lead, m, width)
+    workers = thread_count() if max(source.size, target.size) > THREAD_WORK else 1
+    if width >= WIDE:
+        _by_rows(matrix, source, target, workers)
+    else:
+        _by_pieces(matrix, source, target, workers)
+    return result
+
+
+def _by_rows(matrix: Any, source: Array, target: Array, workers: int) -> None:
+    """Multiply ``(lead, n, width)``: ranges of the matrix' rows, for each of the leading arrays."""
+    m, n = matrix.shape
+    lead, _, width = source.shape
+    parts = workers if lead < workers else 1
+    cuts = [m * part // parts for part in range(parts + 1)]
+
+    def multiply(item: tuple[int, int, int]) -> None:
+        place, first, last = item
+        rows = matrix.indptr[first : last + 1], matrix.indices, matrix.data
+        csr_matvecs(last - first, n, width, *rows, source[place].ravel(), target[place, first:last].ravel())
+
+    items = [(place, *cuts[part : part + 2]) for place in range(lead) for part in range(parts)]
+    for_each(multiply, items, workers)
+
+
+def _by_pieces(matrix: Any, source: Array, target: Array, workers: int) -> None:
+    """Multiply ``(lead, n, width)`` with a small width: several leading arrays side by side."""
+    m, n = matrix.shape
+    lead, _, width = source.shape
+    count = max(WIDE, PIECE // (max(m, n) * width * target.itemsize))
+
+    def multiply(start: int) -> None:
+        piece = source[start : start + count]
+        side = np.ascontiguousarray(np.moveaxis(piece, 0, 1))
+        product = np.zeros((m, len(piece), width), target.dtype)
+        vectors = len(piece) * width
+        csr_matvecs(m, n, vectors, matrix.indptr, matrix.indices, matrix.data, side.ravel(), product.ravel())
+        target[start : start + len(piece)] = np.moveaxis(product, 0, 1)
+
+    for_each(multiply, range(0, lead, count), workers)
