@@ -101,7 +101,7 @@ def test_commands_are_the_same_everywhere():
     assert f"grep -Fx '{readme}' README.md" in ours
     assert "- run: .ci/run\n" in workflow
     # what the checks need, for a contributor editable
-    (needs,) = re.findall(r"^python -m pip install --quiet (\S+ --group .*)$", ours, re.MULTILINE)
+    (needs,) = re.findall(r"^ *python -m pip install --quiet (\S+ --group .*)$", ours, re.MULTILINE)
     assert f"python -m pip install -e {needs}\n" in contributing
     # the pages, which are quiet in a log
     (pages,) = re.findall(r"^python -m sphinx .*$", contributing, re.MULTILINE)
