@@ -77,9 +77,9 @@ def capture(function: Callable[[], T]) -> Captured[T]:
     Notes
     -----
     One launch from Python takes some microseconds; one launch of a graph takes less than that for all the
-    work in it. This pays for small pictures and for iterations of many small steps. The function's work begins
-    after the work that is already on the current stream, and the first call's work ends before later work on
-    the current stream begins.
+    work in it. This pays for small pictures and for iterations of many small steps. The function's work
+    begins after the work that is already on the current stream, and the first call's work ends before later
+    work on the current stream begins.
 
     Examples
     --------
