@@ -96,11 +96,11 @@ def kernel(backend: Backend, names: tuple[str, ...], constants: Constants, name:
 def aligned(xp: Any, x: Array) -> Array:
     """Return an array whose address is a multiple of its itemsize: a copy of a view whose address is not.
 
-    Kernels load a whole number at once, and a view of complex numbers may begin at the middle of one.
+    Kernels load each number at once, and a view of complex numbers may begin at the middle of one.
     """
     if not x.data.ptr % x.itemsize:  # type: ignore[attr-defined]
         return x
-    # copied byte by byte, since a copy of numbers would also load whole numbers
+    # copied byte by byte, since a copy of numbers would load each number at once, too
     loose = xp.ndarray((*x.shape, x.itemsize), np.uint8, x.data, strides=(*x.strides, 1))
     copied: Array = loose.copy().view(x.dtype).reshape(x.shape)
     return copied

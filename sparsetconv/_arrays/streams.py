@@ -2,8 +2,8 @@
 
 CuPy launches on the current device and its current stream, whatever device an array is on and whatever stream
 has written it. So a product makes its operator's device current; and arrays that are made once and kept come
-with an event of the stream that made them, for which other streams wait before they read. Without a GPU all
-of this does nothing.
+with an event of the stream that made them, for which other streams wait before they read. None of this
+happens without a GPU.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Kept(Generic[V]):
 
 
 class Place:
-    """The device that is current when this is made, in order after the work of its current stream.
+    """The device that is current when this object is made, and the order after the work launched before.
 
     Parameters
     ----------
@@ -117,7 +117,8 @@ class Place:
     device : int or None
         The number of the GPU; None without one.
     order : callable
-        Makes the current stream wait for the work before; the device must be current.
+        Makes the current stream wait for the work that was launched before this object was made; the device
+        must be current.
     """
 
     def __init__(self, backend: Backend) -> None:

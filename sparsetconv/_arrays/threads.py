@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# seconds after the system has refused a thread in which it is not asked for another one
+# seconds for which the system, once it has refused a thread, is not asked for another one
 PATIENCE = 1.0
 
 _limit: int | None = None
@@ -65,7 +65,7 @@ def notice_threadpoolctl() -> None:
     """Make ``threadpoolctl``, if it is imported, control our threads too: ``user_api="sparsetconv"``.
 
     ``threadpoolctl`` finds thread pools by their shared libraries; ours has none, so NumPy's, which is always
-    loaded, stands for it. Limits that are set before the first call of this function are not seen.
+    loaded, stands for it. Only limits that are set after the first operator was made are seen.
     """
     global _registered
     threadpoolctl: Any = sys.modules.get("threadpoolctl")
@@ -205,7 +205,7 @@ class _Pool:
             work.do()
         finally:
             self._forget(work)
-            # a helper that needs half of the caller's time more may move to any core
+            # helpers that still work after half of the caller's time again may move to any core
             if not work.finish((time.perf_counter() - start) / 2):
                 self._keep_off(None)
                 work.finish()

@@ -63,12 +63,12 @@ class MatrixLayout(NamedTuple):
 
     @property
     def column_steps(self) -> tuple[int, int, int]:
-        """Steps of a column's channel: by group, by channel of the rows, by channel of the columns."""
+        """By how much a column's channel grows from one group, row channel or column channel to the next."""
         return self.column_channels, 0, 1
 
     @property
     def weight_steps(self) -> tuple[int, int, int]:
-        """The same steps for the channel of a weight, among all channels of ``weights``."""
+        """The same numbers for the channel of a weight, among all channels of ``weights``."""
         return self.row_channels * self.column_channels, self.column_channels, 1
 
     def offsets(self, first: int, last: int) -> tuple[Array, Array]:

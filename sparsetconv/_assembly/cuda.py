@@ -164,7 +164,7 @@ def _if_any(group: Group) -> Iterator[Group]:
 def _slides(rows: RunRows, segment: Segment, slide: int) -> bool:
     """Return whether the last group of a segment equals the first one with all taps ``slide`` further on.
 
-    It does not where a long kernel has been wrapped to one period.
+    This fails where a long kernel has been wrapped to one period.
     """
     if segment.repeat < 2:
         return False

@@ -1,7 +1,7 @@
 """Write a range of rows of one axis, times all rows of the axes that follow, by compiled loops.
 
-The rows of each axis are a table. It bounds the number of columns, and of contracted weights, before each
-axis, so that the loops need not allocate.
+The rows of each axis are a table. The tables bound the numbers of columns, and of contracted weights, before
+each axis, so that the loops need not allocate.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Table(NamedTuple):
     terms : (stretches + 1,) int64 array
         Where the terms of each stretch begin, and where the last one's end. A column is the sum of its terms.
     taps, rises : (terms,) int64 arrays
-        The tap that a term is at the first column, and the step of the tap from one column to the next.
+        The tap of a term at the first column, and its step from one column to the next.
     """
 
     ends: Array

@@ -286,7 +286,7 @@ class Writer:
 
 
 def continue_block(out: Array, length: int) -> None:
-    """Fill ``out`` with blocks of ``length`` entries: the difference of the first two is that of all.
+    """Continue two blocks of ``length`` entries: each later block grows as the second from the first.
 
     Examples
     --------

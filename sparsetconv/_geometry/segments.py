@@ -1,4 +1,4 @@
-"""Runs of rows of an axis' matrix in which each row repeats the row before with moved columns.
+"""Runs of rows of an axis' matrix that repeat with moved columns.
 
 The pattern of a row changes only where a tap enters or leaves a copy of the signal, or where two taps pass
 each other on mirrored copies. Between two such rows, each column moves by a constant step from row to row.

@@ -15,7 +15,7 @@ from sparsetconv._geometry.axis import PADDING_MODES
 PADDING_WORDS = ("valid", "same", "same_lower", "full")
 MODE_ALIASES = {"constant": "zeros", "edge": "replicate", "wrap": "circular"}
 
-# other packages' words for modes, by our word; only error messages use them, as hints
+# other packages' words for our modes, used only for hints in error messages
 MODE_HINTS = {
     **dict.fromkeys(("mirror", "reflection", "reflect101", "reflect_101", "border_reflect_101"), "reflect"),
     **dict.fromkeys(("grid-mirror", "half_sample", "symm", "border_reflect"), "symmetric"),

@@ -25,9 +25,9 @@
 // Columns of the table of chunks: the range of segments, and the range of repetitions if it is one segment.
 #define CHUNK_NUMBERS 4
 
-// One axis: its matrix' rows, columns and entries; how many segments; where its tables begin. For template t
-// the columns stand at places begins[t] to begins[t + 1] of `columns`; the taps that land on the column at
-// place c at places folds[c] to folds[c + 1] of `taps`.
+// One axis: the rows, columns and entries of its matrix, the number of segments, and where its tables begin. The
+// columns of template row t are at places begins[t] to begins[t + 1] of `columns`; the taps that land on the
+// column at place c are at places folds[c] to folds[c + 1] of `taps`.
 struct AxisLayout {
     long long rows, columns, entries, segments;
     long long segment_table, begin_table, column_table, fold_table, tap_table, taps;
