@@ -97,10 +97,10 @@ def interpolation_kernel(mode: str, factor: IntOrInts, *, cubic_coeff: float = -
     axis; lanczos3 is divided by the sum over the taps that meet in one output. Then
     ``conv_transpose_matrix(w, shape, stride=factor, padding="same")`` has the rows of
     ``resize_matrix(shape, scale=factor, mode=mode)`` wherever these read no sample beyond the border: all
-    of them for nearest, all but the outermost ``r * factor - factor // 2`` on each side for the others.
-    There the interpolation repeats the edge sample and the transposed convolution reads nothing. With the
-    edge repeated ``r`` times before, and cut off after, the identity holds everywhere. The cubic kernel is
-    Keys' [1]_.
+    rows for nearest, all but the outermost ``r * factor - factor // 2`` on each side for the other modes.
+    In those the interpolation repeats the edge sample and the transposed convolution reads nothing. If the
+    edge is repeated ``r`` times before the convolution, and the result cropped, the identity holds
+    everywhere. The cubic kernel is Keys' [1]_.
 
     References
     ----------

@@ -152,14 +152,14 @@ def resize_matrix(
     cubic_coeff : float, optional
         Coefficient of the cubic kernel, -0.75 by default.
     exclude_outside : bool, optional
-        Whether taps beyond the border are left out, and the others scaled up to the same sum. By default
-        (False, but True with lanczos3) they read the edge sample.
+        Whether taps beyond the border are left out, and the other weights scaled up to the same sum; if not,
+        taps beyond the border read the edge sample. False by default, but True with lanczos3.
     antialias : bool, optional
-        Whether the kernel is stretched over all samples that an output stands for, where the array shrinks.
+        Whether, where the array shrinks, the kernel is stretched over all samples that an output stands for.
         False by default.
     convention : str, optional
         ``"torch"``, ``"onnx"``, ``"opencv"``, ``"pillow"``, ``"tensorflow"`` or ``"skimage"``: the package
-        whose result is meant, with its own defaults for all that is not given here, and its own modes.
+        whose results are reproduced, with its own modes, and its defaults for parameters that are not given.
     dtype : dtype, optional
         Of the entries.
     device : {"numpy", "cupy"}

@@ -52,5 +52,5 @@ def margin_of(taps: tuple[int, ...], scale: int) -> tuple[int, list[tuple[int, i
     """
     margin = max(taps) // scale + 1
     befores = [(k - scale) // 2 + margin * scale for k in taps]
-    # an odd tap is left at the end
+    # if k - scale is odd, the larger pad is at the end
     return margin, [(b, k - scale + 2 * margin * scale - b) for b, k in zip(befores, taps, strict=True)]

@@ -85,8 +85,8 @@ def learn(pictures: Iterable[ArrayLike], scale: int, taps: int, *, ridge: float 
     TypeError
         If a number or picture is of the wrong type.
     ValueError
-        If only one of `taps` and `scale` is odd, there are no pictures, a picture is too small or not finite,
-        or flat areas would not stay flat; or as for `fit_kernel`.
+        If `taps` is less than `scale`, or only one of the two is odd; if there are no pictures, or a picture
+        is too small or not finite; if flat areas would not stay flat; or as for `fit_kernel`.
     numpy.linalg.LinAlgError
         If the pictures do not determine a kernel: if they are flat, say.
 
