@@ -224,7 +224,7 @@ class ConvGeometry:
         dtype : dtype
             Of the values.
         index_dtype : dtype, optional
-            Of the indices; `index_dtype` of the geometry if not given.
+            Of the indices; ``index_dtype`` of the geometry if not given.
 
         Returns
         -------

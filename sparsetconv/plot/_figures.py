@@ -74,7 +74,7 @@ def matrix(A: Any, *, ax: Any = None) -> Any:
     TypeError
         If ``A`` is not an operator, a geometry or a matrix.
     ValueError
-        If ``A`` is empty, is a `LinearOperator` other than ours with more than 64 rows or columns, or has
+        If ``A`` is empty, is a ``LinearOperator`` other than ours with more than 64 rows or columns, or has
         more than a million entries and is neither a matrix, a convolution nor a resize.
 
     Examples
