@@ -1,4 +1,4 @@
-"""The command line: ``python -m sparsetconv demo | plan | build | upsample | learn``.
+"""The command line: ``sparsetconv demo | plan | build | upsample | learn``.
 
 Options become arguments of the public functions, which check them: the error messages are theirs.
 """
@@ -84,9 +84,9 @@ def modes(text: str) -> Any:
     return words[0] if len(words) == 1 else words
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m sparsetconv", description="Convolutions as sparse matrices and linear operators."
+        prog=program, description="Convolutions as sparse matrices and linear operators."
     )
     parser.add_argument("--version", action="version", version=f"sparsetconv {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -325,13 +325,15 @@ def _cause(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, program: str = "sparsetconv") -> int:
     """Run a command.
 
     Parameters
     ----------
     argv : sequence of str, optional
         Without the program's name; ``sys.argv[1:]`` if not given.
+    program : str, optional
+        What the user wrote to call it, for usage messages.
 
     Returns
     -------
@@ -339,7 +341,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0; 1 after an error, which is printed in one line; or 130 if the user interrupted. argparse itself
         exits with 2.
     """
-    args = _parser().parse_args(argv)
+    args = _parser(program).parse_args(argv)
     commands = {"demo": _demo, "plan": _plan, "build": _build, "upsample": _upsample, "learn": _learn}
     try:
         commands[args.command](args)
