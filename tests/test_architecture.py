@@ -13,7 +13,7 @@ PACKAGE = Path(stc.__file__).parent
 
 # a module may import from lower floors; on some floors also from those before it in the line
 FLOORS = [
-    ["_types", "_display", "_counting", "_output", "_axis", "_segments", "_normalize", "_memory", "_threads", "_switches", "_compiler", "_backend", "_streams", "_capture", "_cuda", "_kernel", "geometry", "_transposed", "_conventions", "_resize"],
+    ["_types", "_record", "_display", "_counting", "_output", "_axis", "_segments", "_normalize", "_memory", "_threads", "_switches", "_compiler", "_backend", "_streams", "_capture", "_cuda", "_kernel", "geometry", "_transposed", "_conventions", "_resize"],
     ["boundary", "_runs", "_compiled_rows", "_row_tables", "axis_rows", "resampled_rows", "interpolation"],
     ["_products", "_writer", "assembly", "device_assembly", "matrices", "kronecker", "resampling", "kernel_matrix"],
     ["methods._merge", "methods._base", "methods._finite", "methods._store", "methods._sides", "methods._lists", "methods._tables", "methods._emit", "methods._compiled", "methods._tiles", "methods._compiled_fft", "methods._transforms", "methods._whole", "methods.cost", "methods.sparse", "methods.direct", "methods.gemm", "methods.fft", "methods.cuda_tuning", "methods.cuda_stencil", "methods.cuda_tiles", "methods.cuda_sparse", "methods.cuda_direct", "methods.cuda_fft", "methods.gpu_cost", "methods", "methods.windows", "methods._compiled_gradient", "methods.gradient", "methods.separable", "methods.cuda_separable", "methods.normal", "methods.fit_cost"],
