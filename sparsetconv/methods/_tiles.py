@@ -16,7 +16,7 @@ import numpy as np
 
 from sparsetconv._kernel import last_axes
 from sparsetconv.methods._base import quiet
-from sparsetconv.methods._sides import check, forward_side, read_range, sums
+from sparsetconv.methods._sides import check, forward_axis, read_range, sums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +97,7 @@ class Correlated(NamedTuple):
 
 def forward(axis: Axis) -> Correlated:
     """Return the forward direction of an axis."""
-    side = forward_side(axis)
+    side = forward_axis(axis)
     return Correlated(side.source.rows, side.reads, axis.outputs, side.source.columns.size)
 
 
