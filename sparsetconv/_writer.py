@@ -62,7 +62,7 @@ class Part(NamedTuple):
     Attributes
     ----------
     weights : (channels, u, k_level, ..., kd) array
-        The kernel, folded along the axes before.
+        The kernel, contracted along the axes before.
     columns : (u,) array
         Columns so far.
     sizes : (rows,) int array
