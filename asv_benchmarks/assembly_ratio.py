@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 import sparsetconv as stc
-from sparsetconv._axis import PADDING_MODES
-from sparsetconv.matrices import geometry_matrix
+from sparsetconv._assembly.matrices import geometry_matrix
+from sparsetconv._geometry.axis import PADDING_MODES
 
 CASES = [
     # (name, function, kernel shape, input shape, options)

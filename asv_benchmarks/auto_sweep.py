@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import sparsetconv as stc
-from sparsetconv._axis import PADDING_MODES
-from sparsetconv.methods import METHODS, choose, cost
+from sparsetconv._geometry.axis import PADDING_MODES
+from sparsetconv._methods.choice import METHODS, choose
+from sparsetconv._methods.cpu import cost
 
 if TYPE_CHECKING:
     from collections.abc import Callable

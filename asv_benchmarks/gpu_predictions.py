@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 import sparsetconv as stc
-from sparsetconv import _cuda
-from sparsetconv._backend import NUMPY
-from sparsetconv.methods.cuda_direct import CudaDirectMethod
-from sparsetconv.methods.cuda_tiles import Tile, default_tile
+from sparsetconv._arrays import cuda
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._methods.cuda.direct import CudaDirectMethod
+from sparsetconv._methods.cuda.tiles import Tile, default_tile
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def nvrtc_options(architecture: int) -> tuple[str, ...]:
     return (
         f"-arch=sm_{architecture}",
         "--ptxas-options=-v",
-        *_cuda.OPTIONS,
+        *cuda.OPTIONS,
         *(f"-I{folder}" for folder in folders),
     )
 
@@ -178,7 +178,7 @@ def tiles() -> Iterator[tuple[str, np.dtype[Any], Tile, str]]:
             tile = default_tile(problem)
             assert tile is not None
             launch, *_ = method.launches(problem, np.dtype(dtype))
-            source = _cuda.assembled_source(launch.sources, tuple(launch.constants.items()))
+            source = cuda.assembled_source(launch.sources, tuple(launch.constants.items()))
             yield f"{name}, {'adjoint' if transposed else 'forward'}", np.dtype(dtype), tile, source
 
 

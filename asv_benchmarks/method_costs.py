@@ -1,4 +1,4 @@
-"""Measure each method against the estimates of ``sparsetconv.methods.cost``.
+"""Measure each method against the estimates of ``sparsetconv._methods.cpu.cost``.
 
 Run ``python asv_benchmarks/method_costs.py``. For each case it prints the milliseconds of one product,
 forward and transposed, by each method that takes it, the estimate beside the forward one, and which
@@ -14,7 +14,8 @@ import time
 import numpy as np
 
 import sparsetconv as stc
-from sparsetconv.methods import METHODS, cost
+from sparsetconv._methods.choice import METHODS
+from sparsetconv._methods.cpu import cost
 
 # (kernel shape, input shape, options)
 CASES = [

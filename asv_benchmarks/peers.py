@@ -29,7 +29,7 @@ import scipy.ndimage
 import scipy.signal
 
 import sparsetconv as stc
-from sparsetconv._threads import thread_count
+from sparsetconv._arrays.threads import thread_count
 
 Pair = tuple[Callable[[], Any], Callable[[], Any]]
 

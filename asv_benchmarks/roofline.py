@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 import sparsetconv as stc
-from sparsetconv._threads import for_each, thread_count
+from sparsetconv._arrays.threads import for_each, thread_count
 
 SHAPE = (1024, 1024)
 

@@ -1,18 +1,23 @@
 """Convolutions as sparse matrices and linear operators, transposed convolution as their exact adjoint."""
 
-from sparsetconv import pictures, plot, testing
-from sparsetconv._capture import capture
-from sparsetconv._transposed import conv_transpose_geometry
-from sparsetconv.array_operator import to_device
-from sparsetconv.frameworks import from_keras, from_onnx, from_torch
-from sparsetconv.geometry import ConvGeometry
-from sparsetconv.interpolation import interpolation_kernel
-from sparsetconv.kernel_operator import KernelOperator
-from sparsetconv.learning import fit_kernel
-from sparsetconv.matrices import conv_matrix, conv_transpose_matrix
-from sparsetconv.operators import ConvOperator, ConvTransposeOperator
-from sparsetconv.resampling import resize_matrix, zero_insertion_matrix
-from sparsetconv.resize_operator import ResizeOperator
+from sparsetconv import operators, pictures, plot, testing
+from sparsetconv._arrays.capture import capture
+from sparsetconv._assembly.matrices import conv_matrix, conv_transpose_matrix
+from sparsetconv._frameworks.keras import from_keras
+from sparsetconv._frameworks.onnx import from_onnx
+from sparsetconv._frameworks.torch import from_torch
+from sparsetconv._geometry.convolution import ConvGeometry
+from sparsetconv._geometry.transposed import conv_transpose_geometry
+from sparsetconv._learning.fit import fit_kernel
+from sparsetconv._resize.interpolation import interpolation_kernel
+from sparsetconv._resize.matrices import resize_matrix, zero_insertion_matrix
+from sparsetconv.operators import (
+    ConvOperator,
+    ConvTransposeOperator,
+    KernelOperator,
+    ResizeOperator,
+    to_device,
+)
 
 __version__ = "0.1.0"
 
@@ -32,6 +37,7 @@ __all__ = [
     "from_onnx",
     "from_torch",
     "interpolation_kernel",
+    "operators",
     "pictures",
     "plot",
     "resize_matrix",

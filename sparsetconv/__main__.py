@@ -2,7 +2,7 @@
 
 import sys
 
-from sparsetconv.cli import main
+from sparsetconv._cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(program="python -m sparsetconv"))

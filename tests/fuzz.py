@@ -22,8 +22,8 @@ import numpy as np
 from reference import extension_index, naive_matrix, naive_pattern, naive_resize
 
 import sparsetconv as stc
-from sparsetconv import _writer, assembly, axis_rows
-from sparsetconv.methods import METHODS
+from sparsetconv._assembly import axis_rows, csr, writer
+from sparsetconv._methods.choice import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,8 +129,8 @@ def check_matrix(rng: np.random.Generator) -> None:
     """Every format, any range of rows, in both directions, canonical."""
     problem = draw(rng)
     # NumPy writes the matrix, or compiled loops do
-    assembly.COMPILED_ENTRIES = 0 if rng.random() < 0.5 else 1 << 62
-    _writer.FILLS = _writer.START = _writer.ROW = axis_rows.FEW_PAIRS = 0
+    csr.COMPILED_ENTRIES = 0 if rng.random() < 0.5 else 1 << 62
+    writer.FILLS = writer.START = writer.ROW = axis_rows.FEW_PAIRS = 0
     kernel = values(rng, problem.kernel_shape, str(rng.choice(("int64", *FLOATS))))
     expected = problem.matrix(kernel).astype(kernel.dtype)
     pattern = naive_pattern(problem.kernel_shape, problem.input_shape, **problem.options)

@@ -4,15 +4,17 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reference import extension_index
+from strategies import examples
 from test_axis import axes
 
-from sparsetconv import _runs, _segments, axis_rows
-from sparsetconv._axis import PADDING_MODES, Axis
-from sparsetconv._segments import forward_segments, transposed_segments
-from sparsetconv.axis_rows import AxisRows, _sorted
+from sparsetconv._assembly import axis_rows, runs
+from sparsetconv._assembly.axis_rows import AxisRows, _sorted
+from sparsetconv._geometry import segments
+from sparsetconv._geometry.axis import PADDING_MODES, Axis
+from sparsetconv._geometry.segments import forward_segments, transposed_segments
 
 
 def pairs(axis):
@@ -38,7 +40,7 @@ def folds(axis_rows, rows, taps):
     return numbers, rows.columns, identity
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(axes(), st.booleans(), st.data())
 def test_rows_of_ranges_are_canonical_and_what_is_read(axis, transposed, data):
     dense = np.zeros((axis.outputs, axis.size, axis.taps), int)
@@ -67,7 +69,7 @@ def test_rows_of_ranges_are_canonical_and_what_is_read(axis, transposed, data):
                 assert (np.diff(taps) > 0).all()
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(axes(), st.booleans(), st.data())
 def test_long_rows_are_the_same_rows(axis, transposed, data):
     """By slices of the kernel, whatever the runs of a row have in common; sums keep their bits."""
@@ -82,7 +84,7 @@ def test_long_rows_are_the_same_rows(axis, transposed, data):
         np.testing.assert_array_equal(row.fold(weights, 1), expected.fold(weights, 1))
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(axes(), st.booleans(), st.data())
 def test_tables_are_the_same_rows(axis, transposed, data):
     """Stretches put each column in its place, with the same taps in the same order."""
@@ -113,13 +115,13 @@ def test_borders_of_long_kernels_are_a_few_segments(mode):
     assert sum(segment.stop - segment.start for segment in forward_segments(axis)) == axis.outputs
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(axes(), st.booleans(), st.booleans())
 def test_segments_repeat_what_they_say(axis, transposed, pieces):
     """Rows, with their sums, whether pieces of borders are looked for where they are short or not."""
     with pytest.MonkeyPatch.context() as patch:
         if pieces:
-            patch.setattr(_segments, "ROWS_PER_PIECE", -1)
+            patch.setattr(segments, "ROWS_PER_PIECE", -1)
         rows = AxisRows(axis, transposed)
     at = 0
     for start, period, repeat, shift in rows.segments:
@@ -197,9 +199,9 @@ def test_entries_that_do_not_fit_into_packed_keys_are_sorted_all_the_same():
 def test_row_ranges_touch_their_rows_alone(monkeypatch):
     """Of a border of 10**8 rows, three."""
     asked = []
-    forward = _runs.forward_runs
+    forward = runs.forward_runs
     monkeypatch.setattr(
-        "sparsetconv.axis_rows.forward_runs",
+        "sparsetconv._assembly.axis_rows.forward_runs",
         lambda axis, *rows: (asked.append(rows), forward(axis, *rows))[1],
     )
     axis = Axis(10**8, 10**6, 1, 10**6 - 1, 10**6 - 1, 1, "symmetric")

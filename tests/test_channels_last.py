@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from operator_cases import dense, make
 
-from sparsetconv.channels_last import ChannelsLastOperator
+from sparsetconv.operators._channels_last import ChannelsLastOperator
 
 
 def test_matrix_is_canonical():

@@ -16,12 +16,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 from operator_cases import integers
+from strategies import stand_for
 
 import sparsetconv as stc
-from sparsetconv import _switches
-from sparsetconv.methods import cost
+from sparsetconv._arrays import switches
+from sparsetconv._methods.cpu import cost
 
 PACKAGE = Path(stc.__file__).parent
+METHODS = PACKAGE / "_methods"
 
 # everything that is read from the package's folder, everything that is compiled; integers, so that results are exact
 USE_ALL = """
@@ -31,7 +33,7 @@ with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     import sparsetconv as stc
     from importlib import resources
-    from sparsetconv import _cuda
+    from sparsetconv._arrays import cuda
     rng = np.random.default_rng(0)
     kernel, x = rng.integers(-3, 4, (5, 4)).astype(float), rng.integers(-3, 4, (90, 80)).astype(float)
     A = stc.ConvOperator(kernel, x.shape, padding="same", method="sparse")
@@ -42,8 +44,9 @@ with warnings.catch_warnings(record=True) as caught:
         K = stc.KernelOperator(x, kernel.shape, padding="same")
         np.testing.assert_array_equal(K.H @ (A @ x.ravel()), K.tosparse().T @ (A @ x.ravel()))
     assert stc.pictures.learned_kernel(2).ndim == 2
-    sources = [p.name for p in resources.files("sparsetconv").joinpath("cuda").iterdir()]
-    assert len(sources) > 8 and all(map(_cuda.source_text, sources))
+    folders = [resources.files("sparsetconv").joinpath(*each.split("/")) for each in cuda.FOLDERS]
+    sources = [path.name for folder in folders for path in folder.iterdir() if ".cu" in path.name]
+    assert len(sources) > 8 and all(map(cuda.source_text, sources))
 print(json.dumps([stc.__file__, [[w.category.__name__, str(w.message)] for w in caught]]))
 """
 
@@ -79,8 +82,9 @@ def nowhere(tmp_path):
     return {"HOME": str(tmp_path / "home")}
 
 
-def test_archive_without_a_place_for_the_cache(archive, nowhere):
-    where, warned = use(archive, nowhere, ("direct", "fft"))
+@pytest.mark.parametrize("methods", stand_for(["direct"], ["direct fft"]), ids=str)
+def test_archive_without_a_place_for_the_cache(methods, archive, nowhere):
+    where, warned = use(archive, nowhere, tuple(methods.split()))
     assert where.startswith(str(archive))
     ((category, message),) = warned
     assert category == "RuntimeWarning"
@@ -103,7 +107,8 @@ def test_installation_that_cannot_be_written_to(nowhere, tmp_path):
     """Neither beside the sources, nor in a home, nor where the variable says."""
     place = tmp_path / "site"
     shutil.copytree(PACKAGE, place / "sparsetconv", ignore=shutil.ignore_patterns("__pycache__"))
-    (place / "sparsetconv" / "methods" / "__pycache__").write_text("a file")
+    for folder in {loops.parent for loops in place.rglob("*loops.py")}:
+        (folder / "__pycache__").write_text("a file")
     nowhere |= {"NUMBA_CACHE_DIR": str(tmp_path / "home" / "cache")}
     where, warned = use(place, nowhere)
     assert where.startswith(str(place))
@@ -115,11 +120,11 @@ def compiler(monkeypatch, tmp_path):
     """Return the module of the compiler, its cache in a folder of its own, nothing warned of."""
     from numba.core import config
 
-    from sparsetconv import _compiler
+    from sparsetconv._arrays import compiler as compiler_module
 
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(_compiler, "_warned", False)
-    return _compiler
+    monkeypatch.setattr(compiler_module, "_warned", False)
+    return compiler_module
 
 
 def one_more(compiler):
@@ -172,12 +177,13 @@ def test_damaged_files_are_written_anew(kind, damage, compiler, tmp_path):
 
 def test_versions_come_from_where_a_module_was_loaded(compiler):
     expected = zlib.crc32(
-        (PACKAGE / "methods" / "_tables.py").read_bytes() + (PACKAGE / "methods" / "_sides.py").read_bytes()
+        (METHODS / "cpu" / "stencil" / "plan.py").read_bytes() + (METHODS / "phases.py").read_bytes()
     )
-    from sparsetconv.methods import _sides, _tables
+    from sparsetconv._methods import phases
+    from sparsetconv._methods.cpu.stencil import plan
 
-    assert compiler.version_of(_tables, _sides) == expected
-    assert compiler.version_of(_sides, _tables) != expected
+    assert compiler.version_of(plan, phases) == expected
+    assert compiler.version_of(phases, plan) != expected
 
     class Frozen:
         def get_data(self, path):
@@ -203,7 +209,7 @@ def test_the_variable_that_turns_the_compiler_off(value, switch, monkeypatch):
     for module in [name for name in sys.modules if name == "numba.core.config"]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setenv("NUMBA_DISABLE_JIT", value)
-    assert _switches.compiler_switch() == switch
+    assert switches.compiler_switch() == switch
 
 
 @pytest.fixture
@@ -249,7 +255,8 @@ LARGE = {
 @pytest.mark.parametrize(("name", "code"), [(name, code) for name in LARGE for code in LARGE[name][3]])
 def test_auto_and_all_operators_do_without_the_compiler(name, code, monkeypatch):
     """Problems large enough that loops would be compiled; none is asked for."""
-    from sparsetconv.methods import direct, fft, gradient
+    from sparsetconv._methods.cpu import direct, fft
+    from sparsetconv._methods.kernel import gradient
 
     for module, loops in ((direct, "_Loops"), (gradient, "KernelGradient")):
         monkeypatch.setattr(module, loops, None)

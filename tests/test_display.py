@@ -5,14 +5,14 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from operator_cases import GEOMETRIES, MODES, integers
-from strategies import geometries
+from strategies import examples, geometries
 
 import sparsetconv as stc
-from sparsetconv import _display
-from sparsetconv.channels_last import ChannelsLastOperator
-from sparsetconv.geometry import ConvGeometry
+from sparsetconv._arrays import display
+from sparsetconv._geometry.convolution import ConvGeometry
+from sparsetconv.operators._channels_last import ChannelsLastOperator
 
 CONV = stc.ConvOperator(np.ones((4, 3, 5, 5)), (3, 16, 16), stride=2, padding="same", padding_mode="reflect")
 OTHER = stc.ConvTransposeOperator(
@@ -85,14 +85,14 @@ def test_repr(name):
 def test_entries_and_bytes_are_those_of_the_matrix(name):
     operator = getattr(REPRS[name][0], "operator", REPRS[name][0])
     matrix = operator.tosparse()
-    said = dict(_display.operator_facts(operator).matrix)
+    said = dict(display.operator_facts(operator).matrix)
     assert said["entries"] == f"{matrix.nnz:,}"
     # int32 indices
     nbytes = matrix.data.nbytes + 4 * (matrix.nnz + matrix.shape[0] + 1)
-    assert said["as CSR"] == _display.size_of(nbytes)
+    assert said["as CSR"] == display.size_of(nbytes)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(geometries())
 def test_geometry_repr_can_be_evaluated(case):
     kernel_shape, input_shape, options = case
@@ -189,14 +189,14 @@ def test_html_of_each():
 
 
 def test_html_is_escaped():
-    facts = _display.Facts("<b>", [("a & b", "<i>")], [], [])
-    assert "<strong>&lt;b&gt;</strong>" in _display.html(facts)
-    assert "a &amp; b" in _display.html(facts)
-    assert "&lt;i&gt;" in _display.html(facts)
+    facts = display.Facts("<b>", [("a & b", "<i>")], [], [])
+    assert "<strong>&lt;b&gt;</strong>" in display.html(facts)
+    assert "a &amp; b" in display.html(facts)
+    assert "&lt;i&gt;" in display.html(facts)
 
 
 def test_sizes():
-    assert [_display.size_of(n) for n in (0, 1023, 1024, 5 << 20, 3 << 40, 5000 << 40, 10**400)] == [
+    assert [display.size_of(n) for n in (0, 1023, 1024, 5 << 20, 3 << 40, 5000 << 40, 10**400)] == [
         "0 B",
         "1023 B",
         "1.0 KiB",
@@ -206,7 +206,7 @@ def test_sizes():
         "9.1e+387 TiB",
     ]
     # eight bytes for each index, from 2**31 entries on
-    assert _display.csr_bytes(1, 1, 2**31, 4) - _display.csr_bytes(1, 1, 2**31 - 1, 4) > 4 * 2**31
+    assert display.csr_bytes(1, 1, 2**31, 4) - display.csr_bytes(1, 1, 2**31 - 1, 4) > 4 * 2**31
 
 
 def test_a_large_geometry_is_described_at_once():
@@ -225,7 +225,7 @@ def test_entries_of_kernel_operators(name, mode, transposed):
     assert K.nnz == K.tosparse().nnz
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(geometries(max_ndim=2))
 def test_entries_of_any_kernel_operator(case):
     kernel_shape, input_shape, options = case
@@ -286,7 +286,7 @@ def endless():
     ids=lambda value: value[:20] if isinstance(value, str) else "",
 )
 def test_value_in_a_message(value, text):
-    assert _display.shown(value) == text
+    assert display.shown(value) == text
     assert Counted.asked == 0
 
 
@@ -307,7 +307,7 @@ def test_value_in_a_message(value, text):
     ids=["text", "bytes", "deep", "dict", "tuple", "loud", "loud-dict", "type", "axes", "fields"],
 )
 def test_value_in_a_message_is_short(value):
-    assert 10 < len(_display.shown(value)) <= _display.LONGEST
+    assert 10 < len(display.shown(value)) <= display.LONGEST
 
 
 SWAPPED = {

@@ -16,7 +16,7 @@ import scipy.sparse.linalg as spla
 from scipy_files import read
 
 import sparsetconv as stc
-from sparsetconv.channels_last import ChannelsLastOperator
+from sparsetconv.operators._channels_last import ChannelsLastOperator
 
 RNG = np.random.default_rng(0)
 KERNEL = np.array([[1.0, 4.0, 0.5], [-2.0, 0.25, 1.5]])

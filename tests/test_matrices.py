@@ -8,8 +8,8 @@ import scipy.sparse as sp
 from strategies import distinct_kernel
 
 import sparsetconv as stc
-from sparsetconv import _memory
-from sparsetconv.matrices import FORMATS
+from sparsetconv._arrays import memory
+from sparsetconv._assembly.matrices import FORMATS
 
 DTYPES = [
     "int8",
@@ -257,7 +257,7 @@ def test_too_large_for_the_machine(function, format):
 
 def test_memory_is_checked_before_it_is_taken(monkeypatch):
     """A machine with 100 MB: the matrix of 200 MB is refused, a part of it is not."""
-    monkeypatch.setattr(_memory, "available_bytes", lambda: 10**8)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10**8)
     with pytest.raises(MemoryError, match="needs 200440580 bytes"):
         stc.conv_matrix(np.ones((5, 5)), (816, 816))
     assert stc.conv_matrix(np.ones((5, 5)), (816, 816), rows=slice(0, 812)).shape == (812, 816**2)

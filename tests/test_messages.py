@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sparsetconv as stc
-from sparsetconv.channels_last import ChannelsLastOperator
+from sparsetconv.operators._channels_last import ChannelsLastOperator
 
 LONGEST = 499
 
@@ -198,12 +198,12 @@ def test_words_that_nobody_has():
 
 
 def test_hints_lead_to_modes_that_exist():
-    from sparsetconv import _normalize
-    from sparsetconv._axis import PADDING_MODES
+    from sparsetconv._geometry import validation
+    from sparsetconv._geometry.axis import PADDING_MODES
 
-    assert set(_normalize.MODE_HINTS.values()) <= set(PADDING_MODES)
-    assert set(_normalize.PADDING_HINTS.values()) <= set(_normalize.PADDING_WORDS)
-    assert not set(_normalize.MODE_HINTS) & {*PADDING_MODES, *_normalize.MODE_ALIASES}
+    assert set(validation.MODE_HINTS.values()) <= set(PADDING_MODES)
+    assert set(validation.PADDING_HINTS.values()) <= set(validation.PADDING_WORDS)
+    assert not set(validation.MODE_HINTS) & {*PADDING_MODES, *validation.MODE_ALIASES}
 
 
 @pytest.mark.parametrize("product", ["apply", "matvec", "rmatvec", "matmat", "rmatmat", "dot"])

@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from operator_cases import integers
+from strategies import stand_for
 
 import sparsetconv as stc
-from sparsetconv import _threads
-from sparsetconv._axis import PADDING_MODES
-from sparsetconv.methods import _stencil_records, _tiles
+from sparsetconv._arrays import threads as threads_module
+from sparsetconv._geometry.axis import PADDING_MODES
+from sparsetconv._methods.cpu.overlap_save import plan as tiling
+from sparsetconv._methods.cpu.stencil import records
 
 # name: (kernel shape, input shape, options); each is there for what its comment says
 LARGE = {
@@ -116,45 +118,50 @@ def test_no_bit_depends_on_threads_or_moments(name, method, threads, monkeypatch
 def test_threadpoolctl():
     """Its limit holds for our threads, and ends with its context."""
     threadpoolctl = pytest.importorskip("threadpoolctl")
-    before = _threads.thread_count()
+    before = threads_module.thread_count()
     with threadpoolctl.threadpool_limits(1):
-        assert _threads.thread_count() == 1
-    assert _threads.thread_count() == before
+        assert threads_module.thread_count() == 1
+    assert threads_module.thread_count() == before
     with threadpoolctl.threadpool_limits(3, user_api="sparsetconv"):
-        assert _threads.thread_count() == 3
+        assert threads_module.thread_count() == 3
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
-        assert _threads.thread_count() == before
+        assert threads_module.thread_count() == before
     # nothing of it stays
-    assert _threads._limit is None
+    assert threads_module._limit is None
     with threadpoolctl.threadpool_limits(0, user_api="sparsetconv"):
-        assert _threads.thread_count() == 1
+        assert threads_module.thread_count() == 1
 
 
-@pytest.mark.parametrize("features", ["+avx2", "+neon", ""])
-def test_processors_with_shorter_vectors(features, tmp_path):
+@pytest.mark.parametrize(
+    ("features", "dtype"),
+    stand_for(
+        [("+avx2", "float32"), ("+neon", "float64")],
+        [("+avx2", "float64"), ("+neon", "float32"), ("", "float32"), ("", "float64")],
+    ),
+)
+def test_processors_with_shorter_vectors(features, dtype, tmp_path):
     """The loops are emitted for a processor's registers; those of others compute the same here."""
     code = f"""
 import numba.core.codegen
 numba.core.codegen.get_host_cpu_features = lambda: {features!r}
 import numpy as np
 import sparsetconv as stc
-from sparsetconv.methods import _emit
-assert _emit.VECTOR_BYTES < 64
+from sparsetconv._methods.cpu import emit
+assert emit.VECTOR_BYTES < 64
 rng = np.random.default_rng(0)
 for kernel_shape, input_shape, options in (
     ((5, 4), (60, 70), {{"stride": 2, "padding": 3, "padding_mode": "reflect"}}),
     ((3, 2, 3, 3), (2, 40, 50), {{"padding": 1}}),
 ):
-    for dtype in ("float32", "float64"):
-        kernel = rng.integers(-3, 4, kernel_shape).astype(dtype)
-        for method in ("direct", "fft"):
-            A = stc.ConvOperator(kernel, input_shape, method=method, **options)
-            M = A.tosparse()
-            x, y = (rng.integers(-3, 4, n).astype(dtype) for n in A.shape[::-1])
-            np.testing.assert_allclose(A @ x, M @ x, atol=1e-3)
-            np.testing.assert_allclose(A.T @ y, M.T @ y, atol=1e-3)
-        K = stc.KernelOperator(x.reshape(input_shape), kernel_shape, **options)
-        np.testing.assert_allclose(K.H @ y, K.tosparse().T @ y, atol=1e-2)
+    kernel = rng.integers(-3, 4, kernel_shape).astype({dtype!r})
+    for method in ("direct", "fft"):
+        A = stc.ConvOperator(kernel, input_shape, method=method, **options)
+        M = A.tosparse()
+        x, y = (rng.integers(-3, 4, n).astype({dtype!r}) for n in A.shape[::-1])
+        np.testing.assert_allclose(A @ x, M @ x, atol=1e-3)
+        np.testing.assert_allclose(A.T @ y, M.T @ y, atol=1e-3)
+    K = stc.KernelOperator(x.reshape(input_shape), kernel_shape, **options)
+    np.testing.assert_allclose(K.H @ y, K.tosparse().T @ y, atol=1e-2)
 """
     env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], check=True, env=env)
@@ -175,29 +182,13 @@ def test_explain_says_what_was_chosen_and_why():
     assert "does not accept an integer kernel" in whole
 
 
-def test_small_problems_compile_nothing():
-    code = """
-import sys
-import threading
-import time
-import numpy as np
-import sparsetconv as stc
-A = stc.ConvOperator(np.ones((3, 3)), (64, 64), padding="same")
-A.H @ (A @ np.ones(4096))
-K = stc.KernelOperator(np.ones((64, 64)), (3, 3))
-K.H @ (K @ np.ones(9))
-assert "numba" not in sys.modules, "numba was imported"
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 @given(
     st.lists(st.tuples(st.integers(1, 400), st.integers(1, 60), st.integers(1, 5)), min_size=1, max_size=3),
     st.sampled_from([8, 16, 32]),
 )
 def test_tiles_hold_the_kernel_and_cover_the_results(axes, slots):
-    spans = [_tiles.Span(results * step + extent, extent, results, step) for results, extent, step in axes]
-    lengths = _tiles.best_tiles(tuple(spans), 1, slots, 128).lengths
+    spans = [tiling.Span(results * step + extent, extent, results, step) for results, extent, step in axes]
+    lengths = tiling.best_tiles(tuple(spans), 1, slots, 128).lengths
     for span, length in zip(spans, lengths, strict=True):
         assert length & (length - 1) == 0
         assert span.valid(length) >= 1
@@ -205,17 +196,17 @@ def test_tiles_hold_the_kernel_and_cover_the_results(axes, slots):
 
 @pytest.mark.parametrize("length", [1, 2, 4, 8, 16, 32, 128])
 def test_frequencies_are_all_there_once(length):
-    assert sorted(_tiles.frequencies(length)) == list(range(length))
+    assert sorted(tiling.frequencies(length)) == list(range(length))
 
 
 def test_scratch_has_room_for_all_vectors():
-    from sparsetconv.methods import _emit
+    from sparsetconv._methods.cpu import emit
 
-    assert _emit.VECTORS <= _stencil_records.MOST_VECTORS
+    assert emit.VECTORS <= records.MOST_VECTORS
 
 
 @pytest.mark.skipif(
-    _threads._core is None or len(os.sched_getaffinity(0)) < 2, reason="one core, or no affinity"
+    threads_module._core is None or len(os.sched_getaffinity(0)) < 2, reason="one core, or no affinity"
 )
 def test_pool_keeps_off_the_callers_core():
     """Its threads may run on every core but the one that they were last called from."""
@@ -227,7 +218,7 @@ def test_pool_keeps_off_the_callers_core():
 
     for _ in range(2):  # the pool's threads exist from the second time on
         found.clear()
-        _threads.for_each(note, range(2), 2)
+        threads_module.for_each(note, range(2), 2)
     own = threading.get_native_id()
     here = [cores for thread, cores in found if thread == own]
     there = [cores for thread, cores in found if thread != own]
@@ -240,7 +231,7 @@ def test_pool_keeps_off_the_callers_core():
 @pytest.fixture
 def pool():
     """Return a pool of two threads, which end with the test."""
-    made = _threads._Pool(2)
+    made = threads_module._Pool(2)
     yield made
     made._executor.shutdown()
 
@@ -262,7 +253,7 @@ def test_caller_does_what_no_thread_has_begun(pool):
 
 
 @pytest.mark.skipif(
-    _threads._core is None or len(os.sched_getaffinity(0)) < 2, reason="one core, or no affinity"
+    threads_module._core is None or len(os.sched_getaffinity(0)) < 2, reason="one core, or no affinity"
 )
 def test_what_a_thread_has_begun_may_go_on_anywhere(pool):
     begun, found = threading.Event(), []
@@ -289,7 +280,7 @@ def test_no_exception_is_taken_for_another(error, bad):
             raise error(item)
 
     with pytest.raises(error, match=str(bad)):
-        _threads.for_each(fail, range(8), 2)
+        threads_module.for_each(fail, range(8), 2)
 
 
 def test_nothing_runs_any_more_when_an_exception_is_raised(pool):
@@ -344,10 +335,10 @@ def test_pool_has_no_more_threads_than_are_asked_for(monkeypatch):
     """Also on a machine of many processors, of which a container or a user allows few."""
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
-    monkeypatch.setattr(_threads, "_pools", [])
+    monkeypatch.setattr(threads_module, "_pools", [])
     for _ in range(200):
-        _threads.for_each(lambda _: None, range(4), 2)
-    (pool,) = _threads._pools
+        threads_module.for_each(lambda _: None, range(4), 2)
+    (pool,) = threads_module._pools
     assert pool.threads == len(pool._ids) == 1
     pool._executor.shutdown()
 
@@ -369,7 +360,7 @@ def test_exceptions_of_helpers_leave_no_cycle():
     gc.disable()
     try:
         with pytest.raises(ValueError, match=r"^[01]$"):
-            _threads.for_each(functools.partial(fail, kept=kept), range(2), 2)
+            threads_module.for_each(functools.partial(fail, kept=kept), range(2), 2)
         del kept
         deadline = time.monotonic() + 5
         while alive() is not None and time.monotonic() < deadline:
@@ -389,7 +380,7 @@ def test_callers_own_exception_is_the_one_raised():
 
     own = threading.get_native_id()
     with pytest.raises(KeyError):
-        _threads.for_each(fail, range(2), 2)
+        threads_module.for_each(fail, range(2), 2)
 
 
 def test_products_at_the_end_of_the_interpreter():
@@ -417,8 +408,8 @@ thread.start()
 def test_one_pool_is_enough():
     """However many threads are asked for, one call after the other, there are no more than the most of them."""
     for workers in range(2, 12):
-        _threads.for_each(lambda _: time.sleep(0.001), range(20), workers)
-    (pool,) = _threads._pools
+        threads_module.for_each(lambda _: time.sleep(0.001), range(20), workers)
+    (pool,) = threads_module._pools
     for _ in range(100):
         ours = [thread for thread in threading.enumerate() if thread.name.startswith("sparsetconv")]
         if len(ours) <= pool.threads:
@@ -428,13 +419,13 @@ def test_one_pool_is_enough():
 
 
 @pytest.mark.skipif(
-    _threads._core is None or len(os.sched_getaffinity(0)) < 2, reason="one core, or no affinity"
+    threads_module._core is None or len(os.sched_getaffinity(0)) < 2, reason="one core, or no affinity"
 )
 def test_pool_follows_the_callers_cores(pool, monkeypatch):
     """A caller that is bound to one core does not leave the pool bound to it."""
     allowed, found = os.sched_getaffinity(0), []
     own, core = threading.get_native_id(), min(allowed)
-    monkeypatch.setattr(_threads, "_core", lambda: core)
+    monkeypatch.setattr(threads_module, "_core", lambda: core)
 
     def note(_):
         found.append((threading.get_native_id(), os.sched_getaffinity(0)))

@@ -9,14 +9,15 @@ import sys
 import numpy as np
 import pytest
 
-from sparsetconv import _demo_figure, _output
-from sparsetconv.cli import main
+from sparsetconv._arrays import output as output_module
+from sparsetconv._cli import demo_figure
+from sparsetconv._cli.main import main
 
 OLD, NEW = b"what was there", b"what comes"
 
 
 def write(path, content=NEW):
-    with _output.whole_file(path) as file:
+    with output_module.whole_file(path) as file:
         file.write(content)
 
 
@@ -26,7 +27,7 @@ def permissions(path):
 
 def test_a_file_is_there_when_the_block_has_ended(tmp_path):
     path = tmp_path / "a"
-    with _output.whole_file(path) as file:
+    with output_module.whole_file(path) as file:
         file.write(NEW)
         assert not path.exists()
     assert path.read_bytes() == NEW
@@ -41,7 +42,7 @@ def test_a_failure_leaves_things_as_they_were(tmp_path, error, old):
         path.write_bytes(old)
 
     def fail():
-        with _output.whole_file(path) as file:
+        with output_module.whole_file(path) as file:
             file.write(b"half of")
             raise error
 
@@ -72,7 +73,7 @@ def test_links_are_followed(tmp_path, old):
     if old:
         target.write_bytes(old)
     link.symlink_to(target)
-    _output.check_place(link)
+    output_module.check_place(link)
     write(link)
     assert link.is_symlink()
     assert target.read_bytes() == NEW
@@ -85,14 +86,14 @@ def test_places_where_nothing_can_be_written(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path, link, tmp_path / "fifo"):
         with pytest.raises(FileExistsError, match="output must be a file, but"):
-            _output.check_place(path)
+            output_module.check_place(path)
     (tmp_path / "nowhere").symlink_to(tmp_path / "absent" / "a")
     for path in (tmp_path / "absent" / "a", tmp_path / "nowhere"):
         with pytest.raises(FileNotFoundError, match="output must lie in a folder that exists"):
-            _output.check_place(path)
+            output_module.check_place(path)
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(PermissionError, match="folder that can be written to"):
-        _output.check_place(tmp_path / "a")
+        output_module.check_place(tmp_path / "a")
 
 
 def test_errors_name_the_file_that_was_asked_for(tmp_path):
@@ -134,12 +135,14 @@ COMMANDS = ("build", "build, text", "demo", "learn", "upsample")
 @pytest.fixture
 def quick_demo(monkeypatch):
     """The demo's figure without its computation."""
-    monkeypatch.setattr("sparsetconv.demo.run", lambda output: _demo_figure.draw([], (), None, None, output))
-    monkeypatch.setattr(_demo_figure, "_draw_panel", lambda *_: None)
-    monkeypatch.setattr(_demo_figure, "_draw_matrices", lambda *_: None)
-    panel = _demo_figure.Panel("", "", np.zeros((8, 8)))
-    draw = _demo_figure.draw
-    monkeypatch.setattr(_demo_figure, "draw", lambda *arguments: draw([panel], *arguments[1:]))
+    monkeypatch.setattr(
+        "sparsetconv._cli.demo.run", lambda output: demo_figure.draw([], (), None, None, output)
+    )
+    monkeypatch.setattr(demo_figure, "_draw_panel", lambda *_: None)
+    monkeypatch.setattr(demo_figure, "_draw_matrices", lambda *_: None)
+    panel = demo_figure.Panel("", "", np.zeros((8, 8)))
+    draw = demo_figure.draw
+    monkeypatch.setattr(demo_figure, "draw", lambda *arguments: draw([panel], *arguments[1:]))
 
 
 @pytest.mark.usefixtures("quick_demo")
@@ -185,7 +188,7 @@ def test_commands_ask_before_they_overwrite(tmp_path, monkeypatch, capsys, comma
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_check_the_place_before_the_work(tmp_path, monkeypatch, capsys, command):
     words = words_of(command, tmp_path)
-    for name in ("demo.run", "cli.geometry_matrix", "pictures.learn", "pictures.upsample"):
+    for name in ("_cli.demo.run", "_cli.main.geometry_matrix", "pictures.learn", "pictures.upsample"):
         monkeypatch.setattr(f"sparsetconv.{name}", None)
     output = output_of(words)
     absent = [word.replace("out.", "absent/out.") if word == output else word for word in words]
@@ -202,6 +205,6 @@ def test_interruption(tmp_path, monkeypatch, capsys):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sparsetconv.cli.geometry_matrix", interrupt)
+    monkeypatch.setattr("sparsetconv._cli.main.geometry_matrix", interrupt)
     assert main(words) == 130
     assert capsys.readouterr().err == "error: interrupted\n"

@@ -8,8 +8,9 @@ import zlib
 import numpy as np
 import pytest
 
-from sparsetconv import _picture_files, pictures
-from sparsetconv.cli import main
+from sparsetconv import pictures
+from sparsetconv._cli.main import main
+from sparsetconv.pictures import _files
 
 vips = pytest.importorskip("pyvips")
 tifffile = pytest.importorskip("tifffile")
@@ -90,7 +91,7 @@ def held(tmp_path, content, name="in"):
 @pytest.mark.parametrize("flat", [False, True], ids=["textured", "flat"])
 class TestPicturesLieAsTheCameraWasHeld:
     def check(self, tmp_path, content, samples, orientation, tolerance=0):
-        found = _picture_files.read(held(tmp_path, content))
+        found = _files.read(held(tmp_path, content))
         expected = UPRIGHT[orientation](samples)
         assert found.shape == expected.shape
         assert found.dtype == expected.dtype
@@ -151,9 +152,7 @@ def test_a_colour_that_is_transparent(tmp_path, mode, dtype):
     """PNG's tRNS names one grey value or colour that is not seen."""
     samples = samples_of(mode, dtype)
     samples[2:4, 5:9] = samples[0, 0]
-    found = _picture_files.read(
-        held(tmp_path, png(samples, mode, tRNS=np.array(samples[0, 0], ">u2").tobytes()))
-    )
+    found = _files.read(held(tmp_path, png(samples, mode, tRNS=np.array(samples[0, 0], ">u2").tobytes())))
     seen = (samples != samples[0, 0]).reshape(8, 13, -1).any(2)
     np.testing.assert_array_equal(found, np.dstack([samples, seen * np.iinfo(dtype).max]))
 
@@ -164,13 +163,13 @@ def test_colours_of_a_tiff_are_not_multiplied_by_its_opacity(tmp_path, mode, dty
     """Neither where they are stored plain, nor where the file has them multiplied (ExtraSamples 1)."""
     samples = samples_of(mode, dtype)
     for opacity in ("unassalpha", "unspecified"):
-        found = _picture_files.read(held(tmp_path, tiff(samples, mode, opacity=opacity)))
+        found = _files.read(held(tmp_path, tiff(samples, mode, opacity=opacity)))
         np.testing.assert_array_equal(found, samples)
     limit = np.iinfo(dtype).max
     samples[..., -1] = limit // 2
     multiplied = samples.copy()
     multiplied[..., :-1] //= 2
-    found = _picture_files.read(held(tmp_path, tiff(multiplied, mode, opacity="assocalpha")))
+    found = _files.read(held(tmp_path, tiff(multiplied, mode, opacity="assocalpha")))
     assert abs(found.astype(int) - samples).max() <= 3
 
 
@@ -187,7 +186,7 @@ TIFFS = {
 def test_kinds_of_tiff(tmp_path, name):
     samples = samples_of("RGB", "uint16", shape=(40, 50))
     stored = np.moveaxis(samples, -1, 0) if name == "planes" else samples
-    found = _picture_files.read(held(tmp_path, tiff(np.ascontiguousarray(stored), "RGB", **TIFFS[name])))
+    found = _files.read(held(tmp_path, tiff(np.ascontiguousarray(stored), "RGB", **TIFFS[name])))
     np.testing.assert_array_equal(found, samples)
 
 
@@ -195,15 +194,15 @@ def test_other_kinds_of_samples(tmp_path):
     """White is zero, one bit, cyan and its like: grey values or colours come of all."""
     grey = samples_of("L")
     white = tiff(255 - grey, "L", photometric="miniswhite")
-    np.testing.assert_array_equal(_picture_files.read(held(tmp_path, white)), grey)
+    np.testing.assert_array_equal(_files.read(held(tmp_path, white)), grey)
     bits = image.fromarray(grey > 99)
     for format in ("PNG", "TIFF"):
         bits.save(tmp_path / "bits", format)
-        np.testing.assert_array_equal(_picture_files.read(tmp_path / "bits"), 255 * (grey > 99))
+        np.testing.assert_array_equal(_files.read(tmp_path / "bits"), 255 * (grey > 99))
     half = tiff(grey.astype(np.float16), "L")
-    np.testing.assert_array_equal(_picture_files.read(held(tmp_path, half)), grey.astype(np.float32))
+    np.testing.assert_array_equal(_files.read(held(tmp_path, half)), grey.astype(np.float32))
     image.new("CMYK", (9, 7), (0, 255, 255, 0)).save(tmp_path / "cmyk.jpg")
-    found = _picture_files.read(tmp_path / "cmyk.jpg")
+    found = _files.read(tmp_path / "cmyk.jpg")
     assert found.shape == (7, 9, 3)
     assert (found[..., 0] > 150).all()
     assert (found[..., 1:] < 100).all()
@@ -220,7 +219,7 @@ def picture_for(format, depth, channels):
 
 HELD = [
     (ending, depth, channels)
-    for format in _picture_files.FORMATS.values()
+    for format in _files.FORMATS.values()
     for ending in format.endings
     for depth in format.depths
     for channels in format.channels
@@ -232,8 +231,8 @@ def test_what_is_written_is_what_others_read(tmp_path, ending, depth, channels):
     cv2 = pytest.importorskip("cv2")
     picture = picture_for("JPEG" if ending in (".jpg", ".jpeg") else "", depth, channels)
     path = tmp_path / f"out{ending}"
-    _picture_files.write(path, picture)
-    np.testing.assert_allclose(_picture_files.read(path), picture, atol=2 if ending[1] == "j" else 0)
+    _files.write(path, picture)
+    np.testing.assert_allclose(_files.read(path), picture, atol=2 if ending[1] == "j" else 0)
     if ending in (".tif", ".tiff"):
         with tifffile.TiffFile(path) as file:
             found = file.pages[0].asarray()
@@ -252,8 +251,8 @@ def test_what_is_written_is_what_others_read(tmp_path, ending, depth, channels):
 
 @pytest.mark.parametrize("format", ["JPEG", "WebP"])
 def test_limits_are_those_of_the_writer(format):
-    limit = _picture_files.FORMATS[format].side
-    ending = _picture_files.FORMATS[format].endings[0]
+    limit = _files.FORMATS[format].side
+    ending = _files.FORMATS[format].endings[0]
     for shape in ((1, limit, 3), (limit, 1, 3)):
         assert vips.Image.black(*shape[1::-1], bands=3).write_to_buffer(ending)
     for shape in ((1, limit + 1, 3), (limit + 1, 1, 3)):
@@ -292,7 +291,7 @@ class TestUpsample:
         source, target = held(tmp_path, content), tmp_path / f"out.{ending}"
         assert main(["upsample", str(source), str(target), "--scale", "2", "--mode", word]) == 0
         expected = pictures.upsample(samples, 2, word, alpha=mode.endswith("A"))
-        np.testing.assert_array_equal(_picture_files.read(target), expected)
+        np.testing.assert_array_equal(_files.read(target), expected)
         assert "12 x 9 to 24 x 18 pixels" in capsys.readouterr().out
 
     def test_floating_point(self, tmp_path):
@@ -309,7 +308,7 @@ class TestUpsample:
             "new_from_buffer",
             lambda *args, **options: calls.append(1) or decode(*args, **options),
         )
-        _picture_files.read(source)
+        _files.read(source)
         assert len(calls) == 1
 
     @pytest.mark.usefixtures("no_work")
@@ -381,7 +380,7 @@ class TestLearn:
         source = held(tmp_path, png(small, "L"))
         assert main(["upsample", str(source), str(out), "--scale", "2", "--kernel", str(kernel)]) == 0
         expected = pictures.upsample(small, 2, kernel=np.load(kernel))
-        np.testing.assert_array_equal(_picture_files.read(out), expected)
+        np.testing.assert_array_equal(_files.read(out), expected)
 
     def test_pictures_that_teach_nothing(self, source, tmp_path, capsys):
         """The message speaks of the option and of the files, and not of pairs, of which none were given."""

@@ -5,6 +5,7 @@ import pytest
 
 import sparsetconv as stc
 from sparsetconv import pictures
+from sparsetconv.pictures._enlarge import SHIPPED, larger_shape
 
 FIXED = ("nearest", "bilinear", "bicubic", "lanczos")
 
@@ -132,24 +133,24 @@ def test_learning_counts_every_channel():
 
 
 # rows of the kernel, and how far a ramp may lie beside where it belongs, in units of its rise from pixel to pixel
-SHIPPED = {2: (12, 0.0195), 3: (19, 0.019), 4: (24, 0.033)}
+SIZES = {2: (12, 0.0195), 3: (19, 0.019), 4: (24, 0.033)}
 
 
-@pytest.mark.parametrize("scale", SHIPPED)
+@pytest.mark.parametrize("scale", SIZES)
 def test_shipped_kernels(scale):
     """Of the symmetry of the square, exactly; and what is flat stays flat."""
     kernel = pictures.learned_kernel(scale)
-    assert kernel.shape == (SHIPPED[scale][0],) * 2
+    assert kernel.shape == (SIZES[scale][0],) * 2
     assert (len(kernel) - scale) % 2 == 0
     assert not kernel.flags.writeable
     for other in (kernel.T, kernel[::-1], kernel[:, ::-1]):
         np.testing.assert_array_equal(kernel, other)
     for row, column in np.ndindex(scale, scale):
         np.testing.assert_allclose(kernel[row::scale, column::scale].sum(), 1, atol=1e-6)
-    assert pictures.SHIPPED.stat().st_size < 8192
+    assert SHIPPED.stat().st_size < 8192
 
 
-@pytest.mark.parametrize("scale", SHIPPED)
+@pytest.mark.parametrize("scale", SIZES)
 @pytest.mark.parametrize("axis", [0, 1])
 def test_ramps_keep_their_place(scale, axis):
     """No half pixel is lost: errors cancel about a pixel, and are none on its middle."""
@@ -157,7 +158,7 @@ def test_ramps_keep_their_place(scale, axis):
     ramp = np.moveaxis(np.tile(np.arange(float(n)), (n, 1)), 1, axis)
     larger = np.moveaxis(pictures.upsample(ramp, scale), axis, 1)
     errors = (larger - ((np.arange(n * scale) + 0.5) / scale - 0.5))[inside, inside]
-    assert abs(errors).max() <= SHIPPED[scale][1]
+    assert abs(errors).max() <= SIZES[scale][1]
     by_phase = errors[0].reshape(-1, scale)
     np.testing.assert_allclose(by_phase, -by_phase[:, ::-1], atol=1e-5)
     if scale % 2:
@@ -189,7 +190,7 @@ def test_either_byte_order(mode, dtype):
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3)], ids=str)
 def test_the_size_is_known_before(mode, scale, shape):
     for factor in (scale,) if mode == "learned" else (scale, scale + 0.3):
-        known = pictures.larger_shape(shape, factor, mode)
+        known = larger_shape(shape, factor, mode)
         assert known == pictures.upsample(picture_of(shape), factor, mode).shape
 
 

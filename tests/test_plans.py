@@ -5,19 +5,20 @@ from math import prod
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reference import naive_matrix
-from strategies import MODES, distinct_kernel
+from strategies import MODES, distinct_kernel, examples
 
 import sparsetconv as stc
-from sparsetconv import _memory
-from sparsetconv._axis import Axis
-from sparsetconv.boundary import Extension, runs, source_indices
-from sparsetconv.methods import _sides, _tables
-from sparsetconv.methods._partition import Layout
-from sparsetconv.methods._tables import plan_of
-from sparsetconv.methods.gradient import KernelGradient
+from sparsetconv._arrays import memory
+from sparsetconv._geometry.axis import Axis
+from sparsetconv._geometry.extension import Extension, runs, source_indices
+from sparsetconv._methods import phases
+from sparsetconv._methods.cpu.stencil import plan as plan_module
+from sparsetconv._methods.cpu.stencil.partition import Layout
+from sparsetconv._methods.cpu.stencil.plan import plan_of
+from sparsetconv._methods.kernel.gradient import KernelGradient
 
 REAL = Layout(1, 1, 1, 1, 1, 8)
 
@@ -53,7 +54,7 @@ def far_geometries(draw):
     return (groups * c_out, c_in, *taps), (groups * c_in, *sizes), options
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(far_geometries())
 @pytest.mark.parametrize("method", ["direct", "gemm"])
 def test_steps_and_pads_beyond_the_signal(method, case):
@@ -66,7 +67,7 @@ def test_steps_and_pads_beyond_the_signal(method, case):
     np.testing.assert_array_equal(A.H @ y, matrix.T @ y)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(far_geometries())
 def test_gradients_with_steps_and_pads_beyond_the_signal(case):
     kernel_shape, input_shape, options = case
@@ -143,7 +144,7 @@ def test_rows_of_plans_are_as_many_as_taps(kernel, size, stride):
     np.testing.assert_array_equal(A.H @ blocks.reshape(-1), large.reshape(-1))
 
 
-@pytest.mark.parametrize("side", [_sides.forward_axis, _sides.transposed_axis])
+@pytest.mark.parametrize("side", [phases.forward_axis, phases.transposed_axis])
 @pytest.mark.parametrize("stride", [1, 10**6, 10**7 + 1])
 def test_sources_have_places_for_what_is_read(stride, side):
     """Three taps 10**7 apart in a signal of seven samples: nothing between them is there."""
@@ -171,7 +172,7 @@ def test_lists_of_samples_are_those_of_the_border(mode):
 @pytest.mark.parametrize("mode", ["reflect", "symmetric", "replicate", "circular"])
 def test_tiles_are_visited_once(mode):
     """A tile is visited again where it has something to add: along a long line, at the two ends."""
-    size = 10 * _tables.TILE_LENGTH
+    size = 10 * plan_module.TILE_LENGTH
     plan = plan_of(stc.ConvGeometry(size, 5, padding=2, padding_mode=mode).axes, True, REAL)
     assert plan.storing == 11
     assert plan.accumulating <= 2
@@ -185,7 +186,7 @@ def test_tiles_are_visited_once(mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_long_lines_with_borders_are_exact(mode):
-    size, rng = 3 * _tables.TILE_LENGTH + 5, np.random.default_rng(0)
+    size, rng = 3 * plan_module.TILE_LENGTH + 5, np.random.default_rng(0)
     kernel, y = distinct_kernel((5,)), rng.integers(-9, 10, size)
     A = stc.ConvOperator(kernel, size, padding=2, padding_mode=mode, method="direct")
     np.testing.assert_array_equal(A.H @ y, A.tosparse().T @ y)
@@ -257,8 +258,8 @@ def test_memory_of_the_adjoint_is_checked(method, monkeypatch):
 
 
 def little_memory(monkeypatch):
-    monkeypatch.setattr(_memory, "available_bytes", lambda: 10**8)
-    monkeypatch.setattr(_memory.require, "__defaults__", (_memory.available_bytes,))
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10**8)
+    monkeypatch.setattr(memory.require, "__defaults__", (memory.available_bytes,))
 
 
 def tracemalloc_peak(product):

@@ -9,8 +9,9 @@ import pytest
 import scipy.sparse as sp
 
 import sparsetconv as stc
-from sparsetconv import _entries, _sampled, plot
-from sparsetconv.channels_last import ChannelsLastOperator
+from sparsetconv import plot
+from sparsetconv.operators._channels_last import ChannelsLastOperator
+from sparsetconv.plot import _entries, _sampled
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("agg")
@@ -335,7 +336,7 @@ class TestMethodCosts:
         assert [line.get_label() for line in ax.lines] == ["sparse", "direct", "gemm", "fft"]
         for line in ax.lines:
             assert list(line.get_xdata()) == [3, 7, 31]
-        from sparsetconv.methods import cost
+        from sparsetconv._methods.cpu import cost
 
         g = stc.ConvGeometry((512, 256), (7, 7), stride=2, padding="same")
         expected = cost.estimate(g, np.dtype("float64"))

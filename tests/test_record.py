@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from sparsetconv._record import Record, Records, c_struct, filled, numbers, record, size
+from sparsetconv._arrays.record import Record, Records, c_struct, filled, numbers, record, size
 
 POINT = record("x", "y")
 BOX = record("first", ("corners", POINT, 2), ("lines", 3), "last")

@@ -6,18 +6,20 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import examples
 from test_resize import resizes
 
 import sparsetconv as stc
-from sparsetconv import kronecker, resampled_rows
-from sparsetconv._conventions import CONVENTIONS
+from sparsetconv._assembly import kronecker
+from sparsetconv._resize import rows
+from sparsetconv._resize.conventions import CONVENTIONS
 
 LARGE = st.integers(1, 2**80)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     slope=st.builds(Fraction, LARGE, LARGE).filter(lambda f: f < 2**40),
     start=st.builds(Fraction, st.integers(-(2**90), 2**90), LARGE).filter(lambda f: abs(f) < 2**60),
@@ -26,7 +28,7 @@ LARGE = st.integers(1, 2**80)
 )
 def test_positions_are_exact(slope, start, first, count):
     """Whatever the denominators: products of 64-bit numbers have no room in 64 bits."""
-    line = resampled_rows.Line(slope, start)
+    line = rows.Line(slope, start)
     floors, rests = line.positions(first, first + count)
     for number in {0, 1, count // 2, count - 1}:
         position = slope * (first + min(number, count - 1)) + start
@@ -35,7 +37,7 @@ def test_positions_are_exact(slope, start, first, count):
         assert 0 <= rests[place] < line.denominator
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(case=resizes(), block=st.sampled_from([1, 5, 24, 60]))
 def test_blocks_are_not_seen(case, block):
     """Neither where blocks end, nor which of them are copies."""
@@ -47,8 +49,8 @@ def test_blocks_are_not_seen(case, block):
     matrices = []
     for entries in (1 << 20, block):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(resampled_rows, "BLOCK", entries)
-            patch.setattr(resampled_rows, "PART", 1 + entries % 7)
+            patch.setattr(rows, "BLOCK", entries)
+            patch.setattr(rows, "PART", 1 + entries % 7)
             matrices.append(stc.resize_matrix(size, **sizes, **options))
     for name in ("data", "indices", "indptr"):
         np.testing.assert_array_equal(*(getattr(matrix, name) for matrix in matrices))
@@ -67,7 +69,7 @@ def test_blocks_of_conventions_are_not_seen(name, monkeypatch):
             monkeypatch.undo()
             options = {"mode": mode, "convention": name, "antialias": antialias}
             whole = stc.resize_matrix(100, outputs, **options)
-            monkeypatch.setattr(resampled_rows, "BLOCK", 40)
+            monkeypatch.setattr(rows, "BLOCK", 40)
             assert (stc.resize_matrix(100, outputs, **options) != whole).nnz == 0
 
 
@@ -80,15 +82,15 @@ def test_blocks_of_conventions_are_not_seen(name, monkeypatch):
         (200_000, "linear", 5),
         (100_000, "area", 5),
         # no rows that repeat: block by block
-        (299_999, "linear", 300_000 * 2 // resampled_rows.BLOCK + 2),
-        (300_007, "cubic", 300_007 * 4 // resampled_rows.BLOCK + 2),
+        (299_999, "linear", 300_000 * 2 // rows.BLOCK + 2),
+        (300_007, "cubic", 300_007 * 4 // rows.BLOCK + 2),
     ],
 )
 def test_large_axes(outputs, mode, most, monkeypatch):
     """Few blocks are computed, none by rows, in little memory beside the matrix."""
     calls = []
-    original = resampled_rows._inner
-    monkeypatch.setattr(resampled_rows, "_inner", lambda *arrays: calls.append(1) or original(*arrays))
+    original = rows._inner
+    monkeypatch.setattr(rows, "_inner", lambda *arrays: calls.append(1) or original(*arrays))
     tracemalloc.start()
     try:
         matrix = stc.resize_matrix(300_000, outputs, mode=mode)
@@ -97,7 +99,7 @@ def test_large_axes(outputs, mode, most, monkeypatch):
         tracemalloc.stop()
     assert len(calls) <= most
     nbytes = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
-    assert peak < 1.5 * nbytes + 3 * resampled_rows.ENTRY_BYTES * resampled_rows.BLOCK
+    assert peak < 1.5 * nbytes + 3 * rows.ENTRY_BYTES * rows.BLOCK
     np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-14)
     middle = outputs // 2
     part = matrix[[0, 1, middle, outputs - 1]].tocoo()
@@ -110,7 +112,7 @@ def test_a_matrix_without_room_is_refused_first():
         stc.resize_matrix(10**7, 10**13)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.data())
 def test_kronecker_products_of_many_rows(data):
     """Rows of the left factor are vectors where the right one is short."""

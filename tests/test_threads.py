@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import sparsetconv as stc
-from sparsetconv import _threads
+from sparsetconv._arrays import threads as threads_module
 
 
 @pytest.mark.parametrize("name", ["NUMBA_NUM_THREADS", "OMP_NUM_THREADS"])
@@ -43,24 +43,24 @@ from sparsetconv import _threads
 def test_first_number_of_the_environment_counts(name, value, threads, monkeypatch):
     for other in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         monkeypatch.delenv(other, raising=False)
-    unset = _threads.thread_count()
+    unset = threads_module.thread_count()
     monkeypatch.setenv(name, value)
-    assert _threads.thread_count() == (unset if threads is None else threads)
+    assert threads_module.thread_count() == (unset if threads is None else threads)
 
 
 def test_numbers_are_looked_for_in_order(monkeypatch):
     monkeypatch.setenv("NUMBA_NUM_THREADS", "nonsense")
     monkeypatch.setenv("OMP_NUM_THREADS", "5,1")
-    assert _threads.thread_count() == 5
+    assert threads_module.thread_count() == 5
     monkeypatch.setenv("NUMBA_NUM_THREADS", "6")
-    assert _threads.thread_count() == 6
+    assert threads_module.thread_count() == 6
 
 
 @pytest.fixture
 def no_pool(monkeypatch):
     """Begin without a pool, and end the threads of those that are made."""
     made = []
-    monkeypatch.setattr(_threads, "_pools", made)
+    monkeypatch.setattr(threads_module, "_pools", made)
     monkeypatch.setenv("NUMBA_NUM_THREADS", "3")
     yield made
     for pool in made:
@@ -89,7 +89,7 @@ def limit(request, monkeypatch):
     request.getfixturevalue("no_pool")
     system = Limit(0)
     monkeypatch.setattr(threading.Thread, "start", lambda thread: system(thread))
-    monkeypatch.setattr(_threads, "PATIENCE", math.inf)
+    monkeypatch.setattr(threads_module, "PATIENCE", math.inf)
     return system
 
 
@@ -102,7 +102,7 @@ def blocked(no_pool):
         begun.wait(10)
         free.wait(10)
 
-    caller = threading.Thread(target=_threads.for_each, args=(hold, range(3), 3))
+    caller = threading.Thread(target=threads_module.for_each, args=(hold, range(3), 3))
     caller.start()
     begun.wait(10)
     yield no_pool[0]
@@ -123,7 +123,7 @@ class Held:
 def do_some_work(workers=3):
     """Work in several threads; return who did it, and a reference to what it was done on."""
     held = Held()
-    _threads.for_each(held.add, range(6), workers)
+    threads_module.for_each(held.add, range(6), workers)
     assert sorted(item for item, _ in held.done) == list(range(6))
     return {thread for _, thread in held.done}, weakref.ref(held)
 
@@ -190,9 +190,9 @@ def test_refused_threads_are_asked_for_again(limit, no_pool, monkeypatch):
     do_some_work()
     assert no_pool == [dead]
     assert limit.left == 2
-    monkeypatch.setattr(_threads, "PATIENCE", -1)
+    monkeypatch.setattr(threads_module, "PATIENCE", -1)
     begun = threading.Barrier(3)
-    _threads.for_each(lambda _: begun.wait(10), range(3), 3)
+    threads_module.for_each(lambda _: begun.wait(10), range(3), 3)
     (pool,) = no_pool
     assert pool is not dead
     assert (limit.left, limit.refused, len(pool._ids)) == (0, 1, 2)
@@ -204,7 +204,7 @@ def test_threads_that_were_granted_work_without_those_refused(limit, no_pool):
     do_some_work()
     begun = threading.Barrier(2)
     for _ in range(5):
-        _threads.for_each(lambda _: begun.wait(10), range(2), 3)
+        threads_module.for_each(lambda _: begun.wait(10), range(2), 3)
     (pool,) = no_pool
     assert limit.refused == 1
     assert len(pool._ids) == 1
@@ -222,7 +222,7 @@ def test_a_helper_takes_up_what_waits_when_it_is_free(no_pool):
         free.set()
         together.wait(10)
 
-    pool = _threads._Pool(1)
+    pool = threads_module._Pool(1)
     no_pool.append(pool)
     caller = threading.Thread(target=pool.run, args=(hold, range(2), 1))
     caller.start()

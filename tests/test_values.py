@@ -2,15 +2,16 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from operator_cases import METHODS, MODES, dense
 from reference import naive_matrix, naive_pattern
-from strategies import geometries
+from strategies import examples, geometries
 
 import sparsetconv as stc
-from sparsetconv import kernel_operator
-from sparsetconv.methods import gradient, sparse
+from sparsetconv._methods.cpu import sparse
+from sparsetconv._methods.kernel import gradient
+from sparsetconv.operators import _kernel
 
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 OPTIONS = {"stride": (2, 1), "padding": ((3, 2), (2, 4)), "dilation": (1, 2), "groups": 1, "flip": True}
@@ -76,7 +77,7 @@ def test_the_answer_does_not_change_with_the_size():
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_kernel_operator_sums_integers_in_the_results_dtype(dtype, mode, transposed, small, monkeypatch):
     if not small:
-        monkeypatch.setattr(kernel_operator, "SMALL", 0)
+        monkeypatch.setattr(_kernel, "SMALL", 0)
     shape = stc.ConvGeometry((5, 4), (3, 2), **OPTIONS).output_shape if transposed else (5, 4)
     fixed = large_integers(shape, dtype)
     extra = {"output_shape": (5, 4)} if transposed else {}
@@ -203,7 +204,7 @@ def assert_bad(product, places):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=25, deadline=None)
+@examples(100)
 @given(data=st.data(), case=geometries(max_ndim=2), dtype=FLOATS, transposed=st.booleans())
 def test_what_is_not_finite_goes_where_the_matrix_has_entries(method, data, case, dtype, transposed):
     kernel_shape, input_shape, options = case
@@ -220,7 +221,7 @@ def test_what_is_not_finite_goes_where_the_matrix_has_entries(method, data, case
         assert_bad(A.gram().apply(x), pattern[:, bad.ravel()].any(1) @ pattern > 0)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(100)
 @given(data=st.data(), case=geometries(max_ndim=2), dtype=FLOATS)
 def test_kernels_that_are_not_finite(data, case, dtype):
     kernel_shape, input_shape, options = case
@@ -237,7 +238,7 @@ PATHS = {"small": {}, "compiled": {"SMALL": 0}, "transforms": {"SMALL": 0, "MANY
 
 
 @pytest.mark.parametrize("path", PATHS)
-@settings(max_examples=25, deadline=None)
+@examples(100)
 @given(
     data=st.data(), case=geometries(max_ndim=2), dtype=FLOATS, transposed=st.booleans(), which=st.booleans()
 )
@@ -253,7 +254,7 @@ def test_kernel_operator_sends_what_is_not_finite_along_its_entries(
         fixed, at_fixed = np.ones(sides[0], dtype), np.zeros(sides[0], bool)
     with pytest.MonkeyPatch.context() as patch, np.errstate(invalid="ignore"):
         for name, value in PATHS[path].items():
-            patch.setattr(kernel_operator if name == "SMALL" else gradient, name, value)
+            patch.setattr(_kernel if name == "SMALL" else gradient, name, value)
         K = stc.KernelOperator(fixed, kernel_shape, transposed=transposed, **options, **extra)
         w, at_w = data.draw(poisoned(K.input_shape, data.draw(FLOATS)))
         y, at_y = data.draw(poisoned(K.output_shape, data.draw(FLOATS)))
@@ -271,7 +272,7 @@ def test_kernel_operator_sends_what_is_not_finite_along_its_entries(
         assert np.isfinite(gradients[1]).all()
 
 
-@settings(max_examples=25, deadline=None)
+@examples(100)
 @given(data=st.data(), dtype=FLOATS, mode=st.sampled_from(["nearest", "linear", "cubic", "area"]))
 def test_a_resize_sends_what_is_not_finite_along_its_entries(data, dtype, mode):
     sizes = st.tuples(st.integers(1, 6), st.integers(1, 6))

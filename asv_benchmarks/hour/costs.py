@@ -6,10 +6,10 @@ large picture, which moves bytes alone; ``stencil_multiply`` by 15x15 taps; ``ge
 multiple of it, ``integer_gemm`` by layers of many channels; ``passes_per_log`` by transforms of a large
 picture.
 
-The model itself, `sparsetconv.methods.gpu_cost`, grows with each of its constants. So the constant is the one
-with which the model, all others as known so far, says the time that was measured: it is found by bisection,
-and the model's formulas stand in one place. A least-squares fit to many products at once would weigh the
-errors of the model against each other; this keeps each constant what its name says.
+The model itself, `sparsetconv._methods.cuda.cost`, grows with each of its constants. So the constant is the
+one with which the model, all others as known so far, says the time that was measured: it is found by
+bisection, and the model's formulas stand in one place. A least-squares fit to many products at once would
+weigh the errors of the model against each other; this keeps each constant what its name says.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from unittest import mock
 
 import numpy as np
 
-from sparsetconv.methods import cuda_tuning, gpu_cost
+from sparsetconv._methods.cuda import cost, tuning
 
 from .problems import Problem
 from .steps import Row, Rows
@@ -46,15 +46,15 @@ HALVINGS = 60
 @contextmanager
 def assumed(costs: Mapping[str, float]) -> Iterator[None]:
     """Let the model have other constants meanwhile."""
-    table = replace(cuda_tuning.shipped(), costs=dict(costs))
-    with mock.patch.object(cuda_tuning, "shipped", return_value=table):
+    table = replace(tuning.shipped(), costs=dict(costs))
+    with mock.patch.object(tuning, "shipped", return_value=table):
         yield
 
 
 def modelled(problem: Problem, method: str, costs: Mapping[str, float]) -> float:
     """Return the seconds that the model says of a product, with these constants."""
     with assumed(costs):
-        return gpu_cost.estimate(problem.geometry, np.dtype(problem.dtype))[method]
+        return cost.estimate(problem.geometry, np.dtype(problem.dtype))[method]
 
 
 def problems(toy: bool) -> dict[str, tuple[str, Problem]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsetconv.methods import gpu_cost
+from sparsetconv._methods.cuda import cost
 
 from . import peers
 from .steps import Row, Unavailable
@@ -44,7 +44,7 @@ def method_row(lab: Lab, problem: Problem, method: str, direction: str, others: 
     """Return the row of one of our methods, beside those of libraries, or the reason why there is none."""
     row = {"problem": problem.name, "by": method, "direction": direction}
     try:
-        estimate = gpu_cost.estimate(problem.geometry, np.dtype(problem.dtype)).get(method, 0.0)
+        estimate = cost.estimate(problem.geometry, np.dtype(problem.dtype)).get(method, 0.0)
         if estimate > LONGEST:
             return row | {"skipped": f"the model estimates {estimate * 1e3:.0f} ms"}
         if method == "sparse":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from scipy.fft import next_fast_len
 
-from sparsetconv.matrices import geometry_matrix
+from sparsetconv._assembly.matrices import geometry_matrix
 
 from .steps import Unavailable
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import sparsetconv as stc
-from sparsetconv.matrices import geometry_matrix
+from sparsetconv._assembly.matrices import geometry_matrix
 
 if TYPE_CHECKING:
     from .lab import Lab

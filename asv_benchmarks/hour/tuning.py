@@ -1,6 +1,6 @@
 """Part ``tuning``: the fastest launch of the stencil for each class of problem, the cost model's constants.
 
-What it finds is a `sparsetconv.methods.cuda_tuning.Tuning`, which `table` makes of the steps' rows. Each
+What it finds is a `sparsetconv._methods.cuda.tuning.Tuning`, which `table` makes of the steps' rows. Each
 launch is compared with the CPU before it is timed; one that is wrong is recorded, and never in the table.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv.methods import cuda_tiles, cuda_tuning
+from sparsetconv._methods.cuda import tiles, tuning
 
 from . import costs, measure
 from .problems import Problem
@@ -96,9 +96,9 @@ def sweep(lab: Lab, problem: Problem, direction: str) -> Rows:
     transposed, dtype = direction != "forward", np.dtype(problem.dtype)
     # the method as it plans: with merged axes
     method = problem.operator(lab, "direct")._method
-    name = cuda_tuning.problem_class(method.geometry, dtype, transposed)
+    name = tuning.problem_class(method.geometry, dtype, transposed)
     inputs = problem.vectors(lab, direction)
-    left = cuda_tiles.candidates(method.problem(1, transposed, dtype))
+    left = tiles.candidates(method.problem(1, transposed, dtype))
     rows: list[Row] = []
     while wanted := neighbours(rows, left):
         # each is compiled: a toy has one beside the planner's
@@ -117,7 +117,7 @@ def sweep(lab: Lab, problem: Problem, direction: str) -> Rows:
             return
 
 
-def neighbours(rows: list[Row], left: list[cuda_tuning.LaunchShape]) -> list[cuda_tuning.LaunchShape]:
+def neighbours(rows: list[Row], left: list[tuning.LaunchShape]) -> list[tuning.LaunchShape]:
     """Return what to try next: the first, and then what differs in one number from the fastest so far.
 
     How many blocks a multiprocessor shall hold may differ too.
@@ -126,17 +126,15 @@ def neighbours(rows: list[Row], left: list[cuda_tuning.LaunchShape]) -> list[cud
         return left[:1]
     best = min((row for row in rows if "ms" in row), key=lambda row: row["ms"], default=rows[0])["shape"]
 
-    def differences(shape: cuda_tuning.LaunchShape) -> int:
+    def differences(shape: tuning.LaunchShape) -> int:
         return sum(best[key] != value for key, value in asdict(shape).items() if key != "blocks")
 
     return [shape for shape in left if differences(shape) <= 1]
 
 
-def tried(
-    lab: Lab, problem: Problem, direction: str, shape: cuda_tuning.LaunchShape, inputs: list[Any]
-) -> Row:
+def tried(lab: Lab, problem: Problem, direction: str, shape: tuning.LaunchShape, inputs: list[Any]) -> Row:
     """Return the time of a product with a shape, or what is wrong with it."""
-    with cuda_tuning.forced(shape):
+    with tuning.forced(shape):
         # plans are kept: each shape wants an operator of its own
         A = problem.operator(lab, "direct")
         call = A.matvec if direction == "forward" else A.rmatvec
@@ -156,9 +154,9 @@ def fastest(rows: list[Row]) -> Row | None:
     return planned if best is not None and planned["ms"] <= (1 + MARGIN) * best["ms"] else best
 
 
-def table(identity: Mapping[str, Any], outcomes: Mapping[str, Mapping[str, Any]]) -> cuda_tuning.Tuning:
+def table(identity: Mapping[str, Any], outcomes: Mapping[str, Mapping[str, Any]]) -> tuning.Tuning:
     """Return what the package reads: shapes as measured, and constants, measured or else the shipped ones."""
-    known = dict(cuda_tuning.shipped().costs)
+    known = dict(tuning.shipped().costs)
     stencil = {}
     for name, outcome in outcomes.items():
         if name == COSTS:
@@ -168,5 +166,5 @@ def table(identity: Mapping[str, Any], outcomes: Mapping[str, Mapping[str, Any]]
             continue
         best = fastest(outcome["rows"])
         if best is not None:
-            stencil[best["class"]] = cuda_tuning.LaunchShape(**best["shape"])
-    return cuda_tuning.Tuning(identity["card"], known, stencil)
+            stencil[best["class"]] = tuning.LaunchShape(**best["shape"])
+    return tuning.Tuning(identity["card"], known, stencil)

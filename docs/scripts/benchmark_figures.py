@@ -17,7 +17,7 @@ import matplotlib as mpl
 import numpy as np
 
 import sparsetconv as stc
-from sparsetconv.methods import gpu_cost
+from sparsetconv._methods.cuda import cost
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "asv_benchmarks"))
@@ -343,7 +343,7 @@ def chosen_by_auto(taps: int, backend: str) -> str:
     if backend == "numpy":
         return stc.ConvOperator(np.ones((taps, taps)), (512, 512), padding="same").method
     geometry = stc.ConvGeometry((512, 512), (taps, taps), padding="same")
-    estimates = gpu_cost.estimate(geometry, np.dtype(np.float64))
+    estimates = cost.estimate(geometry, np.dtype(np.float64))
     return min(estimates, key=lambda method: estimates[method])
 
 

@@ -1,7 +1,8 @@
 """Fit the kernels that come with the package: ``python docs/scripts/learned_kernels.py``.
 
-It writes ``sparsetconv/learned_kernels.npz``: for the scales 2, 3 and 4 the kernel of six pixels' width that
-restores eight of scikit-image's pictures best, as float32. The same pictures, always; see `FITTED`.
+It writes ``sparsetconv/pictures/learned_kernels.npz``: for the scales 2, 3 and 4 the kernel of six pixels'
+width that restores eight of scikit-image's pictures best, as float32. The same pictures,
+always; see `FITTED`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import skimage
 from skimage import io
 
 from sparsetconv import pictures
+from sparsetconv.pictures._enlarge import SHIPPED
 
 FITTED = ("brick", "camera", "cell", "coffee", "coins", "grass", "gravel", "ihc")
 HELD_OUT = (
@@ -56,11 +58,11 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of the process: {peak:.0f} MiB")
     # like numpy.savez, but with a fixed date, so that the same kernels are the same bytes
-    with zipfile.ZipFile(pictures.SHIPPED, "w", zipfile.ZIP_DEFLATED) as file:
+    with zipfile.ZipFile(SHIPPED, "w", zipfile.ZIP_DEFLATED) as file:
         for name, kernel in kernels.items():
             with file.open(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), "w") as entry:
                 np.lib.format.write_array(entry, kernel)
-    print(f"{pictures.SHIPPED}: {pictures.SHIPPED.stat().st_size} bytes")
+    print(f"{SHIPPED}: {SHIPPED.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

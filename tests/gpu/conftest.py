@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from sparsetconv import _backend
+from sparsetconv._arrays import backend
 
 
 def gpu_reason():
@@ -19,7 +19,7 @@ def gpu_reason():
 @pytest.fixture(params=[pytest.param("emulated"), pytest.param("gpu", marks=pytest.mark.gpu)])
 def cp(request, monkeypatch):
     """Return CuPy: the real one on a GPU, or the emulation in its place."""
-    _backend._imported_cupy.cache_clear()
+    backend._imported_cupy.cache_clear()
     if request.param == "gpu":
         reason = gpu_reason()
         if reason is not None:
@@ -35,4 +35,4 @@ def cp(request, monkeypatch):
         for name, module in cupy_on_cpu.modules().items():
             monkeypatch.setitem(sys.modules, name, module)
         yield cupy_on_cpu.cupy
-    _backend._imported_cupy.cache_clear()
+    backend._imported_cupy.cache_clear()

@@ -8,20 +8,17 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import benchmark_suite  # noqa: F401 - puts the benchmarks on the path
+import gpu_predictions
 import numpy as np
 import pytest
+from hour import limits
 from operator_cases import FLOATS
 
-# isort: split
-import gpu_predictions
-from hour import limits
-
 import sparsetconv as stc
-from sparsetconv import _cuda
-from sparsetconv._backend import NUMPY
-from sparsetconv._kernel import oriented_weights
-from sparsetconv.methods.cuda_direct import CudaDirectMethod
+from sparsetconv._arrays import cuda
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.layout import oriented_weights
+from sparsetconv._methods.cuda.direct import CudaDirectMethod
 
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 try:
@@ -54,20 +51,20 @@ def matrix_sources():
     """Yield (name, sources, constants) of what writes matrices."""
     for ndim in (1, 3):
         for index in ("int32", "int64"):
-            constants = {"NDIM": ndim, "INDEX": _cuda.type_name(np.dtype(index))}
+            constants = {"NDIM": ndim, "INDEX": cuda.type_name(np.dtype(index))}
             yield f"pattern-{ndim}-{index}", ("matrix.cuh", "pattern.cu"), constants
         for name in FLOATS:
             dtype = np.dtype(name)
-            value = {"NDIM": ndim, "VALUE": _cuda.type_name(dtype)}
+            value = {"NDIM": ndim, "VALUE": cuda.type_name(dtype)}
             yield f"product-{ndim}-{name}", ("matrix.cuh", "product_values.cu"), value
             for sliding in "01":
-                constants = {**value, "SUM": _cuda.sum_name(dtype), "SLIDING": sliding}
+                constants = {**value, "SUM": cuda.sum_name(dtype), "SLIDING": sliding}
                 sources = "matrix.cuh", "convolution_values.cu"
                 yield f"convolution-{ndim}-{name}-{sliding}", sources, constants
     for name in FLOATS:
         dtype = np.dtype(name)
         factor = np.zeros(0, dtype).real.dtype
-        constants = {"VALUE": _cuda.type_name(dtype), "FACTOR": _cuda.type_name(factor), "ID": "unsigned int"}
+        constants = {"VALUE": cuda.type_name(dtype), "FACTOR": cuda.type_name(factor), "ID": "unsigned int"}
         yield f"along_axis-{name}", ("along_axis.cu",), constants
 
 
@@ -104,7 +101,7 @@ SOURCES = {name: case for name, *case in (*matrix_sources(), *stencil_sources())
 @pytest.mark.parametrize("name", SOURCES)
 def test_nvrtc(compiled, name):
     sources, constants = SOURCES[name]
-    text = _cuda.assembled_source(sources, tuple(constants.items()))
+    text = cuda.assembled_source(sources, tuple(constants.items()))
     with ThreadPoolExecutor(2) as pool:
         for code, taken in pool.map(compiled, itertools.repeat(text), ARCHITECTURES):
             assert code
@@ -139,18 +136,18 @@ def test_predictions_are_above_the_floor():
 
 
 def test_every_source_is_compiled():
-    folder = Path(stc.__file__).parent / "cuda"
+    package = Path(stc.__file__).parent
     compiled = {source for sources, _ in SOURCES.values() for source in sources}
     # what a type brings along
     compiled |= {"half.cuh" for _, constants in SOURCES.values() if constants.get("VALUE") == "float16"}
-    assert {path.name for path in folder.iterdir() if path.suffix != ".json"} == compiled
+    assert sorted(path.name for path in package.rglob("*.cu*")) == sorted(compiled)
 
 
 def test_launches_that_are_too_large():
     with pytest.raises(
         ValueError, match=r"a launch has at most 2147483647 blocks, this problem would need 2147483648"
     ):
-        _cuda.launch(None, 2**31, (128,), ())
+        cuda.launch(None, 2**31, (128,), ())
 
 
 WATCHED = """
@@ -161,8 +158,8 @@ from gpu import cupy_on_cpu
 sys.modules.update(cupy_on_cpu.modules())
 import cupy as cp
 import sparsetconv as stc
-from sparsetconv.methods import cuda_direct, cuda_tiles
-cuda_direct.MANY_THREADS = cuda_tiles.MANY_THREADS = 1
+from sparsetconv._methods.cuda import direct, tiles
+direct.MANY_THREADS = tiles.MANY_THREADS = 1
 cases = [((3, 2), (70, 5), dict(padding=3, padding_mode="symmetric", stride=2)), ((9,), (700,), dict(padding=4)),
          ((4, 2, 3, 3), (2, 30, 6), dict(padding=1, padding_mode="circular")),
          ((3, 3), (9, 250), dict(dilation=(1, 120)))]

@@ -8,8 +8,9 @@ import pytest
 from operator_cases import integers
 
 import sparsetconv as stc
-from sparsetconv import _backend, _streams
-from sparsetconv.array_operator import AdjointOperator, on_backend
+from sparsetconv._arrays import backend as backend_module
+from sparsetconv._arrays import streams
+from sparsetconv.operators._base import AdjointOperator, on_backend
 
 KERNEL = np.array([[1.0, 2.0, -3.0], [4.0, 0.0, 5.0]])
 METHODS = ("sparse", "direct", "gemm", "fft")
@@ -276,11 +277,11 @@ class TestStreams:
             pytest.skip("CuPy does not tell who waits")
         from gpu import cuda_order
 
-        backend = _backend.cupy_backend()
+        backend = backend_module.cupy_backend()
         first = cp.cuda.Stream(non_blocking=True)
         second = cp.cuda.Stream(non_blocking=True)
         with first, cuda_order.watched() as seen:
-            kept = _streams.Kept(backend)
+            kept = streams.Kept(backend)
             array = kept.get("key", lambda: cp.ones(3))
             assert kept.get("key", None) is array
             array + 1
@@ -299,7 +300,7 @@ class TestStreams:
             pytest.skip("whether a card is done is a matter of time")
         from gpu import cuda_order
 
-        kept = _streams.Made(_backend.cupy_backend(), cp.ones(3))
+        kept = streams.Made(backend_module.cupy_backend(), cp.ones(3))
         cp.cuda.get_current_stream().synchronize()
         monkeypatch.setattr(cp.cuda.Event, "done", True)
         with other_stream(cp), cuda_order.watched() as seen:
@@ -319,9 +320,9 @@ class TestStreams:
         from gpu import cuda_order
 
         stream = cp.cuda.Stream()
-        stream.ptr = _streams.PER_THREAD
+        stream.ptr = streams.PER_THREAD
         with stream:
-            kept = _streams.Made(_backend.cupy_backend(), cp.ones(3))
+            kept = streams.Made(backend_module.cupy_backend(), cp.ones(3))
             with cuda_order.watched() as seen:
                 kept.get()
                 thread = threading.Thread(target=kept.get)
@@ -336,7 +337,7 @@ class TestMemory:
         limit = pool.get_limit()
         pool.set_limit(size=pool.used_bytes() + (1 << 29))
         try:
-            assert _backend.cupy_backend().available_bytes() == 1 << 29
+            assert backend_module.cupy_backend().available_bytes() == 1 << 29
             with pytest.raises(MemoryError, match=r"needs \d+ bytes .*, 536870912 are available; rows="):
                 stc.conv_matrix(cp.ones((9, 9)), (2000, 2000))
         finally:
@@ -345,7 +346,7 @@ class TestMemory:
     def test_memory_is_what_the_card_the_pool_and_its_limit_have(self, cp, monkeypatch):
         if not cp.__version__.endswith("(emulated)"):
             pytest.skip("a card has the memory that it has")
-        backend, pool = _backend.cupy_backend(), cp.get_default_memory_pool()
+        backend, pool = backend_module.cupy_backend(), cp.get_default_memory_pool()
         for limit, used, free, expected in (
             (0, 1000, 300, (8 << 30) + 300), (5000, 1000, 300, 4000), (500, 1000, 0, 0), (1 << 40, 1000, 300, (8 << 30) + 300)
         ):  # fmt: skip

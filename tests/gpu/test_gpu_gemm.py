@@ -7,7 +7,7 @@ import pytest
 from operator_cases import integers
 
 import sparsetconv as stc
-from sparsetconv import _backend
+from sparsetconv._arrays import backend as backend_module
 
 # name: kernel, input, options
 LAYERS = {
@@ -27,11 +27,11 @@ def cache(cp, monkeypatch):
     from gpu import cuda_order
 
     def set_size(size):
-        _backend._CACHE_BYTES.clear()
+        backend_module._CACHE_BYTES.clear()
         monkeypatch.setitem(cuda_order.ATTRIBUTES, "L2CacheSize", size)
 
     yield set_size
-    _backend._CACHE_BYTES.clear()
+    backend_module._CACHE_BYTES.clear()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "complex128"])
@@ -95,7 +95,7 @@ def test_panels_fit_half_of_the_cache(cp, cache, monkeypatch):
 
 def test_the_cache_is_asked_for_once(cp, cache, monkeypatch):
     cache(1 << 20)
-    backend = _backend.cupy_backend()
+    backend = backend_module.cupy_backend()
     assert backend.cache_bytes() == 1 << 20
     monkeypatch.setattr(cp.cuda.Device, "attributes", None)
     assert backend.cache_bytes() == 1 << 20

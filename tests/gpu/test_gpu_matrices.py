@@ -8,8 +8,8 @@ from reference import naive_matrix
 from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
-from sparsetconv import device_assembly
-from sparsetconv.kernel_operator import kernel_operator
+from sparsetconv._assembly import cuda as cuda_module
+from sparsetconv.operators._kernel import kernel_operator
 
 
 def assert_equal(device, host):
@@ -79,11 +79,11 @@ LARGE = {
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("name", LARGE)
 def test_large(cp, name, transposed, rows_of_a_chunk, monkeypatch):
-    from sparsetconv.matrices import geometry_matrix
+    from sparsetconv._assembly.matrices import geometry_matrix
 
     # chunks of a matrix of any size
-    monkeypatch.setattr(device_assembly, "CHUNK_ENTRIES", (512, 512))
-    monkeypatch.setattr(device_assembly, "POINTER_ROWS", rows_of_a_chunk)
+    monkeypatch.setattr(cuda_module, "CHUNK_ENTRIES", (512, 512))
+    monkeypatch.setattr(cuda_module, "POINTER_ROWS", rows_of_a_chunk)
     kernel_shape, input_shape, options = LARGE[name]
     geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
     kernel = integers(kernel_shape, "float32", 4)
@@ -132,24 +132,24 @@ def test_resize(cp, shape, options, monkeypatch):
     assert cp is not None
     assert_equal(stc.resize_matrix(shape, device="cupy", **options), stc.resize_matrix(shape, **options))
     # rows compared in several parts
-    monkeypatch.setattr(device_assembly, "COMPARED_ROWS", 5)
+    monkeypatch.setattr(cuda_module, "COMPARED_ROWS", 5)
     assert_equal(stc.resize_matrix(shape, device="cupy", **options), stc.resize_matrix(shape, **options))
 
 
 def test_rows_that_come_again_are_found():
     """Of a resize's rows one period goes to the card; where one value differs, the rows around it too."""
     (factor,) = stc.ResizeOperator(3000, 9000, mode="cubic").factors
-    whole = device_assembly.factor_table(factor)
+    whole = cuda_module.factor_table(factor)
     assert whole.columns.size < 40
     changed = factor.copy()
     changed.data[3000] = 7
-    table = device_assembly.factor_table(changed)
+    table = cuda_module.factor_table(changed)
     assert table.entries == factor.nnz
     # the longer stretch still repeats, the shorter one is written out
     assert 3000 < table.columns.size < 3100
     moved = factor.copy()
     moved.indices[3000] += 1
-    assert device_assembly.factor_table(moved).columns.size == table.columns.size
+    assert cuda_module.factor_table(moved).columns.size == table.columns.size
 
 
 @pytest.mark.parametrize(("shape", "stride"), [(3, 2), ((2, 4, 3), (3, 1)), ((5, 6), 4), ((1, 1), 3)])
@@ -162,11 +162,11 @@ def test_zero_insertion(cp, shape, stride):
 
 def test_one_launch_for_each_array(cp, monkeypatch):
     """Nothing of the matrix' size goes through the host: tables of the axes go there, three launches write."""
-    from sparsetconv import _cuda
+    from sparsetconv._arrays import cuda
 
     launches, moved = [], []
-    launch, asarray = _cuda.launch, cp.asarray
-    monkeypatch.setattr(_cuda, "launch", lambda *a: (launches.append(a), launch(*a)))
+    launch, asarray = cuda.launch, cp.asarray
+    monkeypatch.setattr(cuda, "launch", lambda *a: (launches.append(a), launch(*a)))
     kernel = cp.ones((3, 3), "float32")
     monkeypatch.setattr(cp, "asarray", lambda value, *a: (moved.append(value.nbytes), asarray(value, *a))[1])
     matrix = stc.conv_matrix(kernel, (300, 400), padding="same")
@@ -225,13 +225,13 @@ def test_what_goes_to_the_card_of_a_matrix_by_the_kernel(
     cp, kernel_shape, input_shape, options, transposed, monkeypatch
 ):
     """Tables of the rows that differ, a few for each axis, and three launches."""
-    from sparsetconv import _cuda
+    from sparsetconv._arrays import cuda
 
     geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
     device, host = by_kernel(cp, geometry, "float32", transposed)
     launches, moved = [], []
-    launch, asarray = _cuda.launch, cp.asarray
-    monkeypatch.setattr(_cuda, "launch", lambda *a: (launches.append(a), launch(*a)))
+    launch, asarray = cuda.launch, cp.asarray
+    monkeypatch.setattr(cuda, "launch", lambda *a: (launches.append(a), launch(*a)))
     monkeypatch.setattr(cp, "asarray", lambda value, *a: (moved.append(value.nbytes), asarray(value, *a))[1])
     matrix = device.tosparse()
     assert len(launches) == 3

@@ -11,8 +11,9 @@ from reference import naive_matrix
 from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
-from sparsetconv import kernel_operator
-from sparsetconv.methods import cuda_direct, cuda_tuning, gpu_cost, gradient
+from sparsetconv._methods.cuda import cost, direct, tuning
+from sparsetconv._methods.kernel import gradient
+from sparsetconv.operators import _kernel
 
 
 def pair(cp, name, dtype, mode, method, transposed=False):
@@ -65,7 +66,7 @@ STENCILS = {
 @pytest.mark.parametrize("dtype", ["float32", "complex128", "int8"])
 @pytest.mark.parametrize("name", STENCILS)
 def test_stencils(cp, name, dtype, monkeypatch):
-    monkeypatch.setattr(cuda_direct, "MANY_THREADS", 1)
+    monkeypatch.setattr(direct, "MANY_THREADS", 1)
     kernel_shape, input_shape, options = STENCILS[name]
     kernel = integers(kernel_shape, dtype, 5)
     device = stc.ConvOperator(cp.asarray(kernel), input_shape, method="direct", **options)
@@ -173,7 +174,7 @@ def test_matrices_of_kernel_operators(cp, transposed):
 @pytest.mark.parametrize("limits", [{}, {"SMALL": 0}, {"SMALL": 0, "MANY_TAPS": 0}], ids=str)
 def test_kernel_operators_of_what_is_not_finite(cp, limits, transposed, monkeypatch):
     for name, value in limits.items():
-        monkeypatch.setattr(kernel_operator if name == "SMALL" else gradient, name, value)
+        monkeypatch.setattr(_kernel if name == "SMALL" else gradient, name, value)
     fixed = np.ones((9, 5))
     device, host = (
         stc.KernelOperator(x, (3, 2), padding=((2, 1), (0, 1)), transposed=transposed)
@@ -213,9 +214,9 @@ def test_empty_batches_and_no_rows(cp):
 
 def test_numbers_of_threads_hold_the_longest_axis():
     """A thread makes several results: that the threads fit into 32 bits does not mean that results do."""
-    assert cuda_direct.number_type(threads=625_000_000, length=5_000_000_000) == "unsigned long long"
-    assert cuda_direct.number_type(threads=1 << 20, length=1 << 23) == "unsigned int"
-    assert cuda_direct.number_type(threads=1 << 32, length=1 << 10) == "unsigned long long"
+    assert direct.number_type(threads=625_000_000, length=5_000_000_000) == "unsigned long long"
+    assert direct.number_type(threads=1 << 20, length=1 << 23) == "unsigned int"
+    assert direct.number_type(threads=1 << 32, length=1 << 10) == "unsigned long long"
 
 
 def test_same_bits(cp):
@@ -235,16 +236,16 @@ def test_auto_takes_the_lowest_estimate(cp):
     ):
         kernel = cp.ones(kernel_shape, "float32")
         operator = stc.ConvOperator(kernel, input_shape)
-        costs = gpu_cost.estimate(operator.geometry, np.dtype("float32"))
+        costs = cost.estimate(operator.geometry, np.dtype("float32"))
         assert operator.method == min(costs, key=costs.get)
         assert "lowest estimate" in operator.explain()
 
 
 def test_costs_are_ratios_until_they_are_measured(cp, monkeypatch):
     operator = stc.ConvOperator(cp.ones((5, 5), "float32"), (700, 800), padding=2)
-    table = cuda_tuning.shipped()
+    table = tuning.shipped()
     costs = {name: 1e-3 if name == "launch" else value for name, value in table.costs.items()}
-    monkeypatch.setattr(cuda_tuning, "shipped", lambda: cuda_tuning.Tuning(None, costs))
+    monkeypatch.setattr(tuning, "shipped", lambda: tuning.Tuning(None, costs))
     title, *lines = operator.explain().splitlines()[1:]
     assert title == "relative cost of a product (estimated; not measured on a card):"
     assert not any(" ms" in line for line in lines)
@@ -253,27 +254,27 @@ def test_costs_are_ratios_until_they_are_measured(cp, monkeypatch):
     assert relative["direct"] == 1
     assert relative["gemm"] == pytest.approx(4, rel=0.1)
     assert relative["fft"] == pytest.approx(6, rel=0.1)
-    monkeypatch.setattr(cuda_tuning, "shipped", lambda: cuda_tuning.Tuning("A card", costs))
+    monkeypatch.setattr(tuning, "shipped", lambda: tuning.Tuning("A card", costs))
     title, *lines = operator.explain().splitlines()[1:]
     assert title == "estimated time of a product on A card:"
     assert lines[1].split() == [
         "direct",
-        f"{1e3 * gpu_cost.estimate(operator.geometry, np.dtype('f4'))['direct']:.3f}",
+        f"{1e3 * cost.estimate(operator.geometry, np.dtype('f4'))['direct']:.3f}",
         "ms",
     ]
 
 
 def test_ready_arrays_go_past_the_checks(cp, monkeypatch):
     """What a solver calls is a launch with little around it; whatever else is given is looked at."""
-    from sparsetconv import array_products, device_products
+    from sparsetconv.operators import _device_products, _products
 
     operator, matrix = pair(cp, "picture", "float64", "reflect", "direct")
     m, n = matrix.shape
     x, y = integers(n, "float64", 1), integers(m, "float64", 2)
     looked = []
-    checked = array_products.ArrayProducts._checked
+    checked = _products.ArrayProducts._checked
     monkeypatch.setattr(
-        array_products.ArrayProducts, "_checked", lambda self, x: (looked.append(x), checked(self, x))[1]
+        _products.ArrayProducts, "_checked", lambda self, x: (looked.append(x), checked(self, x))[1]
     )
     on_card, there = cp.asarray(x), cp.asarray(y)
     pictures = on_card.reshape(1, 1, *operator.input_shape)
@@ -290,7 +291,7 @@ def test_ready_arrays_go_past_the_checks(cp, monkeypatch):
     with pytest.raises(ValueError, match="x must have a shape that ends in input_shape"):
         operator.apply(on_card)
     # past a size somebody has to ask whether there is memory
-    monkeypatch.setattr(device_products, "LARGE_RESULT", 2 * max(m, n))
+    monkeypatch.setattr(_device_products, "LARGE_RESULT", 2 * max(m, n))
     large = operator.H.H
     batch = cp.asarray(np.ones((3, *operator.input_shape)))
     before = len(looked)
@@ -322,9 +323,9 @@ class TestOtherOperators:
     @pytest.mark.parametrize("small", [True, False])
     @pytest.mark.parametrize("dtype", ["float64", "complex64"])
     def test_kernel_operator(self, cp, transposed, small, dtype, monkeypatch):
-        from sparsetconv import kernel_operator
+        from sparsetconv.operators import _kernel
 
-        monkeypatch.setattr(kernel_operator, "SMALL", 1 << 30 if small else 0)
+        monkeypatch.setattr(_kernel, "SMALL", 1 << 30 if small else 0)
         shape = (2, 5, 6)
         options = {
             "stride": 2,

@@ -3,7 +3,6 @@
 import itertools
 import re
 from dataclasses import replace
-from importlib import resources
 from math import prod
 
 import numpy as np
@@ -15,13 +14,14 @@ from reference import naive_matrix
 from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
-from sparsetconv._axis import Axis, source_index
-from sparsetconv._backend import NUMPY
-from sparsetconv.methods import cuda_direct, cuda_stencil, cuda_tiles, cuda_tuning
-from sparsetconv.methods.cuda_direct import CudaDirectMethod
-from sparsetconv.methods.cuda_stencil import Problem, StencilAxis
-from sparsetconv.methods.cuda_tiles import Tile, candidates, default_tile, tile
-from sparsetconv.methods.cuda_tuning import LaunchShape, Tuning
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.cuda import source_text
+from sparsetconv._geometry.axis import Axis, source_index
+from sparsetconv._methods.cuda import direct, stencil, tiles, tuning
+from sparsetconv._methods.cuda.direct import CudaDirectMethod
+from sparsetconv._methods.cuda.stencil import Problem, StencilAxis
+from sparsetconv._methods.cuda.tiles import Tile, candidates, default_tile, tile
+from sparsetconv._methods.cuda.tuning import LaunchShape, Tuning
 
 
 def problem(kernel_shape, input_shape, transposed=False, dtype="float32", batch=1, **options):
@@ -79,7 +79,7 @@ def test_every_shape_of_a_launch(cp, name, launch):
     # modes in turn
     mode = MODES[PAIRS.index((name, launch)) % len(MODES)]
     kernel = distinct_kernel(kernel_shape, "float64")
-    with cuda_tuning.forced(launch):
+    with tuning.forced(launch):
         operator = check(cp, kernel, input_shape, padding_mode=mode, **options)
     assert names(operator) == {"tiles"}
 
@@ -87,9 +87,9 @@ def test_every_shape_of_a_launch(cp, name, launch):
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_kernels_that_reach_too_far_for_a_tile(cp, name, monkeypatch):
     number = list(PROBLEMS).index(name)
-    monkeypatch.setattr(cuda_tiles, "SHARED_BYTES", 0)
+    monkeypatch.setattr(tiles, "SHARED_BYTES", 0)
     # with one result for each thread, and with several
-    monkeypatch.setattr(cuda_direct, "MANY_THREADS", 1 if number % 2 else 1 << 16)
+    monkeypatch.setattr(direct, "MANY_THREADS", 1 if number % 2 else 1 << 16)
     kernel_shape, input_shape, options = PROBLEMS[name]
     kernel = distinct_kernel(kernel_shape, "float64")
     operator = check(cp, kernel, input_shape, padding_mode=MODES[number % len(MODES)], **options)
@@ -101,13 +101,13 @@ def test_kernels_that_reach_too_far_for_a_tile(cp, name, monkeypatch):
 def test_drawn_launches_match_naive_loops(cp, case, launch):
     kernel_shape, input_shape, options = case
     kernel = distinct_kernel(kernel_shape, "float64")
-    with cuda_tuning.forced(launch):
+    with tuning.forced(launch):
         check(cp, kernel, input_shape, naive_matrix(kernel, input_shape, **options), **options)
 
 
-@pytest.mark.parametrize("shared", [0, cuda_tiles.SHARED_BYTES])
+@pytest.mark.parametrize("shared", [0, tiles.SHARED_BYTES])
 def test_places_of_64_bits(cp, shared, monkeypatch):
-    monkeypatch.setattr(cuda_tiles, "SHARED_BYTES", shared)
+    monkeypatch.setattr(tiles, "SHARED_BYTES", shared)
     monkeypatch.setattr(Problem, "place_type", "long long")
     for name in ("dilated", "strided line"):
         kernel_shape, input_shape, options = PROBLEMS[name]
@@ -191,7 +191,7 @@ def test_padded_zeros_do_not_meet_weights_that_are_no_numbers(cp, bad, stride):
     options = {"padding": ((2, 3), (1, 1)), "stride": stride}
     host = stc.ConvOperator(kernel, (30, 20), method="sparse", **options)
     x, y = np.ones(host.input_shape), np.ones(host.output_shape)
-    with cuda_tuning.forced(LaunchShape(2, 1, 1, 8, 16)):
+    with tuning.forced(LaunchShape(2, 1, 1, 8, 16)):
         device = stc.ConvOperator(cp.asarray(kernel), (30, 20), method="direct", **options)
         np.testing.assert_array_equal(device.apply(cp.asarray(x)).get(), host.apply(x))
         np.testing.assert_array_equal(device.T.apply(cp.asarray(y)).get(), host.T.apply(y))
@@ -199,16 +199,16 @@ def test_padded_zeros_do_not_meet_weights_that_are_no_numbers(cp, bad, stride):
 
 def test_structures_are_those_of_the_source():
     """A member that one side lacks or has elsewhere would shift all numbers behind it."""
-    text = resources.files("sparsetconv").joinpath("cuda", "places.cuh").read_text(encoding="utf-8")
+    text = source_text("places.cuh")
     for struct, members in (
-        ("StencilAxis", cuda_stencil.AXIS_MEMBERS),
-        ("Stencil", cuda_stencil.PROBLEM_MEMBERS),
+        ("StencilAxis", stencil.AXIS_MEMBERS),
+        ("Stencil", stencil.PROBLEM_MEMBERS),
     ):
         (body,) = re.findall(rf"struct {struct} {{(.*?)}};", text, re.DOTALL)
         assert tuple(re.findall(r"\w+(?=[,;])", body)) == members
-    unpad = resources.files("sparsetconv").joinpath("cuda", "unpad.cu").read_text(encoding="utf-8")
+    unpad = source_text("unpad.cu")
     (body,) = re.findall(r"struct Samples {(.*?)};", unpad, re.DOTALL)
-    assert tuple(re.findall(r"\w+(?=[,;])", body)) == cuda_stencil.Outside._fields
+    assert tuple(re.findall(r"\w+(?=[,;])", body)) == stencil.Outside._fields
 
 
 def axes():
@@ -313,10 +313,10 @@ class TestTuning:
     def test_what_is_measured_is_launched(self, monkeypatch):
         own = problem((7, 7), (512, 512))
         geometry = stc.ConvGeometry((512, 512), (7, 7))
-        name = cuda_tuning.problem_class(geometry, np.dtype("float32"), False)
+        name = tuning.problem_class(geometry, np.dtype("float32"), False)
         shape = replace(default_tile(own).shape, threads=128, results=4)
-        table = Tuning("A card", cuda_tuning.shipped().costs, {name: shape})
-        monkeypatch.setattr(cuda_tuning, "shipped", lambda: table)
+        table = Tuning("A card", tuning.shipped().costs, {name: shape})
+        monkeypatch.setattr(tuning, "shipped", lambda: table)
         method = CudaDirectMethod(geometry, np.ones((1, 1, 1, 7, 7), "float32"), NUMPY)
         (launch,) = method.launches(own, np.dtype("float32"))
         assert launch.threads == 128
@@ -332,14 +332,14 @@ class TestTuning:
         assert tile(own, huge) is None
         geometry = stc.ConvGeometry((512, 512), (31, 31))
         method = CudaDirectMethod(geometry, np.ones((1, 1, 1, 31, 31), "float32"), NUMPY)
-        with cuda_tuning.forced(huge):
+        with tuning.forced(huge):
             (launch,) = method.launches(own, np.dtype("float32"))
         assert launch.constants["COLUMNS"] == str(default_tile(own).shape.columns)
 
     def test_tables_are_read_as_they_are_written(self):
         table = Tuning("A card", {"launch": 1e-6}, {"a": LAUNCHES[0], "b": LAUNCHES[3]})
         assert Tuning.from_text(table.text()) == table
-        own = cuda_tuning.shipped()
+        own = tuning.shipped()
         assert set(own.costs) == {
             "launch", "byte", "stencil_multiply", "gemm_multiply", "integer_gemm", "passes_per_log",
         }  # fmt: skip
@@ -347,9 +347,7 @@ class TestTuning:
 
     def test_classes_tell_problems_apart(self):
         found = {
-            cuda_tuning.problem_class(
-                stc.ConvGeometry(shape, kernel, stride=stride), np.dtype(dtype), transposed
-            )
+            tuning.problem_class(stc.ConvGeometry(shape, kernel, stride=stride), np.dtype(dtype), transposed)
             for (kernel, shape), dtype, transposed, stride in itertools.product(
                 [((3, 3), (64, 64)), ((7, 7), (64, 64)), ((31, 31), (64, 64)), ((3,), (64,))],
                 ["float32", "float64", "complex64"],

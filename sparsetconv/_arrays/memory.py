@@ -1,0 +1,35 @@
+"""Refuse arrays that do not fit into memory, before they are allocated."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# bytes that are never refused: asking the system takes longer than allocating them
+ALWAYS_THERE = 1 << 26
+
+
+def available_bytes() -> int | None:
+    """Return the bytes that a new array could have, or None where the system does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def require(what: str, nbytes: int, hint: str, available: Callable[[], int | None] = available_bytes) -> None:
+    """Raise ``MemoryError`` with the bytes and a hint if fewer than ``nbytes`` are available."""
+    free = available() if nbytes > ALWAYS_THERE else None
+    if free is not None and nbytes > free:
+        msg = f"{what} needs {nbytes} bytes ({nbytes / 2**30:.1f} GiB), {free} are available; {hint}"
+        raise MemoryError(msg)

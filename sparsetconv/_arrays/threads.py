@@ -1,0 +1,314 @@
+"""The number of threads to use, and `for_each`, a loop over items in several threads.
+
+NumPy and the compiled loops release the interpreter's lock while they work, so plain threads serve for work
+that is a few long operations on arrays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+# seconds for which the system, once it has refused a thread, is not asked for another one
+PATIENCE = 1.0
+
+_limit: int | None = None
+
+
+def thread_count() -> int:
+    """Return the number of threads to use.
+
+    This is the limit that a user has set by ``threadpoolctl``, else the first number in ``NUMBA_NUM_THREADS``
+    or in ``OMP_NUM_THREADS`` (4 in ``"4,2"``; anything that is not a positive number is ignored), else the
+    number of CPUs that this process may run on.
+    """
+    notice_threadpoolctl()
+    return _own_count() if _limit is None else _limit
+
+
+def _own_count() -> int:
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        number = _first_number(os.environ.get(name, ""))
+        if number > 0:
+            return number
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _first_number(value: str) -> int:
+    """Return the first entry of OpenMP's list (one number for each level of nesting); 0 if it is not one."""
+    first = value.split(",")[0].strip().removeprefix("+")
+    return int(first) if first.isascii() and first.isdigit() else 0
+
+
+def set_thread_limit(number: int | None) -> None:
+    """Set the limit that `thread_count` returns; None removes it."""
+    global _limit
+    _limit = number
+
+
+_registered = False
+
+
+def notice_threadpoolctl() -> None:
+    """Make ``threadpoolctl``, if it is imported, control our threads too: ``user_api="sparsetconv"``.
+
+    ``threadpoolctl`` finds thread pools by their shared libraries; ours has none, so NumPy's, which is always
+    loaded, stands for it. Only limits that are set after the first operator was made are seen.
+    """
+    global _registered
+    threadpoolctl: Any = sys.modules.get("threadpoolctl")
+    if _registered or threadpoolctl is None:
+        return
+    _registered = True
+
+    class Controller(threadpoolctl.LibController):  # type: ignore[misc]
+        user_api = internal_api = "sparsetconv"
+        filename_prefixes = ("_multiarray_umath",)
+
+        def get_num_threads(self) -> int:
+            return thread_count()
+
+        def set_num_threads(self, num_threads: int) -> None:
+            # at the end of a context threadpoolctl sets the number that it had found: our own means no limit
+            set_thread_limit(None if num_threads == _own_count() else max(num_threads, 1))
+
+        def get_version(self) -> None:
+            return None
+
+    threadpoolctl.register(Controller)
+
+
+def _find_core() -> Callable[[], int] | None:
+    """Return a function that tells on which core the calling thread runs, if the system has one."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    core: Callable[[], int] | None = getattr(ctypes.PyDLL(None), "sched_getcpu", None)
+    return core
+
+
+_core = _find_core()
+
+
+class _Work:
+    """Items of one call of `for_each`, from which each thread takes the next; it counts the helpers at work.
+
+    A helper may begin late, or never: the caller waits only for helpers that have begun.
+    """
+
+    def __init__(self, function: Callable[[T], object], items: Iterable[T]) -> None:
+        self._function: Callable[[T], object] | None = function
+        self._left = deque(items)
+        self._changed = threading.Condition()
+        self._helping, self._closed = 0, False
+        self._error: BaseException | None = None
+
+    def do(self) -> None:
+        """Take items until none is left; if one fails, drop the others."""
+        function = self._function
+        try:
+            while self._left and function is not None:
+                try:
+                    item = self._left.popleft()
+                except IndexError:
+                    # another thread has taken the last item
+                    return
+                function(item)
+        except BaseException:
+            self._left.clear()
+            raise
+
+    def help(self) -> None:
+        """Take items beside the caller, unless it has finished meanwhile."""
+        with self._changed:
+            if self._closed:
+                return
+            self._helping += 1
+        try:
+            self.do()
+        except BaseException as error:
+            # raise_error raises it in the caller's thread
+            self._error = error
+        with self._changed:
+            self._helping -= 1
+            self._changed.notify_all()
+
+    def finish(self, timeout: float | None = None) -> bool:
+        """Let no helper begin any more, wait for those at work, and return whether all have ended.
+
+        Then the function is dropped, with the arrays that it holds: a thread may still refer to this object.
+        """
+        with self._changed:
+            self._closed = True
+            done = self._changed.wait_for(lambda: not self._helping, timeout)
+            if done:
+                self._function = None
+            return done
+
+    def raise_error(self) -> None:
+        """Raise the exception of a helper, if there was one."""
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            # the error's traceback holds this frame: a reference cycle
+            del error
+
+
+class _Pool:
+    """Threads that help the calling thread, on other cores than the caller's.
+
+    After a pause a scheduler may wake helpers on the caller's own core, where they wait until the caller has
+    done all the work, call after call for tens of milliseconds, while another core idles. Kept off that core,
+    helpers may have to wait for other threads: a BLAS's, for example, spin on the other cores for a while
+    after each step of a solver. So the caller never waits for a helper that has not begun, and a helper that
+    takes long may move to any core.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._ids: list[int] = []
+        # the core that the threads are kept off (None: no core), and the caller's thread id
+        self._placed: tuple[int | None, int] | None = None
+        self._lock = threading.Lock()
+        # the time at which the system last refused a thread
+        self._refused: float | None = None
+        # work that waits for helpers, once for each helper; and the calls of `_serve` that have not ended
+        self._waiting: list[_Work] = []
+        self._calls: set[object] = set()
+        self._executor = ThreadPoolExecutor(threads, "sparsetconv", self._note)
+
+    def _note(self) -> None:
+        with self._lock:
+            self._ids.append(threading.get_native_id())
+            self._placed = None
+
+    def run(self, function: Callable[[T], object], items: Iterable[T], helpers: int) -> None:
+        """Call a function on every item, in this thread and in ``helpers`` others."""
+        work = _Work(function, items)
+        self._keep_off(_core() if _core is not None else None)
+        start = time.perf_counter()
+        try:
+            self._call_for(work, helpers)
+            work.do()
+        finally:
+            self._forget(work)
+            # helpers that still work after half of the caller's time again may move to any core
+            if not work.finish((time.perf_counter() - start) / 2):
+                self._keep_off(None)
+                work.finish()
+        work.raise_error()
+
+    def serves(self, threads: int) -> bool:
+        """Return whether the pool is large enough for ``threads`` helpers and need not be replaced.
+
+        A pool whose first thread the system refused is kept, without helpers, for ``PATIENCE`` seconds.
+        """
+        dead = self._refused is not None and not self._ids and not self._patient()
+        return self.threads >= threads and not dead
+
+    def _patient(self) -> bool:
+        """Return whether the system has refused a thread less than ``PATIENCE`` seconds ago."""
+        return self._refused is not None and time.monotonic() < self._refused + PATIENCE
+
+    def _call_for(self, work: _Work, helpers: int) -> None:
+        """Let threads help with some work; threads that are busy take it up later.
+
+        The executor never has more calls than threads, however many products begin while a long one runs.
+        """
+        calls: list[object] = []
+        try:
+            with self._lock:
+                self._waiting += [work] * helpers
+                most = len(self._ids) if self._patient() else self.threads
+                calls += [object() for _ in range(min(helpers, most - len(self._calls)))]
+                self._calls.update(calls)
+            while calls:
+                self._executor.submit(self._serve, calls[-1])
+                calls.pop()
+        except RuntimeError:
+            # the system refused a thread (the call stays in the executor's queue for a later one), or the
+            # interpreter is shutting down
+            calls.pop()
+            self._refused = time.monotonic()
+        finally:
+            if calls:
+                with self._lock:
+                    self._calls.difference_update(calls)
+
+    def _serve(self, call: object) -> None:
+        """Help with all waiting work, the oldest first."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._calls.discard(call)
+                    return
+                work = self._waiting.pop(0)
+            work.help()
+
+    def _forget(self, work: _Work) -> None:
+        """Remove some work from the waiting work."""
+        with self._lock:
+            self._waiting[:] = [other for other in self._waiting if other is not work]
+
+    def close(self) -> None:
+        """Let the threads end when they have finished their work; callers then work without helpers."""
+        self._executor.shutdown(wait=False)
+
+    def _keep_off(self, core: int | None) -> None:
+        """Let the threads run on all of the caller's cores but ``core``; on all if it is None."""
+        wanted = core, threading.get_ident()
+        if _core is None or wanted == self._placed:
+            return
+        allowed = os.sched_getaffinity(0)
+        with self._lock:
+            self._placed = wanted
+            for thread in self._ids:
+                # a thread may have ended
+                with contextlib.suppress(OSError):
+                    os.sched_setaffinity(thread, allowed - {core} or allowed)
+
+
+_pools: list[_Pool] = []
+
+if hasattr(os, "register_at_fork"):
+    # a fork copies no threads, so the child makes a pool of its own
+    os.register_at_fork(after_in_child=_pools.clear)
+
+
+def for_each(function: Callable[[T], object], items: Iterable[T], workers: int) -> None:
+    """Call ``function`` on every item in ``workers`` threads, this one included; raise what a call raises.
+
+    ``function`` may not itself call `for_each` with several workers.
+    """
+    todo = list(items)
+    workers = min(workers, len(todo))
+    if workers <= 1:
+        for item in todo:
+            function(item)
+        return
+    _pool_of(workers - 1).run(function, todo, workers - 1)
+
+
+def _pool_of(threads: int) -> _Pool:
+    """Return the pool; make a new one if it is too small, or has no thread and may try again to get one."""
+    known = _pools[0] if _pools else None
+    if known is not None and known.serves(threads):
+        return known
+    made = _Pool(max(threads, _own_count() - 1))
+    _pools[:] = [made]
+    if known is not None:
+        known.close()
+    return made

@@ -1,0 +1,161 @@
+"""The Kronecker product of small sparse matrices, assembled in closed form.
+
+Row lengths are outer products, and every entry is written to its final place: nothing is sorted. Rows of the
+left factor with equal weights make equal blocks, which are copies of the first one with shifted columns.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.threads import for_each, thread_count
+from sparsetconv._assembly.cuda import product_arrays
+from sparsetconv._geometry.convolution import smallest_index_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
+
+# entries from which on threads pay; bytes that `_line` takes for each entry
+THREAD_WORK, LINE_BYTES = 1 << 18, 64
+# a right factor of at most SHORT_LINE entries is multiplied with many rows of the left one at once, in blocks
+# of about SHORT_BLOCK entries
+SHORT_LINE, SHORT_BLOCK = 1 << 9, 1 << 16
+
+
+def kronecker(
+    factors: Sequence[Any], dtype: np.dtype[Any], backend: Backend = NUMPY, shared: bool = True
+) -> Any:
+    """Return the Kronecker product of SciPy's CSR matrices with sorted rows, as a matrix of the backend.
+
+    Its rows are sorted, too. A single factor is copied, unless the caller says that it is not ``shared``.
+    """
+    rows, columns = (prod(factor.shape[side] for factor in factors) for side in (0, 1))
+    nnz = prod(factor.nnz for factor in factors)
+    index = smallest_index_dtype(rows, columns, nnz)
+    need = nnz * (dtype.itemsize + index.itemsize) + (rows + 1) * index.itemsize
+    need += 0 if backend.on_gpu else _preparing(factors)
+    backend.require("the matrix", need, "ResizeOperator needs none")
+    if backend.on_gpu:
+        return backend.csr(*product_arrays(backend, factors, dtype, index), (rows, columns))
+    if len(factors) == 1:
+        only = factors[0]
+        kinds = zip((only.data, only.indices, only.indptr), (dtype, index, index), strict=True)
+        arrays = tuple(array.astype(kind, copy=shared) for array, kind in kinds)
+        matrix = sp.csr_array(arrays, shape=only.shape)
+    else:
+        matrix = reduce(lambda b, a: _kronecker_pair(a, b, dtype, index), reversed(factors))
+    matrix.has_canonical_format = True
+    return matrix
+
+
+def _preparing(factors: Sequence[Any]) -> int:
+    """Return the most bytes that `_line` takes for any factor."""
+    most, rest = 0, 1
+    for factor in reversed(factors):
+        longest = int(np.diff(factor.indptr).max())
+        if longest > 1 and factor is not factors[-1]:
+            most = max(most, LINE_BYTES * longest * rest)
+        rest *= factor.nnz
+    return most
+
+
+def _kronecker_pair(a: Any, b: Any, dtype: np.dtype[Any], index: np.dtype[Any]) -> Any:
+    lengths = np.multiply.outer(np.diff(a.indptr), np.diff(b.indptr)).ravel()
+    pointers = np.zeros(lengths.size + 1, index)
+    np.cumsum(lengths, out=pointers[1:])
+    indices, data = np.empty(pointers[-1], index), np.empty(pointers[-1], dtype)
+    write = _write_short if b.nnz <= SHORT_LINE else _write_long
+    write(a, b, data, indices)
+    return sp.csr_array((data, indices, pointers), shape=(a.shape[0] * b.shape[0], a.shape[1] * b.shape[1]))
+
+
+def _write_short(a: Any, b: Any, data: Array, indices: Array) -> None:
+    """Write the entries if ``b`` has few: at once for many rows of ``a`` that have equally many entries."""
+    counts = np.diff(a.indptr)
+    jobs = []
+    for count in np.unique(counts[counts > 0]).tolist():
+        which, columns, values = _line(b, np.zeros(count, indices.dtype), indices.dtype)
+        rows = np.flatnonzero(counts == count)
+        parts = np.array_split(rows, max(1, -(-rows.size * values.size // SHORT_BLOCK)))
+        jobs += [(which, columns, values, part) for part in parts]
+
+    def write(job: tuple[Array, Array, Array, Array]) -> None:
+        which, columns, values, rows = job
+        starts = a.indptr[rows].astype(np.int64)
+        entries = starts[:, None] + which
+        places = (starts * b.nnz)[:, None] + np.arange(values.size)
+        data[places] = a.data[entries] * values
+        indices[places] = a.indices[entries].astype(indices.dtype) * indices.dtype.type(b.shape[1]) + columns
+
+    for_each(write, jobs, thread_count() if data.size > THREAD_WORK else 1)
+
+
+def _write_long(a: Any, b: Any, data: Array, indices: Array) -> None:
+    """Write the entries if ``b`` has many: row by row of ``a``, all entries of ``b`` at once."""
+    index, dtype = indices.dtype, data.dtype
+    blocks = _equal_rows(a)
+    lines = {offsets.tobytes(): _line(b, offsets, index) for offsets, _, _ in blocks}
+
+    def write(block: tuple[Array, Array, Array]) -> None:
+        """Write the products of all rows of ``a`` with the same weights: copies with shifted columns."""
+        offsets, weights, members = block
+        which, line_indices, line_values = lines[offsets.tobytes()]
+        line_data = (weights[which] * line_values).astype(dtype, copy=False)
+        for row in members:
+            start = int(a.indptr[row]) * b.nnz
+            place = slice(start, start + line_data.size)
+            data[place] = line_data
+            np.add(line_indices, index.type(int(a.indices[a.indptr[row]]) * b.shape[1]), out=indices[place])
+
+    for_each(write, _shared(blocks), thread_count() if indices.size > THREAD_WORK else 1)
+
+
+def _equal_rows(a: Any) -> list[tuple[Array, Array, Array]]:
+    """Return the different rows of a matrix: columns less the first one, values, and which rows these are."""
+    known: dict[tuple[bytes, bytes], list[int]] = {}
+    for row, (first, last) in enumerate(zip(a.indptr[:-1], a.indptr[1:], strict=True)):
+        columns = a.indices[first:last]
+        key = (columns - columns[:1]).tobytes(), a.data[first:last].tobytes()
+        known.setdefault(key, []).append(row)
+    return [
+        (np.frombuffer(columns, a.indices.dtype), np.frombuffer(values, a.data.dtype), np.array(rows))
+        for (columns, values), rows in known.items()
+    ]
+
+
+def _shared(blocks: list[tuple[Array, Array, Array]]) -> list[tuple[Array, Array, Array]]:
+    """Divide blocks of many rows, so that threads share them."""
+    return [
+        (columns, values, part)
+        for columns, values, rows in blocks
+        for part in np.array_split(rows, min(len(rows), thread_count()))
+    ]
+
+
+def _line(b: Any, offsets: Array, index: np.dtype[Any]) -> tuple[Array, Array, Array]:
+    """Return the parts of a product that rows of ``a`` with the same ``offsets`` share.
+
+    ``offsets`` are the columns of a row of ``a``, less its first. Its product with ``b`` is ordered by row of
+    ``b``, then entry of ``a``, then entry of ``b``. Returned for each entry of the product: which entry of
+    the row of ``a`` it has as a factor, its column (less that of the first entry of ``a``), the value of
+    ``b``.
+    """
+    length = len(offsets)
+    if length == 1:
+        return np.zeros(1, np.intp), b.indices.astype(index, copy=False), b.data
+    counts = np.repeat(np.diff(b.indptr), length)
+    which = np.repeat(np.tile(np.arange(length), b.shape[0]), counts)
+    begins = np.repeat(b.indptr[:-1], length)
+    ends = np.cumsum(counts)
+    entry = np.arange(which.size) + np.repeat(begins - (ends - counts), counts)
+    columns = (offsets.astype(index) * b.shape[1])[which] + b.indices[entry].astype(index)
+    return which, columns, b.data[entry]

@@ -1,0 +1,370 @@
+"""`conv_matrix` and `conv_transpose_matrix`: a convolution as a sparse matrix.
+
+Floor 2. The border where kernels, words and formats are checked; the work is in ``assembly``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsetconv._arrays.backend import backend_of
+from sparsetconv._arrays.display import clipped, shown
+from sparsetconv._arrays.layout import oriented_weights
+from sparsetconv._arrays.streams import on_device
+from sparsetconv._arrays.validation import as_array, named_dtype
+from sparsetconv._assembly.csr import MatrixLayout, csr_arrays, matrix_size
+from sparsetconv._assembly.cuda import convolution_arrays
+from sparsetconv._geometry import validation
+from sparsetconv._geometry.convolution import ConvGeometry
+from sparsetconv._geometry.transposed import conv_transpose_geometry
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike
+
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
+    from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
+
+FORMATS = ("csr", "csc", "coo", "bsr", "dia")
+
+
+def conv_matrix(
+    kernel: ArrayLike,
+    input_shape: IntOrInts,
+    *,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    dilation: IntOrInts = 1,
+    groups: int = 1,
+    padding_mode: PaddingMode = "zeros",
+    flip: bool = False,
+    rows: slice | None = None,
+    dtype: DTypeLike | None = None,
+    index_dtype: DTypeLike | None = None,
+    format: str = "csr",
+) -> Any:
+    """Return the matrix of a convolution.
+
+    Parameters
+    ----------
+    kernel : (k1, ..., kd) or (c_out, c_in // groups, k1, ..., kd) array_like
+        Weights: float32, float64, complex64, complex128 or an integer dtype.
+    input_shape : int or sequence of int
+        ``(n1, ..., nd)`` or ``(c_in, n1, ..., nd)``.
+    stride, padding, dilation, groups, padding_mode, flip : int, sequence, str, bool
+        As for `ConvGeometry`.
+    rows : slice, optional
+        Only these rows, ``slice(start, stop)``, with global columns, at the cost of these rows.
+    dtype : dtype, optional
+        Of the values; the kernel's if not given. It may round the weights, but neither wrap nor overflow.
+        Where a border folds several taps onto one sample their sum is taken in this dtype, in which integers
+        wrap (that of a replicated edge in double precision, and rounded); an operator sums in the dtype of
+        its result.
+    index_dtype : dtype, optional
+        ``int32`` or ``int64``; the smaller that fits if not given.
+    format : {"csr", "csc", "coo", "bsr", "dia"}
+        ``"bsr"`` and ``"dia"`` are refused where they do not fit (see Notes).
+
+    Returns
+    -------
+    scipy.sparse array
+        Of shape ``(prod(output_shape), prod(input_shape))``. CSR is canonical: columns sorted, no duplicates.
+        A zero in the kernel is stored, so that the pattern depends on the geometry alone.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter, the rule and what was given.
+    MemoryError
+        With the bytes, before anything is allocated.
+
+    See Also
+    --------
+    ConvOperator : The same as a linear operator, without the matrix.
+    conv_transpose_matrix : The transpose, from the small array's point of view.
+
+    Notes
+    -----
+    With one axis, ``A[o, i]`` is the sum of ``kernel[t]`` over the taps ``t`` for which sample ``i``
+    stands at position ``o * stride + t * dilation - before`` of the input's extension; with several
+    axes the sum runs over their product. Rows and columns are the C-order flattenings of output and
+    input. Before a factorisation of the matrix of a kernel with zeros, such as a five-point stencil,
+    ``A.eliminate_zeros()`` drops the stored ones, which would fill its factors.
+
+    ``"bsr"`` fits where the last axis' windows fall into aligned blocks (unit dilation, ``stride`` a
+    multiple of its taps, sizes and padding too); its blocks are ``(1, k)``. ``"dia"`` fits where all
+    strides are 1 and output and input have the same sizes but for the first spatial axis, so that each
+    tap is a diagonal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sparsetconv as stc
+    >>> stc.conv_matrix([1, 2, 3], 5).toarray()
+    array([[1, 2, 3, 0, 0],
+           [0, 1, 2, 3, 0],
+           [0, 0, 1, 2, 3]])
+    >>> stc.conv_matrix([1, 2, 3], 5, stride=2, padding=1, padding_mode="reflect").toarray()
+    array([[2, 4, 0, 0, 0],
+           [0, 1, 2, 3, 0],
+           [0, 0, 0, 4, 2]])
+    >>> A = stc.conv_matrix(np.arange(1.0, 10.0).reshape(3, 3), (4, 4))
+    >>> A.shape, A.nnz
+    ((4, 16), 36)
+    """
+    weights = as_array("kernel", kernel, dtype)
+    geometry = ConvGeometry(input_shape, weights.shape, stride, padding, dilation, groups, padding_mode, flip)
+    return geometry_matrix(geometry, weights, False, rows, index_dtype, format)
+
+
+def conv_transpose_matrix(
+    kernel: ArrayLike,
+    input_shape: IntOrInts,
+    *,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
+    output_shape: IntOrInts | None = None,
+    dilation: IntOrInts = 1,
+    groups: int = 1,
+    padding_mode: PaddingMode = "zeros",
+    flip: bool = False,
+    rows: slice | None = None,
+    dtype: DTypeLike | None = None,
+    index_dtype: DTypeLike | None = None,
+    format: str = "csr",
+) -> Any:
+    """Return the matrix of a transposed convolution, from a small array to a large one.
+
+    It is the plain transpose (nothing is conjugated) of the `conv_matrix` that maps the large array to the
+    small one, assembled directly.
+
+    Parameters
+    ----------
+    kernel : (k1, ..., kd) or (c_in, c_out // groups, k1, ..., kd) array_like
+        The array that serves the forward convolution too: there, ``c_in`` are its outputs.
+    input_shape : int or sequence of int
+        The small shape, ``(n1, ..., nd)`` or ``(c_in, n1, ..., nd)``.
+    stride, padding : int, sequence, str
+        Of the forward convolution, as for `ConvGeometry`. With ``"same"`` and ``"same_lower"`` the output
+        has ``n * stride`` samples.
+    output_padding : int or sequence of int
+        Samples added at the end of the output, less than ``max(stride, dilation)``.
+    output_shape : int or sequence of int, optional
+        The output's sizes (channels may be left out), instead of ``output_padding``.
+    dilation, groups, padding_mode, flip : int, sequence, str, bool
+        Of the forward convolution, as for `ConvGeometry`.
+    rows, dtype, index_dtype, format : optional
+        As for `conv_matrix`.
+
+    Returns
+    -------
+    scipy.sparse array
+        Of shape ``(prod(output_shape), prod(input_shape))``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter, the rule and what was given; for an impossible ``output_shape`` the sizes
+        that are possible.
+    MemoryError
+        With the bytes, before anything is allocated.
+
+    See Also
+    --------
+    ConvTransposeOperator : The same as a linear operator.
+
+    Notes
+    -----
+    ``A[i, o]`` is the entry ``[o, i]`` of the forward matrix. The output has
+    ``(n - 1) * stride - before - after + dilation * (k - 1) + 1 + output_padding`` samples, as torch's
+    ``ConvTranspose`` [1]_. With ``"same"`` and a kernel shorter than the stride, zeros fill the end.
+
+    References
+    ----------
+    .. [1] V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016.
+
+    Examples
+    --------
+    >>> import sparsetconv as stc
+    >>> stc.conv_transpose_matrix([1, 2, 3], 2, stride=2).toarray()
+    array([[1, 0],
+           [2, 0],
+           [3, 1],
+           [0, 2],
+           [0, 3]])
+    """
+    weights = as_array("kernel", kernel, dtype)
+    geometry = conv_transpose_geometry(
+        input_shape,
+        weights.shape,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        output_shape=output_shape,
+        dilation=dilation,
+        groups=groups,
+        padding_mode=padding_mode,
+        flip=flip,
+    )
+    return geometry_matrix(geometry, weights, True, rows, index_dtype, format)
+
+
+def geometry_matrix(
+    geometry: ConvGeometry,
+    kernel: Array,
+    transposed: bool,
+    rows: slice | None = None,
+    index_dtype: DTypeLike | None = None,
+    format: str = "csr",
+) -> Any:
+    """Return the matrix of a settled geometry, or its transpose, in any format, on the kernel's device."""
+    validation.word("format", format, FORMATS)
+    backend = backend_of("kernel", kernel)
+    if backend.on_gpu:
+        _check_on_gpu(kernel, format)
+    with on_device(backend, backend.device_of(kernel)):
+        return _assembled(geometry, kernel, transposed, rows, index_dtype, format, backend)
+
+
+def _assembled(
+    geometry: ConvGeometry,
+    kernel: Array,
+    transposed: bool,
+    rows: slice | None,
+    index_dtype: DTypeLike | None,
+    format: str,
+    backend: Backend,
+) -> Any:
+    layout = MatrixLayout.of(geometry, transposed)
+    wanted_index = _index_dtype(index_dtype)
+    start, stop = _row_range(rows, layout.shape[0])
+    weights = oriented_weights(kernel, geometry.groups, geometry.flip, geometry.has_channels)
+    if format == "csc" and rows is None:
+        # the columns of a matrix are the rows of its transpose
+        across = MatrixLayout.of(geometry, not transposed)
+        rows_across = oriented_csr(
+            across, weights, not transposed, (0, across.shape[0]), backend, wanted_index
+        )
+        return _canonical(rows_across.T)
+    if format == "bsr":
+        block = _block_size(geometry, transposed)
+    elif format == "dia":
+        _check_diagonals(geometry)
+    matrix = oriented_csr(layout, weights, transposed, (start, stop), backend, wanted_index)
+    if format == "bsr":
+        return _checked_bsr(matrix, block)
+    if format == "dia":
+        return _checked_dia(matrix, backend)
+    return matrix.asformat(format)
+
+
+def check_gpu_dtype(name: str, dtype: np.dtype[Any]) -> None:
+    """Raise unless CuPy's sparse matrices hold values of a dtype."""
+    if dtype.char not in "fdFD":
+        msg = (
+            f"{name} must be float32, float64, complex64 or complex128 on a GPU: CuPy's sparse matrices hold "
+            f"nothing else; got {clipped(str(dtype))}"
+        )
+        raise TypeError(msg)
+
+
+def _check_on_gpu(kernel: Array, format: str) -> None:
+    check_gpu_dtype("kernel", kernel.dtype)
+    if format == "bsr":
+        msg = "format must be one of 'csr', 'csc', 'coo', 'dia' on a GPU, CuPy has no BSR; got 'bsr'"
+        raise ValueError(msg)
+
+
+def oriented_csr(
+    layout: MatrixLayout,
+    weights: Array,
+    transposed: bool,
+    rows: tuple[int, int],
+    backend: Backend,
+    index_dtype: np.dtype[Any] | None = None,
+) -> Any:
+    """Return rows of a layout's matrix as CSR, from weights ``(groups, c_out, c_in, k1, ..., kd)``."""
+    # the channels of the rows come before those of the columns
+    by_rows = weights.swapaxes(1, 2) if transposed else weights
+    nnz, index = matrix_size(layout, *rows, weights.dtype, index_dtype, backend)
+    if backend.on_gpu:
+        arrays = convolution_arrays(backend, layout, by_rows, rows, nnz, index)
+    else:
+        arrays = csr_arrays(layout, by_rows, *rows, nnz, index)
+    return backend.csr(*arrays, (rows[1] - rows[0], layout.shape[1]))
+
+
+def _canonical(matrix: Any) -> Any:
+    """Tell the library what is so by construction; it would read the whole matrix to find out."""
+    matrix.has_sorted_indices = True
+    matrix.has_canonical_format = True
+    return matrix
+
+
+def _index_dtype(index_dtype: DTypeLike | None) -> np.dtype[Any] | None:
+    if index_dtype is None:
+        return None
+    wanted = named_dtype("index_dtype", index_dtype)
+    if wanted not in (np.int32, np.int64):
+        msg = f"index_dtype must be int32 or int64, got {wanted}"
+        raise ValueError(msg)
+    return wanted
+
+
+def _row_range(rows: slice | None, total: int) -> tuple[int, int]:
+    if rows is None:
+        return 0, total
+    if not isinstance(rows, slice) or rows.step not in (None, 1):
+        msg = f"rows must be a slice of unit step, got {shown(rows)}"
+        raise TypeError(msg)
+    start = 0 if rows.start is None else validation.integer("rows.start", rows.start)
+    stop = total if rows.stop is None else validation.integer("rows.stop", rows.stop)
+    if not 0 <= start <= stop <= total:
+        msg = f"rows must satisfy 0 <= start <= stop <= {total}, the number of rows; got {shown(rows)}"
+        raise ValueError(msg)
+    return start, stop
+
+
+def _block_size(geometry: ConvGeometry, transposed: bool) -> tuple[int, int]:
+    axis = geometry.axes[-1]
+    aligned = (axis.stride, axis.before, axis.size)
+    if axis.dilation > 1 or axis.reach != "zeros" or any(number % axis.taps for number in aligned):
+        msg = (
+            "format='bsr' fits where the last axis has no dilation, nothing but zeros outside, and "
+            f"stride, padding and size are multiples of its {axis.taps} taps; got stride {axis.stride}, "
+            f"padding ({axis.before}, {axis.after}) and size {axis.size}"
+        )
+        raise ValueError(msg)
+    return (axis.taps, 1) if transposed else (1, axis.taps)
+
+
+def _checked_bsr(matrix: Any, block: tuple[int, int]) -> Any:
+    if matrix.shape[0] % block[0]:
+        msg = f"format='bsr' has blocks of {block[0]} rows here, which must divide the {matrix.shape[0]} rows"
+        raise ValueError(msg)
+    return matrix.tobsr(block)
+
+
+def _check_diagonals(geometry: ConvGeometry) -> None:
+    same = [axis.size == axis.outputs for axis in geometry.axes[1:]]
+    if any(step > 1 for step in geometry.stride) or not all(same):
+        msg = (
+            "format='dia' fits where all strides are 1 and output and input have the same sizes but for the "
+            f"first spatial axis, got stride {shown(geometry.stride)}, input {shown(geometry.input_shape)}, "
+            f"output {shown(geometry.output_shape)}"
+        )
+        raise ValueError(msg)
+
+
+def _checked_dia(matrix: Any, backend: Backend) -> Any:
+    xp, triplets = backend.xp, matrix.tocoo()
+    diagonals = triplets.col.astype(np.int64) - triplets.row
+    offsets, places = xp.unique(diagonals, return_inverse=True)
+    nbytes = offsets.size * matrix.shape[1] * matrix.dtype.itemsize
+    backend.require(f"the {offsets.size} diagonals", nbytes, "format='csr' stores entries alone")
+    data = xp.zeros((offsets.size, matrix.shape[1]), matrix.dtype)
+    data[places, triplets.col] = triplets.data
+    return backend.sparse_type("dia")((data, offsets), shape=matrix.shape)

@@ -1,0 +1,156 @@
+"""Write a range of rows of one axis, times all rows of the axes that follow, by compiled loops.
+
+The rows of each axis are a table. The tables bound the numbers of columns, and of contracted weights, before
+each axis, so that the loops need not allocate.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from math import prod
+from operator import mul
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sparsetconv._assembly.row_tables import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sparsetconv._arrays.types import Array
+    from sparsetconv._assembly.axis_rows import RunRows
+    from sparsetconv._geometry.segments import Segment
+
+
+class Level(NamedTuple):
+    """One axis within a box of rows: its range, segments, entries of each row and in all, column stride.
+
+    ``below`` is the number of entries of the axes that follow, for one row of this one.
+    """
+
+    axis: RunRows
+    limits: tuple[int, int]
+    segments: list[Segment]
+    counts: Array
+    entries: int
+    stride: int
+    below: int
+
+    def is_most_of(self, entries: int) -> bool:
+        """Return whether the axis has more than an eighth of the box's entries, so that its cost matters."""
+        return 8 * self.entries > entries
+
+    def widths(self, start: int, stop: int) -> Array:
+        """Return the number of entries of each row in a range."""
+        return self.counts[start - self.limits[0] : stop - self.limits[0]]
+
+
+class Room(NamedTuple):
+    """What the compiled loops work on beside what they write.
+
+    Attributes
+    ----------
+    rows : (axes,) int64 array
+        The row of each axis that is being written.
+    given : 1-D array
+        The weights of a channel, before the first axis.
+    contracted : 1-D array
+        Room for the weights before each of the other axes, contracted with the rows of those in front.
+    columns : 1-D int64 array
+        Room for the columns before each axis; those before the first are there.
+    """
+
+    rows: Array
+    given: Array
+    contracted: Array
+    columns: Array
+
+
+class Products(NamedTuple):
+    """The rows of some axes as the compiled loops take them; the last axis is the fastest.
+
+    Sizes and places are given for one column before the first axis; `write` multiplies them by the number of
+    these columns.
+
+    Attributes
+    ----------
+    entries : int
+        Number of entries.
+    table : Table
+        The rows of all axes, one axis after the other.
+    begins : (axes + 1,) int64 array
+        The first row of each axis in the table.
+    widths : (rows,) int64 array
+        The number of entries of each row.
+    many, column_at : (axes,), (axes + 1,) int64 arrays
+        The most columns before each axis, and where they begin in the loops' scratch array.
+    inner, weight_at : (axes + 1,) int64 arrays
+        The number of weights of each of these columns, and where they begin in the loops' scratch array.
+        Weights before the first axis are the given ones, and need no place.
+    strides : (axes,) int64 array
+        Columns of the matrix from one column of an axis to the next.
+    """
+
+    entries: int
+    table: Table
+    begins: Array
+    widths: Array
+    many: Array
+    column_at: Array
+    inner: Array
+    weight_at: Array
+    strides: Array
+
+    @classmethod
+    def of(cls, levels: Sequence[Level], limits: tuple[int, int]) -> Products:
+        """Return a range of rows of the first axis with all rows, in their boxes, of those that follow."""
+        ranges = [limits, *(level.limits for level in levels[1:])]
+        pairs = list(zip(levels, ranges, strict=True))
+        widths = [level.widths(*own) for level, own in pairs]
+        many = list(accumulate((int(own.max()) for own in widths[:-1]), mul, initial=1))
+        inner = list(accumulate((level.axis.taps for level in reversed(levels)), mul, initial=1))[::-1]
+        return cls(
+            prod(int(own.sum()) for own in widths),
+            Table.stacked([level.axis.table(*own) for level, own in pairs]),
+            _begins(high - low for low, high in ranges),
+            np.concatenate(widths),
+            np.array(many),
+            _begins(many),
+            np.array(inner),
+            _begins([0, *map(mul, many[1:], inner[1:])]),
+            np.array([level.stride for level in levels]),
+        )
+
+    def write(self, weights: Array, columns: Array, data: Array, indices: Array, entry: int) -> int:
+        """Write all entries, and return the place behind the last one.
+
+        Parameters
+        ----------
+        weights : (channels, u, k1, ..., kd) array
+            Contiguous, and writable.
+        columns : (u,) int64 array
+        data, indices : (channels, entries) array, (entries,) array
+        entry : int
+            Where to write the first entry.
+        """
+        from sparsetconv._assembly.loops import write_rows
+
+        count = columns.size
+        if not self.entries or not count:
+            return entry
+        scaled = {name: getattr(self, name) * count for name in ("many", "column_at", "weight_at")}
+        products = self._replace(**scaled)
+        so_far = np.empty(int(products.column_at[-1]), np.int64)
+        so_far[:count] = columns
+        contracted = np.empty(int(products.weight_at[-1]), weights.dtype)
+        for own, values in zip(weights.reshape(len(weights), -1), data, strict=True):
+            room = Room(np.empty_like(products.many), own, contracted, so_far)
+            write_rows(products, room, values, indices, entry)
+            # columns are written with the first channel; all channels have the same
+            indices = indices[:0]
+        return entry + count * self.entries
+
+
+def _begins(sizes: Iterable[int]) -> Array:
+    return np.array(list(accumulate(sizes, initial=0)), np.int64)

@@ -1,0 +1,354 @@
+"""The command line: ``sparsetconv demo | plan | build | upsample | learn``.
+
+Options become arguments of the public functions, which check them: the error messages are theirs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsetconv import __version__, pictures
+from sparsetconv._arrays.display import shown
+from sparsetconv._arrays.output import check_place, whole_file
+from sparsetconv._assembly.matrices import FORMATS, geometry_matrix
+from sparsetconv._cli.plan import describe
+from sparsetconv._geometry.axis import PADDING_MODES
+from sparsetconv._geometry.convolution import ConvGeometry
+from sparsetconv._geometry.transposed import conv_transpose_geometry
+from sparsetconv._geometry.validation import MODE_ALIASES, PADDING_WORDS
+from sparsetconv.pictures import _files, _learning
+from sparsetconv.pictures._enlarge import larger_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+OUTPUTS = (".npz", ".mtx")
+# the exit status that shells report of a program that SIGINT ended
+INTERRUPTED = 130
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Parse ``7``, ``7x7`` or ``7,7``.
+
+    Examples
+    --------
+    >>> sizes("3x512x512")
+    (3, 512, 512)
+    """
+    try:
+        return tuple(int(part) for part in re.split("[x,]", text))
+    except ValueError:
+        msg = f"expected integers joined by 'x' or ',', such as 7x7, got {shown(text)}"
+        raise argparse.ArgumentTypeError(msg) from None
+
+
+def per_axis(text: str) -> Any:
+    """Parse one integer for all axes, or one for each."""
+    numbers = sizes(text)
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def pads(text: str) -> Any:
+    """Parse a padding: a word, ``1``, ``1x2`` or pairs such as ``1:2x0:3``.
+
+    Examples
+    --------
+    >>> pads("same"), pads("1"), pads("1:2x0:3")
+    ('same', 1, ((1, 2), (0, 3)))
+    """
+    if text in PADDING_WORDS:
+        return text
+    try:
+        parts = [tuple(int(side) for side in part.split(":")) for part in re.split("[x,]", text)]
+    except ValueError:
+        msg = (
+            f"expected one of {', '.join(PADDING_WORDS)}, or integers such as 1, 1x2 or 1:2x0:3, "
+            f"got {shown(text)}"
+        )
+        raise argparse.ArgumentTypeError(msg) from None
+    if len(parts) == 1 and len(parts[0]) == 1:
+        return parts[0][0]
+    return tuple(part[0] if len(part) == 1 else part for part in parts)
+
+
+def modes(text: str) -> Any:
+    """Parse one padding mode for all axes, or one for each."""
+    words = tuple(text.split(","))
+    return words[0] if len(words) == 1 else words
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program, description="Convolutions as sparse matrices and linear operators."
+    )
+    parser.add_argument("--version", action="version", version=f"sparsetconv {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser("demo", help="deblur and super-resolve a photograph, and draw a figure")
+    demo.add_argument("-o", "--output", type=Path, default=Path("sparsetconv-demo.png"), help="the figure")
+    _add_force(demo)
+    plan = commands.add_parser("plan", help="sizes, bytes and times of a matrix, without allocating it")
+    plan.add_argument("--kernel", type=sizes, required=True, help="kernel shape, such as 7x7 or 16x3x7x7")
+    _add_geometry(plan)
+    build = commands.add_parser("build", help="a kernel in a .npy file to a matrix in .npz or Matrix Market")
+    build.add_argument("kernel", type=Path, help="the kernel, a .npy file")
+    build.add_argument("output", type=Path, help="the matrix, .npz (scipy.sparse.load_npz) or .mtx")
+    build.add_argument("--format", choices=FORMATS, default="csr", help="sparse format in a .npz file")
+    _add_force(build)
+    _add_geometry(build)
+    _add_pictures(commands)
+    return parser
+
+
+def _add_pictures(commands: Any) -> None:
+    upsample = commands.add_parser("upsample", help="make a picture larger")
+    upsample.add_argument("input", type=Path, help="a picture: PNG, TIFF, JPEG and more, of 8 or 16 bits")
+    upsample.add_argument("output", type=Path, help="the larger picture; its ending names the format")
+    upsample.add_argument("--scale", type=number, required=True, help="pixels for each, such as 2")
+    upsample.add_argument(
+        "--mode",
+        choices=pictures.MODES,
+        default="learned",
+        help="learned (the default) takes whole scales, the others any",
+    )
+    upsample.add_argument(
+        "--kernel", type=Path, help="with learned: a .npy file from learn; for 2, 3, 4 one is at hand"
+    )
+    _add_reading(upsample)
+    _add_force(upsample)
+    learn = commands.add_parser("learn", help="fit the kernel that restores pictures after shrinking")
+    learn.add_argument("pictures", type=Path, nargs="+", help="files; each channel counts as a picture")
+    learn.add_argument("--scale", type=int, required=True, help="such as 2")
+    learn.add_argument(
+        "--taps",
+        type=int,
+        required=True,
+        help="rows and columns of the kernel, such as 12; odd where the scale is odd, even where it is even",
+    )
+    learn.add_argument("--ridge", type=float, default=0.0, help="weight of the kernel's squared norm")
+    learn.add_argument("-o", "--output", type=Path, required=True, help="the kernel, a .npy file")
+    _add_reading(learn)
+    _add_force(learn)
+
+
+def _add_force(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--force", action="store_true", help="overwrite without asking")
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        default=_files.MAX_PIXELS,
+        help="refuse larger pictures before they are decoded (default: %(default)s)",
+    )
+
+
+def number(text: str) -> float:
+    """Parse an integer or a decimal number.
+
+    Examples
+    --------
+    >>> number("2"), number("1.5")
+    (2, 1.5)
+    """
+    try:
+        return int(text) if text.strip().lstrip("+-").isdigit() else float(text)
+    except ValueError:
+        msg = f"expected a number such as 2 or 1.5, got {shown(text)}"
+        raise argparse.ArgumentTypeError(msg) from None
+
+
+def _add_geometry(parser: argparse.ArgumentParser) -> None:
+    known_modes = ", ".join((*PADDING_MODES, *MODE_ALIASES))
+    parser.add_argument(
+        "--shape", type=sizes, required=True, help="input shape, such as 4096x4096 or 3x64x64"
+    )
+    parser.add_argument("--stride", type=per_axis, default=1, help="one integer, or one for each axis: 2x1")
+    parser.add_argument(
+        "--padding", type=pads, default=0, help=f"{', '.join(PADDING_WORDS)}, or integers: 1, 1x2, 1:2x0:3"
+    )
+    parser.add_argument("--dilation", type=per_axis, default=1)
+    parser.add_argument("--groups", type=int, default=1)
+    parser.add_argument(
+        "--padding-mode", type=modes, default="zeros", help=f"one or one for each axis: {known_modes}"
+    )
+    parser.add_argument("--flip", action="store_true", help="reverse the kernel: the textbook's convolution")
+    parser.add_argument("--transposed", action="store_true", help="the transposed convolution")
+    parser.add_argument("--output-padding", type=per_axis, default=0, help="with --transposed")
+    parser.add_argument("--output-shape", type=sizes, default=None, help="with --transposed")
+
+
+def _geometry(args: argparse.Namespace, kernel_shape: tuple[int, ...]) -> ConvGeometry:
+    options = {
+        name: getattr(args, name)
+        for name in ("stride", "padding", "dilation", "groups", "padding_mode", "flip")
+    }
+    if args.transposed:
+        return conv_transpose_geometry(
+            args.shape,
+            kernel_shape,
+            output_padding=args.output_padding,
+            output_shape=args.output_shape,
+            **options,
+        )
+    if args.output_padding != 0 or args.output_shape is not None:
+        msg = "--output-padding and --output-shape belong to --transposed"
+        raise ValueError(msg)
+    return ConvGeometry(args.shape, kernel_shape, **options)
+
+
+def _plan(args: argparse.Namespace) -> None:
+    print(describe(_geometry(args, args.kernel), transposed=args.transposed))
+
+
+def _build(args: argparse.Namespace) -> None:
+    import scipy.io
+    import scipy.sparse as sp
+
+    from sparsetconv._arrays.validation import as_array
+
+    output: Path = args.output
+    if output.suffix not in OUTPUTS:
+        msg = f"output must end in one of {', '.join(OUTPUTS)}, got {shown(str(output))}"
+        raise ValueError(msg)
+    kernel = as_array("kernel", _load(args.kernel))
+    geometry = _geometry(args, kernel.shape)
+    _check_output(args)
+    matrix = geometry_matrix(geometry, kernel, args.transposed, format=args.format)
+    with whole_file(output) as file:
+        if output.suffix == ".npz":
+            sp.save_npz(file, matrix)
+        else:
+            scipy.io.mmwrite(file, matrix)
+    print(f"{output}: {matrix.shape[0]} x {matrix.shape[1]}, {matrix.nnz} entries, {matrix.dtype}")
+
+
+def _ask_to_overwrite(path: Path) -> None:
+    if not sys.stdin.isatty():
+        msg = f"{path} exists; --force overwrites it"
+        raise FileExistsError(msg)
+    print(f"{path} exists. Overwrite it? [y/N] ", end="", flush=True)
+    # the end of the input counts as no
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        msg = f"{path} was left as it is"
+        raise FileExistsError(msg)
+
+
+def _progress(items: Any, what: str, unit: str) -> Any:
+    """Return the items with a progress bar, which shows only on a terminal."""
+    try:
+        from tqdm import tqdm
+    except ImportError as error:
+        msg = 'pictures need tqdm, from an extra: python -m pip install "sparsetconv[pictures]"'
+        raise ImportError(msg) from error
+    return tqdm(items, desc=what, unit=unit, disable=None)
+
+
+def _upsample(args: argparse.Namespace) -> None:
+    picture = _files.read(args.input, args.max_pixels)
+    shape = larger_shape(picture.shape, args.scale, args.mode)
+    _files.check_format(args.output, shape, picture.dtype)
+    _check_output(args)
+    kernel = None if args.kernel is None else _load(args.kernel)
+    larger = pictures.upsample(
+        picture,
+        args.scale,
+        args.mode,
+        kernel=kernel,
+        alpha=_files.has_opacity(picture),
+        progress=lambda channels: _progress(channels, "upsample", "channel"),
+    )
+    _files.write(args.output, larger)
+    sizes = " to ".join(f"{a.shape[1]} x {a.shape[0]}" for a in (picture, larger))
+    channels = 1 if larger.ndim == 2 else larger.shape[2]
+    print(f"{args.output}: {sizes} pixels, {channels} channel(s) of {larger.dtype}, {args.mode}")
+
+
+def _learn(args: argparse.Namespace) -> None:
+    if args.output.suffix != ".npy":
+        msg = f"output must end in .npy, got {shown(str(args.output))}"
+        raise ValueError(msg)
+    _check_output(args)
+    for path in args.pictures:
+        _files.check_file(path)
+    kernel = pictures.learn(_opaque_pictures(args), args.scale, args.taps, ridge=args.ridge)
+    with whole_file(args.output) as file:
+        np.save(file, kernel)
+    print(f"{args.output}: a kernel of {kernel.shape[0]} x {kernel.shape[1]} for scale {args.scale}")
+
+
+def _opaque_pictures(args: argparse.Namespace) -> Iterator[Any]:
+    """Yield the pictures in the files, without opacity."""
+    for path in _progress(args.pictures, "learn", "picture"):
+        picture = _files.read(path, args.max_pixels)
+        _learning.learnable(shown(str(path)), picture, args.scale)
+        yield picture[..., :-1] if _files.has_opacity(picture) else picture
+
+
+def _load(path: Path) -> Any:
+    """Return the array in a .npy file."""
+    with path.open("rb") as file:
+        try:
+            return np.lib.format.read_array(file, allow_pickle=False)
+        except ValueError as error:
+            msg = f"{path} must hold one array, as numpy.save writes it, of numbers"
+            raise ValueError(msg) from error
+
+
+def _check_output(args: argparse.Namespace) -> None:
+    """Raise, or ask, before the work rather than after it, if the file cannot be written or exists."""
+    output: Path = args.output
+    check_place(output)
+    # lexists: a link whose target does not exist counts as existing
+    if os.path.lexists(output) and not args.force:
+        _ask_to_overwrite(output)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from sparsetconv._cli.demo import run
+
+    _check_output(args)
+    run(args.output)
+
+
+def _cause(error: BaseException) -> str:
+    """Return the message of an error in one line, after the name of the file if the system names one."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{shown(os.fsdecode(error.filename))}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def main(argv: Sequence[str] | None = None, program: str = "sparsetconv") -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Without the program's name; ``sys.argv[1:]`` if not given.
+    program : str, optional
+        What the user wrote to call it, for usage messages.
+
+    Returns
+    -------
+    int
+        0; 1 after an error, which is printed in one line; or 130 if the user interrupted. argparse itself
+        exits with 2.
+    """
+    args = _parser(program).parse_args(argv)
+    commands = {"demo": _demo, "plan": _plan, "build": _build, "upsample": _upsample, "learn": _learn}
+    try:
+        commands[args.command](args)
+    except (ValueError, TypeError, OSError, MemoryError, ImportError, OverflowError) as error:
+        print(f"error: {_cause(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0

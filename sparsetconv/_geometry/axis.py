@@ -1,0 +1,254 @@
+"""One axis of a convolution: every rule about sizes, padding and reads.
+
+Floor 0, standard library only: all of this is arithmetic on a handful of integers. An N-D
+convolution is the product of its axes, so nothing above this module knows what padding means.
+
+Output ``o`` of an axis reads, through tap ``t``, position ``p = o * stride + t * dilation - before``
+of the infinite extension of a signal of length ``size``. `source_index` says which sample stands at
+``p``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import gcd
+from typing import NamedTuple
+
+from sparsetconv._geometry.counting import Residues, congruence, floor_sum
+
+PADDING_MODES = ("zeros", "reflect", "symmetric", "replicate", "circular")
+
+
+class Interval(NamedTuple):
+    """The integers from ``start`` up to, and without, ``stop``."""
+
+    start: int
+    stop: int
+
+    def cut(self, other: Interval) -> Interval:
+        """Return the longer of the two pieces that are left without ``other``."""
+        left = Interval(self.start, min(self.stop, other.start))
+        right = Interval(max(self.start, other.stop), self.stop)
+        if other.start >= other.stop:
+            return self
+        return max(left, right, key=lambda piece: piece.stop - piece.start)
+
+
+def extension_period(mode: str, size: int) -> int:
+    """Return the period of the infinite extension (1 where it is constant outside the signal)."""
+    return {"circular": size, "symmetric": 2 * size, "reflect": max(2 * size - 2, 1)}.get(mode, 1)
+
+
+def source_index(mode: str, size: int, position: int) -> int | None:
+    """Return the sample that stands at ``position`` of the extension, or None for a padded zero."""
+    if 0 <= position < size:
+        return position
+    if mode == "zeros":
+        return None
+    if mode == "replicate":
+        return 0 if position < 0 else size - 1
+    period = extension_period(mode, size)
+    folded = position % period
+    mirrored = period - folded - (mode == "symmetric")
+    return folded if folded < size else mirrored
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a convolution, every number settled.
+
+    Attributes
+    ----------
+    size, taps, stride, before, after, dilation : int
+        Samples, kernel taps, step between outputs, padding on either side (negative crops),
+        distance between taps.
+    mode : str
+        One of ``PADDING_MODES``.
+    """
+
+    size: int
+    taps: int
+    stride: int
+    before: int
+    after: int
+    dilation: int
+    mode: str
+
+    @property
+    def extent(self) -> int:
+        """Samples from the first tap to the last."""
+        return self.dilation * (self.taps - 1) + 1
+
+    @cached_property
+    def outputs(self) -> int:
+        """Number of outputs; not positive where the kernel does not fit."""
+        return (self.size + self.before + self.after - self.extent) // self.stride + 1
+
+    @property
+    def low(self) -> int:
+        """First position that is read."""
+        return -self.before
+
+    @property
+    def high(self) -> int:
+        """Last position that is read."""
+        return (self.outputs - 1) * self.stride - self.before + self.extent - 1
+
+    @property
+    def copy_length(self) -> int:
+        """Positions from one copy of the signal in its extension to the next, mirrored or not."""
+        return self.size - (self.reach == "reflect")
+
+    @cached_property
+    def reach(self) -> str:
+        """The padding mode, or ``"zeros"`` where nothing outside the signal is read."""
+        return "zeros" if self.low >= 0 and self.high < self.size else self.mode
+
+    def first(self, output: int) -> int:
+        """Return the position that tap 0 of an output reads."""
+        return output * self.stride - self.before
+
+    @cached_property
+    def interior(self) -> Interval:
+        """The outputs all of whose taps read inside the signal."""
+        start = min(max(0, -(-self.before // self.stride)), self.outputs)
+        stop = (self.size - self.extent + self.before) // self.stride + 1
+        return Interval(start, max(start, min(stop, self.outputs)))
+
+    @cached_property
+    def nnz(self) -> int:
+        """Entries of the axis' matrix of ``outputs`` rows and ``size`` columns, in closed form."""
+        return self.entries(0, self.outputs)
+
+    def entries(self, start: int, stop: int) -> int:
+        """Return the entries of the rows of outputs ``start`` to ``stop``, in closed form."""
+        if self.reach == "zeros":
+            return self.reads(start, stop, 0, self.size)
+        if self.reach == "replicate":
+            return self.reads(start, stop, 0, self.size) + self._edges(start, stop)
+        period = extension_period(self.reach, self.size)
+        cycle = period // gcd(period, self.dilation)
+        distinct = min(self.taps, cycle)
+        entries = (stop - start) * distinct
+        if self.reach == "circular" or period == 1:
+            return entries
+        return entries - self._mirrored_pairs(start, stop, period, distinct)
+
+    def reads(self, start: int, stop: int, low: int, high: int) -> int:
+        """Count the reads, by outputs ``start`` to ``stop``, of positions from ``low`` up to ``high``."""
+        return self._reads_below(start, stop, high) - self._reads_below(start, stop, low)
+
+    def _reads_below(self, start: int, stop: int, position: int) -> int:
+        """Count reads below a position: outputs read it with all taps, then with fewer, then with none."""
+        reach = position + self.before
+        whole = min(max(start, -((self.extent - 1 - reach) // self.stride)), stop)
+        some = min(max(whole, -(-reach // self.stride)), stop)
+        least = reach - (some - 1) * self.stride
+        partly = floor_sum(some - whole, self.stride, least + self.dilation - 1, self.dilation)
+        return (whole - start) * self.taps + partly
+
+    def _edges(self, start: int, stop: int) -> int:
+        """Count the outputs that read an edge by padding and not also itself, for both edges."""
+        if self.size == 1:
+            return (stop - start) - self._hits(start, stop, 0)
+        padded = min(max(start, -(-self.before // self.stride)), stop)
+        beyond = self.size + self.before - self.extent
+        first = min(max(start, beyond // self.stride + 1), stop)
+        left = padded - start - self._hits(start, padded, 0)
+        return left + stop - first - self._hits(first, stop, self.size - 1)
+
+    def _hits(self, start: int, stop: int, position: int) -> int:
+        """Count the outputs from ``start`` up to ``stop`` that read a position."""
+        reach = position + self.before
+        start = max(start, -((self.extent - 1 - reach) // self.stride))
+        stop = min(stop, reach // self.stride + 1)
+        solution = congruence(self.stride, reach, self.dilation)
+        return solution.count(start, stop) if solution else 0
+
+    def _mirrored_pairs(self, start: int, stop: int, period: int, distinct: int) -> int:
+        """Count the pairs of taps that a mirror identifies, of all outputs from ``start`` up to ``stop``.
+
+        Shifts by the period identify a tap with that a cycle further; a mirror identifies taps whose
+        positions add up to a fixed number modulo the period, which pairs each tap with at most one other. The
+        sum of such taps, modulo the cycle, moves evenly from one output for which there is one to the next.
+        """
+        common = gcd(period, self.dilation)
+        cycle = period // common
+        target = 2 * self.before - (self.reach == "symmetric")
+        outputs = congruence(2 * self.stride, target, common)
+        if outputs is None:
+            return 0
+        chosen = outputs.within(start, stop)
+        unit = pow(self.dilation // common, -1, cycle)
+        first = (target - 2 * self.stride * chosen.start) // common * unit
+        step = -2 * self.stride * outputs.period // common * unit
+        return _pairs_sum(Residues(first % cycle, step % cycle, cycle, outputs.count(start, stop)), distinct)
+
+    @cached_property
+    def swapped(self) -> Axis:
+        """The axis on which taps and outputs change places: both are steps along the same positions."""
+        reach = self.stride * (self.outputs - 1) + self.dilation * (self.taps - 1) + 1
+        after = reach - self.size - self.before
+        return Axis(self.size, self.outputs, self.dilation, self.before, after, self.stride, self.mode)
+
+    def kernel_entries(self, transposed: bool) -> int:
+        """Count the pairs of an output and a tap that reads for it, or a sample and a tap that reads it."""
+        if self.reach == "zeros":
+            return self.nnz
+        return self.swapped.nnz if transposed else self.outputs * self.taps
+
+    @cached_property
+    def images(self) -> list[Interval]:
+        """The samples that padded positions before and behind the signal read."""
+        return [self._image(self.low, 0), self._image(self.size, self.high + 1)]
+
+    @cached_property
+    def transposed_interior(self) -> Interval:
+        """Samples that no padding reads, and whose taps all lead to an output where any do."""
+        inside = Interval(
+            max(0, self.dilation * (self.taps - 1) - self.before),
+            min(self.size, self.outputs * self.stride - self.before),
+        )
+        for image in self.images:
+            inside = inside.cut(image)
+        return inside
+
+    def _image(self, start: int, stop: int) -> Interval:
+        """Return an interval that holds the samples which padded positions read."""
+        if start >= stop or self.reach == "zeros":
+            return Interval(0, 0)
+        if self.reach == "replicate":
+            edge = 0 if start < 0 else self.size - 1
+            return Interval(edge, edge + 1)
+        if stop - start >= self.size:
+            return Interval(0, self.size)
+        ends = [source_index(self.reach, self.size, p) for p in (start, stop - 1)]
+        low, high = min(e for e in ends if e is not None), max(e for e in ends if e is not None)
+        return Interval(low, high + 1) if high - low == stop - start - 1 else Interval(0, self.size)
+
+
+def _pairs_sum(totals: Residues, count: int) -> int:
+    """Count the pairs ``t < u`` in ``range(count)`` whose sum is one of the totals, modulo their modulus.
+
+    ``count`` is at most the modulus. Ordered pairs are a piecewise linear function of the total; those with
+    ``t == u`` are taken away, and of the others every second one counts.
+    """
+    cycle, each = totals.modulus, totals.count
+    ordered = each * (2 * count - cycle) - 2 * totals.excess(count - 1)
+    ordered += totals.excess(2 * count - 1) + totals.excess(2 * count - 1 - cycle)
+    return (ordered - _doubles(totals, count)) // 2
+
+
+def _doubles(totals: Residues, count: int) -> int:
+    """Count the ``t`` in ``range(count)`` whose double is one of the totals, modulo their modulus."""
+    first, step, cycle, each = totals.first, totals.step, totals.modulus, totals.count
+    if cycle % 2:
+        half = (cycle + 1) // 2
+        return Residues(first * half, step * half, cycle, each).below(count)
+    even = congruence(step, first, 2)
+    if even is None:
+        return 0
+    start = first + step * even.first
+    halves = Residues(start // 2, step * even.period // 2, cycle // 2, even.count(0, each))
+    return halves.below(count) + halves.below(count - cycle // 2)

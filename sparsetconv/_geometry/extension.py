@@ -1,0 +1,286 @@
+"""What stands outside a signal, as arrays: the infinite extension, and its adjoint.
+
+Floor 1. `Extension` pads arrays, and folds the pads back, for the methods that work on a padded array;
+the integer rules are those of ``axis``.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sparsetconv._arrays import memory
+from sparsetconv._arrays.layout import last_axes
+from sparsetconv._geometry.axis import extension_period
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sparsetconv._arrays.types import Array, Index
+    from sparsetconv._geometry.axis import Axis
+
+
+def source_indices(axis: Axis, positions: Array) -> Array:
+    """Return the samples at positions of the extension, -1 for a padded zero."""
+    size, mode = axis.size, axis.reach
+    if mode == "zeros":
+        return np.where((positions >= 0) & (positions < size), positions, -1)
+    if mode == "replicate":
+        return positions.clip(0, size - 1)
+    period = extension_period(mode, size)
+    folded = positions % period
+    return np.where(folded < size, folded, period - folded - (mode == "symmetric"))
+
+
+class Run(NamedTuple):
+    """Neighbouring positions whose samples are neighbours too.
+
+    Attributes
+    ----------
+    start, stop : int
+        The positions.
+    sample : int
+        What stands at the first of them.
+    step : int
+        From there to the next position's: 1, -1, or 0 where all are the same sample.
+    """
+
+    start: int
+    stop: int
+    sample: int
+    step: int
+
+    @property
+    def samples(self) -> slice:
+        """The different samples, in the order of the positions."""
+        last = self.sample + self.step * (self.stop - self.start - 1)
+        if self.step >= 0:
+            return slice(self.sample, last + 1)
+        return slice(self.sample, last - 1 if last > 0 else None, -1)
+
+
+def runs(axis: Axis, start: int, stop: int) -> Iterator[Run]:
+    """Divide the positions from ``start`` to ``stop`` into runs; padded zeros are in none of them."""
+    size, mode = axis.size, axis.reach
+    if mode in ("zeros", "replicate"):
+        pieces = [Run(max(start, 0), min(stop, size), max(start, 0), 1)]
+        if mode == "replicate":
+            pieces = [
+                Run(start, min(stop, 0), 0, 0),
+                *pieces,
+                Run(max(start, size), stop, size - 1, 0),
+            ]
+        yield from (piece for piece in pieces if piece.start < piece.stop)
+        return
+    period = extension_period(mode, size)
+    while start < stop:
+        offset = start % period
+        mirrored = offset >= size
+        end = min(stop, start - offset + (period if mirrored else size))
+        yield Run(
+            start, end, period - offset - (mode == "symmetric") if mirrored else offset, 1 - 2 * mirrored
+        )
+        start = end
+
+
+class _Pad(NamedTuple):
+    """The positions on one side of a signal.
+
+    Attributes
+    ----------
+    runs : tuple of Run
+        They cover the pad but for all periods of ``whole`` behind the first.
+    whole : slice
+        As many whole periods as there are.
+    period : int
+    """
+
+    runs: tuple[Run, ...]
+    whole: slice
+    period: int
+
+
+def _pad(axis: Axis, start: int, stop: int) -> _Pad:
+    """Return the pad between two positions, at the cost of one period however many there are."""
+    if axis.reach in ("zeros", "replicate"):
+        return _Pad(tuple(runs(axis, start, stop)), slice(start, start), 1)
+    period = extension_period(axis.reach, axis.size)
+    first = -(-start // period) * period
+    count = max(0, (stop - first) // period)
+    if count < 2:
+        return _Pad(tuple(runs(axis, start, stop)), slice(start, start), period)
+    end = first + count * period
+    return _Pad((*runs(axis, start, first + period), *runs(axis, end, stop)), slice(first, end), period)
+
+
+class Extension:
+    """Pad arrays as a geometry's axes say, and the adjoint, which folds the pads back.
+
+    Parameters
+    ----------
+    axes : sequence of Axis
+        The spatial axes; they are the last axes of the arrays.
+    xp : module
+        NumPy or CuPy, whichever the arrays are of.
+
+    Notes
+    -----
+    The extended array holds, along each axis, the positions ``axis.low`` to ``axis.high``: what the
+    convolution reads and no more, so that a valid convolution on it is the whole convolution.
+    """
+
+    def __init__(self, axes: tuple[Axis, ...], xp: Any = np) -> None:
+        self.axes, self._xp = axes, xp
+        self.shape = tuple(axis.high - axis.low + 1 for axis in axes)
+        # where one side is cropped and the other reads samples from there, crop only at the end
+        hulls = [
+            (axis.low, axis.high)
+            if axis.reach == "zeros"
+            else (min(axis.low, 0), max(axis.high, axis.size - 1))
+            for axis in axes
+        ]
+        spans = list(zip(axes, hulls, strict=True))
+        self._lows = [low for low, _ in hulls]
+        self._hull = tuple(high - low + 1 for low, high in hulls)
+        self._inside = tuple(
+            slice(max(low, 0), max(min(high + 1, axis.size), max(low, 0))) for axis, (low, high) in spans
+        )
+        self._placed = tuple(
+            slice(inside.start - low, inside.stop - low)
+            for inside, (low, _) in zip(self._inside, hulls, strict=True)
+        )
+        self._crop = tuple(
+            slice(axis.low - low, axis.low - low + length)
+            for (axis, (low, _)), length in zip(spans, self.shape, strict=True)
+        )
+        self._only_crops = all(
+            size == inside.stop - inside.start for size, inside in zip(self._hull, self._inside, strict=True)
+        )
+        self._whole = all(
+            hull == (0, axis.size - 1) and (axis.low, axis.high) == hull for axis, hull in spans
+        )
+
+    @cached_property
+    def _pads(self) -> list[list[_Pad]]:
+        """For each axis what is padded on either side, counted from the first position that is kept."""
+        return [
+            []
+            if axis.reach == "zeros"
+            else [_pad(axis, *ends) for ends in ((low, 0), (axis.size, low + length)) if ends[0] < ends[1]]
+            for axis, low, length in zip(self.axes, self._lows, self._hull, strict=True)
+        ]
+
+    def window(self, tap: tuple[int, ...]) -> Index:
+        """Return the index of what one tap reads in an extended array, for all outputs.
+
+        Parameters
+        ----------
+        tap : tuple of int
+            Its place in the kernel.
+
+        Returns
+        -------
+        index
+            ``array[index]`` is a ``(..., m1, ..., md)`` view of a ``(..., l1, ..., ld)`` array.
+        """
+        starts = (t * axis.dilation for t, axis in zip(tap, self.axes, strict=True))
+        return last_axes(
+            slice(start, start + (axis.outputs - 1) * axis.stride + 1, axis.stride)
+            for start, axis in zip(starts, self.axes, strict=True)
+        )
+
+    def extend(self, x: Array) -> Array:
+        """Return the extended array.
+
+        Parameters
+        ----------
+        x : (..., n1, ..., nd) array
+
+        Returns
+        -------
+        (..., l1, ..., ld) array
+            May be ``x`` itself, or a view, where nothing is padded.
+        """
+        if self._whole:
+            return x
+        lead = x.shape[: x.ndim - len(self.axes)]
+        if self._only_crops:
+            cropped: Array = x[last_axes(self._inside)]
+            return cropped
+        self._require(lead, x.dtype)
+        out: Array = self._xp.zeros(lead + self._hull, x.dtype)
+        out[last_axes(self._placed)] = x[last_axes(self._inside)]
+        for number, (low, pads) in enumerate(zip(self._lows, self._pads, strict=True)):
+            view = self._xp.moveaxis(out, number - len(self.axes), 0)
+            for pad in pads:
+                for run in pad.runs:
+                    view[run.start - low : run.stop - low] = view[-low:][run.samples]
+                _repeat(view, pad, low)
+        extended: Array = out[last_axes(self._crop)]
+        return extended
+
+    def fold(self, z: Array) -> Array:
+        """Return the adjoint of `extend` applied to ``z``, which may be overwritten.
+
+        Parameters
+        ----------
+        z : (..., l1, ..., ld) array
+
+        Returns
+        -------
+        (..., n1, ..., nd) array
+            May be a view of ``z``.
+        """
+        if self._whole:
+            return z
+        lead = z.shape[: z.ndim - len(self.axes)]
+        if self._hull != self.shape:
+            self._require(lead, z.dtype)
+            hull = self._xp.zeros(lead + self._hull, z.dtype)
+            hull[last_axes(self._crop)] = z
+            z = hull
+        whole = z.size
+        for number, (low, pads) in reversed(list(enumerate(zip(self._lows, self._pads, strict=True)))):
+            view = self._xp.moveaxis(z, number - len(self.axes), 0)
+            for pad in pads:
+                _gather(view, pad, low)
+                for run in pad.runs:
+                    source = view[run.start - low : run.stop - low]
+                    kept = view[-low:][run.samples]
+                    kept += source if run.step else source.sum(0, z.dtype, keepdims=True)
+        folded: Array = z[last_axes(self._placed)]
+        sizes = tuple(axis.size for axis in self.axes)
+        if folded.shape[len(lead) :] == sizes:
+            # a small view would keep all of a long pad
+            return folded.copy() if 2 * folded.size < whole else folded
+        out: Array = self._xp.zeros(lead + sizes, z.dtype)
+        out[last_axes(self._inside)] = folded
+        return out
+
+    def _require(self, lead: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        """Raise ``MemoryError`` where the padded array cannot be had (a GPU's allocator says so itself)."""
+        if self._xp is np:
+            nbytes = prod(lead + self._hull) * dtype.itemsize
+            memory.require("the padded array", nbytes, "padding, stride and dilation set its size")
+
+
+def _repeat(view: Array, pad: _Pad, low: int) -> None:
+    """Copy the first of a pad's whole periods to the others: once, then twice as much each time."""
+    at, end = pad.whole.start - low, pad.whole.stop - low
+    done = pad.period
+    while at + done < end:
+        count = min(done, end - at - done)
+        view[at + done : at + done + count] = view[at : at + count]
+        done += count
+
+
+def _gather(view: Array, pad: _Pad, low: int) -> None:
+    """Add a pad's whole periods to the first of them, half of what is left each time."""
+    at, count = pad.whole.start - low, (pad.whole.stop - pad.whole.start) // pad.period
+    while count > 1:
+        half = count // 2
+        view[at : at + half * pad.period] += view[at + (count - half) * pad.period : at + count * pad.period]
+        count -= half

@@ -1,0 +1,1 @@
+"""Kernels fitted to pairs of arrays: `fit_kernel`, its ``normal`` equations, and the ``cost`` of each way."""

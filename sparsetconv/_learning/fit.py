@@ -1,0 +1,441 @@
+"""`fit_kernel`: the weights of a convolution that explain given pairs of arrays best.
+
+Floor 5. A convolution is linear in its kernel, so the best kernel is a least-squares solution. The sums over
+all pairs that determine it are accumulated one pair after another; or `KernelOperator`, stacked, meets LSMR.
+"""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Iterable, Iterator, Sized
+from dataclasses import dataclass
+from functools import reduce
+from itertools import chain, groupby, islice, zip_longest
+from math import inf, prod, sqrt
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.linalg import LinAlgWarning, cho_factor, cho_solve, lapack
+
+from sparsetconv._arrays import memory
+from sparsetconv._arrays.backend import backend_of, check_backend, check_device, to_numpy
+from sparsetconv._arrays.display import shown
+from sparsetconv._arrays.layout import last_axes
+from sparsetconv._arrays.streams import on_device
+from sparsetconv._arrays.validation import as_array
+from sparsetconv._geometry import validation
+from sparsetconv._geometry.convolution import ConvGeometry
+from sparsetconv._geometry.transposed import conv_transpose_geometry
+from sparsetconv._learning import cost
+from sparsetconv._learning.normal import NormalEquations
+from sparsetconv.operators._kernel import kernel_operator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike
+
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
+    from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
+
+METHODS = ("auto", "cholesky", "lsmr")
+# weights of one output channel past which their products with each other are too many
+MANY_WEIGHTS = 4096
+# seconds of Cholesky that are worth a look at LSMR, and how much faster that must seem
+WORTH, FASTER = 0.5, 2
+# elements of equal arrays that are taken together
+TOGETHER = 1 << 18
+# reciprocal condition numbers below which fewer than four digits are left
+DOUBTFUL = 1e-12
+# LSMR's, relative to the norms of the operator and of the targets
+TOLERANCE = 1e-13
+HELP = "more varied pairs or ridge > 0 would help"
+_MISSING = object()
+
+_Shapes = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+def fit_kernel(
+    inputs: Iterable[ArrayLike],
+    targets: Iterable[ArrayLike],
+    kernel_shape: IntOrInts,
+    *,
+    transposed: bool = True,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    dilation: IntOrInts = 1,
+    groups: int = 1,
+    padding_mode: PaddingMode = "zeros",
+    flip: bool = False,
+    ridge: float = 0.0,
+    method: str = "auto",
+) -> Array:
+    """Return the kernel whose convolution of the inputs is nearest to the targets, in least squares.
+
+    Parameters
+    ----------
+    inputs, targets : iterable of array_like
+        Pairs of arrays, taken one after another, so that generators serve; sizes may differ from pair to
+        pair. An array counts as a batch, its first axis numbering the pairs; one pair alone is ``[x], [y]``.
+        Shapes are ``(n1, ..., nd)`` or ``(channels, n1, ..., nd)``, without a batch axis inside a list; a
+        target's is that of the output. All are NumPy arrays, or all CuPy arrays.
+    kernel_shape : int or sequence of int
+        ``(k1, ..., kd)``; with channels ``(c_in, c_out // groups, k1, ..., kd)``, or, not `transposed`,
+        ``(c_out, c_in // groups, k1, ..., kd)``.
+    transposed : bool
+        Whether the convolution is a transposed one, as for up-sampling. **True by default**; False for the
+        kernel of a `ConvOperator`.
+    stride, padding, dilation, groups, padding_mode, flip : int, sequence, str, bool
+        As for `ConvTransposeOperator` or `ConvOperator`. Which of the possible sizes a transposed
+        convolution has is read off the targets.
+    ridge : float
+        Weight of the squared norm of the kernel beside the squared error, in units of squared input times
+        the number of outputs; 0 or more.
+    method : {"auto", "cholesky", "lsmr"}
+        ``"cholesky"`` sums up the normal equations, pair by pair, and factors them; it keeps no pair.
+        ``"lsmr"`` keeps all pairs and iterates: for kernels too large to be squared; of several best kernels
+        it returns the one of the smallest norm. ``"auto"`` takes LSMR where it expects it to be much
+        faster, by the sizes and the spectrum of the first pairs, and past 4096 weights of an output channel.
+
+    Returns
+    -------
+    array
+        Of shape `kernel_shape`, floating-point, in the precision of the pairs; all sums are in double. A
+        CuPy array where the pairs are; their sums stay on the GPU, and are solved on the host.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter, the rule and what was given; if there are fewer equations than unknowns.
+    numpy.linalg.LinAlgError
+        With Cholesky, if the pairs (and `ridge`) do not determine every weight in double precision.
+
+    Warns
+    -----
+    scipy.linalg.LinAlgWarning
+        If the weights are determined, but so badly that fewer than four digits can be trusted; or if LSMR
+        stopped early.
+
+    See Also
+    --------
+    KernelOperator : The linear operator from a kernel to the output.
+    interpolation_kernel : Kernels that somebody chose.
+
+    Notes
+    -----
+    With ``K_i`` the `KernelOperator` of input ``i``, the kernel is
+    ``argmin_w sum_i norm(K_i w - y_i)**2 + ridge * norm(w)**2``, the solution of
+    ``(sum_i K_i^H K_i + ridge I) w = sum_i K_i^H y_i``: a closed form, with no learning rate and no epochs.
+    The matrix has a row for each weight of one output channel; all output channels of a group share it. The
+    outputs of a transposed convolution fall into phases that share no weights, and are summed apart.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sparsetconv as stc
+    >>> x = np.random.default_rng(0).standard_normal((4, 20))
+    >>> y = stc.ConvTransposeOperator([1.0, 2.0, 3.0, 4.0], 20, stride=2, padding=1).apply(x)
+    >>> stc.fit_kernel(x, y, 4, stride=2, padding=1).round(10)
+    array([1., 2., 3., 4.])
+    """
+    shape = validation.shape("kernel_shape", kernel_shape)
+    memory.require("the kernel", 8 * prod(shape), "kernel_shape sets its size")
+    word = validation.word("method", method, METHODS)
+    damping = _checked_ridge(ridge)
+    problem = _Problem(
+        shape,
+        validation.flag("transposed", transposed),
+        validation.flag("flip", flip),
+        validation.integer("groups", groups, 1),
+        {"stride": stride, "padding": padding, "dilation": dilation, "padding_mode": padding_mode},
+    )
+    pairs = problem.pairs(inputs, targets)
+    first = next(pairs, None)
+    if first is None:
+        msg = "inputs and targets must have at least one pair"
+        raise ValueError(msg)
+    if word == "auto":
+        word = _faster(problem, first, len(inputs) if isinstance(inputs, Sized) else 1, damping)
+    solve = _by_cholesky if word == "cholesky" else _by_lsmr
+    with on_device(first.backend, first.device):
+        weights, dtype = solve(problem, first, pairs, damping)
+        return first.backend.asarray(weights.astype(dtype))
+
+
+def _faster(problem: _Problem, first: _Pair, pairs: int, ridge: float) -> str:
+    """Return the method for the first pairs, of so many in all: Cholesky unless LSMR is much faster.
+
+    How many iterations LSMR needs is a guess, and Cholesky says if the pairs do not determine the weights.
+    """
+    if problem.unknowns(first) > MANY_WEIGHTS:
+        return "lsmr"
+    geometry, dtype = first.geometry, np.result_type(first.dtype, np.float64)
+    squared = cost.cholesky_seconds(geometry, problem.transposed, dtype, pairs)
+    if squared < WORTH:
+        return "cholesky"
+    ndim = geometry.ndim
+    planes = to_numpy(first.inputs).reshape(-1, *first.inputs.shape[-ndim:])
+    extremes = cost.spread(planes, [axis.taps for axis in geometry.axes], ridge)
+    iterations = cost.lsmr_iterations(extremes, prod(problem.kernel_shape), TOLERANCE)
+    iterated = iterations * cost.iteration_seconds(geometry, dtype, pairs)
+    return "lsmr" if FASTER * iterated < squared else "cholesky"
+
+
+def _checked_ridge(ridge: Any) -> float:
+    if isinstance(ridge, bool) or not isinstance(ridge, Real):
+        msg = f"ridge must be a number, got {shown(ridge)}"
+        raise TypeError(msg)
+    try:
+        number = float(ridge)
+    except OverflowError:
+        number = inf
+    if not 0 <= number < inf:
+        msg = f"ridge must be finite and not negative, got {shown(ridge)}"
+        raise ValueError(msg)
+    return number
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Arrays that belong together, ``(batch, ...)``, and the geometry of the forward direction."""
+
+    inputs: Array
+    targets: Array
+    geometry: ConvGeometry
+
+    @property
+    def backend(self) -> Backend:
+        """That of the arrays."""
+        return backend_of("inputs", self.inputs)
+
+    @property
+    def device(self) -> int | None:
+        """That of the arrays."""
+        return self.backend.device_of(self.inputs)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The kernel's: floating-point, and no less precise than the arrays."""
+        dtype = np.result_type(self.inputs.dtype, self.targets.dtype)
+        return dtype if dtype.kind in "fc" else np.dtype(np.float64)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What all pairs have in common."""
+
+    kernel_shape: tuple[int, ...]
+    transposed: bool
+    flip: bool
+    groups: int
+    options: dict[str, Any]
+
+    def unknowns(self, pair: _Pair) -> int:
+        """Return how many weights make one output channel."""
+        return self.channels(pair)[0] * prod(axis.taps for axis in pair.geometry.axes)
+
+    def channels(self, pair: _Pair) -> tuple[int, int]:
+        """Return the channels of a group that an output reads, and those that are made."""
+        c_in, c_out = pair.geometry.channels
+        return (c_out, c_in) if self.transposed else (c_in, c_out)
+
+    def pairs(self, inputs: Iterable[ArrayLike], targets: Iterable[ArrayLike]) -> Iterator[_Pair]:
+        """Yield checked pairs, neighbours of the same shapes together."""
+        geometries: dict[_Shapes, ConvGeometry] = {}
+        checked = self._checked(inputs, targets, geometries)
+        for shapes, run in groupby(checked, key=lambda pair: (pair[0].shape, pair[1].shape)):
+            count = max(1, TOGETHER // max(map(prod, shapes)))
+            while part := list(islice(run, count)):
+                backend = backend_of("inputs", part[0][0])
+                with on_device(backend, backend.device_of(part[0][0])):
+                    x, y = (backend.xp.stack(side) for side in zip(*part, strict=True))
+                yield _Pair(x, y, geometries[shapes])
+
+    def _checked(
+        self,
+        inputs: Iterable[ArrayLike],
+        targets: Iterable[ArrayLike],
+        geometries: dict[_Shapes, ConvGeometry],
+    ) -> Iterator[tuple[Array, Array]]:
+        """Yield pairs that fit the kernel and each other, and note their geometries."""
+        rank = len(self.kernel_shape)
+        # the channel form has one axis less than its kernel, and at least a spatial one
+        ranks = (rank, rank - 1) if rank > 2 else (rank,)
+        backend, device = None, None
+        for number, (given, wanted) in enumerate(_zipped(inputs, targets)):
+            if backend is None:
+                backend = backend_of("inputs[0]", given)
+                device = backend.device_of(given)
+            for name, value in ((f"inputs[{number}]", given), (f"targets[{number}]", wanted)):
+                check_backend(name, value, backend, "inputs[0]")
+                check_device(name, value, backend, device, "inputs[0]")
+            x, y = _own(f"inputs[{number}]", given), _own(f"targets[{number}]", wanted)
+            if x.ndim not in ranks:
+                msg = (
+                    f"inputs[{number}] must have {' or '.join(map(str, ranks))} axes with the kernel_shape "
+                    f"{self.kernel_shape}, got the shape {x.shape}; one pair alone is passed as [x], [y]"
+                )
+                raise ValueError(msg)
+            ranks = (x.ndim,)
+            if (x.shape, y.shape) not in geometries:
+                geometries[x.shape, y.shape] = self._geometry(number, x.shape, y.shape)
+            yield x, y
+
+    def _geometry(self, number: int, x: tuple[int, ...], y: tuple[int, ...]) -> ConvGeometry:
+        try:
+            return self._fitting(x, y, self.transposed)
+        except (TypeError, ValueError) as error:
+            msg = f"inputs[{number}] of shape {x} and targets[{number}] of shape {y} do not fit: {error}"
+            try:
+                self._fitting(x, y, not self.transposed)
+            except (TypeError, ValueError):
+                hint = ""
+            else:
+                hint = f"; with transposed={not self.transposed} they do"
+            raise type(error)(msg + hint) from None
+
+    def _fitting(self, x: tuple[int, ...], y: tuple[int, ...], transposed: bool) -> ConvGeometry:
+        """Return the forward geometry of a pair's convolution, or raise."""
+        options: dict[str, Any] = {**self.options, "groups": self.groups, "flip": self.flip}
+        make: Callable[..., ConvGeometry] = ConvGeometry
+        if transposed:
+            make, options["output_shape"] = conv_transpose_geometry, y
+        geometry = make(x, self.kernel_shape, **options)
+        output = geometry.input_shape if transposed else geometry.output_shape
+        if output != y:
+            msg = f"a target must have the shape of the output, {output}, got {y}"
+            raise ValueError(msg)
+        return geometry
+
+
+def _zipped(inputs: Any, targets: Any) -> Iterator[tuple[Any, Any]]:
+    for name, value in (("inputs", inputs), ("targets", targets)):
+        if not isinstance(value, Iterable):
+            msg = f"{name} must be a sequence or an iterator of arrays, got {shown(value)}"
+            raise TypeError(msg)
+    for number, pair in enumerate(zip_longest(inputs, targets, fillvalue=_MISSING)):
+        for name, value in zip(("inputs", "targets"), pair, strict=True):
+            if value is _MISSING:
+                msg = f"inputs and targets must be pairs, but {name} ended after {number}"
+                raise ValueError(msg)
+        yield pair
+
+
+def _own(name: str, value: ArrayLike) -> Array:
+    array = as_array(name, value)
+    backend = backend_of(name, array)
+    with on_device(backend, backend.device_of(array)):
+        # a copy: a generator may fill the same array again
+        array = array.copy()
+        if not bool(np.isfinite(array).all()):
+            msg = f"{name} must be finite, got NaN or infinity"
+            raise ValueError(msg)
+        return array
+
+
+def _check_count(equations: int, unknowns: int, ridge: float) -> None:
+    if equations < unknowns and not ridge:
+        msg = (
+            f"inputs and targets give fewer equations ({equations} outputs of one channel) than a kernel has "
+            f"unknowns ({unknowns} weights); more pairs, a smaller kernel or ridge > 0 would do"
+        )
+        raise ValueError(msg)
+
+
+def _by_cholesky(
+    problem: _Problem, first: _Pair, others: Iterator[_Pair], ridge: float
+) -> tuple[Array, np.dtype[Any]]:
+    reads, gives = problem.channels(first)
+    groups, unknowns = problem.groups, problem.unknowns(first)
+    first.backend.require(
+        "the normal equations", 8 * (groups + 3) * unknowns**2, "method='lsmr' does not form them"
+    )
+    taps = tuple(axis.taps for axis in first.geometry.axes)
+    equations = NormalEquations(groups, reads, gives, taps, first.backend)
+    dtype = first.dtype
+    for pair in chain([first], others):
+        dtype = np.result_type(dtype, pair.dtype)
+        sides = ((pair.inputs, reads), (pair.targets, gives))
+        # (batch, groups, channels, n1, ..., nd)
+        arrays = [a.reshape(len(a), groups, c, *a.shape[a.ndim - len(taps) :]) for a, c in sides]
+        equations.add(pair.geometry, problem.transposed, *arrays)
+    _check_count(equations.equations, unknowns, ridge)
+    matrices, rights = to_numpy(equations.matrix), to_numpy(equations.right)
+    solved = [_solve(n, b, ridge) for n, b in zip(matrices, rights, strict=True)]
+    weights = np.stack(solved).reshape(groups, reads, *taps, gives)
+    weights = np.moveaxis(weights, -1, 2 if problem.transposed else 1)
+    if problem.flip:
+        weights = weights[last_axes([slice(None, None, -1)] * len(taps))]
+    return weights.reshape(problem.kernel_shape), dtype
+
+
+def _solve(matrix: Array, right: Array, ridge: float) -> Array:
+    """Solve the normal equations of one group, scaled to a diagonal of ones."""
+    size = len(matrix)
+    diagonal = matrix.diagonal().real
+    if not ridge and not diagonal.all():
+        unread = size - np.count_nonzero(diagonal)
+        msg = f"{unread} of the {size} weights of an output channel read no sample but zeros; {HELP}"
+        raise np.linalg.LinAlgError(msg)
+    scale = 1 / np.sqrt(diagonal + ridge)
+    scaled = scale[:, None] * matrix * scale
+    scaled.flat[:: size + 1] = 1
+    norm = np.abs(scaled).sum(0).max()
+    try:
+        factor = cho_factor(scaled, overwrite_a=True, check_finite=False)
+        (estimate,) = lapack.get_lapack_funcs(("pocon",), (factor[0],))
+        reciprocal = float(estimate(factor[0], norm)[0])
+    except np.linalg.LinAlgError:
+        reciprocal = 0.0
+    if reciprocal < size * np.finfo(float).eps:
+        msg = f"the normal equations are singular: the pairs do not determine all {size} weights; {HELP}"
+        raise np.linalg.LinAlgError(msg)
+    if reciprocal < DOUBTFUL:
+        msg = f"the pairs hardly determine the weights: reciprocal condition number {reciprocal:.0e}; {HELP}"
+        warnings.warn(msg, LinAlgWarning, stacklevel=4)
+    solution: Array = scale[:, None] * cho_solve(factor, scale[:, None] * right, check_finite=False)
+    return solution
+
+
+def _by_lsmr(
+    problem: _Problem, first: _Pair, others: Iterator[_Pair], ridge: float
+) -> tuple[Array, np.dtype[Any]]:
+    operators, targets, dtype = [], [], first.dtype
+    for pair in chain([first], others):
+        dtype = np.result_type(dtype, pair.dtype)
+        double = np.result_type(pair.dtype, np.float64)
+        operators += [
+            kernel_operator(x.astype(double), pair.geometry, problem.transposed) for x in pair.inputs
+        ]
+        targets.append(pair.targets.ravel())
+    backend = first.backend
+    right = backend.xp.concatenate(targets).astype(np.result_type(dtype, np.float64))
+    _check_count(right.size // (problem.channels(first)[1] * problem.groups), problem.unknowns(first), ridge)
+    # in exact arithmetic as many as there are weights would do
+    maximum = 100 + 10 * prod(problem.kernel_shape)
+    options = {"atol": TOLERANCE, "btol": TOLERANCE, "conlim": 0, "maxiter": maximum}
+    stacked = _stacked(operators, right.dtype, backend)
+    solution, stop, iterations, *_ = backend.linalg.lsmr(stacked, right, damp=sqrt(ridge), **options)
+    if stop not in (0, 1, 2, 4, 5):
+        msg = f"LSMR stopped after {iterations} iterations without reaching its tolerance; {HELP}"
+        warnings.warn(msg, LinAlgWarning, stacklevel=3)
+    return solution.reshape(problem.kernel_shape), dtype
+
+
+def _stacked(operators: list[Any], dtype: np.dtype[Any], backend: Backend) -> Any:
+    """Return operators of one kernel on top of each other."""
+    cuts = np.cumsum([op.shape[0] for op in operators])
+
+    def forward(x: Array) -> Array:
+        stacked: Array = backend.xp.concatenate([op.matvec(x.ravel()) for op in operators])
+        return stacked
+
+    def adjoint(y: Array) -> Array:
+        parts = (y.ravel()[stop - op.shape[0] : stop] for op, stop in zip(operators, cuts, strict=True))
+        return reduce(operator.add, (op.rmatvec(part) for op, part in zip(operators, parts, strict=True)))
+
+    shape = (int(cuts[-1]), operators[0].shape[1])
+    return backend.linear_operator(shape=shape, matvec=forward, rmatvec=adjoint, dtype=dtype)

@@ -1,0 +1,167 @@
+"""What every way of multiplying offers.
+
+Floor 3. A method knows a geometry and weights in the one layout ``(groups, c_out, c_in, k1, ..., kd)``,
+channels those of a group; it knows neither operators nor users. Arrays have a batch axis and a group
+axis in front. Axes that need not be axes are merged before anything is planned.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.switches import compiler_switch
+from sparsetconv._arrays.validation import is_half
+from sparsetconv._geometry.axis import Axis
+from sparsetconv._geometry.extension import Extension
+from sparsetconv._methods.merge import arrangement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
+    from sparsetconv._geometry.convolution import ConvGeometry
+
+
+# NaN and infinity are what the user has given, and compiled loops do not warn of them either
+quiet = np.errstate(invalid="ignore", over="ignore")
+
+
+class Method(ABC):
+    """A convolution and its transpose, computed in one way.
+
+    Parameters
+    ----------
+    geometry : ConvGeometry
+    weights : (groups, c_out, c_in, k1, ..., kd) array
+        Never written to.
+    backend : Backend
+        That of the weights, and of all arrays.
+
+    Attributes
+    ----------
+    geometry, weights : ConvGeometry, array
+        With merged axes: the same elements in the same order, and the same matrix.
+    compiled : bool
+        Whether the CPU's loops are compiled.
+    large_shape, small_shape : tuple of int
+        ``(groups, channels, ...)`` of the input and of the output of the forward direction.
+    """
+
+    name: ClassVar[str]
+    compiled: ClassVar[bool] = False
+
+    def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
+        arranged = arrangement(geometry)
+        self.geometry = geometry = arranged.geometry
+        self.weights = arranged.weights(weights)
+        self.backend = backend
+        groups, (c_in, c_out) = geometry.groups, geometry.channels
+        self.large_shape = (groups, c_in, *(axis.size for axis in geometry.axes))
+        self.small_shape = (groups, c_out, *(axis.outputs for axis in geometry.axes))
+
+    @staticmethod
+    def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
+        """Return what this method does not accept of such a convolution, or None."""
+        del geometry, weights
+        return None
+
+    @classmethod
+    def objection(cls, geometry: ConvGeometry, weights: Array) -> str | None:
+        """Return what keeps this method from such a convolution, as what is said of it, or None."""
+        switch = compiler_switch() if cls.compiled else None
+        if switch is not None:
+            return f"needs numba's compiler, which {switch} turns off"
+        refusal = cls.refusal(geometry, weights)
+        return None if refusal is None else f"does not accept {refusal}"
+
+    @abstractmethod
+    def forward(self, x: Array) -> Array:
+        """Return ``(batch, groups, c_out, m1, ..., md)`` from ``(batch, groups, c_in, n1, ..., nd)``."""
+
+    @abstractmethod
+    def transpose(self, y: Array) -> Array:
+        """Return the plain transpose (no conjugate) applied to ``(batch, groups, c_out, m1, ..., md)``."""
+
+    def vector(self, x: Array, transposed: bool) -> Array:
+        """Return the product with one flat array of the weights' dtype, in either direction."""
+        if transposed:
+            return self.transpose(x.reshape(1, *self.small_shape)).reshape(-1)
+        return self.forward(x.reshape(1, *self.large_shape)).reshape(-1)
+
+
+class PaddedMethod(Method):
+    """A method that computes with an input extended by its padding.
+
+    Padded zeros are multiplied like any sample: with a kernel that is not finite they would make NaN
+    where the matrix has no entry, so such kernels are refused.
+    """
+
+    @staticmethod
+    def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
+        """Return why this method does not take such a convolution, or None."""
+        del geometry
+        if is_half(weights.dtype):
+            return "a kernel of half precision"
+        if not bool(np.isfinite(weights).all()):
+            return "a kernel with NaN or infinity (padded zeros would spread it)"
+        return None
+
+
+def folding(axes: Sequence[Axis], xp: Any = np) -> Extension:
+    """Return what folds the padding back: nothing along axes with zeros outside, which is dropped."""
+    return Extension(tuple(_unpadded(a) if a.reach == "zeros" else a for a in axes), xp)
+
+
+def far_padding(axes: Sequence[Axis]) -> tuple[Extension, tuple[Axis, ...]]:
+    """Take away the padding of axes that repeat the signal more than once on a side.
+
+    Returns
+    -------
+    padding : Extension
+        What pads arrays along these axes, and folds them back. It does nothing along all others.
+    axes : tuple of Axis
+        What is left to do: these axes of the padded array, unpadded, and the others as they are.
+    """
+    far = [a.reach != "zeros" and (a.low < -a.size or a.high >= 2 * a.size) for a in axes]
+    padded = tuple(a if long else _unpadded(a) for a, long in zip(axes, far, strict=True))
+    left = tuple(
+        Axis(a.high - a.low + 1, a.taps, a.stride, 0, 0, a.dilation, "zeros") if long else a
+        for a, long in zip(axes, far, strict=True)
+    )
+    return Extension(padded), left
+
+
+def _unpadded(axis: Axis) -> Axis:
+    """Return an axis of as many samples that needs no padding."""
+    return Axis(axis.size, 1, 1, 0, 0, 1, "zeros")
+
+
+def entry_dtype(geometry: ConvGeometry, weights: np.dtype[Any], result: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype in which a matrix holds its entries, for products with results of a dtype.
+
+    It is that of the weights, unless padding folds taps onto each other: their sum is the result's to take.
+    Real weights stay real.
+    """
+    folds = any(axis.reach != "zeros" and axis.nnz < axis.outputs * axis.taps for axis in geometry.axes)
+    if not folds:
+        return weights
+    return result if weights.kind == "c" else np.zeros(0, result).real.dtype
+
+
+def real_parts(x: Array, xp: Any = np) -> Array:
+    """Return the real parts of a batch of complex arrays, then their imaginary parts, as one batch."""
+    parts: Array = xp.concatenate([x.real, x.imag])
+    return parts
+
+
+def joined_parts(x: Array, dtype: np.dtype[Any], xp: Any = np) -> Array:
+    """Return the complex arrays of which `real_parts` are given."""
+    batch = len(x) // 2
+    joined: Array = xp.empty((batch, *x.shape[1:]), dtype)
+    joined.real[...], joined.imag[...] = x[:batch], x[batch:]
+    return joined

@@ -1,0 +1,184 @@
+"""Method ``"direct"``: a compiled stencil, the same loops in both directions.
+
+Floor 3. What differs between the directions, between padding modes, strides and numbers of channels, is in
+the tables of ``plan``; this module hands arrays to the loops of ``loops``, in several threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsetconv._arrays import memory
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.record import filled, numbers
+from sparsetconv._arrays.threads import for_each, thread_count
+from sparsetconv._methods.base import PaddedMethod, far_padding
+from sparsetconv._methods.cpu.stencil.partition import Layout
+from sparsetconv._methods.cpu.stencil.plan import Plan, loop_tables, plan_of
+from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, MOST_VECTORS, SCRATCH
+
+if TYPE_CHECKING:
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
+    from sparsetconv._geometry.convolution import ConvGeometry
+
+# multiplications for which a second thread pays
+THREAD_WORK = 1 << 20
+# of memory that a thread keeps for each dtype
+KEPT_BYTES = 1 << 23
+_kept = threading.local()
+
+
+class DirectMethod(PaddedMethod):
+    """The micro-kernel keeps a register block of up to sixteen vectors of sums while all taps go by.
+
+    The first call for a dtype compiles (a second or less, kept on disk by numba). Integers are summed in 64
+    bits and wrap around as NumPy's do.
+    """
+
+    name = "direct"
+    compiled = True
+
+    def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
+        super().__init__(geometry, weights, backend)
+        self._given = geometry
+        self._padding, self._axes = far_padding(self.geometry.axes)
+        self._plans: dict[tuple[bool, Layout], Plan] = {}
+        self._prepared: dict[tuple[bool, str], tuple[Plan, _Loops]] = {}
+
+    def with_weights(self, weights: Array) -> DirectMethod:
+        """Return the method for other weights of the same shape, with the same plans."""
+        other = DirectMethod(self._given, weights)
+        other._plans = self._plans
+        return other
+
+    def forward(self, x: Array) -> Array:
+        """See `Method.forward`."""
+        return self._computed(self._padding.extend(x), False)
+
+    def transpose(self, y: Array) -> Array:
+        """See `Method.transpose`."""
+        return self._padding.fold(self._computed(y, True))
+
+    def _computed(self, x: Array, transposed: bool) -> Array:
+        dtype = np.result_type(x, self.weights)
+        exact = dtype.kind in "iu"
+        # real and imaginary parts are planes
+        real = np.dtype(np.int64) if exact else np.zeros(0, dtype).real.dtype
+        plan, loops = self._prepare(transposed, dtype, real)
+        batch, groups = x.shape[:2]
+        channels = (self.large_shape if transposed else self.small_shape)[1]
+        shape = batch, groups, channels, *plan.sizes
+        memory.require("the product", prod(shape) * dtype.itemsize, "padding and the batch set its size")
+        values = _wrapped(np.ascontiguousarray(x)) if exact else np.ascontiguousarray(x, dtype).view(real)
+        # narrower integers are summed in 64 bits
+        summed = np.dtype(np.int64) if exact and dtype.itemsize < 8 else dtype
+        out = np.empty(shape, summed) if plan.whole else np.zeros(shape, summed)
+        flat, result = values.reshape(-1), out.view(real).reshape(-1)
+        items = batch * groups * plan.layout.item_parts
+
+        large = batch * self.geometry.nnz >= THREAD_WORK
+        workers = min(thread_count(), items * plan.storing) if large else 1
+        loops.run(flat, result, items, 0, plan.storing, workers)
+        if plan.accumulating:
+            # what is added to a result is added in one order
+            loops.run(flat, result, items, plan.storing, plan.accumulating, 1)
+        return out.astype(dtype, copy=False)
+
+    def _prepare(self, transposed: bool, dtype: np.dtype[Any], real: np.dtype[Any]) -> tuple[Plan, _Loops]:
+        """Return the plan, and the loops that run by it, for a direction and a dtype of results."""
+        key = transposed, dtype.char
+        known = self._prepared.get(key)
+        if known is not None:
+            return known
+        weights = self.weights.swapaxes(1, 2) if transposed else self.weights
+        plane_parts = item_parts = 1
+        if dtype.kind in "iu":
+            weights = _wrapped(weights)
+        elif weights.dtype.kind == "c":
+            weights, plane_parts = _in_parts(weights), 2
+        elif dtype.kind == "c":
+            # a real kernel acts on real and imaginary parts alike
+            item_parts = 2
+        groups, results, planes = weights.shape[:3]
+        layout = Layout(groups, planes, results, plane_parts, item_parts, real.itemsize)
+        plan = self._plans.get((transposed, layout))
+        if plan is None:
+            plan = self._plans.setdefault((transposed, layout), plan_of(self._axes, transposed, layout))
+        loops = _Loops(plan, weights.astype(real, copy=False))
+        return self._prepared.setdefault(key, (plan, loops))
+
+
+class _Loops:
+    """The compiled loops of a plan, with all that they need.
+
+    Parameters
+    ----------
+    plan : Plan
+    weights : (groups, results, planes, k1, ..., kd) array
+    """
+
+    def __init__(self, plan: Plan, weights: Array) -> None:
+        from sparsetconv._methods.cpu.emit import VECTOR_BYTES, VECTORS
+        from sparsetconv._methods.cpu.stencil.loops import stencil
+
+        self._stencil = stencil
+        width = VECTOR_BYTES // weights.itemsize
+        # rows for the register block, of both phases of a pair, then the tile buffer, then what vectors read
+        # beyond it
+        rows = np.arange(2 * BLOCK_ROWS) * VECTORS * width
+        buffer = rows.size * VECTORS * width
+        self._kernel = loop_tables(plan, weights, buffer)
+        self._elements = buffer + plan.elements + 2 * VECTORS * width
+        there = np.arange(MOST_VECTORS) < VECTORS
+        steps = np.arange(MOST_VECTORS) * width * there
+        written = dict.fromkeys(("out_rows", "out_steps", "bases", "reads", "counts"), 0)
+        self._scratch = numbers(
+            filled(SCRATCH, **written, buffer_rows=rows, buffer_steps=steps, vectors=VECTORS)
+        )
+
+    def run(self, x: Array, out: Array, items: int, first: int, count: int, workers: int) -> None:
+        """Compute ``count`` tiles of each item, from tile ``first`` on, in some threads."""
+        weights, tables = self._kernel
+        counter = np.zeros(1, np.int64)
+
+        def work(_: int) -> None:
+            buffer = _buffer(self._elements, x.dtype)
+            scratch = self._scratch.copy()
+            self._stencil(x, out, buffer, weights, tables, scratch, counter, first, count, items * count)
+
+        for_each(work, range(workers), workers)
+
+
+def _buffer(elements: int, dtype: np.dtype[Any]) -> Array:
+    """Return a thread's memory for a tile buffer, which it keeps: the system's takes longer to come.
+
+    What a vector reads beyond its results is multiplied too and thrown away. At first that is zeros, since
+    subnormal numbers are slow; later what another product has left.
+    """
+    known: Array | None = getattr(_kept, dtype.char, None)
+    if known is not None and known.size >= elements:
+        return known
+    memory.require("the padded input", elements * dtype.itemsize, "method='fft' needs less")
+    buffer = np.zeros(elements, dtype)
+    if buffer.nbytes <= KEPT_BYTES:
+        setattr(_kept, dtype.char, buffer)
+    return buffer
+
+
+def _wrapped(x: Array) -> Array:
+    """Return integers as int64, modulo 2**64."""
+    return x.view(np.int64) if x.dtype == np.uint64 else x.astype(np.int64, copy=False)
+
+
+def _in_parts(weights: Array) -> Array:
+    """Return complex weights as real ones between real and imaginary parts, which are planes of their own."""
+    re, im = weights.real, weights.imag
+    # (groups, results, part, sources, part, ...)
+    parts = np.stack([np.stack([re, -im], 3), np.stack([im, re], 3)], 2)
+    groups, results, _, sources = parts.shape[:4]
+    return parts.reshape(groups, 2 * results, 2 * sources, *parts.shape[5:])

@@ -1,0 +1,140 @@
+"""Method ``"fft"``: products of transforms, tile by tile or of the whole signal; for large kernels.
+
+Floor 3. How tiles are cut is in ``plan``, their loops are in ``loops``; one transform of the whole
+signal is in ``whole``. Which of them a direction takes, and how long its tiles are, ``cost`` says.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.threads import for_each, thread_count
+from sparsetconv._methods.base import folding
+from sparsetconv._methods.cpu import cost
+from sparsetconv._methods.cpu.overlap_save import plan
+from sparsetconv._methods.finite import TransformMethod
+from sparsetconv._methods.store import Store
+from sparsetconv._methods.whole import WholeTransform
+
+if TYPE_CHECKING:
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
+    from sparsetconv._geometry.convolution import ConvGeometry
+
+# of each direction: how many are kept, and the bytes of all; the one used last always
+MOST_KEPT, MOST_BYTES = 4, 1 << 26
+
+
+class FFTMethod(TransformMethod):
+    """Signal and kernel meet as Fourier transforms: in tiles (overlap-save), or as a whole.
+
+    Each result is a sum over all samples of its tile, or of the whole signal, in all channels of its group,
+    with round-off in the order of the largest. NaN and infinity in the input reach the outputs that the
+    matrix sends them to, and no others: see `TransformMethod`.
+    """
+
+    name = "fft"
+    compiled = True
+
+    def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
+        super().__init__(geometry, weights, backend)
+        self._prepared: tuple[Store[TileTransforms | WholeTransform], ...] = (
+            Store(MOST_KEPT, MOST_BYTES),
+            Store(MOST_KEPT, MOST_BYTES),
+        )
+
+    def strategy(self, transposed: bool, dtype: np.dtype[Any], items: int = 1) -> cost.FFTStrategy:
+        """Return how a direction transforms: its lengths, and whether they are those of the whole signal."""
+        return cost.fft_strategy(self.geometry, transposed, dtype, items)
+
+    def _convolved(self, x: Array, transposed: bool) -> Array:
+        """See `TransformMethod`."""
+        dtype = np.result_type(x, self.weights)
+        strategy = self.strategy(transposed, dtype, len(x))
+        key = dtype.char, strategy.whole, strategy.lengths
+        prepared = self._prepared[transposed]
+        compute = prepared.get(key, partial(self._prepare, transposed, dtype, strategy))
+        return compute(np.ascontiguousarray(x, dtype))
+
+    def _prepare(
+        self, transposed: bool, dtype: np.dtype[Any], strategy: cost.FFTStrategy
+    ) -> TileTransforms | WholeTransform:
+        if strategy.whole:
+            return WholeTransform(self.geometry.axes, self.weights, dtype, transposed, self.backend)
+        return TileTransforms(self.geometry, self.weights, dtype, transposed, strategy.lengths)
+
+
+class TileTransforms:
+    """Tiles of the padded input in compiled loops: one direction, for one dtype and one choice of lengths.
+
+    Parameters
+    ----------
+    geometry : ConvGeometry
+    weights : (groups, c_out, c_in, k1, ..., kd) array
+        Of the forward direction.
+    dtype : dtype
+        Of the results.
+    transposed : bool
+    lengths : tuple of int
+        Of a tile; powers of two.
+
+    Attributes
+    ----------
+    nbytes : int
+        Of what is kept.
+    """
+
+    def __init__(
+        self,
+        geometry: ConvGeometry,
+        weights: Array,
+        dtype: np.dtype[Any],
+        transposed: bool,
+        lengths: tuple[int, ...],
+    ) -> None:
+        from sparsetconv._methods.cpu.emit import VECTOR_BYTES
+        from sparsetconv._methods.cpu.overlap_save.loops import convolve_tiles
+
+        self._convolve = convolve_tiles
+        if transposed:
+            weights = weights.swapaxes(1, 2)
+        self._folding = folding(geometry.axes) if transposed else None
+        axes = [(plan.transposed if transposed else plan.forward)(axis) for axis in geometry.axes]
+        real = np.zeros(0, dtype).real.dtype
+        width = VECTOR_BYTES // real.itemsize
+        parts = dtype.itemsize // real.itemsize
+        groups, c_out, c_in = weights.shape[:3]
+        # two real tiles travel as one complex one
+        self._pack = width * 2 // parts
+        sizes = [axis.outputs if transposed else axis.size for axis in geometry.axes]
+        tiling = plan.tiling_of(axes, lengths, sizes)
+        self._shape = (groups, c_out, *(axis.results for axis in axes))
+        self._dtype, self._real, self._groups, self._tiles = dtype, real, groups, tiling.tiles
+        self._table = plan.loop_table(tiling, parts, (c_in, c_out, groups), self._pack)
+        spectrum = plan.spectrum_of(tiling, weights)
+        self._spectra = np.stack([spectrum.real, spectrum.imag], -1).astype(real).reshape(-1)
+        self._twiddles = plan.twiddles(max(lengths)).astype(real)
+        regions = 1 if c_in == c_out == 1 else c_in + 1
+        self._elements = regions * tiling.size * width * 2
+        self.nbytes = self._table.nbytes + self._spectra.nbytes + self._twiddles.nbytes
+
+    def __call__(self, x: Array) -> Array:
+        """Return the results for ``(batch, groups, sources, ...)``, contiguous and of the dtype."""
+        out = np.empty((len(x), *self._shape), self._dtype)
+        source, result = x.view(self._real).reshape(-1), out.view(self._real).reshape(-1)
+        tiles = self._tiles * len(x)
+        packs = -(-tiles // self._pack)
+        counter, last = np.zeros(1, np.int64), packs * self._groups
+
+        def work(_: int) -> None:
+            buffer = np.zeros(self._elements, self._real)
+            kernel = self._spectra, self._twiddles, self._table
+            self._convolve(source, result, *kernel, buffer, counter, tiles, packs, last)
+
+        workers = min(thread_count(), last)
+        for_each(work, range(workers), workers)
+        return out if self._folding is None else self._folding.fold(out)

@@ -1,0 +1,1 @@
+"""Convolution by Fourier transforms of tiles (overlap-save): ``records``, ``plan``, ``loops``."""

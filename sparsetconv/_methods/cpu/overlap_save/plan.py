@@ -1,0 +1,383 @@
+"""How a convolution is divided into tiles for Fourier transforms: the tables of ``loops``.
+
+Overlap-save: a tile of the padded input, convolved on a circle of its own length, gives results that
+are right wherever the kernel did not reach around the circle. Both directions are correlations without stride
+of a padded input: forward of the input itself, of whose results every ``stride``-th is kept; transposed, with
+the kernel reversed, of the small array with zeros between its samples, which stand in tables only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sparsetconv._arrays.layout import last_axes
+from sparsetconv._arrays.record import filled, numbers, size
+from sparsetconv._methods.base import quiet
+from sparsetconv._methods.cpu.overlap_save.records import AXIS, HEADER
+from sparsetconv._methods.phases import check, forward_axis, read_range, sums
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sparsetconv._arrays.types import Array
+    from sparsetconv._geometry.axis import Axis
+
+# bytes that the tiles of a pack may take; past the second-level cache they are slower by this much
+MOST_BYTES, NEAR_BYTES, FAR = 1 << 23, 1 << 21, 1.3
+# what gathering, multiplying and scattering a tile's sample costs beside one step of a vector's transforms
+OVERHEAD = 0.4
+
+
+class Span(NamedTuple):
+    """The sizes of one axis of a correlation: what `tile_lengths` has to know.
+
+    Attributes
+    ----------
+    source : int
+        Places of the padded input.
+    extent : int
+        Places from the first that a result reads to the last.
+    results : int
+    step : int
+        Places of the padded input from one result to the next.
+    """
+
+    source: int
+    extent: int
+    results: int
+    step: int
+
+    def valid(self, length: int) -> int:
+        """Return how many results of a tile are right."""
+        return (length - self.extent) // self.step + 1
+
+
+class Correlated(NamedTuple):
+    """One axis as a correlation.
+
+    Attributes
+    ----------
+    samples : (source,) array
+        Of the padded input, -1 for zeros.
+    reads : (taps,) array
+        What each tap of the kernel reads, counted from a result's first place.
+    results : int
+    step : int
+        Places of the padded input from one result to the next.
+    """
+
+    samples: Array
+    reads: Array
+    results: int
+    step: int
+
+    @property
+    def span(self) -> Span:
+        return Span(self.samples.size, int(self.reads.max()) + 1, self.results, self.step)
+
+
+def forward(axis: Axis) -> Correlated:
+    """Return the forward direction of an axis."""
+    own = forward_axis(axis)
+    return Correlated(own.source.rows, own.reads, axis.outputs, own.source.columns.size)
+
+
+def transposed(axis: Axis) -> Correlated:
+    """Return the transposed direction: results are the positions that the forward direction reads.
+
+    Where zeros stand outside, the results are the signal's samples.
+    """
+    start, stop = read_range(axis)
+    check(stop - start + axis.extent)
+    output, rest = np.divmod(np.arange(start - axis.extent + 1, stop), axis.stride)
+    samples = np.where((rest == 0) & (output >= 0) & (output < axis.outputs), output, -1)
+    reads = axis.extent - 1 - np.arange(axis.taps) * axis.dilation
+    return Correlated(samples, reads, stop - start, 1)
+
+
+def forward_span(axis: Axis) -> Span:
+    """Return the sizes of `forward`, without its arrays."""
+    return Span(axis.high - axis.low + 1, axis.extent, axis.outputs, axis.stride)
+
+
+def transposed_span(axis: Axis) -> Span:
+    """Return the sizes of `transposed`, without its arrays."""
+    start, stop = read_range(axis)
+    return Span(stop - start + axis.extent - 1, axis.extent, stop - start, 1)
+
+
+class TileCost(NamedTuple):
+    """The tiles that cost least.
+
+    Attributes
+    ----------
+    lengths : tuple of int
+    steps : float
+        What all their transforms take, in steps of one vector, with ``OVERHEAD`` and ``FAR``.
+    """
+
+    lengths: tuple[int, ...]
+    steps: float
+
+
+@lru_cache(maxsize=1024)
+def best_tiles(
+    spans: tuple[Span, ...], items: int, pack: int, vector_bytes: int,
+    channels: tuple[int, int, int] = (1, 1, 1),
+) -> TileCost:  # fmt: skip
+    """Choose the powers of two that cost least.
+
+    Parameters
+    ----------
+    spans : tuple of Span
+    items : int
+        Independent convolutions that share a kernel.
+    pack : int
+        Tiles that are computed at once.
+    vector_bytes : int
+        Bytes of a vector of complex numbers.
+    channels : (int, int, int)
+        Of the source and of the result, a transform for each and a product for each pair; and groups.
+    """
+    c_in, c_out, groups = channels
+    transforms, products = (c_in + c_out) / 2, 2 * (c_in * c_out - 1)
+
+    def cost(total: int, tiles: int) -> float:
+        far = FAR if vector_bytes << total > NEAR_BYTES else 1
+        steps = transforms * (total + OVERHEAD * pack) + products
+        # a pack keeps one thread busy; another thread has nothing to do beside the last of an odd number
+        packs = -(-tiles * items // pack) * groups
+        return float((packs + packs % 2) * (1 << total) * steps * far)
+
+    fewest = _fewest_tiles(spans)
+    fitting = {total: c for total, c in fewest.items() if vector_bytes << total <= MOST_BYTES}
+    candidates = fitting or {min(fewest): fewest[min(fewest)]}
+    total = min(candidates, key=lambda total: cost(total, candidates[total][0]))
+    tiles, bits = candidates[total]
+    return TileCost(tuple(1 << b for b in bits), cost(total, tiles))
+
+
+def _fewest_tiles(spans: Sequence[Span]) -> dict[int, tuple[int, tuple[int, ...]]]:
+    """Return for each size of a tile, as its logarithm, the fewest tiles and the logarithms of their lengths.
+
+    Tiles of one size cost the less the fewer they are, so that one choice is kept for each size while axes
+    are added: the work grows with the number of axes, not with that of all combinations.
+    """
+    fewest: dict[int, tuple[int, tuple[int, ...]]] = {0: (1, ())}
+    for span in spans:
+        least = (span.extent - 1).bit_length()
+        # past a few times the kernel nothing is gained; with one axis up to what fits
+        most = min((span.source - 1).bit_length(), least + (5 if len(spans) > 1 else 16))
+        longer: dict[int, tuple[int, tuple[int, ...]]] = {}
+        for own in range(least, max(least, most) + 1):
+            count = -(-span.results // span.valid(1 << own))
+            for total, (tiles, bits) in fewest.items():
+                known = longer.get(total + own)
+                if known is None or tiles * count < known[0]:
+                    longer[total + own] = tiles * count, (*bits, own)
+        fewest = longer
+    return fewest
+
+
+def frequencies(length: int) -> Array:
+    """Return the order in which the forward transform leaves the frequencies: digits of base 4 reversed."""
+    if length < 4:
+        return np.arange(length)
+    return sums([np.arange(4), 4 * frequencies(length // 4)])
+
+
+def twiddles(length: int) -> Array:
+    """Return the factors of all steps: of a quarter ``q``, powers 1 to 3 of the roots, from ``6 * q`` on."""
+    table = np.zeros((max(length // 2, 2), 3, 2))
+    quarter = 1
+    while 4 * quarter <= length:
+        root = np.exp(-2j * np.pi * np.outer(np.arange(quarter), [1, 2, 3]) / (4 * quarter))
+        table[quarter : 2 * quarter] = np.stack([root.real, root.imag], 2)
+        quarter *= 2
+    return table.reshape(-1)
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """The tiles of one direction of one geometry; see `tiling_of`.
+
+    Attributes
+    ----------
+    axes : tuple of Correlated
+    lengths : tuple of int
+        Of a tile.
+    strides : tuple of int
+        Vectors from one place of an axis to the next.
+    valid : tuple of int
+        Results of a tile that are right, along each axis.
+    counts : tuple of int
+        Tiles along each axis.
+    sizes : tuple of int
+        Of a plane of the source.
+    """
+
+    axes: tuple[Correlated, ...]
+    lengths: tuple[int, ...]
+    strides: tuple[int, ...]
+    valid: tuple[int, ...]
+    counts: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Vectors of a tile."""
+        return self.strides[0] * self.lengths[0]
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of an item."""
+        return prod(self.counts)
+
+
+def tiling_of(axes: Sequence[Correlated], lengths: tuple[int, ...], sizes: Sequence[int]) -> Tiling:
+    """Return the tiles of some lengths; ``sizes`` are those of a plane of the source."""
+    # an odd number of vectors from one place of an axis to the next: a line's vectors do not meet in the same
+    # sets of a cache
+    strides = [1]
+    for length in lengths[:0:-1]:
+        strides.insert(0, strides[0] * length + 1)
+    valid = [axis.span.valid(length) for axis, length in zip(axes, lengths, strict=True)]
+    counts = [-(-axis.results // v) for axis, v in zip(axes, valid, strict=True)]
+    windows = [count * length for count, length in zip(counts, lengths, strict=True)]
+    check(prod(windows[:-1]) + windows[-1])
+    return Tiling(tuple(axes), lengths, tuple(strides), tuple(valid), tuple(counts), tuple(sizes))
+
+
+def _samples(tiling: Tiling, axis: int) -> Array:
+    """Return the samples along an axis, zeros added until all tiles are full."""
+    samples, step = tiling.axes[axis].samples, tiling.valid[axis] * tiling.axes[axis].step
+    padded = np.full((tiling.counts[axis] - 1) * step + tiling.lengths[axis], -1)
+    padded[: samples.size] = samples[: padded.size]
+    return padded
+
+
+def _windows(tiling: Tiling, axis: int) -> Array:
+    """Return the samples of each tile along an axis, ``(tiles, length)``."""
+    begins = np.arange(tiling.counts[axis]) * tiling.valid[axis] * tiling.axes[axis].step
+    windows: Array = _samples(tiling, axis)[begins[:, None] + np.arange(tiling.lengths[axis])]
+    return windows
+
+
+def _results(tiling: Tiling, axis: int) -> Array:
+    """Return the results of each tile along an axis, ``(tiles, valid)``, -1 past the end."""
+    results = np.arange(tiling.counts[axis] * tiling.valid[axis]).reshape(-1, tiling.valid[axis])
+    return np.where(results < tiling.axes[axis].results, results, -1)
+
+
+def _line_starts(tiling: Tiling, axis: int) -> Array:
+    """Return the first vector of each line along an axis."""
+    pairs = enumerate(zip(tiling.lengths, tiling.strides, strict=True))
+    return sums([np.arange(length) * stride for n, (length, stride) in pairs if n != axis])
+
+
+def _row_tables(tiling: Tiling) -> dict[str, Array]:
+    """Return the tables of rows and columns, by the fields of `HEADER` that say where they begin."""
+    front, axes = range(len(tiling.axes) - 1), tiling.axes
+    steps = [np.arange(tiling.valid[n]) * axes[n].step * tiling.strides[n] for n in front]
+    out_sizes = [axis.results for axis in axes]
+    return {
+        "in_rows": _rows([_windows(tiling, n) for n in front], tiling.sizes).reshape(-1),
+        "row_vectors": sums([np.arange(tiling.lengths[n]) * tiling.strides[n] for n in front]),
+        "columns": _samples(tiling, len(front)),
+        "out_rows": _rows([_results(tiling, n) for n in front], out_sizes).reshape(-1),
+        "valid_vectors": sums(steps),
+    }
+
+
+def loop_table(tiling: Tiling, parts: int, channels: tuple[int, int, int], pack: int) -> Array:
+    """Return all numbers and tables, which are the same for all sizes of a batch.
+
+    Parameters
+    ----------
+    tiling : Tiling
+    parts : int
+    channels : tuple of int
+        Channels of the source and of the result, and groups.
+    pack : int
+        Tiles that are computed at once.
+    """
+    starts = [_line_starts(tiling, n) for n in range(len(tiling.axes))]
+    first = size(HEADER) + size(AXIS) * len(starts)
+    *begins, end = np.cumsum([first, *(own.size for own in starts)]).tolist()
+    axes = filled(
+        AXIS,
+        length=tiling.lengths,
+        bits=[length.bit_length() - 1 for length in tiling.lengths],
+        stride=tiling.strides,
+        lines=[own.size for own in starts],
+        line_starts=begins,
+    )
+    tables, last = _row_tables(tiling), tiling.axes[-1]
+    places = np.cumsum([end, *(table.size for table in tables.values())]).tolist()
+    c_in, c_out, groups = channels
+    header = filled(
+        HEADER,
+        **dict(zip(tables, places, strict=False)),
+        c_in=c_in,
+        c_out=c_out,
+        channel_groups=groups,
+        parts=parts,
+        in_size=prod(tiling.sizes),
+        out_size=prod(axis.results for axis in tiling.axes),
+        tiles=tiling.tiles,
+        last_tiles=tiling.counts[-1],
+        pack=pack,
+        size=tiling.size,
+        ndim=len(tiling.axes),
+        rows=prod(tiling.lengths[:-1]),
+        valid_rows=prod(tiling.valid[:-1]),
+        last_length=tiling.lengths[-1],
+        last_step=tiling.valid[-1] * last.step,
+        last_valid=tiling.valid[-1],
+        last_substep=last.step,
+        last_outputs=last.results,
+        axes=size(HEADER),
+    )
+    return np.concatenate([numbers(header), numbers(axes), *starts, *tables.values()])
+
+
+@quiet
+def spectrum_of(tiling: Tiling, weights: Array) -> Array:
+    """Return the kernel's transform in the order and with the gaps of a tile, divided by its size.
+
+    Parameters
+    ----------
+    tiling : Tiling
+    weights : (groups, c_out, c_in, k1, ..., kd) array
+
+    Returns
+    -------
+    (groups, c_out, c_in, size) complex array
+    """
+    import scipy.fft
+
+    lead, lengths = weights.shape[:3], tiling.lengths
+    circle = np.zeros((*lead, *lengths), np.complex128)
+    places = [-axis.reads % length for axis, length in zip(tiling.axes, lengths, strict=True)]
+    circle[last_axes(np.ix_(*places))] = weights
+    transform = scipy.fft.fftn(circle, axes=tuple(range(3, circle.ndim)), overwrite_x=True)
+    ordered = transform[last_axes(np.ix_(*map(frequencies, lengths)))]
+    spectrum = np.zeros((*lead, tiling.size), np.complex128)
+    where = sums([np.arange(m) * s for m, s in zip(lengths, tiling.strides, strict=True)])
+    spectrum[..., where] = ordered.reshape(*lead, -1) / prod(lengths)
+    return spectrum
+
+
+def _rows(windows: Sequence[Array], sizes: Sequence[int]) -> Array:
+    """Return the first element of each row of each combination of tiles; -1 if it is outside."""
+    total = np.zeros((1, 1), np.int64)
+    for number, window in enumerate(windows):
+        left, right = total[:, None, :, None], window[None, :, None, :]
+        both = np.where((left >= 0) & (right >= 0), left + right * prod(sizes[number + 1 :]), -1)
+        total = both.reshape(total.shape[0] * window.shape[0], -1)
+    return total

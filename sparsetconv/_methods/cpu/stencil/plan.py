@@ -1,0 +1,304 @@
+"""The plan by which the compiled stencil runs, for either direction.
+
+Both directions are the same gather: a result is a sum over taps of what stands beside its base in a
+padded input. Forward, this is the input with its padding, all results meet all taps, and the last axis is
+divided into as many phases as it has strides, so that neighbouring results read neighbouring samples.
+Transposed, it is the small array with a halo of zeros, and the positions of the padded result fall into
+phases by stride, each with its own taps: the polyphase form, no zero is inserted between samples. Positions
+in the padding are results that are added to the samples that stand there.
+
+The input is never padded as a whole. Results are divided into tiles whose padded input, with its halo, fits
+in a tile buffer that stays in cache. A first pass stores results, a second one accumulates those in the
+padding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sparsetconv._arrays.record import filled, numbers, size
+from sparsetconv._methods.cpu.stencil.partition import (
+    Direction,
+    Layout,
+    directed,
+    find_bands,
+    find_reach,
+    find_row_blocks,
+    find_runs,
+    find_tiles,
+)
+from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, HEADER, MAIN, RANGES
+from sparsetconv._methods.cpu.stencil.tap_lists import TapLists, Taps, met_together, tap_lists
+from sparsetconv._methods.phases import flat_samples, ragged
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sparsetconv._arrays.types import Array
+    from sparsetconv._geometry.axis import Axis
+    from sparsetconv._methods.phases import Source
+
+# bytes of a tile buffer, and most results of a tile along the last axis
+BUFFER_BYTES = 1 << 20
+TILE_LENGTH = 4096
+
+
+class PaddedInput(NamedTuple):
+    """Where the samples of the padded input are; -1 stands for zeros.
+
+    Attributes
+    ----------
+    rows, lines : array
+        The first sample of each row, which is a place on the first axis, and of each of a row's lines.
+    borders : array
+        Samples along the last axis that ``mains`` leaves out, one phase after the other.
+    mains : (phases,) array of `MAIN`
+    """
+
+    rows: Array
+    lines: Array
+    borders: Array
+    mains: Array
+
+
+class TileBuffer(NamedTuple):
+    """How far apart elements of a tile buffer are.
+
+    Attributes
+    ----------
+    pitch, row_size, plane_size : int
+        Elements from one line or phase to the next, from one row, and from one plane.
+    strides : tuple of int
+        Elements from one place of an axis in front to the next.
+    """
+
+    pitch: int
+    row_size: int
+    plane_size: int
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The tables of one direction of one geometry, as ``loops.stencil`` reads them; see `plan_of`.
+
+    Attributes
+    ----------
+    direction : Direction
+    layout : Layout
+    sizes : tuple of int
+        Of a plane of the result.
+    padded : PaddedInput
+    runs : array of `RUN`
+        Results along the last axis; those that are added come last.
+    row_blocks : array of `ROW_BLOCK`
+    tiles : array of `TILE`
+    accumulating : int
+        The tiles of the accumulate pass, which are the last ones; those of the store pass stand before them.
+    reach : (int, int)
+        The first and the last place that is read along the last axis, counted from a base.
+    buffer : TileBuffer
+    taps : TapLists
+        Of all patterns and phases of the last axis.
+    """
+
+    direction: Direction
+    layout: Layout
+    sizes: tuple[int, ...]
+    padded: PaddedInput
+    runs: Array
+    row_blocks: Array
+    tiles: Array
+    accumulating: int
+    reach: tuple[int, int]
+    buffer: TileBuffer
+    taps: TapLists
+
+    @property
+    def whole(self) -> bool:
+        """Whether the store pass sets all results; else what it leaves out is zero."""
+        return self.direction.whole
+
+    @property
+    def storing(self) -> int:
+        """The number of tiles of the store pass."""
+        return len(self.tiles) - self.accumulating
+
+    @property
+    def elements(self) -> int:
+        """Elements of a tile buffer."""
+        return self.layout.planes * self.buffer.plane_size
+
+    def tables(self) -> dict[str, Array]:
+        """Return the tables as flat arrays, by the fields of `HEADER` that say where they begin."""
+        layout, taps = self.layout, self.taps
+        # where each plane of the result begins, in an item
+        number, parts = np.arange(layout.results), layout.plane_parts * layout.item_parts
+        starts = number // layout.plane_parts * prod(self.sizes) * parts + number % layout.plane_parts
+        tables = {
+            "source_rows": self.padded.rows,
+            "source_lines": self.padded.lines,
+            "borders": self.padded.borders,
+            "mains": self.padded.mains,
+            "runs": self.runs,
+            "row_blocks": self.row_blocks,
+            "tiles": self.tiles,
+            "starts": starts,
+            "offsets": taps.offsets,
+            "bounds": taps.bounds,
+            "weight_starts": taps.starts,
+        }
+        return {name: numbers(table) for name, table in tables.items()}
+
+    def header_numbers(self) -> dict[str, int]:
+        """Return the other fields of `HEADER`, but for those that the weights and the memory set."""
+        layout, last, buffer, reach = self.layout, self.direction.last, self.buffer, self.reach
+        return {
+            "planes": layout.planes,
+            "results": layout.results,
+            "plane_parts": layout.plane_parts,
+            "item_parts": layout.item_parts,
+            "channel_groups": layout.channel_groups,
+            "channel_blocks": layout.channel_blocks,
+            "block_channels": layout.block_channels,
+            "pitch": buffer.pitch,
+            "row_size": buffer.row_size,
+            "plane_size": buffer.plane_size,
+            "in_size": prod(self.direction.source_sizes),
+            "out_size": prod(self.sizes),
+            "out_line": last.size,
+            "line_count": self.padded.lines.size,
+            "phases": self.direction.phases,
+            "places": last.source.length,
+            "apart": last.source.step,
+            "lowest": reach[0],
+            "spread": reach[1] - reach[0],
+            "lists": last.bounds.size - 1,
+            "limits": len(RANGES) + 1,
+        }
+
+
+def plan_of(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Plan:
+    """Return the plan of a direction."""
+    direction = directed(axes, transposed)
+    padded, runs = padded_input(direction), find_runs(direction, layout)
+    reach = find_reach(direction, runs)
+    begin, end = int(runs["base"].min()), int((runs["base"] + runs["count"]).max())
+    length = end - begin if end - begin <= TILE_LENGTH * 3 // 2 else TILE_LENGTH
+    # in whole cache lines, not a multiple of a page
+    quantum = 64 // layout.itemsize
+    quanta = -(-(length + reach[1] - reach[0]) // quantum)
+    pitch = (quanta + (quanta % 64 == 0)) * quantum
+    strides, row_size = direction.strides(pitch), padded.lines.size * direction.phases * pitch
+    blocks, spans = find_row_blocks(direction, layout, strides)
+    room = BUFFER_BYTES // (layout.planes * row_size * layout.itemsize)
+    blocks, bands = find_bands(direction, layout, blocks, spans, room)
+    tiles, accumulating = find_tiles(bands, runs, range(begin, end, length), end)
+    # an odd number of cache lines: the planes do not meet in the same sets of a cache
+    plane_size = (int(bands["rows"].max()) * row_size // quantum | 1) * quantum
+    buffer = TileBuffer(pitch, row_size, plane_size, strides)
+    return Plan(
+        direction=direction,
+        layout=layout,
+        sizes=tuple(axis.size if transposed else axis.outputs for axis in axes),
+        padded=padded,
+        runs=runs,
+        row_blocks=blocks,
+        tiles=tiles,
+        accumulating=accumulating,
+        reach=reach,
+        buffer=buffer,
+        taps=find_taps(direction, layout, buffer, np.unique(blocks["count"])),
+    )
+
+
+def padded_input(direction: Direction) -> PaddedInput:
+    """Return the samples of the padded input."""
+    sizes = direction.source_sizes
+    samples = [axis.source.rows for axis in direction.outer]
+    rows = flat_samples(samples[:1], sizes) if samples else np.zeros(1, np.int64)
+    return PaddedInput(rows, flat_samples(samples[1:], sizes[1:]), *_along(direction.last.source))
+
+
+def _along(source: Source) -> tuple[Array, Array]:
+    """Return the samples of the padded input along the last axis: ``borders`` and ``mains``."""
+    begin, end = source.mains()
+    column, number = ragged(source.length - (end - begin))
+    place = number + np.where(number < begin[column], 0, (end - begin)[column])
+    count = source.length - (end - begin)
+    first = np.where(begin < end, source.samples(np.arange(begin.size), begin), 0)
+    mains = filled(MAIN, begin=begin, end=end, sample=first, border=np.cumsum(count) - count)
+    return source.samples(column, place), mains
+
+
+def find_taps(direction: Direction, layout: Layout, buffer: TileBuffer, kinds: Array) -> TapLists:
+    """Return the taps of all patterns and phases; ``kinds`` are the numbers of lines that row blocks have."""
+    axes, outer, last, side = direction.axes, direction.outer, direction.last, layout.block_channels
+    steps = [prod(axis.taps for axis in axes[n + 1 :]) for n in range(len(axes))]
+    planes = np.arange(layout.planes)
+    ranges = np.full((BLOCK_ROWS + 1, BLOCK_ROWS + 1), len(RANGES) - 1)
+    for number, (low, high) in enumerate(RANGES):
+        if low % side == high % side == 0:
+            ranges[low // side, high // side] = number
+    every = np.array([0, planes.size])
+    before = [Taps(planes * buffer.plane_size, planes * steps[0] * axes[0].taps, every)]
+    for axis, stride, step in zip(outer, buffer.strides, steps, strict=False):
+        before.append(Taps(axis.reads, axis.taps, axis.bounds).scaled(stride, step))
+    if outer:
+        own, apart = before.pop(), direction.spacing * outer[-1].source.columns.size
+        cycle, apart = direction.cycle * steps[-2], apart * buffer.strides[-1]
+    else:
+        own, cycle, apart = Taps(np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([0, 1])), 1, 1
+    lines = met_together(own, kinds.tolist(), cycle, apart, ranges)
+    reads = last.reads % direction.phases * buffer.pitch + last.reads // direction.phases
+    rows = np.array([high - low for low, high in RANGES])
+    return tap_lists(before, lines, Taps(reads, last.taps, last.bounds), rows)
+
+
+def packed_weights(plan: Plan, weights: Array) -> Array:
+    """Lay out the kernel.
+
+    Parameters
+    ----------
+    weights : (groups, results, planes, k1, ..., kd) array
+
+    Returns
+    -------
+    (groups, channel blocks, all) array
+        For each list, range and tap, those of the rows of the range.
+    """
+    groups, channels = weights.shape[:2]
+    blocks, side = plan.layout.channel_blocks, plan.layout.block_channels
+    flat = np.zeros((groups, blocks * side, prod(weights.shape[2:])), weights.dtype)
+    flat[:, :channels] = weights.reshape(groups, channels, -1)
+    # (groups, channel blocks, planes and taps, channels of a block)
+    rows = flat.reshape(groups, blocks, side, -1).swapaxes(2, 3)
+    return np.ascontiguousarray(rows[:, :, plan.taps.chosen].reshape(groups, blocks, -1))
+
+
+def loop_tables(plan: Plan, weights: Array, buffer: int) -> tuple[Array, Array]:
+    """Return what the loops need.
+
+    Parameters
+    ----------
+    plan : Plan
+    weights : (groups, results, planes, k1, ..., kd) array
+    buffer : int
+        Elements that a thread's memory has in front of the tile buffer.
+
+    Returns
+    -------
+    weights : 1-D array
+    tables : 1-D int64 array
+        The header, then all tables.
+    """
+    flat = packed_weights(plan, weights)
+    tables = plan.tables()
+    ends = np.cumsum([size(HEADER), *(table.size for table in tables.values())])
+    begins = dict(zip(tables, ends.tolist(), strict=False))
+    header = filled(HEADER, **begins, **plan.header_numbers(), buffer=buffer, block_weights=flat.shape[2])
+    return flat.reshape(-1), np.concatenate([numbers(header), *tables.values()])

@@ -1,0 +1,42 @@
+"""Method ``"fft"`` on a GPU: the extended input as a whole and the kernel meet as transforms.
+
+Floor 3. It asks for nothing but an array library with transforms, so the same lines run with NumPy in the
+tests, and serve ``fft`` for large kernels.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.streams import Kept
+from sparsetconv._methods.finite import TransformMethod
+from sparsetconv._methods.whole import WholeTransform
+
+if TYPE_CHECKING:
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
+    from sparsetconv._geometry.convolution import ConvGeometry
+
+
+class CudaFFTMethod(TransformMethod):
+    """A circulant matrix in each direction, whose transform is kept for each dtype.
+
+    Each result is a sum over all samples in this form. What NaN and infinity reach is set right afterwards,
+    so that every product waits for its result.
+    """
+
+    name = "fft"
+
+    def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
+        super().__init__(geometry, weights, backend)
+        self._transforms: Kept[WholeTransform] = Kept(backend)
+
+    def _convolved(self, x: Array, transposed: bool) -> Array:
+        """See `TransformMethod`."""
+        dtype = np.result_type(x.dtype, self.weights.dtype)
+        make = partial(WholeTransform, self.geometry.axes, self.weights, dtype, transposed, self.backend)
+        return self._transforms.get((transposed, dtype), make)(x)

@@ -1,0 +1,245 @@
+"""What a launch of the CUDA stencil is given: a direction of a convolution in numbers.
+
+Floor 3, beside ``cuda_direct``, which launches. ``cuda/places.cuh`` and ``cuda/stencil.cuh`` explain the
+numbers. Sizes and padding are arguments of a kernel; taps, strides and dilations are constants of its
+compilation, and so is what a thread makes: see ``cuda_tiles``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import gcd, prod
+from typing import TYPE_CHECKING, NamedTuple
+
+from sparsetconv._arrays import cuda
+from sparsetconv._geometry.axis import PADDING_MODES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sparsetconv._geometry.axis import Axis
+
+# threads that a GPU wants at the least
+MANY_THREADS = 1 << 16
+# bytes of sums that one thread keeps in registers; channels that it makes at once
+SUM_BYTES, CHANNELS = 128, 4
+
+# the members of the structures in cuda/places.cuh, in their order
+AXIS_MEMBERS = (
+    "source", "result", "own", "lead", "origin", "phase", "mode", "first", "last", "source_stride",
+    "result_stride", "band", "tiles",
+)  # fmt: skip
+PROBLEM_MEMBERS = (
+    "batch", "groups", "source_channels", "result_channels", "channel_blocks", "source_size", "result_size",
+    "band_size",
+)  # fmt: skip
+
+
+class Outside(NamedTuple):
+    """Samples with copies in padding: ``number`` from ``begin`` on, of ``total`` the rest from ``again``."""
+
+    begin: int
+    number: int
+    again: int
+    total: int
+
+
+@dataclass(frozen=True)
+class StencilAxis:
+    """An axis as the kernels know it; the attributes are those of ``StencilAxis`` in ``cuda/places.cuh``."""
+
+    axis: Axis
+    transposed: bool
+
+    @property
+    def source(self) -> int:
+        """Samples of the source."""
+        return self.axis.outputs if self.transposed else self.axis.size
+
+    @property
+    def own(self) -> int:
+        """Results in the result's array."""
+        return self.axis.size if self.transposed else self.axis.outputs
+
+    @property
+    def has_bands(self) -> bool:
+        """Whether results stand on padding too, to be added to samples."""
+        return self.transposed and self.axis.reach != "zeros"
+
+    @property
+    def lead(self) -> int:
+        """Places of the padding before them."""
+        return max(0, -self.axis.low) if self.has_bands else 0
+
+    @property
+    def result(self) -> int:
+        """Places at which something is computed, padding included."""
+        return self.lead + max(self.own, self.axis.high + 1 if self.has_bands else 0)
+
+    @property
+    def origin(self) -> int:
+        """Where the first result begins to read: see ``cuda/places.cuh``."""
+        if not self.transposed:
+            return -self.axis.before
+        return (self.axis.before - self.lead) // self.axis.stride
+
+    @property
+    def phase(self) -> int:
+        """The remainder of the first result's place by the stride."""
+        return (self.axis.before - self.lead) % self.axis.stride if self.transposed else 0
+
+    @property
+    def inside(self) -> tuple[int, int]:
+        """The range of results that read nothing outside of the source."""
+        axis = self.axis
+        if not self.transposed:
+            return axis.interior
+        first = min(max(0, axis.extent - 1 - axis.before + self.lead), self.result)
+        return first, max(first, min(axis.outputs * axis.stride - axis.before + self.lead, self.result))
+
+    @property
+    def outside(self) -> Outside:
+        """The samples that have copies in the padding."""
+        first, second = sorted(self.axis.images)
+        # of the second interval what is not in the first; one without samples stands before all others
+        number, again = first.stop - first.start, max(first.stop, second.start)
+        return Outside(first.start, number, again, number + max(0, second.stop - again))
+
+
+def without_idle_steps(axis: Axis) -> Axis:
+    """Return an axis of the same matrix without a dilation or a stride that means nothing.
+
+    These may be of any size, and would keep the axis from tiles.
+    """
+    if axis.taps == 1:
+        axis = replace(axis, dilation=1)
+    if axis.outputs == 1:
+        axis = replace(axis, stride=1, after=axis.extent - axis.size - axis.before)
+    return axis
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One direction of a convolution, for results of one dtype.
+
+    Attributes
+    ----------
+    axes : tuple of StencilAxis
+    batch, groups, sources, results : int
+        Arrays, groups, and channels of a group on either side.
+    value_bytes, factor_bytes, sum_bytes : int
+        Of a sample, of a weight as it is multiplied, and of a sum.
+    """
+
+    axes: tuple[StencilAxis, ...]
+    batch: int
+    groups: int
+    sources: int
+    results: int
+    value_bytes: int
+    factor_bytes: int
+    sum_bytes: int
+
+    @property
+    def transposed(self) -> bool:
+        """Whether results stand on the large side."""
+        return self.axes[0].transposed
+
+    @property
+    def kernel_size(self) -> int:
+        """Taps of the kernel."""
+        return prod(each.axis.taps for each in self.axes)
+
+    @property
+    def bands(self) -> list[int]:
+        """Where each axis' band begins, and the numbers of all bands of a channel."""
+        places = [0]
+        for a, each in enumerate(self.axes):
+            before = prod(other.own for other in self.axes[:a])
+            behind = prod(other.result for other in self.axes[a + 1 :])
+            places.append(places[-1] + before * (each.result - each.own) * behind)
+        return places
+
+    @property
+    def place_type(self) -> str:
+        """The type of places in a channel of the source, of the result and of the bands."""
+        furthest = max(
+            abs(each.origin) + each.result * each.axis.stride + each.axis.extent for each in self.axes
+        )
+        sizes = [prod(each.source for each in self.axes), prod(each.result for each in self.axes)]
+        return "int" if max(furthest, *sizes, self.kernel_size) < 2**31 else "long long"
+
+    @property
+    def number_type(self) -> str:
+        """The type of taps, strides and dilations: sums of two have to fit."""
+        most = max(max(each.axis.taps, each.axis.stride, each.axis.dilation) for each in self.axes)
+        return "int" if most < 2**30 else "long long"
+
+    @property
+    def blocked(self) -> int:
+        """The axis along which results share the most samples; never the last of several."""
+        shared = [
+            each.axis.taps / each.axis.stride
+            if not self.transposed
+            else -(-each.axis.taps // each.axis.stride)
+            for each in self.axes[:-1]
+        ]
+        return shared.index(max(shared)) if shared else 0
+
+    def phases(self, a: int) -> int:
+        """Results along an axis that meet other taps than their neighbours."""
+        return self.axes[a].axis.stride if self.transposed else 1
+
+    def constants(self) -> dict[str, str]:
+        """Return what a compilation knows of the axes."""
+        axes = [each.axis for each in self.axes]
+        common = [gcd(axis.stride, axis.dilation) for axis in axes]
+        cycles = [axis.stride // c for axis, c in zip(axes, common, strict=True)]
+        falls = [axis.dilation // c for axis, c in zip(axes, common, strict=True)]
+        lists = {
+            "TAPS": [axis.taps for axis in axes],
+            "STRIDE": [axis.stride for axis in axes],
+            "DILATION": [axis.dilation for axis in axes],
+            "CYCLE": cycles,
+            "FALL": falls,
+            "INVERSE": [pow(fall, -1, cycle) for fall, cycle in zip(falls, cycles, strict=True)],
+        }
+        return {
+            "NDIM": str(len(axes)),
+            "TRANSPOSED": str(int(self.transposed)),
+            "PLACE": self.place_type,
+            "NUMBER": self.number_type,
+            **{name: cuda.braced(numbers) for name, numbers in lists.items()},
+        }
+
+    def numbers(self, channels: int, tiles: Sequence[int]) -> list[int]:
+        """Return the members of ``Stencil``, for the channels of a thread, and the tiles along each axis."""
+        bands = self.bands
+        own = {
+            "batch": self.batch,
+            "groups": self.groups,
+            "source_channels": self.sources,
+            "result_channels": self.results,
+            "channel_blocks": -(-self.results // channels),
+            "source_size": prod(each.source for each in self.axes),
+            "result_size": prod(each.own for each in self.axes),
+            "band_size": bands[-1],
+        }
+        numbers = [own[name] for name in PROBLEM_MEMBERS]
+        for a, each in enumerate(self.axes):
+            first, last = each.inside
+            values = {
+                **{
+                    name: getattr(each, name)
+                    for name in ("source", "result", "own", "lead", "origin", "phase")
+                },
+                "mode": PADDING_MODES.index(each.axis.reach),
+                "first": first,
+                "last": last,
+                "source_stride": prod(other.source for other in self.axes[a + 1 :]),
+                "result_stride": prod(other.own for other in self.axes[a + 1 :]),
+                "band": bands[a],
+                "tiles": tiles[a],
+            }
+            numbers += [values[name] for name in AXIS_MEMBERS]
+        return numbers

@@ -1,0 +1,141 @@
+"""NaN and infinity stay where the matrix sends them, with methods that would spread them further.
+
+Floor 3. The rule, for every method and operator: a result is not finite exactly where its row has an entry
+(stored zeros of the kernel included) in a column whose sample is not finite, or an entry that is not finite
+itself; whether it is infinite or NaN is not said. Transforms sum over everything, and padded zeros times NaN
+are NaN. So these products are taken with the finite numbers alone, and a second product, of where the others
+are with a kernel of ones, counts how many of them a result reads.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from math import frexp
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.streams import Kept
+from sparsetconv._methods.base import PaddedMethod
+from sparsetconv._methods.merge import geometry_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
+    from sparsetconv._geometry.convolution import ConvGeometry
+
+
+def all_finite(x: Array, xp: Any = np) -> bool:
+    """Return whether an array holds neither NaN nor infinity."""
+    if x.dtype.kind not in "fc":
+        return True
+    # a sum reads the array and writes nothing; where it overflows, look closer
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(xp.isfinite(x.sum())) or bool(xp.isfinite(x).all())
+
+
+def confined(product: Callable[[Array, Array], Array], left: Array, right: Array, xp: Any = np) -> Array:
+    """Return a bilinear product whose operands may hold NaN or infinity.
+
+    Parameters
+    ----------
+    product : callable
+        Of two arrays; it sums products of a number of each, and of padded zeros.
+    left, right : array
+    xp : module
+
+    Returns
+    -------
+    array
+        NaN where either factor of a summed product is not finite.
+    """
+    bad = [~xp.isfinite(operand) for operand in (left, right)]
+    result = product(
+        xp.where(bad[0], 0, left).astype(left.dtype), xp.where(bad[1], 0, right).astype(right.dtype)
+    )
+    ones = [xp.ones(operand.shape) for operand in (left, right)]
+    # these sums are of zeros and ones, in double precision
+    reached = product(bad[0].astype(np.float64), ones[1]) + product(ones[0], bad[1].astype(np.float64))
+    result[reached > 0.5] = np.nan
+    return result
+
+
+class TransformMethod(PaddedMethod):
+    """A method whose results are sums over more samples than they read, with round-off in their order.
+
+    A NaN or an infinity would reach all of these results. Where one does, the product is taken again without
+    them, and once more to see which results read them.
+    """
+
+    def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
+        super().__init__(geometry, weights, backend)
+        self._patterns: Kept[Self] = Kept(backend)
+
+    @staticmethod
+    def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
+        """Return why this method does not take such a convolution, or None."""
+        if weights.dtype.kind in "iu":
+            return "an integer kernel (its sums would not be exact)"
+        return PaddedMethod.refusal(geometry, weights)
+
+    @abstractmethod
+    def _convolved(self, x: Array, transposed: bool) -> Array:
+        """Return the product in a direction; a sample that is not finite may spread."""
+
+    def forward(self, x: Array) -> Array:
+        """See `Method.forward`."""
+        return self._confined(x, False)
+
+    def transpose(self, y: Array) -> Array:
+        """See `Method.transpose`."""
+        return self._confined(y, True)
+
+    def _confined(self, x: Array, transposed: bool) -> Array:
+        xp = self.backend.xp
+        result = self._convolved(x, transposed)
+        if all_finite(result, xp):
+            return result
+        bad = ~xp.isfinite(x)
+        result = self._scaled(xp.where(bad, 0, x).astype(x.dtype), transposed)
+        # each result of a group reads all channels of it
+        pattern = self._pattern
+        shape = pattern.small_shape if transposed else pattern.large_shape
+        places = bad.any(2).reshape(-1, *shape).astype(np.float64)
+        reached = pattern._convolved(places, transposed) > 0.5
+        result[xp.broadcast_to(reached.reshape(*x.shape[:2], 1, *result.shape[3:]), result.shape)] = np.nan
+        return result
+
+    @property
+    def _pattern(self) -> Self:
+        """The same with one channel and a kernel of ones."""
+        return self._patterns.get(None, self._of_ones)
+
+    def _of_ones(self) -> Self:
+        axes = self.geometry.axes
+        geometry = geometry_of(axes)
+        ones = self.backend.xp.ones((1, 1, 1, *(axis.taps for axis in axes)))
+        return type(self)(geometry, ones, self.backend)
+
+    def _scaled(self, x: Array, transposed: bool) -> Array:
+        """Return the product with finite numbers, whose sums in between may have no room in their dtype."""
+        xp = self.backend.xp
+        result = self._convolved(x, transposed)
+        if all_finite(result, xp):
+            return result
+        exponents = [_exponent(array, xp) for array in (x, self.weights)]
+        smaller = type(self)(self.geometry, self.weights / 2.0 ** exponents[1], self.backend)
+        # half of the exponent at a time, so that nothing overflows that has room in the end
+        first = sum(exponents) // 2
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled: Array = smaller._convolved(x / 2.0 ** exponents[0], transposed)
+            scaled *= 2.0**first
+            scaled *= 2.0 ** (sum(exponents) - first)
+        return scaled
+
+
+def _exponent(array: Array, xp: Any) -> int:
+    """Return the exponent of the largest part of a finite array, by which it becomes about 1."""
+    return frexp(float(xp.abs(xp.stack([array.real, array.imag])).max()))[1] - 1

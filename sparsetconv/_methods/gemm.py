@@ -1,0 +1,281 @@
+"""Method ``"gemm"``: channels and taps as one matrix product, tile by tile.
+
+Floor 3. For a tile of results, what all taps read of all channels is copied into a panel that stays in cache,
+and the kernel as a matrix multiplies it. The input is never unfolded as a whole. The transposed direction is
+the same, once for each phase of the strides, on the small array extended by zeros. On a GPU a panel is one
+launch for all taps, the product another, a third puts the results where they belong; small items of a batch
+share a panel, so that launches are few.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.layout import last_axes
+from sparsetconv._arrays.streams import Kept
+from sparsetconv._arrays.validation import is_half
+from sparsetconv._geometry.axis import Axis
+from sparsetconv._geometry.extension import Extension
+from sparsetconv._methods.base import PaddedMethod, folding, joined_parts, quiet, real_parts
+from sparsetconv._methods.phases import polyphase, read_range
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
+    from sparsetconv._geometry.convolution import ConvGeometry
+
+# bytes of a panel on the CPU: what a core's cache holds; on a GPU it is half of the second-level cache
+PANEL_BYTES = 1 << 21
+
+
+class _AxisPhases(NamedTuple):
+    """Phases of an axis whose results read the same places, each through its own taps.
+
+    Attributes
+    ----------
+    taps : (phases, t) array
+    reads : range
+        What a phase's taps read for its first result, in the extended source.
+    step : int
+        From there to what they read for the next result.
+    number : int
+        Results of a phase.
+    start, apart, stride : int
+        The first result of the first phase, and how far from it that of the next phase, and its own next.
+    """
+
+    taps: Array
+    reads: range
+    step: int
+    number: int
+    start: int
+    apart: int
+    stride: int
+
+    @property
+    def phases(self) -> int:
+        return len(self.taps)
+
+
+def _polyphases(axis: Axis) -> tuple[list[_AxisPhases], Axis]:
+    """Return the phases of the transposed direction that meet taps, and the zeros around what they read."""
+    start, stop = read_range(axis)
+    by_stride = polyphase(axis.taps, axis.dilation, axis.stride)
+    first = start + (by_stride.residues - start) % axis.stride
+    number = (stop - first + axis.stride - 1) // axis.stride
+    origin = (first - by_stride.residues) // axis.stride - by_stride.first * axis.dilation // axis.stride
+    kept = np.flatnonzero(number > 0)
+    if not kept.size:
+        return [], Axis(axis.outputs, 1, 1, 0, 0, 1, "zeros")
+    first, alike = first[kept], np.stack([number, origin, by_stride.counts], 1)[kept]
+    taps = by_stride.first[kept]
+    low = int((origin - (by_stride.counts - 1) * by_stride.fall)[kept].min())
+    high = int((origin + number)[kept].max())
+    before = max(-low, 1 - axis.outputs)
+    # neighbours are together where they read alike and none is left out between them
+    apart = axis.stride // by_stride.cycle
+    edges = (np.diff(alike, axis=0) != 0).any(1) | (np.diff(first) != apart)
+    found = []
+    for begin, end in pairwise([0, *(np.flatnonzero(edges) + 1).tolist(), kept.size]):
+        count, place, each = alike[begin].tolist()
+        own = taps[begin:end, None] + np.arange(each) * by_stride.cycle
+        read = place + before
+        reads = range(read, read - each * by_stride.fall, -by_stride.fall)
+        found.append(_AxisPhases(own, reads, 1, count, int(first[begin]) - start, apart, axis.stride))
+    return found, Axis(axis.outputs, 1, 1, before, max(0, high - axis.outputs), 1, "zeros")
+
+
+class _Direction:
+    """One direction: how the source is extended, and the phases of its results.
+
+    Parameters
+    ----------
+    extension : Extension
+    axes : sequence of list of _AxisPhases
+    sizes : tuple of int
+        Of the results.
+    weights : (groups, results, channels, k1, ..., kd) array
+    backend : Backend
+    """
+
+    def __init__(
+        self,
+        extension: Extension,
+        axes: Sequence[list[_AxisPhases]],
+        sizes: tuple[int, ...],
+        weights: Array,
+        backend: Backend,
+    ) -> None:
+        self._extension, self._sizes, self._results = extension, sizes, weights.shape[1]
+        self._backend, self._xp = backend, backend.xp
+        self._panel_bytes = backend.cache_bytes() // 2 if backend.on_gpu else PANEL_BYTES
+        # every result is of some phase, so that none need be set to zero before
+        self._covers_results = all(
+            sum(p.phases * p.number for p in own) == n for own, n in zip(axes, sizes, strict=True)
+        )
+        self._phases = list(product(*axes))
+        # with one phase a product of all rows is the result, in its own layout
+        single = len(self._phases) == 1 and all(p.phases == p.stride == 1 for p in self._phases[0])
+        self._is_result = single and self._covers_results
+        self._is_complex = weights.dtype.kind == "c"
+        own = []
+        for phases in self._phases:
+            chosen = weights
+            for n, phase in enumerate(phases):
+                chosen = self._xp.take(chosen, self._xp.asarray(phase.taps.reshape(-1)), axis=3 + n)
+            # (groups, results, channels, phases, taps, phases, taps, ...) to phases before results
+            chosen = chosen.reshape(*weights.shape[:3], *(n for p in phases for n in p.taps.shape))
+            behind = range(3, chosen.ndim)
+            chosen = chosen.transpose(0, *behind[::2], 1, 2, *behind[1::2])
+            # (groups, phases * results, channels * taps)
+            many, width = prod(p.phases for p in phases), prod(p.taps.shape[1] for p in phases)
+            shape = weights.shape[0], many * weights.shape[1], weights.shape[2] * width
+            own.append(self._xp.ascontiguousarray(chosen.reshape(shape)))
+        self._own_dtype, self._own = weights.dtype, own
+        self._converted: Kept[list[Array]] = Kept(backend)
+
+    def _of_dtype(self, dtype: np.dtype[Any]) -> list[Array]:
+        """Return the kernel as matrices ``(groups, phases * results, channels * taps)``."""
+        if dtype == self._own_dtype:
+            return self._own
+        return self._converted.get(dtype, lambda: [matrix.astype(dtype) for matrix in self._own])
+
+    @quiet
+    def product(self, x: Array, dtype: np.dtype[np.generic]) -> Array:
+        """Return the results for ``(batch, groups, channels, ...)``."""
+        if dtype.kind == "c" and not self._is_complex:
+            # a real kernel acts on real and imaginary parts alike
+            parts = real_parts(x.astype(dtype, copy=False), self._xp)
+            return joined_parts(self.product(parts, parts.dtype), dtype, self._xp)
+        shape = (*x.shape[:2], self._results, *self._sizes)
+        self._backend.require(
+            "the product", prod(shape) * dtype.itemsize, "padding and the batch set its size"
+        )
+        extended = self._extension.extend(x.astype(dtype, copy=False))
+        if self._is_result and len(x) == 1:
+            # where one panel is enough its product is the result as it stands
+            (phases,), (weights,) = self._phases, self._of_dtype(dtype)
+            first = phases[0].number
+            if self._tile(1, phases, weights, dtype)[1] >= first:
+                whole: Array = weights @ self._panel(extended, phases, 0, first)
+                return whole.reshape(shape)
+        out: Array = (self._xp.empty if self._covers_results else self._xp.zeros)(shape, dtype)
+        for phases, weights in zip(self._phases, self._of_dtype(dtype), strict=True):
+            items, rows = self._tile(len(x), phases, weights, dtype)
+            first = phases[0].number
+            for item, start in product(range(0, len(x), items), range(0, first, rows)):
+                part, count = slice(item, item + items), min(rows, first - start)
+                values = weights @ self._panel(extended[part], phases, start, count)
+                target = self._target(out[part], phases, start, count)
+                # phases come first, results after them; in the target each phase stands before its numbers
+                groups, results, own, *pairs = target.shape
+                apart = values.reshape(groups, *pairs[::2], results, own, *pairs[1::2])
+                ndim = len(phases)
+                order = (n for a in range(1, ndim + 1) for n in (a, ndim + 2 + a))
+                target[...] = apart.transpose(0, ndim + 1, ndim + 2, *order)
+        return out
+
+    def _tile(
+        self, batch: int, phases: Sequence[_AxisPhases], weights: Array, dtype: np.dtype[Any]
+    ) -> tuple[int, int]:
+        """Return how many items of a batch, and rows of their results, are made at once."""
+        first, *others = phases
+        points, (groups, results, terms) = prod(p.number for p in others), weights.shape
+        if not self._backend.on_gpu:
+            # a row of results takes so many bytes in the panel, or where there are many phases in the product
+            width = max(1, terms, prod(p.phases for p in phases))
+            return 1, max(1, self._panel_bytes // (groups * width * points * dtype.itemsize))
+        if batch == 1 and all(len(p.reads) == 1 for p in phases):
+            # what a single tap reads is multiplied where it stands
+            return 1, first.number
+        rows = max(1, self._panel_bytes // (groups * (terms + results) * points * dtype.itemsize))
+        return max(1, min(batch, rows // first.number)), min(rows, first.number)
+
+    def _target(self, out: Array, phases: Sequence[_AxisPhases], start: int, count: int) -> Array:
+        """Return a view of where rows of results belong: ``(groups, results, items, phase, number, ...)``."""
+        begins = [phase.start for phase in phases]
+        begins[0] += start * phases[0].stride
+        numbers = [count, *(phase.number for phase in phases[1:])]
+        items, *lead = zip(out.shape[:3], out.strides[:3], strict=True)
+        shape, strides = map(list, zip(*lead, items, strict=True))
+        for phase, number, step in zip(phases, numbers, out.strides[3:], strict=True):
+            shape += [phase.phases, number]
+            strides += [phase.apart * step, phase.stride * step]
+        here = out[last_axes(slice(begin, None) for begin in begins)]
+        view: Array = self._xp.lib.stride_tricks.as_strided(here, shape, strides)
+        return view
+
+    def _panel(self, source: Array, phases: Sequence[_AxisPhases], start: int, count: int) -> Array:
+        """Return what rows of results of some items read: ``(groups, channels * taps, results)``."""
+        numbers = [count, *(phase.number for phase in phases[1:])]
+        begins = [phase.reads.start for phase in phases]
+        begins[0] += start * phases[0].step
+        here = source[last_axes(slice(begin, None) for begin in begins)]
+        (items, *lead), (between, *apart) = source.shape[:3], source.strides[:3]
+        steps = source.strides[3:]
+        taps = [len(phase.reads) for phase in phases]
+        # (groups, channels, taps, taps, ..., items, results, results, ...): a view
+        shape = (*lead, *taps, items, *numbers)
+        strides = (
+            *apart,
+            *(phase.reads.step * step for phase, step in zip(phases, steps, strict=True)),
+            between,
+            *(phase.step * step for phase, step in zip(phases, steps, strict=True)),
+        )
+        view = self._xp.lib.stride_tricks.as_strided(here, shape, strides)
+        panel: Array = view.reshape(lead[0], lead[1] * prod(taps), items * prod(numbers))
+        # a single tap needs no copy; BLAS takes no windows that overlap
+        return panel if prod(taps) == 1 else self._xp.ascontiguousarray(panel)
+
+
+class GemmMethod(PaddedMethod):
+    """BLAS products of the kernel with panels of the extended source; best with many channels."""
+
+    name = "gemm"
+
+    def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
+        super().__init__(geometry, weights, backend)
+        geometry, weights = self.geometry, self.weights
+        xp = backend.xp
+        forward, backward, zeros, sizes = [], [], [], []
+        for axis in geometry.axes:
+            taps = np.arange(axis.taps)
+            reads = range(0, axis.extent, axis.dilation)
+            forward.append([_AxisPhases(taps[None], reads, axis.stride, axis.outputs, 0, 1, 1)])
+            phases, around = _polyphases(axis)
+            backward.append(phases)
+            zeros.append(around)
+            start, stop = read_range(axis)
+            sizes.append(stop - start)
+        outputs = tuple(axis.outputs for axis in geometry.axes)
+        self._folding = folding(geometry.axes, xp)
+        self._forward = _Direction(Extension(geometry.axes, xp), forward, outputs, weights, backend)
+        zeros_outside = Extension(tuple(zeros), xp)
+        across = weights.swapaxes(1, 2)
+        self._backward = _Direction(zeros_outside, backward, tuple(sizes), across, backend)
+
+    def forward(self, x: Array) -> Array:
+        """See `Method.forward`."""
+        return self._summed(x, self._forward.product)
+
+    def transpose(self, y: Array) -> Array:
+        """See `Method.transpose`."""
+        return self._summed(y, lambda y, dtype: self._folding.fold(self._backward.product(y, dtype)))
+
+    def _summed(self, x: Array, product: Callable[[Array, np.dtype[Any]], Array]) -> Array:
+        """Return a product, with sums in float32 where the result is of half precision.
+
+        Such are results of a kernel of small integers with a GPU's arrays of half precision.
+        """
+        dtype = np.result_type(x.dtype, self.weights.dtype)
+        if not is_half(dtype):
+            return product(x, dtype)
+        full = np.dtype(np.float32)
+        return product(x.astype(full), full).astype(dtype)

@@ -1,0 +1,99 @@
+"""A convolution, and its gradient with respect to the kernel, window by window in NumPy.
+
+Floor 3, for `KernelOperator` on small problems: nothing is compiled, and a new kernel costs nothing. Each tap
+of the kernel meets one window of the input; the product is a sum over taps of channel matrices times windows,
+the gradient the inner product of the output with each window. Where zeros stand outside, a window is what the
+tap reads inside: no padded zero is multiplied, so that NaN and infinity stay where they belong.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsetconv._arrays.layout import last_axes
+from sparsetconv._methods.base import folding, quiet
+
+if TYPE_CHECKING:
+    from sparsetconv._arrays.types import Array, Index
+    from sparsetconv._geometry.axis import Axis
+    from sparsetconv._geometry.convolution import ConvGeometry
+
+
+class Windows:
+    """The windows of a geometry.
+
+    Parameters
+    ----------
+    geometry : ConvGeometry
+    xp : module
+        NumPy or CuPy.
+    """
+
+    def __init__(self, geometry: ConvGeometry, xp: Any = np) -> None:
+        self._xp = xp
+        self._axes = geometry.axes
+        self._extension = folding(geometry.axes, xp)
+        self._taps = tuple(axis.taps for axis in geometry.axes)
+        self._outputs = tuple(axis.outputs for axis in geometry.axes)
+
+    @cached_property
+    def _windows(self) -> list[tuple[Index, Index, Index, tuple[int, ...]]]:
+        """For each tap that reads anything: its place, its outputs, what it reads for them, their numbers."""
+        windows = []
+        for tap in product(*map(range, self._taps)):
+            parts = [_part(axis, t) for axis, t in zip(self._axes, tap, strict=True)]
+            counts = tuple(outputs.stop - outputs.start for outputs, _ in parts)
+            if all(counts):
+                outputs, reads = (last_axes(side) for side in zip(*parts, strict=True))
+                windows.append((last_axes(tap), outputs, reads, counts))
+        return windows
+
+    @quiet
+    def forward(self, weights: Array, large: Array) -> Array:
+        """Convolve ``(groups, c_in, n1, ..., nd)`` with ``(batch, groups, c_out, c_in, k1, ..., kd)``."""
+        extended = self._extension.extend(large)
+        dtype = np.result_type(weights.dtype, large.dtype)
+        out: Array = self._xp.zeros((*weights.shape[:3], *self._outputs), dtype)
+        for tap, outputs, reads, counts in self._windows:
+            part = weights[tap] @ extended[reads].reshape(*large.shape[:2], -1)
+            out[outputs] += part.reshape(*part.shape[:3], *counts)
+        return out.reshape(*weights.shape[:3], -1)
+
+    @quiet
+    def transpose(self, weights: Array, small: Array) -> Array:
+        """Apply the transposes to ``(groups, c_out, m1, ..., md)``."""
+        batch, groups, _, c_in = weights.shape[:4]
+        spread = self._xp.zeros(
+            (batch, groups, c_in, *self._extension.shape), np.result_type(weights.dtype, small.dtype)
+        )
+        for tap, outputs, reads, counts in self._windows:
+            part = weights[tap].swapaxes(-1, -2) @ small[outputs].reshape(*small.shape[:2], -1)
+            spread[reads] += part.reshape(*part.shape[:3], *counts)
+        return self._extension.fold(spread)
+
+    @quiet
+    def gradient(self, large: Array, small: Array) -> Array:
+        """Return the sums over outputs of input times output, as `KernelGradient` does."""
+        extended = self._extension.extend(large)
+        channels = *small.shape[:2], large.shape[1]
+        gradient: Array = self._xp.zeros((*channels, *self._taps), np.result_type(large.dtype, small.dtype))
+        for tap, outputs, reads, _ in self._windows:
+            met = extended[reads].reshape(*large.shape[:2], -1)
+            gradient[tap] = small[outputs].reshape(*small.shape[:2], -1) @ met.swapaxes(-1, -2)
+        return gradient
+
+
+def _part(axis: Axis, tap: int) -> tuple[slice, slice]:
+    """Return the outputs of an axis that read through a tap, and what they read of the array by `folding`."""
+    first, last = 0, axis.outputs
+    start = tap * axis.dilation
+    if axis.reach == "zeros":
+        start -= axis.before
+        first = min(max(0, -(start // axis.stride)), last)
+        last = max(first, min(last, (axis.size - 1 - start) // axis.stride + 1))
+        start += first * axis.stride
+    return slice(first, last), slice(start, start + (last - first - 1) * axis.stride + 1, axis.stride)

@@ -1,0 +1,131 @@
+"""Axes that need not be axes: of one sample, or without taps of their own.
+
+Floor 3. Loops run along the last axis, and vectors fill with its samples: a last axis of one sample, or of a
+few, wastes them. So that no method has to care, each plans for a geometry with the same matrix, whose arrays
+have the same elements in the same order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from sparsetconv._geometry.axis import Axis
+from sparsetconv._geometry.convolution import ConvGeometry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sparsetconv._arrays.types import Array
+
+# samples of a last axis without taps that is worth being merged: what is left of it fills no vectors
+NARROW = 16
+
+
+class Arrangement(NamedTuple):
+    """A geometry with as few axes as may be.
+
+    Attributes
+    ----------
+    geometry : ConvGeometry
+    order : tuple of int
+        Of the given axes in the kernel.
+    """
+
+    geometry: ConvGeometry
+    order: tuple[int, ...]
+
+    def weights(self, given: Array) -> Array:
+        """Return ``(groups, c_out, c_in, k1, ..., kd)`` weights of the given axes in the new ones."""
+        ordered = given.transpose(0, 1, 2, *(3 + number for number in self.order))
+        return ordered.reshape(*given.shape[:3], *(axis.taps for axis in self.geometry.axes))
+
+    def given(self, weights: Array, geometry: ConvGeometry) -> Array:
+        """Return weights as those of the given geometry: the inverse of `weights`."""
+        taps = [axis.taps for axis in geometry.axes]
+        ordered = weights.reshape(*weights.shape[:3], *(taps[number] for number in self.order))
+        back = sorted(range(len(taps)), key=self.order.__getitem__)
+        return ordered.transpose(0, 1, 2, *(3 + number for number in back))
+
+
+@lru_cache(maxsize=256)
+def arrangement(geometry: ConvGeometry) -> Arrangement:
+    """Return the geometry that a method plans for.
+
+    Axes of one sample and one output stand in front, which moves no element; without taps they are left out.
+    Neighbouring axes that are copied as they are become one. So does a narrow last one with the axis before
+    it, of which neighbouring samples then stand apart.
+    """
+    axes = geometry.axes
+    order = sorted(range(len(axes)), key=lambda number: not axes[number].size == axes[number].outputs == 1)
+    kept: list[Axis] = []
+    for axis in (axes[number] for number in order):
+        if kept and _is_copied(kept[-1]) and _is_copied(axis):
+            kept[-1] = _plain(kept[-1].size * axis.size)
+        else:
+            kept.append(axis)
+    if len(kept) > 1 and kept[0].size == 1 and _is_copied(kept[0]):
+        kept = kept[1:]
+    if len(kept) > 1 and kept[-1].size <= NARROW and _is_copied(kept[-1]) and _is_dense(kept[-2]):
+        kept[-2:] = [_interleaved(kept[-2], kept[-1].size)]
+    if len(kept) == len(axes) and order == sorted(order):
+        return Arrangement(geometry, tuple(order))
+    return Arrangement(_with_axes(geometry, kept), tuple(order))
+
+
+def merged(geometry: ConvGeometry) -> ConvGeometry:
+    """Return the geometry of the `arrangement`."""
+    return arrangement(geometry).geometry
+
+
+def _is_copied(axis: Axis) -> bool:
+    """Return whether each output is the sample at its place times the only tap."""
+    return axis.taps == 1 and axis.low == 0 and axis.outputs == axis.size and axis.high == axis.size - 1
+
+
+def _is_dense(axis: Axis) -> bool:
+    """Return whether an axis keeps its rules when each sample becomes a few."""
+    return axis.stride == 1 and axis.reach in ("zeros", "circular")
+
+
+def _plain(size: int) -> Axis:
+    return Axis(size, 1, 1, 0, 0, 1, "zeros")
+
+
+def _interleaved(axis: Axis, times: int) -> Axis:
+    """Return the axis with each sample become ``times``, which do not meet."""
+    return replace(
+        axis,
+        size=axis.size * times,
+        before=axis.before * times,
+        after=axis.after * times,
+        dilation=axis.dilation * times,
+    )
+
+
+def _with_axes(geometry: ConvGeometry, axes: Sequence[Axis]) -> ConvGeometry:
+    lead = 1 if geometry.has_channels else 0
+    channels = geometry.input_shape[:lead], geometry.kernel_shape[: 2 * lead]
+    return geometry_of(axes, *channels, groups=geometry.groups, flip=geometry.flip)
+
+
+def geometry_of(
+    axes: Sequence[Axis],
+    channels: tuple[int, ...] = (),
+    kernel_channels: tuple[int, ...] = (),
+    *,
+    groups: int = 1,
+    flip: bool = False,
+) -> ConvGeometry:
+    """Return the geometry that has some axes, and channels in front where they are given."""
+    return ConvGeometry(
+        (*channels, *(axis.size for axis in axes)),
+        (*kernel_channels, *(axis.taps for axis in axes)),
+        [axis.stride for axis in axes],
+        [(axis.before, axis.after) for axis in axes],
+        [axis.dilation for axis in axes],
+        groups,
+        [axis.mode for axis in axes],
+        flip,
+    )

@@ -1,0 +1,78 @@
+"""Products with a Kronecker product of small sparse matrices on a GPU: one launch for each axis.
+
+For `ResizeOperator`. The kernel, ``source/along_axis.cu``, multiplies along any axis, so that nothing is
+transposed.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sparsetconv._arrays import cuda
+from sparsetconv._arrays.streams import Kept
+from sparsetconv._resize.separable import least_work
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
+
+THREADS = 128
+
+
+class _Factor(NamedTuple):
+    """A CSR matrix on the device."""
+
+    shape: tuple[int, int]
+    pointers: Array
+    indices: Array
+    values: Array
+
+
+class CudaSeparable:
+    """The Kronecker product of factors; arguments as for `Separable`, and the backend."""
+
+    def __init__(self, factors: Sequence[Any], sizes: Sequence[tuple[int, int]], backend: Backend) -> None:
+        self._factors, self._backend = tuple(factors), backend
+        self._orders = [least_work(factors, sizes, transposed, turn=0) for transposed in (False, True)]
+        self._kept: Kept[dict[int, _Factor]] = Kept(backend)
+
+    def _of_dtype(self, dtype: np.dtype[Any], transposed: bool) -> dict[int, _Factor]:
+        """Return the factors on the device, in the order in which they are applied."""
+        real, asarray = np.zeros(0, dtype).real.dtype, self._backend.xp.asarray
+        converted = {}
+        for number in self._orders[transposed]:
+            factor = self._factors[number]
+            matrix = factor.T.tocsr() if transposed else factor
+            pointers, indices = (asarray(a.astype(np.int32)) for a in (matrix.indptr, matrix.indices))
+            converted[number] = _Factor(matrix.shape, pointers, indices, asarray(matrix.data.astype(real)))
+        return converted
+
+    def apply(self, x: Array, transposed: bool) -> Array:
+        """Multiply each array of a batch; see `Separable.apply`."""
+        result = x
+        make = partial(self._of_dtype, x.dtype, transposed)
+        for number, factor in self._kept.get((x.dtype, transposed), make).items():
+            result = self._along_axis(factor, result, number + 1)
+        return x.copy() if result is x else result
+
+    def _along_axis(self, factor: _Factor, x: Array, axis: int) -> Array:
+        xp = self._backend.xp
+        rows, columns = factor.shape
+        lead, trail = prod(x.shape[:axis]), prod(x.shape[axis + 1 :])
+        result: Array = xp.empty((*x.shape[:axis], rows, *x.shape[axis + 1 :]), x.dtype)
+        constants = (
+            ("VALUE", cuda.type_name(x.dtype)),
+            ("FACTOR", cuda.type_name(factor.values.dtype)),
+            ("ID", "unsigned int" if result.size + THREADS < 2**32 else "unsigned long long"),
+        )
+        function = cuda.kernel(self._backend, ("along_axis.cu",), constants, "along_axis")
+        numbers, array = cuda.by_value([lead, rows, columns, trail]), cuda.contiguous(xp, x, x.dtype)
+        arguments = numbers, *factor[1:], array, result
+        cuda.launch(function, -(-result.size // THREADS), (THREADS,), arguments)
+        return result

@@ -1,0 +1,31 @@
+"""What a user holds: linear operators between arrays.
+
+``_base`` (`ArrayCore`: adjoint, transpose, Gram operator) and ``_products`` (every product from two
+methods; ``_device_products`` on a GPU) carry ``_convolution``, ``_kernel`` (a convolution as a
+function of its kernel), ``_resize`` and ``_channels_last``.
+"""
+
+from sparsetconv.operators._base import (
+    AdjointOperator,
+    ArrayCore,
+    GramOperator,
+    TransposedOperator,
+    to_device,
+)
+from sparsetconv.operators._channels_last import ChannelsLastOperator
+from sparsetconv.operators._convolution import ConvOperator, ConvTransposeOperator
+from sparsetconv.operators._kernel import KernelOperator
+from sparsetconv.operators._resize import ResizeOperator
+
+__all__ = [
+    "AdjointOperator",
+    "ArrayCore",
+    "ChannelsLastOperator",
+    "ConvOperator",
+    "ConvTransposeOperator",
+    "GramOperator",
+    "KernelOperator",
+    "ResizeOperator",
+    "TransposedOperator",
+    "to_device",
+]

@@ -1,0 +1,401 @@
+"""`ArrayOperator`: a linear operator between arrays, its adjoint, its transpose, and its Gram operator.
+
+Floor 4. `ArrayCore` has the products, from `ArrayProducts`, and what is made of an operator. An operator is
+a core on top of a base: the class that users name is on SciPy's `LinearOperator`, and `on_backend` puts the
+same core on CuPy's when the first CuPy array arrives.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from inspect import signature
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from scipy.sparse import issparse
+from scipy.sparse.linalg import LinearOperator
+
+from sparsetconv._arrays import display
+from sparsetconv._arrays.backend import NUMPY, check_backend, device_backend, is_cupy
+from sparsetconv._arrays.display import shown, type_name
+from sparsetconv._arrays.validation import refuse_what_is_no_array, to_array
+from sparsetconv.operators._device_products import DeviceProducts
+from sparsetconv.operators._products import LARGE_RESULT, ArrayProducts
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.streams import Place
+    from sparsetconv._arrays.types import Array
+
+
+# SciPy takes batches of matrices from 1.18 on, which brought `xp`
+LARGEST_NDIM = 64 if "xp" in signature(LinearOperator.__init__).parameters else 2
+
+
+class ArrayCore(ArrayProducts):
+    """A linear operator between arrays of two fixed shapes, whatever its base.
+
+    Attributes
+    ----------
+    backend : Backend
+        Of all arrays.
+    input_shape, output_shape : tuple of int
+    shape : tuple of int
+    dtype : dtype
+    """
+
+    def _on(self, backend: Backend) -> Any:
+        """Return the same operator on arrays of another backend."""
+        raise NotImplementedError
+
+    @classmethod
+    def _backend_for(cls, *args: Any, **kwargs: Any) -> Backend:
+        """Return the backend that the arguments of the constructor ask for."""
+        del args, kwargs
+        return NUMPY
+
+    def _adjoint(self) -> ArrayCore:
+        adjoint: ArrayCore = on_backend(AdjointOperator, self.backend)(self)
+        return adjoint
+
+    def _transpose(self) -> ArrayCore:
+        if self.dtype.kind != "c":
+            return self._adjoint()
+        transpose: ArrayCore = on_backend(TransposedOperator, self.backend)(self)
+        return transpose
+
+    def tosparse(self, format: str = "csr") -> Any:
+        """Return the operator's matrix.
+
+        Parameters
+        ----------
+        format : str
+            Any of SciPy's.
+
+        Returns
+        -------
+        scipy.sparse array
+            CuPy's, for an operator on CuPy arrays.
+        """
+        with self._where().entered():
+            return self._matrix().asformat(format)
+
+    def _matrix(self) -> Any:
+        """Return the operator's matrix, in any format."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return display.operator_text(self)
+
+    def _repr_html_(self) -> str:
+        return display.operator_html(self)
+
+    def gram(self) -> GramCore:
+        """Return the operator's Gram operator, ``A.H @ A``.
+
+        Returns
+        -------
+        GramOperator
+            Self-adjoint and positive semidefinite, for `scipy.sparse.linalg.cg`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import sparsetconv as stc
+        >>> A = stc.ConvOperator([1.0, 2.0], 3)
+        >>> A.gram() @ np.array([1.0, 0.0, 0.0])
+        array([1., 2., 0.])
+        """
+        gram: GramCore = on_backend(GramOperator, self.backend)(self)
+        return gram
+
+
+class ArrayOperator(LinearOperator):  # type: ignore[misc]
+    """The base of operators on NumPy arrays: SciPy's, with less to check.
+
+    A subclass puts a core in front of it, and adds a constructor. Where the arguments ask for another
+    backend, what is constructed is an operator of that backend's class.
+    """
+
+    backend: ClassVar[Backend] = NUMPY
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+
+    def __init_subclass__(cls) -> None:
+        """Show the constructor's parameters, which `__new__` would hide."""
+        super().__init_subclass__()
+        own = signature(cls.__init__)
+        cls.__signature__ = own.replace(parameters=list(own.parameters.values())[1:])
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Return an instance, of the class that the arguments ask for."""
+        backend: Backend = cls._backend_for(*args, **kwargs)
+        if backend.on_gpu:
+            of_backend: Any = on_backend
+            return of_backend(cls, backend)(*args, **kwargs)
+        return super().__new__(cls)
+
+    def matvec(self, x: ArrayLike) -> Array:
+        """Multiply with a vector, ``(n,)``, as `scipy.sparse.linalg.LinearOperator.matvec`.
+
+        A column ``(n, 1)`` is taken as long as SciPy takes it: with a FutureWarning from 1.18 on, and no more
+        from 1.20 on. `matmat` and ``@`` go on to take columns.
+        """
+        if self._is_quick(x, self.shape[1]):
+            # what solvers call, without SciPy's checks, which take longer than a small product
+            product: Array = self._flat(x, False)
+            return product
+        vector = self._operand(x)
+        self._refuse_lengths(vector, self.shape[1])
+        slow: Array = super().matvec(vector)
+        return slow
+
+    def rmatvec(self, x: ArrayLike) -> Array:
+        """Multiply the adjoint with a vector, as `scipy.sparse.linalg.LinearOperator.rmatvec`.
+
+        Of columns the same holds as for `matvec`; `rmatmat` and ``A.H @ Y`` take them.
+        """
+        if self._is_quick(x, self.shape[0]):
+            product: Array = self._flat(x, True)
+            return product
+        vector = self._operand(x)
+        self._refuse_lengths(vector, self.shape[0])
+        slow: Array = super().rmatvec(vector)
+        return slow
+
+    def matmat(self, X: Any) -> Any:
+        """Multiply with a matrix, as `scipy.sparse.linalg.LinearOperator.matmat`."""
+        return super().matmat(self._operand(X))
+
+    def rmatmat(self, X: Any) -> Any:
+        """Multiply the adjoint with a matrix, as `scipy.sparse.linalg.LinearOperator.rmatmat`."""
+        return super().rmatmat(self._operand(X))
+
+    def dot(self, x: Any) -> Any:
+        """Multiply with a vector, a matrix or an operator, as `scipy.sparse.linalg.LinearOperator.dot`."""
+        if isinstance(x, LinearOperator) or (np.isscalar(x) and not isinstance(x, (str, bytes))):
+            return super().dot(x)
+        operand = self._operand(x)
+        if not 1 <= operand.ndim <= LARGEST_NDIM:
+            msg = (
+                f"the operand must be a vector of {self.shape[1]} entries or a matrix of {self.shape[1]} "
+                f"rows, got the shape {shown(operand.shape)}"
+            )
+            raise ValueError(msg)
+        return super().dot(operand)
+
+    def _is_quick(self, x: Any, size: int) -> bool:
+        """Return whether nothing is left to check or to convert."""
+        return (
+            type(x) is np.ndarray
+            and x.ndim == 1
+            and x.dtype == self.dtype
+            and x.size == size
+            and max(self.shape) <= LARGE_RESULT
+        )
+
+    def _refuse_lengths(self, x: Any, size: int) -> None:
+        """Say how long a vector must be."""
+        shape = tuple(getattr(x, "shape", ()))
+        if len(shape) == 1 and shape[0] != size:
+            msg = (
+                f"the operand must be a vector of {size} entries or a matrix of {size} rows, "
+                f"got {shown(shape)}"
+            )
+            raise ValueError(msg)
+
+    def _operand(self, x: Any) -> Any:
+        """Return what SciPy multiplies with; say how to convert what it could not."""
+        if is_cupy(x):
+            check_backend("x", x, self.backend, "the operator")
+        if hasattr(x, "matvec") and hasattr(x, "shape"):
+            msg = (
+                f"the operand must be an array or a SciPy LinearOperator, got {type_name(x)}; wrap the "
+                "operator first, with scipy.sparse.linalg.aslinearoperator(operand)"
+            )
+            raise TypeError(msg)
+        if isinstance(x, np.ndarray) or issparse(x):
+            # matrices of NumPy come back as such, and sparse ones have a message of their own
+            if isinstance(x, np.ma.MaskedArray):
+                refuse_what_is_no_array("the operand", x)
+            return x
+        return to_array("the operand", x)
+
+    def __matmul__(self, other: Any) -> Any:
+        if type(other) is np.ndarray:
+            if other.ndim == 1:
+                return self.matvec(other)
+            self._refuse_pictures(other)
+        return super().__matmul__(other)
+
+
+@cache
+def on_backend(operator: Any, backend: Backend) -> Any:
+    """Return the class of an operator for a backend's arrays: the same core and constructor on its base."""
+    if not backend.on_gpu:
+        return operator
+    (core,) = (base for base in operator.__bases__ if issubclass(base, ArrayCore))
+    own = {name: value for name, value in vars(operator).items() if name not in ("__dict__", "__weakref__")}
+    bases = DeviceProducts, core, backend.linear_operator
+    return type(
+        f"{backend.title}{operator.__name__}", bases, {**own, "backend": backend, "_public": operator}
+    )
+
+
+def to_device(op: Any, device: str) -> Any:
+    """Return the same operator on the arrays of another device.
+
+    Parameters
+    ----------
+    op : operator
+        Any of this package's.
+    device : {"numpy", "cupy"}
+        ``"cupy"`` is the current GPU.
+
+    Returns
+    -------
+    operator
+        ``op`` itself where it is there already; from another GPU it is copied. A method that was chosen by
+        ``"auto"`` is chosen anew.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter, the rule and what was given.
+    ImportError, RuntimeError
+        If CuPy, its libraries or a GPU are missing.
+
+    Examples
+    --------
+    >>> import sparsetconv as stc
+    >>> A = stc.ConvOperator([1.0, 2.0], 3)
+    >>> stc.to_device(A, "numpy") is A
+    True
+    """
+    if not isinstance(op, ArrayCore):
+        msg = f"op must be an operator of sparsetconv, got {type_name(op)}; arrays go by cupy.asarray"
+        raise TypeError(msg)
+    backend = device_backend(device)
+    place = op._where()
+    if op.backend == backend and place.is_current():
+        return op
+    if not backend.on_gpu:
+        with place.entered():
+            return op._on(backend)
+    # copied by the current device, which waits for the other one
+    place.order()
+    return op._on(backend)
+
+
+def _made_of(public: Any, operator: ArrayCore) -> Any:
+    """Return the operator that was pickled, on the backend of the one of which it is made."""
+    return on_backend(public, operator.backend)(operator)
+
+
+class _Derived(ArrayCore):
+    """An operator made of another one, on whose arrays it is."""
+
+    operator: ArrayCore
+
+    def _where(self) -> Place:
+        # asked for each time: what the operator makes later counts too
+        return self.operator._where()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_of, (getattr(self, "_public", type(self)), self.operator)
+
+
+class _OtherWay(_Derived):
+    """An operator made of another one, from its output to its input.
+
+    Parameters
+    ----------
+    operator : ArrayCore
+        ``A``.
+    """
+
+    def __init__(self, operator: ArrayCore) -> None:
+        self._prepare(operator.dtype, operator.output_shape, operator.input_shape)
+        self.operator = operator
+
+
+class AdjointCore(_OtherWay):
+    """The adjoint ``A.H``, itself between arrays."""
+
+    def _apply(self, x: Array) -> Array:
+        return self.operator._apply_adjoint(x)
+
+    def _apply_adjoint(self, y: Array) -> Array:
+        return self.operator._apply(y)
+
+    def _on(self, backend: Backend) -> Any:
+        return on_backend(AdjointOperator, backend)(self.operator._on(backend))
+
+    def _adjoint(self) -> ArrayCore:
+        return self.operator
+
+    def _matrix(self) -> Any:
+        return self.operator.tosparse().conj().T
+
+
+class AdjointOperator(AdjointCore, ArrayOperator):
+    """The adjoint ``A.H`` of an operator on NumPy arrays."""
+
+
+class TransposedCore(_OtherWay):
+    """The plain transpose ``A.T`` of a complex operator: its adjoint between conjugates."""
+
+    def _apply(self, x: Array) -> Array:
+        return self.operator._apply_adjoint(x.conj()).conj()
+
+    def _apply_adjoint(self, y: Array) -> Array:
+        return self.operator._apply(y.conj()).conj()
+
+    def _on(self, backend: Backend) -> Any:
+        return on_backend(TransposedOperator, backend)(self.operator._on(backend))
+
+    def _transpose(self) -> ArrayCore:
+        return self.operator
+
+    def _matrix(self) -> Any:
+        return self.operator.tosparse().T
+
+
+class TransposedOperator(TransposedCore, ArrayOperator):
+    """The plain transpose ``A.T`` of a complex operator on NumPy arrays."""
+
+
+class GramCore(_Derived):
+    """The Gram operator ``A.H @ A`` of an operator.
+
+    Parameters
+    ----------
+    operator : ArrayCore
+        ``A``.
+    """
+
+    def __init__(self, operator: ArrayCore) -> None:
+        self._prepare(operator.dtype, operator.input_shape, operator.input_shape)
+        self.operator = operator
+
+    def _apply(self, x: Array) -> Array:
+        return self.operator._apply_adjoint(self.operator._apply(x))
+
+    def _apply_adjoint(self, y: Array) -> Array:
+        return self._apply(y)
+
+    def _on(self, backend: Backend) -> Any:
+        return on_backend(GramOperator, backend)(self.operator._on(backend))
+
+    def _adjoint(self) -> Self:
+        return self
+
+    def _matrix(self) -> Any:
+        # both directions are assembled, neither is transposed
+        return self.operator._adjoint().tosparse() @ self.operator.tosparse()
+
+
+class GramOperator(GramCore, ArrayOperator):
+    """The Gram operator ``A.H @ A`` of an operator on NumPy arrays."""

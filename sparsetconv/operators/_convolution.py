@@ -1,0 +1,346 @@
+"""`ConvOperator` and `ConvTransposeOperator`: a convolution as a linear operator.
+
+Floor 4. What a user holds. Both classes are thin: they share one core that turns calls on arrays into
+calls of a method on arrays ``(batch, groups, channels, n1, ..., nd)``, and differ in the direction
+alone.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sparsetconv._arrays.backend import backend_of
+from sparsetconv._arrays.display import kernel_is_longer
+from sparsetconv._arrays.layout import oriented_weights
+from sparsetconv._arrays.streams import Place, on_device
+from sparsetconv._arrays.validation import as_array
+from sparsetconv._assembly.matrices import geometry_matrix
+from sparsetconv._geometry.convolution import ConvGeometry
+from sparsetconv._geometry.transposed import conv_transpose_geometry
+from sparsetconv._methods.choice import choose, explain
+from sparsetconv.operators._base import ArrayCore, ArrayOperator, on_backend
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.types import Array
+    from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
+    from sparsetconv._methods.base import Method
+    from sparsetconv._methods.choice import Choice
+
+
+class Convolution(ArrayCore):
+    """What the two directions share: a forward geometry, its kernel, and a method."""
+
+    _transposed: ClassVar[bool]
+    kernel: Array
+    geometry: ConvGeometry
+    _choice: Choice
+    _method: Method
+
+    @classmethod
+    def _backend_for(cls, kernel: Any = None, *_: Any, **__: Any) -> Backend:
+        return backend_of("kernel", kernel)
+
+    def _settle(self, kernel: Array, geometry: ConvGeometry, method: str) -> None:
+        backend = self.backend
+        with on_device(backend, backend.device_of(kernel)):
+            # a copy: what a method derives from it is kept
+            self.kernel = backend.frozen(kernel)
+            self.geometry = geometry
+            self._shape_by(geometry)
+            weights = self._weights()
+            self._choice = choose(method, geometry, weights, backend)
+            self._method = self._choice.method(geometry, weights, backend)
+            self._place = Place(backend)
+
+    def _shape_by(self, geometry: ConvGeometry) -> None:
+        shapes = geometry.input_shape, geometry.output_shape
+        self._prepare(self.kernel.dtype, *(shapes[::-1] if self._transposed else shapes))
+
+    def _weights(self) -> Array:
+        geometry = self.geometry
+        return oriented_weights(self.kernel, geometry.groups, geometry.flip, geometry.has_channels)
+
+    @cached_property
+    def _adjoint_method(self) -> Method:
+        """The method with the conjugate of the kernel: the adjoint is its transpose."""
+        if self.dtype.kind != "c":
+            return self._method
+        method = type(self._method)(self.geometry, self._weights().conj(), self.backend)
+        # what comes next on another stream waits for this too
+        self._place = Place(self.backend)
+        return method
+
+    @classmethod
+    def _of(cls, kernel: Array, geometry: ConvGeometry, method: str) -> Any:
+        operator = cls.__new__(cls)
+        operator._settle(kernel, geometry, method)
+        return operator
+
+    def _on(self, backend: Backend) -> Any:
+        public = ConvTransposeOperator if self._transposed else ConvOperator
+        method = self.method if self._choice.asked else "auto"
+        return on_backend(public, backend)._of(backend.asarray(self.kernel), self.geometry, method)
+
+    @property
+    def method(self) -> str:
+        """The method that was chosen: ``"sparse"``, ``"direct"``, ``"gemm"`` or ``"fft"``."""
+        return self._method.name
+
+    def explain(self) -> str:
+        """Say which method was chosen, why, and what a product by each is estimated to take.
+
+        Returns
+        -------
+        str
+            Several lines. The estimates are for two threads of the machine on which the constants of the
+            model were measured; the choice rests on their ratios. On a GPU they are ratios alone, as long as
+            no card's constants have been measured.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import sparsetconv as stc
+        >>> A = stc.ConvOperator(np.ones((5, 5)), (2000, 2000), padding="same")
+        >>> print(A.explain().splitlines()[0])
+        method 'direct': it has the lowest estimate
+        """
+        with self._place.entered():
+            text = explain(self._choice, self._method)
+        if kernel_is_longer(self.geometry):
+            text += "\nthe kernel is longer than the signal on every axis: are the two swapped?"
+        return text
+
+    def _apply(self, x: Array) -> Array:
+        return self._run(self._method, x, self._transposed)
+
+    def _apply_adjoint(self, y: Array) -> Array:
+        return self._run(self._adjoint_method, y, not self._transposed)
+
+    def _flat(self, x: Array, adjoint: bool) -> Array:
+        method = self._adjoint_method if adjoint else self._method
+        return method.vector(x, self._transposed is not adjoint)
+
+    @staticmethod
+    def _run(method: Method, x: Array, transpose: bool) -> Array:
+        if transpose:
+            return method.transpose(x.reshape(x.shape[0], *method.small_shape))
+        return method.forward(x.reshape(x.shape[0], *method.large_shape))
+
+    @property
+    def nnz(self) -> int:
+        """Entries that the matrix has, whether or not it is assembled."""
+        return self.geometry.nnz
+
+    def _other(self) -> Any:
+        """Return the class of the other direction."""
+        return on_backend(ConvOperator if self._transposed else ConvTransposeOperator, self.backend)
+
+    def _transpose(self) -> Convolution:
+        """Return the plain transpose. It shares what the method keeps."""
+        other = self._other()
+        operator: Convolution = other.__new__(other)
+        operator.kernel, operator.geometry = self.kernel, self.geometry
+        operator._shape_by(self.geometry)
+        operator._choice, operator._method = self._choice, self._method
+        operator._place = self._place
+        return operator
+
+    def _adjoint(self) -> Convolution:
+        """Return the conjugate transpose. It shares what the method keeps for it."""
+        operator = self._transpose()
+        if self.dtype.kind == "c":
+            with self._place.entered():
+                operator.kernel = self.backend.frozen(self.kernel.conj())
+                operator._method = self._adjoint_method
+                operator.__dict__["_adjoint_method"] = self._method
+                operator._place = Place(self.backend)
+        return operator
+
+    def tosparse(self, format: str = "csr") -> Any:
+        """Return the operator's matrix.
+
+        Parameters
+        ----------
+        format : {"csr", "csc", "coo", "bsr", "dia"}
+
+        Returns
+        -------
+        scipy.sparse array
+            As from `conv_matrix` or `conv_transpose_matrix`; CuPy's for a CuPy kernel.
+        """
+        with self._place.entered():
+            return geometry_matrix(self.geometry, self.kernel, self._transposed, format=format)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        public = ConvTransposeOperator if self._transposed else ConvOperator
+        return _rebuilt, (public, self.kernel, self.geometry, self.method)
+
+
+def _rebuilt(public: type, kernel: Array, geometry: ConvGeometry, method: str) -> Any:
+    """Return the operator that was pickled, on the backend of its kernel."""
+    return on_backend(public, backend_of("kernel", kernel))._of(kernel, geometry, method)
+
+
+class ConvOperator(Convolution, ArrayOperator):
+    """A convolution as a linear operator.
+
+    Parameters
+    ----------
+    kernel : (k1, ..., kd) or (c_out, c_in // groups, k1, ..., kd) array_like
+        Weights: float32, float64, complex64, complex128 or an integer dtype. A copy is kept. With a CuPy
+        kernel the operator is a ``cupyx.scipy.sparse.linalg.LinearOperator``, on CuPy arrays; it may then be
+        float16 or bfloat16 too, for which ``"direct"`` sums in float32.
+    input_shape : int or sequence of int
+        ``(n1, ..., nd)`` or ``(c_in, n1, ..., nd)``.
+    stride, padding, dilation, groups, padding_mode, flip : int, sequence, str, bool
+        As for `ConvGeometry`.
+    method : {"auto", "sparse", "direct", "gemm", "fft"}
+        ``"sparse"`` multiplies with the assembled matrix, takes everything, and is the fastest for
+        small problems; ``"direct"`` is a compiled stencil; ``"gemm"`` one matrix product for each tile,
+        for many channels; ``"fft"`` for large kernels. ``"auto"`` takes the one with the lowest
+        estimate. ``"direct"`` on the CPU, ``"gemm"`` and ``"fft"`` do not accept kernels with NaN or
+        infinity, ``"fft"`` no integer kernels.
+
+    Attributes
+    ----------
+    kernel : array
+        Read-only.
+    geometry : ConvGeometry
+    input_shape, output_shape : tuple of int
+    shape : tuple of int
+        ``(prod(output_shape), prod(input_shape))``.
+    method : str
+        The method chosen.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter, the rule and what was given.
+
+    See Also
+    --------
+    conv_matrix : The matrix, whose entry formula is this operator's.
+    ConvTransposeOperator : The other direction; ``A.H`` and ``A.T`` are of that class.
+
+    Notes
+    -----
+    ``A @ x`` is ``conv_matrix(kernel, input_shape, ...) @ x``, with sums in the dtype of the result.
+    ``A.H`` conjugates a complex kernel, ``A.T`` does not. A result is not finite where the matrix has an
+    entry in a column whose sample is not finite, and nowhere else. Operators can be pickled (without what
+    the method keeps) and used by several threads at once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sparsetconv as stc
+    >>> A = stc.ConvOperator(np.ones((2, 3)) / 6, (4, 4), stride=2, padding="same", padding_mode="reflect")
+    >>> A.shape, A.output_shape, A.method
+    ((4, 16), (2, 2), 'sparse')
+    >>> x, y = np.arange(16.0), np.arange(4.0)
+    >>> bool(np.isclose(y @ (A @ x), (A.H @ y) @ x))
+    True
+    """
+
+    _transposed = False
+
+    def __init__(
+        self,
+        kernel: ArrayLike,
+        input_shape: IntOrInts,
+        *,
+        stride: IntOrInts = 1,
+        padding: Padding = 0,
+        dilation: IntOrInts = 1,
+        groups: int = 1,
+        padding_mode: PaddingMode = "zeros",
+        flip: bool = False,
+        method: str = "auto",
+    ) -> None:
+        weights = as_array("kernel", kernel, half=True)
+        geometry = ConvGeometry(
+            input_shape, weights.shape, stride, padding, dilation, groups, padding_mode, flip
+        )
+        self._settle(weights, geometry, method)
+
+
+class ConvTransposeOperator(Convolution, ArrayOperator):
+    """A transposed convolution as a linear operator.
+
+    Parameters
+    ----------
+    kernel : (k1, ..., kd) or (c_in, c_out // groups, k1, ..., kd) array_like
+        Weights; the same array serves the forward convolution.
+    input_shape : int or sequence of int
+        The small shape.
+    stride, padding, output_padding, output_shape, dilation, groups, padding_mode, flip : optional
+        As for `conv_transpose_matrix`.
+    method : {"auto", "sparse", "direct", "gemm", "fft"}
+        As for `ConvOperator`.
+
+    Attributes
+    ----------
+    kernel : array
+        Read-only.
+    geometry : ConvGeometry
+        That of the forward convolution whose plain transpose this is.
+    input_shape, output_shape : tuple of int
+    shape : tuple of int
+    method : str
+        The method chosen.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter, the rule and what was given.
+
+    See Also
+    --------
+    conv_transpose_matrix : The matrix.
+    ConvOperator : The forward direction; ``T.H`` and ``T.T`` are of that class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sparsetconv as stc
+    >>> T = stc.ConvTransposeOperator(np.ones((4, 4)), (3, 3), stride=2, padding=1)
+    >>> T.apply(np.ones((3, 3))).shape
+    (6, 6)
+    >>> type(T.H).__name__
+    'ConvOperator'
+    """
+
+    _transposed = True
+
+    def __init__(
+        self,
+        kernel: ArrayLike,
+        input_shape: IntOrInts,
+        *,
+        stride: IntOrInts = 1,
+        padding: Padding = 0,
+        output_padding: IntOrInts = 0,
+        output_shape: IntOrInts | None = None,
+        dilation: IntOrInts = 1,
+        groups: int = 1,
+        padding_mode: PaddingMode = "zeros",
+        flip: bool = False,
+        method: str = "auto",
+    ) -> None:
+        weights = as_array("kernel", kernel, half=True)
+        geometry = conv_transpose_geometry(
+            input_shape,
+            weights.shape,
+            stride=stride,
+            padding=padding,
+            output_padding=output_padding,
+            output_shape=output_shape,
+            dilation=dilation,
+            groups=groups,
+            padding_mode=padding_mode,
+            flip=flip,
+        )
+        self._settle(weights, geometry, method)

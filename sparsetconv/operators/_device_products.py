@@ -1,0 +1,66 @@
+"""`DeviceProducts`: what solvers call on CuPy arrays, without checks where nothing is left to check.
+
+Floor 4. CuPy's `LinearOperator` and the checks of `ArrayProducts` take longer than a launch. An array that is
+ready goes past both: one of CuPy's, of the operator's dtype, on its GPU, which is current.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from sparsetconv.operators._products import LARGE_RESULT, ArrayProducts
+
+if TYPE_CHECKING:
+    from sparsetconv._arrays.types import Array
+
+
+class DeviceProducts(ArrayProducts):
+    """Products on CuPy arrays; it stands before an operator's core and CuPy's `LinearOperator`."""
+
+    def matvec(self, x: Array) -> Array:
+        """Multiply with a vector, as ``cupyx.scipy.sparse.linalg.LinearOperator.matvec``."""
+        if self._is_ready(x) and x.shape == self.shape[1:]:
+            self._where().order()
+            return self._flat(x, False)
+        product: Array = super().matvec(x)  # type: ignore[misc]
+        return product
+
+    def rmatvec(self, x: Array) -> Array:
+        """Multiply the adjoint with a vector, as ``cupyx.scipy.sparse.linalg.LinearOperator.rmatvec``."""
+        if self._is_ready(x) and x.shape == self.shape[:1]:
+            self._where().order()
+            return self._flat(x, True)
+        product: Array = super().rmatvec(x)  # type: ignore[misc]
+        return product
+
+    def apply(self, x: Any) -> Array:
+        """Apply the operator to arrays instead of vectors; see `sparsetconv.ConvOperator.apply`."""
+        if self._is_ready(x):
+            batch = x.shape[: x.ndim - len(self.input_shape)]
+            items = prod(batch)
+            if 0 < items <= self._most_items and x.shape[len(batch) :] == self.input_shape:
+                self._where().order()
+                result = self._apply(x.reshape(items, *self.input_shape))
+                return result.reshape(*batch, *self.output_shape)
+        return super().apply(x)
+
+    def __matmul__(self, other: Any) -> Any:
+        if isinstance(other, self.backend.xp.ndarray):
+            if other.ndim == 1:
+                return self.matvec(other)
+            self._refuse_pictures(other)
+        return super().__matmul__(other)  # type: ignore[misc]
+
+    @cached_property
+    def _most_items(self) -> int:
+        """Of a batch for whose results nobody has to ask whether there is memory."""
+        return LARGE_RESULT // max(1, *self.shape)
+
+    def _is_ready(self, x: Any) -> bool:
+        """Return whether nothing is left to check or to convert but the shape."""
+        if type(x) is not self.backend.xp.ndarray or x.dtype != self.dtype or not self._most_items:
+            return False
+        place, memory = self._where(), x.data
+        return memory.device_id == place.device and not memory.ptr % x.itemsize and place.is_current()

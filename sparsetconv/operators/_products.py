@@ -1,0 +1,225 @@
+"""`ArrayProducts`: all products that SciPy or CuPy may ask an operator for.
+
+Floor 4. They follow from two methods on batches of arrays.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from sparsetconv._arrays import cuda, memory
+from sparsetconv._arrays.backend import NUMPY, check_backend, check_device
+from sparsetconv._arrays.display import clipped, shown, type_name
+from sparsetconv._arrays.threads import for_each, thread_count
+from sparsetconv._arrays.validation import SUPPORTED, is_half, to_array
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.streams import Place
+    from sparsetconv._arrays.types import Array
+
+# rows of a matrix that are turned at once, and elements for which that pays
+COPY_ROWS, COPY_WORK = 1024, 1 << 17
+# elements of a result, of 16 bytes at most, past which it is asked for whether there is memory for it
+LARGE_RESULT = memory.ALWAYS_THERE // 16
+
+
+class ArrayProducts:
+    """The products of a linear operator between arrays of two fixed shapes.
+
+    Subclasses define ``_apply`` and ``_apply_adjoint`` on a batch of arrays; everything that SciPy's and
+    CuPy's operators ask for follows, for vectors, matrices and (SciPy 1.18) batches, with no loop over
+    columns.
+    """
+
+    backend: ClassVar[Backend] = NUMPY
+    # set by whoever makes an operator, when all is made
+    _place: Place
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+
+    def _prepare(
+        self, dtype: np.dtype[Any], input_shape: tuple[int, ...], output_shape: tuple[int, ...]
+    ) -> None:
+        """Initialize the base."""
+        self.backend.linear_operator.__init__(self, dtype, (prod(output_shape), prod(input_shape)))
+        self.input_shape = input_shape
+        self.output_shape = output_shape
+
+    def _where(self) -> Place:
+        """Return the GPU that the operator belongs to, and what was made there."""
+        return self._place
+
+    def _apply(self, x: Array) -> Array:
+        """Return ``(batch, *output_shape)`` from ``(batch, *input_shape)``."""
+        raise NotImplementedError
+
+    def _apply_adjoint(self, y: Array) -> Array:
+        """Apply the conjugate transpose: ``(batch, *input_shape)`` from ``(batch, *output_shape)``."""
+        raise NotImplementedError
+
+    def apply(self, x: ArrayLike) -> Array:
+        """Apply the operator to arrays instead of vectors.
+
+        Parameters
+        ----------
+        x : ``(*batch, *input_shape)`` array_like
+
+        Returns
+        -------
+        ``(*batch, *output_shape)`` array
+
+        Raises
+        ------
+        ValueError
+            If the shape does not end in `input_shape`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import sparsetconv as stc
+        >>> A = stc.ConvOperator(np.ones((3, 3)), (8, 8), padding="same")
+        >>> A.apply(np.ones((5, 2, 8, 8))).shape
+        (5, 2, 8, 8)
+        """
+        array = self._checked(x)
+        batch = array.shape[: array.ndim - len(self.input_shape)]
+        if array.shape[len(batch) :] != self.input_shape:
+            msg = (
+                f"x must have a shape that ends in input_shape {shown(self.input_shape)}, "
+                f"got {shown(array.shape)}{self._shape_hint(array.shape)}"
+            )
+            raise ValueError(msg)
+        return self._on_batch(array, batch, (*batch, *self.output_shape), False)
+
+    def _shape_hint(self, shape: tuple[int, ...]) -> str:
+        """Return what to do about an array whose axes are in another order."""
+        own, ndim = self.input_shape, len(self.input_shape)
+        if shape == (self.shape[1],):
+            return "; flat vectors are multiplied by A @ x"
+        # the first of the axes, from the front where there is no batch
+        first = 0 if len(shape) == ndim else -ndim
+        if shape[-ndim:] == (*own[1:], own[0]):
+            return f"; its last axis belongs in front: np.moveaxis(x, -1, {first})"
+        if shape[-ndim:] == (own[-1], *own[:-1]):
+            return f"; its first axis belongs at the end: np.moveaxis(x, {first}, -1)"
+        if shape[-ndim - 1 : -1] == own:
+            return "; channels are a batch here, whose axis is in front: np.moveaxis(x, -1, 0)"
+        return ""
+
+    def _on_batch(self, x: Array, batch: tuple[int, ...], shape: tuple[int, ...], adjoint: bool) -> Array:
+        """Apply in one direction to a batch of any shape, which may be empty, with a result of a shape."""
+        items = prod(batch)
+        # what has to be copied to be reshaped is copied there too
+        with self._where().entered():
+            if not items:
+                empty: Array = self.backend.xp.zeros(shape, np.result_type(x.dtype, self.dtype))
+                return empty
+            size = items * self.shape[1 if adjoint else 0]
+            if size > LARGE_RESULT:
+                nbytes = size * np.result_type(x.dtype, self.dtype).itemsize
+                self.backend.require("the result", nbytes, "the operator's shape sets it")
+            if self.backend.on_gpu:
+                x = cuda.aligned(self.backend.xp, x)
+            if adjoint:
+                return self._apply_adjoint(x.reshape(items, *self.output_shape)).reshape(shape)
+            return self._apply(x.reshape(items, *self.input_shape)).reshape(shape)
+
+    def _checked(self, x: Any) -> Array:
+        """Return an array whose products with the operator have a dtype that all methods know."""
+        check_backend("x", x, self.backend, "the operator")
+        array: Array = x
+        if self.backend.on_gpu:
+            check_device("x", x, self.backend, self._where().device, "the operator")
+        else:
+            array = to_array("x", x)
+        if not self._is_multiplied(array.dtype):
+            msg = (
+                "x must be of a real, complex or integer dtype up to double precision, "
+                f"got {clipped(str(array.dtype))}"
+            )
+            raise TypeError(msg)
+        return array
+
+    def _is_multiplied(self, dtype: np.dtype[Any]) -> bool:
+        """Return whether products with arrays of a dtype have one that all methods know."""
+        if dtype == self.dtype:
+            return True
+        if dtype.kind not in "biufc" and not (self.backend.on_gpu and is_half(dtype)):
+            return False
+        try:
+            result = np.result_type(dtype, self.dtype)
+        except TypeError:
+            # the two kinds of half precision, for example
+            return False
+        return result in SUPPORTED or (self.backend.on_gpu and is_half(result))
+
+    def _vectors(self, x: Array, adjoint: bool) -> Array:
+        """Apply to ``(..., n)``."""
+        array = self._checked(x)
+        lead = array.shape[:-1]
+        return self._on_batch(array, lead, (*lead, self.shape[1 if adjoint else 0]), adjoint)
+
+    def _flat(self, x: Array, adjoint: bool) -> Array:
+        """Apply to a vector of the operator's dtype."""
+        if adjoint:
+            return self._apply_adjoint(x.reshape(1, *self.output_shape)).reshape(-1)
+        return self._apply(x.reshape(1, *self.input_shape)).reshape(-1)
+
+    def _matvec(self, x: Array) -> Array:
+        # SciPy before 1.18, and CuPy, pass (n, 1) on
+        return self._vectors(x.reshape(-1) if x.shape == (self.shape[1], 1) else x, False)
+
+    def _rmatvec(self, x: Array) -> Array:
+        return self._vectors(x.reshape(-1) if x.shape == (self.shape[0], 1) else x, True)
+
+    def _matmat(self, X: Array) -> Array:
+        return self._vectors(self._columns(X), False).swapaxes(-1, -2)
+
+    def _rmatmat(self, X: Array) -> Array:
+        return self._vectors(self._columns(X), True).swapaxes(-1, -2)
+
+    def _refuse_pictures(self, x: Array) -> None:
+        """Say where arrays belong that were given for a matrix."""
+        own = x.shape[-len(self.input_shape) :] == self.input_shape
+        if own and x.ndim > 1 and x.shape[-2] != self.shape[1]:
+            msg = (
+                f"the operand must be a vector or a matrix with {self.shape[1]} rows, got the shape "
+                f"{shown(x.shape)}, which ends in input_shape: arrays are what .apply takes"
+            )
+            raise ValueError(msg)
+
+    def _columns(self, x: Any) -> Array:
+        """Return ``(..., k, n)`` from ``(..., n, k)``."""
+        check_backend("the operand", x, self.backend, "the operator")
+        if not isinstance(x, self.backend.xp.ndarray):
+            msg = f"the operand must be a dense array, got {type_name(x)}; use .tosparse() @ operand"
+            raise TypeError(msg)
+        columns: Array = x.swapaxes(-1, -2) if self.backend.on_gpu else _turned(x)
+        return columns
+
+
+def _turned(x: Array) -> Array:
+    """Return ``(..., k, n)`` from ``(..., n, k)``; a large matrix is copied, block by block, in threads."""
+    if x.ndim != 2 or x.size < COPY_WORK or x.flags.f_contiguous:
+        return x.swapaxes(-1, -2)
+    columns = np.empty(x.shape[::-1], x.dtype)
+
+    workers = thread_count()
+    cuts = [len(x) * n // workers for n in range(workers + 1)]
+
+    def copy(number: int) -> None:
+        last = cuts[number + 1]
+        for start in range(cuts[number], last, COPY_ROWS):
+            rows = slice(start, min(start + COPY_ROWS, last))
+            columns[:, rows] = x[rows].T
+
+    for_each(copy, range(workers), workers)
+    return columns
