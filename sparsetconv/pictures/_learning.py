@@ -1,12 +1,11 @@
 """Kernels for enlarging that are learned from pictures, which are reduced and restored.
 
-Floor 6. The public functions are those of `sparsetconv.pictures`.
+The public functions are those of `sparsetconv.pictures`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import chain, tee
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from sparsetconv._arrays.display import shown
 from sparsetconv._geometry import validation
-from sparsetconv._learning.fit import fit_kernel
+from sparsetconv._learning.fit import fit_pairs
 from sparsetconv.operators._resize import ResizeOperator
 from sparsetconv.pictures._arrays import NEAR_ONE, as_picture, margin_of, phase_sums
 
@@ -44,8 +43,11 @@ def shrink(picture: ArrayLike, scale: int) -> tuple[Array, Array]:
 
     Raises
     ------
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given.
+    TypeError
+        If the picture is no array, or the scale no integer.
+    ValueError
+        If the picture has fewer than ``scale`` rows or columns, or not the shape of a picture; if the scale
+        is below 1.
 
     Examples
     --------
@@ -132,7 +134,7 @@ def _fitted(pictures: Iterable[ArrayLike], factor: int, size: int, ridge: float)
     margin, padding = margin_of((size, size), factor)
     pixels, finished = 0, False
 
-    def pairs() -> Iterator[tuple[Array, Array]]:
+    def pairs() -> Iterator[tuple[ArrayLike, ArrayLike]]:
         nonlocal pixels, finished
         for number, picture in enumerate(pictures):
             reduced, whole = _shrunk(learnable(f"pictures[{number}]", picture, factor), factor)
@@ -142,20 +144,16 @@ def _fitted(pictures: Iterable[ArrayLike], factor: int, size: int, ridge: float)
                 little, big = (side.astype(np.float64) for side in sides)
                 for position in range(8):
                     yield np.pad(_turned(little, position), margin, mode="edge"), _turned(big, position)
+        if not pixels:
+            msg = "pictures must be one at least, got none"
+            raise ValueError(msg)
         finished = True
 
     if not isinstance(pictures, Iterable):
         msg = f"pictures must be a sequence or an iterator of arrays, got {shown(pictures)}"
         raise TypeError(msg)
-    every = pairs()
-    first = next(every, None)
-    if first is None:
-        msg = "pictures must be one at least, got none"
-        raise ValueError(msg)
-    left, right = tee(chain([first], every))
-    small, large = (pair[0] for pair in left), (pair[1] for pair in right)
     try:
-        return fit_kernel(small, large, (size, size), stride=factor, padding=padding, ridge=ridge)
+        return fit_pairs(pairs(), (size, size), transposed=True, ridge=ridge, stride=factor, padding=padding)
     except np.linalg.LinAlgError as error:
         msg = (
             f"pictures must vary enough to determine a kernel of {size} x {size}, and these do not: are they "
