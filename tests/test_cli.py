@@ -1,8 +1,11 @@
 """The command line, as a user calls it."""
 
+import importlib
 import io
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -212,9 +215,30 @@ def test_options_have_one_name_each(capsys):
 
 def test_module_runs():
     done = subprocess.run(
-        [sys.executable, "-m", "sparsetconv", "--version"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "sparsetconv", "--help"], capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == f"sparsetconv {stc.__version__}"
+    assert done.stdout.startswith("usage: python -m sparsetconv [-h]")
+
+
+def test_script_is_declared(capsys, monkeypatch):
+    """The wheel's ``sparsetconv`` calls what ``pyproject.toml`` names, without arguments."""
+    project = Path(__file__).parents[1] / "pyproject.toml"
+    module, _, name = tomllib.loads(project.read_text())["project"]["scripts"]["sparsetconv"].partition(":")
+    script = getattr(importlib.import_module(module), name)
+    monkeypatch.setattr("sys.argv", ["/some/where/sparsetconv.exe", "plan", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        script()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: sparsetconv plan [-h]")
+    monkeypatch.setattr("sys.argv", ["sparsetconv", "plan", "--kernel-shape", "9x9", "--shape", "4x4"])
+    assert script() == 1
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.strip() == f"sparsetconv {stc.__version__}"
 
 
 def test_demo(capsys, tmp_path):

@@ -5,10 +5,10 @@ from math import prod
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reference import naive_matrix
-from strategies import MODES, distinct_kernel
+from strategies import MODES, distinct_kernel, examples
 
 import sparsetconv as stc
 from sparsetconv._arrays import memory
@@ -53,7 +53,7 @@ def far_geometries(draw):
     return (groups * c_out, c_in, *taps), (groups * c_in, *sizes), options
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(far_geometries())
 @pytest.mark.parametrize("method", ["direct", "gemm"])
 def test_steps_and_pads_beyond_the_signal(method, case):
@@ -66,7 +66,7 @@ def test_steps_and_pads_beyond_the_signal(method, case):
     np.testing.assert_array_equal(A.H @ y, matrix.T @ y)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(far_geometries())
 def test_gradients_with_steps_and_pads_beyond_the_signal(case):
     kernel_shape, input_shape, options = case

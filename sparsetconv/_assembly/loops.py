@@ -1,8 +1,8 @@
 """Compiled loops that write rows of a matrix: each axis' rows as a table, and the products of several axes.
 
-Floor 1. Rows of a border have columns and sums of their own, and NumPy needs some microseconds for each of
-them. Where a matrix has many such entries these loops write them: runs of an axis are merged to stretches, in
-which columns step evenly and so do the taps that meet there, and stretches are written like copies.
+Rows of a border have columns and sums of their own, and NumPy needs some microseconds for each row. If a
+matrix has many such rows, these loops write them: the runs of an axis are merged to stretches, in which
+columns, and the taps that land on them, step evenly; stretches are written like copies.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from numba import uint64
 
 from sparsetconv._arrays.compiler import compiled
 
-# above every column
+# larger than every column
 NONE = (1 << 63) - 1
-# entries of stretches that take turns: what they write, one after the other, stays in cache
+# the most entries of interleaved stretches: they are written one stretch after the other, and stay in cache
 TURNS = 1 << 11
-# mean length of the stretches that are written for all rows so far at once
+# stretches of a smaller mean length are written entry by entry, each entry for all columns so far at once
 SHORT = 16
 
 
 @compiled
 def _take_turns(head: Any, left: Any, low: int, step: int, order: Any) -> tuple[int, int]:
-    """Put runs with a column among the ``step`` ones from ``low`` on in order.
+    """Sort the runs that have a column in ``low`` ... ``low + step - 1``, and write their order.
 
-    Return how many they are, and for how many columns of each none of them ends and no other begins.
+    Return the number of these runs, and the number of columns of each before one of them ends or another run
+    begins.
     """
     behind = count = NONE
     chosen = 0
@@ -51,7 +52,7 @@ def _take_turns(head: Any, left: Any, low: int, step: int, order: Any) -> tuple[
 
 @compiled
 def _add_term(taps: Any, rises: Any, begin: int, end: int, tap: int, rise: int) -> None:
-    """Add a term to those from ``begin`` to ``end``, which stand by ascending taps."""
+    """Insert a term into terms ``begin`` to ``end``, which are sorted by taps."""
     while end > begin and taps[end - 1] > tap:
         taps[end], rises[end] = taps[end - 1], rises[end - 1]
         end -= 1
@@ -60,7 +61,7 @@ def _add_term(taps: Any, rises: Any, begin: int, end: int, tap: int, rise: int) 
 
 @compiled
 def _until_crossing(taps: Any, rises: Any, begin: int, end: int, count: int) -> int:
-    """Return for how many columns, at most ``count``, terms keep their order."""
+    """Return the number of columns, at most ``count``, over which terms keep their order."""
     for term in range(begin + 1, end):
         closing = rises[term - 1] - rises[term]
         if closing > 0:
@@ -74,11 +75,11 @@ def merge_runs(
     ends: Any, columns: Any, steps: Any, counts: Any, places: Any, apart: Any, terms: Any,
     taps: Any, rises: Any, head: Any, met: Any, left: Any, order: Any, sizes: Any,
 ) -> None:  # fmt: skip
-    """Merge the runs of each row to stretches; ``sizes`` becomes how many stretches and terms there are.
+    """Merge the runs of each row to stretches; ``sizes`` becomes the numbers of stretches and of terms.
 
-    Columns of a run are ``step`` apart. All runs that have a column among the next ``step`` ones go on side
-    by side, their entries taking turns, until one of them ends, another one begins, or two that meet in the
-    same columns change the order of their taps. Where there is no room for all, ``sizes`` becomes -1.
+    Columns of a run are ``step`` apart. All runs that have a column among the next ``step`` columns are
+    interleaved, until one of them ends, another one begins, or two runs in the same columns change the order
+    of their taps. If the arrays are too small, ``sizes`` becomes -1.
     """
     at = term = 0
     ends[0] = terms[0] = 0
@@ -121,8 +122,8 @@ def merge_runs(
 
 @compiled
 def _put(source: Any, first: int, rise: int, out: Any, to: int, apart: int, count: int, more: bool) -> None:
-    """Write numbers that stand ``rise`` apart to places that stand ``apart``, or add them there."""
-    # unsigned numbers are no indices from the end, for which every access would be looked at
+    """Copy or add ``count`` numbers, ``rise`` apart in ``source``, to places ``apart`` from each other."""
+    # unsigned indices: signed ones may count from the end, which would be tested at every access
     begin, place, many = uint64(first), uint64(to), uint64(count)
     step, stride = uint64(rise), uint64(apart)
     if apart == 1 and rise == 1:
@@ -149,7 +150,7 @@ def _put(source: Any, first: int, rise: int, out: Any, to: int, apart: int, coun
 
 @compiled
 def _count_up(column: int, step: int, out: Any, to: int, apart: int, count: int) -> None:
-    """Write numbers from ``column`` on to places that stand ``apart``."""
+    """Write ``column``, ``column + step``, ... to ``count`` places, ``apart`` from each other."""
     place, stride = uint64(to), uint64(apart)
     if step == 1 and apart == 1:
         for i in range(count):
@@ -161,7 +162,7 @@ def _count_up(column: int, step: int, out: Any, to: int, apart: int, count: int)
 
 @compiled
 def _put_columns(source: Any, first: int, column: int, out: Any, to: int, apart: int, count: int) -> None:
-    """Write numbers with ``column`` added to places that stand ``apart``."""
+    """Write ``count`` numbers, ``column`` added, to places ``apart`` from each other."""
     begin, place, stride = uint64(first), uint64(to), uint64(apart)
     for i in range(uint64(count)):
         out[place + i * stride] = source[begin + i] + column
@@ -172,14 +173,14 @@ def write_rows(
     many: Any, row: Any, levels: Any, inner: Any, strides: Any, column_at: Any, weight_at: Any, widths: Any,
     table: Any, given: Any, folded: Any, so_far: Any, data: Any, indices: Any, out: int,
 ) -> None:  # fmt: skip
-    """Write the products of the rows of some axes, the last one fastest, from entry ``out`` on.
+    """Write the products of the rows of some axes, the last axis fastest, from entry ``out`` on.
 
-    The rows of all axes stand side by side in one table, axis ``l`` from row ``levels[l]`` on; ``widths``
-    are their numbers of columns, which are ``strides[l]`` apart. Before each axis there are ``many[l]``
-    columns so far, from ``column_at[l]`` on in ``so_far``, which holds those of the first axis, and for each
-    of them ``inner[l]`` weights: before the first axis those that are given, then from ``weight_at[l]`` on in
-    ``folded``. A sum is that of its first term with the sum of the others, as NumPy adds. Without ``indices``
-    only values are written.
+    The rows of all axes are in one table, those of axis ``l`` from row ``levels[l]`` on; ``widths`` are their
+    numbers of columns, and ``strides[l]`` is the stride of one column of axis ``l``. Before axis ``l`` there
+    are ``many[l]`` columns so far, in ``so_far`` from ``column_at[l]`` on; the caller fills in those before
+    the first axis. Each of these columns has ``inner[l]`` weights: in ``given`` before the first axis, else
+    in ``folded`` from ``weight_at[l]`` on. A sum is its first term plus the sum of the others, as NumPy adds.
+    If ``indices`` is empty, only values are written.
     """
     ends, columns, steps, counts, places, apart, terms, taps, rises = table
     last = many.size - 1
@@ -194,7 +195,7 @@ def write_rows(
         begin, end = ends[row[level]], ends[row[level] + 1]
         width, below = widths[row[level]], inner[level + 1]
         weights = given if level == 0 else folded
-        # short stretches are written entry by entry, each for all columns so far at once
+        # short stretches are written entry by entry, each entry for all columns so far at once
         together = level == last and many[level] > 1 and width < SHORT * (end - begin)
         for a in range(1 if together else many[level]):
             source, column_so_far = weight_at[level] + a * inner[level], so_far[column_at[level] + a]

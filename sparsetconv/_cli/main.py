@@ -1,6 +1,6 @@
-"""The command line: ``python -m sparsetconv demo | plan | build | upsample | learn``.
+"""The command line: ``sparsetconv demo | plan | build | upsample | learn``.
 
-Words become arguments of the public functions; the rules are theirs, and so are the messages.
+Options become arguments of the public functions, which check them: the error messages are theirs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OUTPUTS = (".npz", ".mtx")
 PARAMETERS = (
     "stride", "padding", "output_padding", "output_shape", "dilation", "groups", "padding_mode", "flip",
 )  # fmt: skip
-# what shells report of a program that SIGINT ended
+# the exit status that shells report of a program that SIGINT ended
 INTERRUPTED = 130
 
 
@@ -89,9 +89,9 @@ def modes(text: str) -> Any:
     return words[0] if len(words) == 1 else words
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m sparsetconv",
+        prog=program,
         description="Convolutions as sparse matrices and linear operators.",
         allow_abbrev=False,
     )
@@ -237,14 +237,14 @@ def _ask_to_overwrite(path: Path) -> None:
         msg = f"{path} exists; --force overwrites it"
         raise FileExistsError(msg)
     print(f"{path} exists. Overwrite it? [y/N] ", end="", flush=True)
-    # an answer that ends without a line is none
+    # the end of the input counts as no
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         msg = f"{path} was left as it is"
         raise FileExistsError(msg)
 
 
 def _progress(items: Any, what: str, unit: str) -> Any:
-    """Return the items behind a progress bar, which shows on a terminal alone."""
+    """Return the items with a progress bar, which shows only on a terminal."""
     try:
         from tqdm import tqdm
     except ImportError as error:
@@ -287,7 +287,7 @@ def _learn(args: argparse.Namespace) -> None:
 
 
 def _opaque_pictures(args: argparse.Namespace) -> Iterator[Any]:
-    """Yield what is in the files, without opacity, which is no picture."""
+    """Yield the pictures in the files, without opacity."""
     for path in _progress(args.pictures, "learn", "picture"):
         picture = _files.read(path, args.max_pixels)
         _learning.learnable(shown(str(path)), picture, args.scale)
@@ -305,10 +305,10 @@ def _load(path: Path) -> Any:
 
 
 def _check_output(args: argparse.Namespace) -> None:
-    """Fail, or ask, before the work rather than after it."""
+    """Raise, or ask, before the work rather than after it, if the file cannot be written or exists."""
     output: Path = args.output
     check_place(output)
-    # a link that leads nowhere exists, too
+    # lexists: a link whose target does not exist counts as existing
     if os.path.lexists(output) and not args.force:
         _ask_to_overwrite(output)
 
@@ -321,27 +321,29 @@ def _demo(args: argparse.Namespace) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """Return what went wrong in one line, the file before it where the system names one."""
+    """Return the message of an error in one line, after the name of the file if the system names one."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{shown(os.fsdecode(error.filename))}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, program: str = "sparsetconv") -> int:
     """Run a command.
 
     Parameters
     ----------
     argv : sequence of str, optional
         Without the program's name; ``sys.argv[1:]`` if not given.
+    program : str, optional
+        What the user wrote to call it, for usage messages.
 
     Returns
     -------
     int
-        0, 1 after an error, which is printed in one line, or 130 where the user interrupted. argparse exits
-        with 2 by itself.
+        0; 1 after an error, which is printed in one line; or 130 if the user interrupted. argparse itself
+        exits with 2.
     """
-    args = _parser().parse_args(argv)
+    args = _parser(program).parse_args(argv)
     commands = {"demo": _demo, "plan": _plan, "build": _build, "upsample": _upsample, "learn": _learn}
     try:
         commands[args.command](args)

@@ -1,4 +1,4 @@
-"""What a convolution's matrix and operator will cost, before anything is allocated."""
+"""The sizes and estimated times of a convolution's matrix and products, before anything is allocated."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def describe(geometry: ConvGeometry, *, transposed: bool = False) -> str:
     geometry : ConvGeometry
         Of the forward convolution.
     transposed : bool
-        Whether the transposed convolution is meant.
+        Whether to describe the transposed convolution.
 
     Returns
     -------
     str
-        Several lines; bytes are those of the CSR, times are in seconds on two cores.
+        Several lines: bytes of the CSR matrix, and estimated times on two cores.
 
     Examples
     --------

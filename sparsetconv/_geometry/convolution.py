@@ -1,7 +1,7 @@
 """`ConvGeometry`: the sizes of a convolution, exact and before anything is allocated.
 
-Floor 0. The friendly forms that a user may write are settled here, once; everything above sees
-tuples of integers. NumPy serves for the names of dtypes only, no array is made.
+The friendly forms that a user may write (one integer for all axes, words for paddings) are turned into tuples
+of integers here, once; all other code sees only these. NumPy is used only for dtypes; no array is made.
 """
 
 from __future__ import annotations
@@ -62,8 +62,12 @@ class ConvGeometry:
 
     Raises
     ------
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given.
+    TypeError
+        If a size, stride, dilation, padding or ``groups`` is not an integer, a mode not a string, or ``flip``
+        not a bool.
+    ValueError
+        If a number is too small, a sequence does not have one entry for each axis, a word or mode is unknown,
+        the channels do not match ``groups``, or the kernel does not fit into the padded input.
 
     Notes
     -----
@@ -220,7 +224,7 @@ class ConvGeometry:
         dtype : dtype
             Of the values.
         index_dtype : dtype, optional
-            Of the indices; the geometry's own if not given.
+            Of the indices; ``index_dtype`` of the geometry if not given.
 
         Returns
         -------
@@ -230,7 +234,7 @@ class ConvGeometry:
         Raises
         ------
         TypeError
-            If no matrix has such a dtype.
+            If a matrix cannot have such a dtype.
 
         Examples
         --------

@@ -1,7 +1,7 @@
-"""The geometry of a transposed convolution: that of the forward convolution whose adjoint it is.
+"""`conv_transpose_geometry`: the geometry of the forward convolution whose adjoint a transposed one is.
 
-Only here is it known what ``output_padding`` and ``output_shape`` mean; above, there are forward geometries
-alone, which `settled_geometry` makes of what a user wrote for either direction.
+``output_padding`` and ``output_shape`` have a meaning only here; all other code sees forward geometries,
+which `settled_geometry` makes of what a user wrote for either direction.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def conv_transpose_geometry(
     padding_mode: PaddingMode = "zeros",
     flip: bool = False,
 ) -> ConvGeometry:
-    """Return the geometry of a transposed convolution: that of the forward one whose transpose it is.
+    """Return the geometry of a transposed convolution: that of the forward convolution whose adjoint it is.
 
     Parameters
     ----------
@@ -50,14 +50,16 @@ def conv_transpose_geometry(
     Returns
     -------
     ConvGeometry
-        From the large array to the small one, so that its ``input_shape`` is what the transposed
-        convolution returns, and its ``output_shape`` what it takes.
+        From the large array to the small one: its ``input_shape`` is the shape that the transposed
+        convolution returns, its ``output_shape`` the shape that it takes.
 
     Raises
     ------
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given; for an impossible ``output_shape`` the sizes
-        that are possible.
+    TypeError
+        If an argument has the wrong type, as for `ConvGeometry`.
+    ValueError
+        If a number is out of range, the channels do not match, both ``output_padding`` and ``output_shape``
+        are given, or no forward convolution has these sizes; the error says which sizes are possible.
 
     See Also
     --------
@@ -211,7 +213,7 @@ def _large_axis(
     extra: int,
     wanted: int | None,
 ) -> tuple[int, tuple[int, int]]:
-    """Return the large size and the pads with which the forward convolution gives ``small`` again."""
+    """Return the large size, and the pads with which a convolution of it has ``small`` outputs."""
     unpadded = (small - 1) * stride + extent
     if padding in ("same", "same_lower"):
         if extra:
