@@ -373,7 +373,7 @@ def test_ridge_makes_iterations_few(solvers):
     x = smooth((300, 300), 9)
     y = np.zeros((251, 251))
     for ridge in (0.0, 1e4):
-        stc.fit_kernel([x], [y], (50, 50), transposed=False, ridge=ridge)
+        stc.fit_kernel([x], [y], (50, 50), ridge=ridge)
     assert solvers == ["cholesky", "lsmr"]
 
 
@@ -381,10 +381,7 @@ def test_both_ways_to_fit_give_the_same_kernel():
     rng = np.random.default_rng(0)
     kernel, x = rng.standard_normal((12, 13)), rng.standard_normal((50, 60))
     y = stc.ConvOperator(kernel, x.shape).apply(x) + 0.1 * rng.standard_normal((39, 48))
-    found = [
-        stc.fit_kernel([x], [y], kernel.shape, transposed=False, method=method)
-        for method in ("cholesky", "lsmr")
-    ]
+    found = [stc.fit_kernel([x], [y], kernel.shape, method=method) for method in ("cholesky", "lsmr")]
     np.testing.assert_allclose(*found, atol=1e-10)
 
 

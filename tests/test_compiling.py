@@ -290,7 +290,7 @@ def test_fits_and_resizing_do_without_the_compiler():
     rng = np.random.default_rng(0)
     kernel, x = rng.standard_normal((5, 4)), rng.standard_normal((120, 110))
     y = stc.ConvOperator(kernel, x.shape).apply(x)
-    found = stc.fit_kernel([x], [y], kernel.shape, transposed=False)
+    found = stc.fit_kernel([x], [y], kernel.shape)
     np.testing.assert_allclose(found, kernel, atol=1e-9)
     R = stc.ResizeOperator((300, 301), (600, 599))
     v = rng.standard_normal(R.shape[1])

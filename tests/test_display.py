@@ -221,7 +221,7 @@ def test_entries_of_kernel_operators(name, mode, transposed):
     kernel_shape, input_shape, options = GEOMETRIES[name]
     g = stc.ConvGeometry(input_shape, kernel_shape, padding_mode=mode, **options)
     x = integers(g.output_shape if transposed else g.input_shape, "float64")
-    K = stc.KernelOperator._of(x, g, transposed)
+    K = stc.KernelOperator.from_geometry(x, g, transposed=transposed)
     assert K.nnz == K.tosparse().nnz
 
 
@@ -231,7 +231,7 @@ def test_entries_of_any_kernel_operator(case):
     kernel_shape, input_shape, options = case
     g = stc.ConvGeometry(input_shape, kernel_shape, **options)
     for transposed, shape in ((False, g.input_shape), (True, g.output_shape)):
-        K = stc.KernelOperator._of(np.ones(shape), g, transposed)
+        K = stc.KernelOperator.from_geometry(np.ones(shape), g, transposed=transposed)
         assert K.nnz == K.tosparse().nnz
 
 

@@ -103,7 +103,7 @@ def test_integer_pictures_are_resized_and_fitted_as_floats_are():
     pictures = rng.integers(200, 256, (3, 9, 8), np.uint8)
     R = stc.ResizeOperator((9, 8), scale=2, mode="cubic")
     np.testing.assert_array_equal(R.apply(pictures), R.apply(pictures.astype(float)))
-    options = {"transposed": False, "padding": 1, "padding_mode": "replicate"}
+    options = {"padding": 1, "padding_mode": "replicate"}
     for method in ("cholesky", "lsmr"):
         fits = [
             stc.fit_kernel(list(x), list(x), (3, 3), method=method, **options)

@@ -62,6 +62,9 @@ def is_sequence(value: Any) -> bool:
 
 def shape(name: str, value: Any) -> tuple[int, ...]:
     """Return a tuple of sizes, each at least 1; an int stands for one axis."""
+    if hasattr(value, "kernel_shape"):
+        msg = f"{name} must be a shape, got a {type_name(value)}, which from_geometry takes"
+        raise TypeError(msg)
     if getattr(value, "ndim", 0) > 1:
         msg = f"{name} must be a shape, got an array of the shape {shown(value.shape)}: pass its .shape"
         raise TypeError(msg)

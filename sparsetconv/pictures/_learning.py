@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import chain, tee
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from sparsetconv._arrays.display import shown
 from sparsetconv._geometry import validation
-from sparsetconv._learning.fit import fit_kernel
+from sparsetconv._learning.fit import fit_pairs
 from sparsetconv.operators._resize import ResizeOperator
 from sparsetconv.pictures._arrays import NEAR_ONE, as_picture, margin_of, phase_sums
 
@@ -136,7 +135,7 @@ def _fitted(pictures: Iterable[ArrayLike], factor: int, size: int, ridge: float)
     margin, padding = margin_of((size, size), factor)
     pixels, finished = 0, False
 
-    def pairs() -> Iterator[tuple[Array, Array]]:
+    def pairs() -> Iterator[tuple[ArrayLike, ArrayLike]]:
         nonlocal pixels, finished
         for number, picture in enumerate(pictures):
             reduced, whole = _shrunk(learnable(f"pictures[{number}]", picture, factor), factor)
@@ -146,20 +145,16 @@ def _fitted(pictures: Iterable[ArrayLike], factor: int, size: int, ridge: float)
                 little, big = (side.astype(np.float64) for side in sides)
                 for position in range(8):
                     yield np.pad(_turned(little, position), margin, mode="edge"), _turned(big, position)
+        if not pixels:
+            msg = "pictures must be one at least, got none"
+            raise ValueError(msg)
         finished = True
 
     if not isinstance(pictures, Iterable):
         msg = f"pictures must be a sequence or an iterator of arrays, got {shown(pictures)}"
         raise TypeError(msg)
-    every = pairs()
-    first = next(every, None)
-    if first is None:
-        msg = "pictures must be one at least, got none"
-        raise ValueError(msg)
-    left, right = tee(chain([first], every))
-    small, large = (pair[0] for pair in left), (pair[1] for pair in right)
     try:
-        return fit_kernel(small, large, (size, size), stride=factor, padding=padding, ridge=ridge)
+        return fit_pairs(pairs(), (size, size), transposed=True, ridge=ridge, stride=factor, padding=padding)
     except np.linalg.LinAlgError as error:
         msg = (
             f"pictures must vary enough to determine a kernel of {size} x {size}, and these do not: are they "

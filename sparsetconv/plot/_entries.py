@@ -14,7 +14,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from sparsetconv._arrays.backend import operator_backend
 from sparsetconv._arrays.display import shown
-from sparsetconv._assembly.matrices import geometry_matrix
+from sparsetconv._assembly.matrices import conv_matrix
 from sparsetconv._geometry import validation
 from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv.operators._base import AdjointCore, ArrayCore, GramCore, TransposedCore
@@ -50,7 +50,7 @@ def drawable(A: Any) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
 def entries_of(A: Any) -> Any:
     """Return all entries of the result of `drawable`, as a COO matrix without duplicates."""
     if isinstance(A, ConvGeometry):
-        return geometry_matrix(A, np.ones(A.kernel_shape), False).tocoo()
+        return conv_matrix(np.ones(A.kernel_shape), A, format="coo")
     if isinstance(A, ArrayCore):
         return sp.coo_array(_on_host(A.tosparse()))
     entries = sp.coo_array(A, copy=True)
