@@ -126,7 +126,7 @@ def far_padding(axes: Sequence[Axis]) -> tuple[Extension, tuple[Axis, ...]]:
     padding : Extension
         Pads arrays along these axes, and unpads them. It does nothing along all other axes.
     axes : tuple of Axis
-        The axes of the array so padded: these axes without padding, and the others as they are.
+        The axes of the padded array: those that were padded need none, the others are as they were.
     """
     far = [a.reach != "zeros" and (a.low < -a.size or a.high >= 2 * a.size) for a in axes]
     padded = tuple(a if long else _unpadded(a) for a, long in zip(axes, far, strict=True))

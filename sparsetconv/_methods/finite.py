@@ -65,7 +65,7 @@ def confined(product: Callable[[Array, Array], Array], left: Array, right: Array
 
 
 class TransformMethod(PaddedMethod):
-    """A method whose results are sums over more samples than they read; these add only round-off.
+    """A method whose results sum over more samples than they read; the others cancel but for round-off.
 
     A NaN or an infinity would reach all of these results. If a result is not finite, the product is taken
     again without the samples that are not finite, and once more of their mask, to find the results that read

@@ -37,12 +37,12 @@ class Arrangement(NamedTuple):
     order: tuple[int, ...]
 
     def weights(self, given: Array) -> Array:
-        """Return ``(groups, c_out, c_in, k1, ..., kd)`` weights of the given axes with merged axes."""
+        """Return ``(groups, c_out, c_in, k1, ..., kd)`` weights of the given axes as those of merged axes."""
         ordered = given.transpose(0, 1, 2, *(3 + number for number in self.order))
         return ordered.reshape(*given.shape[:3], *(axis.taps for axis in self.geometry.axes))
 
     def given(self, weights: Array, geometry: ConvGeometry) -> Array:
-        """Return weights with merged axes with those of the given geometry: the inverse of `weights`."""
+        """Return weights of merged axes as those of the given geometry: the inverse of `weights`."""
         taps = [axis.taps for axis in geometry.axes]
         ordered = weights.reshape(*weights.shape[:3], *(taps[number] for number in self.order))
         back = sorted(range(len(taps)), key=self.order.__getitem__)

@@ -28,7 +28,7 @@ NUMBERS = 16
 
 
 class Source(NamedTuple):
-    """The places of a padded input as a matrix: each column holds positions at a fixed distance.
+    """The places of a padded input, in columns: within a column, positions are ``step`` apart.
 
     Attributes
     ----------

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Windows:
-    """The windows of a geometry.
+    """A convolution and its gradient by windows, for one geometry.
 
     Parameters
     ----------

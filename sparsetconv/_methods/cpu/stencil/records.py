@@ -31,8 +31,7 @@ ROW_BLOCK = record(("lines", BLOCK_ROWS), "count", "base", "pattern", "adds")
 TILE = record("first_block", "end_block", "first_row", "rows", "begin", "end", "first_run", "end_run")
 # A thread's own numbers for one register block. For each row r and vector v:
 # - out_rows[r], out_steps[v]: where row r begins in the output, and elements from there to vector v;
-# - bases[v], reads[v]: places of the tile buffer where the base of vector v is, without and with the run's
-# base;
+# - bases[v], reads[v]: where the base of vector v is in the tile buffer, without and with the run's base;
 # - counts[v]: the results of vector v that are stored or added;
 # - buffer_rows[r], buffer_steps[v]: as `out_rows` and `out_steps`, for results that go through the thread's
 #   memory; rows of the odd phase come after those of the even phase;
@@ -49,8 +48,8 @@ MAIN = record("begin", "end", "sample", "border")
 # - planes to channel_groups: as in `Layout`;
 # - samples of a plane of the source, of a plane of the result, and of a line of the result;
 # - where the tile buffer begins in a thread's memory; its elements from one plane to the next, from one row
-# to   the next, and from one line or phase to the next (pitch); lines of a row, phases of a line, places of a
-# phase;   samples from one place to the next (apart);
+#   to the next, and from one line or phase to the next (pitch); lines of a row, phases of a line, places of a
+#   phase; samples from one place to the next (apart);
 # - the first place that is read along the last axis, counted from a base, and places from there to the last;
 # - blocks of channels of the result, channels of a block, and weights of a block;
 # - lists of taps of a pattern, one for each phase of the last axis, and bounds of a list;
