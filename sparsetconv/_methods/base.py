@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.convolution import ConvGeometry
 
 
-# no warnings of NaN and infinity in the user's arrays: compiled loops give none either
+# no warnings about NaN and infinity, which the user has given; compiled loops do not warn either
 quiet = np.errstate(invalid="ignore", over="ignore")
 
 
