@@ -293,6 +293,8 @@ def find_tiles(bands: Array, runs: Array, begins: range, end: int) -> tuple[Arra
 
     def tiles(bands: Array, first_run: int, end_run: int) -> Array:
         """Return the tiles of bands in which some of the runs have results."""
+        if first_run == end_run or not bands.size:
+            return np.zeros(0, TILE)
         base, count = (runs[name][first_run:end_run] for name in ("base", "count"))
         there = ((base < high[:, None]) & (base + count > low[:, None])).any(1)
         rows = {name: bands[name][:, None] for name in ("first_block", "end_block", "first_row", "rows")}
