@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
+    from sparsetconv._assembly.formats import Format
     from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
     from sparsetconv._methods.base import Method
     from sparsetconv._methods.choice import Choice
@@ -198,7 +199,7 @@ class Convolution(ArrayCore):
                 operator._place = Place(self.backend)
         return operator
 
-    def tosparse(self, format: str = "csr") -> Any:
+    def tosparse(self, format: Format = "csr") -> Any:
         """Return the operator's matrix.
 
         Parameters

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.backend import Backend, Device
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.validation import IntOrInts
     from sparsetconv._resize.geometry import ResizeGeometry
@@ -153,7 +153,7 @@ class ResizeOperator(ResizeCore, ArrayOperator):
         antialias: bool | None = None,
         convention: str | None = None,
         dtype: DTypeLike = np.float64,
-        device: str = "numpy",
+        device: Device = "numpy",
     ) -> None:
         del device  # it has chosen the class
         geometry = resize_geometry(
