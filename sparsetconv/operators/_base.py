@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from functools import cache
 from inspect import signature
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from math import prod
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from scipy.sparse import issparse
@@ -25,10 +26,13 @@ from sparsetconv.operators._products import LARGE_RESULT, ArrayProducts
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.backend import Backend, Device
     from sparsetconv._arrays.streams import Place
     from sparsetconv._arrays.types import Array
+    from sparsetconv._assembly.formats import Format
 
+
+Operator = TypeVar("Operator", bound="ArrayCore")
 
 # SciPy takes batches of matrices from 1.18 on, which brought `xp`
 LARGEST_NDIM = 64 if "xp" in signature(LinearOperator.__init__).parameters else 2
@@ -72,13 +76,81 @@ class ArrayCore(ArrayProducts):
         transpose: ArrayCore = on_backend(TransposedOperator, self.backend)(self)
         return transpose
 
-    def tosparse(self, format: str = "csr") -> Any:
+    def to(self, device: Device) -> Self:
+        """Return the same operator on the arrays of another device.
+
+        Parameters
+        ----------
+        device : {"numpy", "cupy"}
+            ``"cupy"`` is the current GPU.
+
+        Returns
+        -------
+        operator
+            The operator itself where it is there already; from another GPU it is copied. A method that was
+            chosen by ``"auto"`` is chosen anew.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the device is not one of these words.
+        ImportError, RuntimeError
+            If CuPy, its libraries or a GPU are missing.
+
+        Examples
+        --------
+        >>> import sparsetconv as stc
+        >>> A = stc.ConvOperator([1.0, 2.0], 3)
+        >>> A.to("numpy") is A
+        True
+        """
+        backend = device_backend(device)
+        place = self._where()
+        if self.backend == backend and place.is_current():
+            return self
+        if not backend.on_gpu:
+            with place.entered():
+                host: Self = self._on(backend)
+            return host
+        # copied by the current device, which waits for the other one
+        place.order()
+        there: Self = self._on(backend)
+        return there
+
+    def toarray(self) -> Array:
+        """Return the operator's matrix with its zeros, as a dense array.
+
+        Returns
+        -------
+        (m, n) array
+            Of the operator's dtype; CuPy's, for an operator on CuPy arrays.
+
+        Raises
+        ------
+        MemoryError
+            If the array needs more bytes than there are; nothing has been allocated then.
+        TypeError
+            On a GPU, as `tosparse`, for dtypes of which CuPy has no sparse matrices.
+
+        Examples
+        --------
+        >>> import sparsetconv as stc
+        >>> stc.ConvOperator([1.0, 2.0], 3).toarray()
+        array([[1., 2., 0.],
+               [0., 1., 2.]])
+        """
+        with self._where().entered():
+            nbytes = prod(self.shape) * self.dtype.itemsize
+            self.backend.require("the dense array", nbytes, ".tosparse() stores entries alone")
+            dense: Array = self.tosparse().toarray()
+            return dense
+
+    def tosparse(self, format: Format = "csr") -> Any:
         """Return the operator's matrix.
 
         Parameters
         ----------
-        format : str
-            Any of SciPy's.
+        format : {"csr", "csc", "coo", "bsr", "dia"}
 
         Returns
         -------
@@ -250,28 +322,27 @@ def on_backend(operator: Any, backend: Backend) -> Any:
     )
 
 
-def to_device(op: Any, device: str) -> Any:
-    """Return the same operator on the arrays of another device.
+def to_device(op: Operator, device: Device) -> Operator:
+    """Return the same operator on the arrays of another device: ``op.to(device)``.
 
     Parameters
     ----------
     op : operator
         Any of this package's.
     device : {"numpy", "cupy"}
-        ``"cupy"`` is the current GPU.
+        As for `ArrayCore.to`.
 
     Returns
     -------
     operator
-        ``op`` itself where it is there already; from another GPU it is copied. A method that was chosen by
-        ``"auto"`` is chosen anew.
+        As from `ArrayCore.to`.
 
     Raises
     ------
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given.
-    ImportError, RuntimeError
-        If CuPy, its libraries or a GPU are missing.
+    TypeError
+        If ``op`` is not an operator of this package.
+    TypeError, ValueError, ImportError, RuntimeError
+        As from `ArrayCore.to`.
 
     Examples
     --------
@@ -283,16 +354,7 @@ def to_device(op: Any, device: str) -> Any:
     if not isinstance(op, ArrayCore):
         msg = f"op must be an operator of sparsetconv, got {type_name(op)}; arrays go by cupy.asarray"
         raise TypeError(msg)
-    backend = device_backend(device)
-    place = op._where()
-    if op.backend == backend and place.is_current():
-        return op
-    if not backend.on_gpu:
-        with place.entered():
-            return op._on(backend)
-    # copied by the current device, which waits for the other one
-    place.order()
-    return op._on(backend)
+    return op.to(device)
 
 
 def _made_of(public: Any, operator: ArrayCore) -> Any:
