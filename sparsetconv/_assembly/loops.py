@@ -70,17 +70,18 @@ def _until_crossing(taps: Any, rises: Any, begin: int, end: int, count: int) -> 
 
 
 @compiled
-def merge_runs(
-    column: Any, tap: Any, length: Any, tap_step: Any, step: int,
-    ends: Any, columns: Any, steps: Any, counts: Any, places: Any, apart: Any, terms: Any,
-    taps: Any, rises: Any, head: Any, met: Any, left: Any, order: Any, sizes: Any,
-) -> None:  # fmt: skip
-    """Merge the runs of each row to stretches; ``sizes`` becomes the numbers of stretches and of terms.
+def merge_runs(runs: Any, table: Any, heads: Any) -> tuple[int, int]:
+    """Merge the `Runs` of each row to the stretches of a `Table`; return the numbers of stretches and terms.
 
     Columns of a run are ``step`` apart. All runs that have a column among the next ``step`` columns are
     interleaved, until one of them ends, another one begins, or two runs in the same columns change the order
-    of their taps. If the arrays are too small, ``sizes`` becomes -1.
+    of their taps. If the table is too small, both numbers are -1. ``heads`` are scratch.
     """
+    column, tap, length = runs.column, runs.tap, runs.length
+    tap_step, step = runs.tap_step, runs.column_step
+    ends, columns, steps, counts = table.ends, table.columns, table.steps, table.counts
+    places, apart, terms, taps, rises = table.places, table.apart, table.terms, table.taps, table.rises
+    head, met, left, order = heads.column, heads.tap, heads.left, heads.order
     at = term = 0
     ends[0] = terms[0] = 0
     for row in range(column.shape[0]):
@@ -92,8 +93,7 @@ def merge_runs(
         while low < NONE:
             chosen, count = _take_turns(head, left, low, step, order)
             if at + chosen > columns.size or term + chosen > taps.size:
-                sizes[0] = sizes[1] = -1
-                return
+                return -1, -1
             first = at
             for place in range(chosen):
                 run = order[place]
@@ -117,7 +117,7 @@ def merge_runs(
                 if left[run] > 0:
                     low = min(low, head[run])
         ends[row + 1] = at
-    sizes[0], sizes[1] = at, term
+    return at, term
 
 
 @compiled
@@ -169,20 +169,18 @@ def _put_columns(source: Any, first: int, column: int, out: Any, to: int, apart:
 
 
 @compiled
-def write_rows(
-    many: Any, row: Any, levels: Any, inner: Any, strides: Any, column_at: Any, weight_at: Any, widths: Any,
-    table: Any, given: Any, folded: Any, so_far: Any, data: Any, indices: Any, out: int,
-) -> None:  # fmt: skip
+def write_rows(products: Any, room: Any, data: Any, indices: Any, out: int) -> None:
     """Write the products of the rows of some axes, the last axis fastest, from entry ``out`` on.
 
-    The rows of all axes are in one table, those of axis ``l`` from row ``levels[l]`` on; ``widths`` are their
-    numbers of columns, and ``strides[l]`` is the stride of one column of axis ``l``. Before axis ``l`` there
-    are ``many[l]`` columns so far, in ``so_far`` from ``column_at[l]`` on; the caller fills in those before
-    the first axis. Each of these columns has ``inner[l]`` weights: in ``given`` before the first axis, else
-    in ``folded`` from ``weight_at[l]`` on. A sum is its first term plus the sum of the others, as NumPy adds.
-    If ``indices`` is empty, only values are written.
+    ``products`` are `Products` whose sizes and places are for all columns before the first axis; `Room` holds
+    these columns and their weights. A sum is its first term plus the sum of the others, as NumPy adds. If
+    ``indices`` is empty, only values are written.
     """
-    ends, columns, steps, counts, places, apart, terms, taps, rises = table
+    levels, widths, strides, inner = products.begins, products.widths, products.strides, products.inner
+    many, column_at, weight_at, table = products.many, products.column_at, products.weight_at, products.table
+    ends, columns, steps, counts = table.ends, table.columns, table.steps, table.counts
+    places, apart, terms, taps, rises = table.places, table.apart, table.terms, table.taps, table.rises
+    row, given, contracted, so_far = room.rows, room.given, room.contracted, room.columns
     last = many.size - 1
     row[0] = levels[0]
     level = 0
@@ -194,7 +192,7 @@ def write_rows(
             continue
         begin, end = ends[row[level]], ends[row[level] + 1]
         width, below = widths[row[level]], inner[level + 1]
-        weights = given if level == 0 else folded
+        weights = given if level == 0 else contracted
         # short stretches are written entry by entry, each entry for all columns so far at once
         together = level == last and many[level] > 1 and width < SHORT * (end - begin)
         for a in range(1 if together else many[level]):
@@ -216,7 +214,7 @@ def write_rows(
                         near = source + (taps[term] + i * rises[term]) * below
                         if level < last:
                             to = weight_at[level + 1] + place * below
-                            _put(weights, near, 1, folded, to, 1, below, t > 1)
+                            _put(weights, near, 1, contracted, to, 1, below, t > 1)
                         elif together:
                             _put(weights, near, inner[level], data, out + place, width, many[level], t > 1)
                         else:

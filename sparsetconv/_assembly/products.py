@@ -46,6 +46,27 @@ class Level(NamedTuple):
         return self.counts[start - self.limits[0] : stop - self.limits[0]]
 
 
+class Room(NamedTuple):
+    """What the compiled loops work on beside what they write.
+
+    Attributes
+    ----------
+    rows : (axes,) int64 array
+        The row of each axis that is being written.
+    given : 1-D array
+        The weights of a channel, before the first axis.
+    contracted : 1-D array
+        Room for the weights before each of the other axes, contracted with the rows of those in front.
+    columns : 1-D int64 array
+        Room for the columns before each axis; those before the first are there.
+    """
+
+    rows: Array
+    given: Array
+    contracted: Array
+    columns: Array
+
+
 class Products(NamedTuple):
     """The rows of some axes as the compiled loops take them; the last axis is the fastest.
 
@@ -118,27 +139,14 @@ class Products(NamedTuple):
         count = columns.size
         if not self.entries or not count:
             return entry
-        many, column_at, weight_at = (part * count for part in (self.many, self.column_at, self.weight_at))
-        so_far, folded = np.empty(int(column_at[-1]), np.int64), np.empty(int(weight_at[-1]), weights.dtype)
+        scaled = {name: getattr(self, name) * count for name in ("many", "column_at", "weight_at")}
+        products = self._replace(**scaled)
+        so_far = np.empty(int(products.column_at[-1]), np.int64)
         so_far[:count] = columns
+        contracted = np.empty(int(products.weight_at[-1]), weights.dtype)
         for own, values in zip(weights.reshape(len(weights), -1), data, strict=True):
-            write_rows(
-                many,
-                np.empty_like(many),
-                self.begins,
-                self.inner,
-                self.strides,
-                column_at,
-                weight_at,
-                self.widths,
-                tuple(self.table),
-                own,
-                folded,
-                so_far,
-                values,
-                indices,
-                entry,
-            )
+            room = Room(np.empty_like(products.many), own, contracted, so_far)
+            write_rows(products, room, values, indices, entry)
             # columns are written with the first channel; all channels have the same
             indices = indices[:0]
         return entry + count * self.entries

@@ -51,22 +51,18 @@ class Table(NamedTuple):
         rows, many = runs.column.shape
         if many > MERGED_RUNS:
             runs = runs.ordered()
-        given = np.empty((4, rows, many), np.int64)
-        for own, part in zip(given, (runs.column, runs.tap, runs.length, runs.tap_step), strict=True):
-            own[...] = part
-        scratch = np.empty((4, many), np.int64)
+        runs = _in_full(runs)
+        heads = Heads(*(np.empty(many, np.int64) for _ in Heads._fields))
         pairs = int(runs.length.sum())
         # an estimate first: each run begins and ends once, and crosses a few others. Then the bound, since no
         # stretch is without a pair
         for room in (min(pairs, rows * (4 * many + 4)), pairs):
-            ends, terms = np.empty(rows + 1, np.int64), np.empty(room + 1, np.int64)
-            columns, steps, counts, places, apart, taps, rises = np.empty((7, room), np.int64)
-            sizes = np.empty(2, np.int64)
-            table = cls(ends, columns, steps, counts, places, apart, terms, taps, rises)
-            merge_runs(*given, runs.column_step, *table, *scratch, sizes)
-            if sizes[0] >= 0:
+            lengths = {"ends": rows + 1, "terms": room + 1}
+            table = cls(**{name: np.empty(lengths.get(name, room), np.int64) for name in cls._fields})
+            stretches, terms = merge_runs(runs, table, heads)
+            if stretches >= 0:
                 break
-        return table._cut(*sizes.tolist())
+        return table._cut(stretches, terms)
 
     def _cut(self, stretches: int, terms: int) -> Table:
         """Return copies of the first stretches and terms alone."""
@@ -81,6 +77,36 @@ class Table(NamedTuple):
             return tables[0]
         fields = zip(cls._fields, zip(*tables, strict=True), strict=True)
         return cls(**{name: _joined(name, parts) for name, parts in fields})
+
+
+class Heads(NamedTuple):
+    """Of each run of a row what is merged next, and the order of some of them: room for compiled loops.
+
+    Attributes
+    ----------
+    column, tap, left : (runs,) int64 arrays
+        The next pair, and how many there are from it on.
+    order : (runs,) int64 array
+    """
+
+    column: Array
+    tap: Array
+    left: Array
+    order: Array
+
+
+def _in_full(runs: Runs) -> Runs:
+    """Return runs whose arrays are of one kind, for which loops are compiled."""
+
+    def full(part: int | Array) -> Array:
+        return np.array(np.broadcast_to(part, runs.column.shape), np.int64, order="C")
+
+    return runs._replace(
+        column=full(runs.column),
+        tap=full(runs.tap),
+        length=full(runs.length),
+        tap_step=full(runs.tap_step),
+    )
 
 
 def _joined(name: str, parts: tuple[Array, ...]) -> Array:
