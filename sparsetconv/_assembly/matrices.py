@@ -5,7 +5,7 @@ The border where kernels, words and formats are checked; the work is in ``csr`` 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 
@@ -24,12 +24,47 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
 
     from sparsetconv._arrays.backend import Backend
-    from sparsetconv._arrays.types import Array
+    from sparsetconv._arrays.types import CSR, Array, SparseArray
     from sparsetconv._assembly.formats import Format
     from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
 
+    class ConvOptions(TypedDict, total=False):
+        """What `conv_matrix` takes by name, beside the format."""
 
+        stride: IntOrInts
+        padding: Padding
+        dilation: IntOrInts
+        groups: int
+        padding_mode: PaddingMode
+        flip: bool
+        rows: slice | None
+        dtype: DTypeLike | None
+        index_dtype: DTypeLike | None
+
+    class ConvTransposeOptions(ConvOptions, total=False):
+        """What `conv_transpose_matrix` takes by name, beside the format."""
+
+        output_padding: IntOrInts
+        output_shape: IntOrInts | None
+
+
+@overload
+def conv_matrix(
+    kernel: ArrayLike,
+    input_shape: IntOrInts | ConvGeometry,
+    *,
+    format: Literal["csr"] = "csr",
+    **options: Unpack[ConvOptions],
+) -> CSR: ...
+@overload
+def conv_matrix(
+    kernel: ArrayLike,
+    input_shape: IntOrInts | ConvGeometry,
+    *,
+    format: Format,
+    **options: Unpack[ConvOptions],
+) -> SparseArray: ...
 def conv_matrix(
     kernel: ArrayLike,
     input_shape: IntOrInts | ConvGeometry,
@@ -44,7 +79,7 @@ def conv_matrix(
     dtype: DTypeLike | None = None,
     index_dtype: DTypeLike | None = None,
     format: Format = "csr",
-) -> Any:
+) -> SparseArray:
     """Return the matrix of a convolution.
 
     Parameters
@@ -138,6 +173,22 @@ def conv_matrix(
     return geometry_matrix(geometry, weights, False, rows, index_dtype, format)
 
 
+@overload
+def conv_transpose_matrix(
+    kernel: ArrayLike,
+    input_shape: IntOrInts | ConvGeometry,
+    *,
+    format: Literal["csr"] = "csr",
+    **options: Unpack[ConvTransposeOptions],
+) -> CSR: ...
+@overload
+def conv_transpose_matrix(
+    kernel: ArrayLike,
+    input_shape: IntOrInts | ConvGeometry,
+    *,
+    format: Format,
+    **options: Unpack[ConvTransposeOptions],
+) -> SparseArray: ...
 def conv_transpose_matrix(
     kernel: ArrayLike,
     input_shape: IntOrInts | ConvGeometry,
@@ -154,7 +205,7 @@ def conv_transpose_matrix(
     dtype: DTypeLike | None = None,
     index_dtype: DTypeLike | None = None,
     format: Format = "csr",
-) -> Any:
+) -> SparseArray:
     """Return the matrix of a transposed convolution, from a small array to a large one.
 
     It is the plain transpose (nothing is conjugated) of the `conv_matrix` that maps the large array to the
@@ -240,7 +291,7 @@ def geometry_matrix(
     rows: slice | None = None,
     index_dtype: DTypeLike | None = None,
     format: Format = "csr",
-) -> Any:
+) -> SparseArray:
     """Return the matrix of a settled geometry, or its transpose, in any format, on the kernel's device."""
     validation.word("format", format, FORMATS)
     backend = backend_of("kernel", kernel)
@@ -258,7 +309,7 @@ def _assembled(
     index_dtype: DTypeLike | None,
     format: Format,
     backend: Backend,
-) -> Any:
+) -> SparseArray:
     layout = MatrixLayout.of(geometry, transposed)
     wanted_index = wanted_index_dtype(index_dtype)
     start, stop = row_range(rows, layout.shape[0])
@@ -269,17 +320,21 @@ def _assembled(
         rows_across = oriented_csr(
             across, weights, not transposed, (0, across.shape[0]), backend, wanted_index
         )
-        return canonical(rows_across.T)
+        by_columns: SparseArray = canonical(rows_across.T)
+        return by_columns
     if format == "bsr":
         block = _block_size(geometry, transposed)
     elif format == "dia":
         _check_diagonals(geometry)
     matrix = oriented_csr(layout, weights, transposed, (start, stop), backend, wanted_index)
+    made: SparseArray
     if format == "bsr":
-        return _checked_bsr(matrix, block)
-    if format == "dia":
-        return _checked_dia(matrix, backend)
-    return matrix.asformat(format)
+        made = _checked_bsr(matrix, block)
+    elif format == "dia":
+        made = _checked_dia(matrix, backend)
+    else:
+        made = matrix.asformat(format)
+    return made
 
 
 def check_gpu_dtype(name: str, dtype: np.dtype[Any]) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.validation import IntOrInts
+    from sparsetconv._resize.geometry import KernelMode
 
 # half-widths of the kernels in samples; the spline's tails fall by a factor of 0.27 for each sample, and are
 # cut below 1e-17
@@ -64,7 +65,7 @@ def axis_matrix(axis: ResizeAxis, start: int = 0, stop: int | None = None) -> An
     return matrix
 
 
-def interpolation_kernel(mode: str, factor: IntOrInts, *, cubic_coeff: float = -0.75) -> Array:
+def interpolation_kernel(mode: KernelMode, factor: IntOrInts, *, cubic_coeff: float = -0.75) -> Array:
     """Return the kernel with which a transposed convolution of this stride is an interpolation.
 
     Parameters

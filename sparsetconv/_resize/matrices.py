@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 import scipy.sparse as sp
@@ -28,16 +28,59 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import DTypeLike
+    from scipy.sparse import csc_array
 
     from sparsetconv._arrays.backend import Device
+    from sparsetconv._arrays.types import COO, CSR
     from sparsetconv._assembly.csr import Box
     from sparsetconv._geometry.validation import IntOrInts
-    from sparsetconv._resize.geometry import ResizeGeometry
+    from sparsetconv._resize.geometry import (
+        ConventionName,
+        CoordinateMode,
+        NearestMode,
+        ResizeGeometry,
+        ResizeMode,
+    )
 
 SamplingFormat = Literal["csr", "csc", "coo"]
 SAMPLING_FORMATS: tuple[SamplingFormat, ...] = get_args(SamplingFormat)
 
+if TYPE_CHECKING:
+    SampledArray: TypeAlias = CSR | csc_array[Any] | COO
 
+    class SamplingOptions(TypedDict, total=False):
+        """What both functions take by name, beside the format."""
+
+        rows: slice | None
+        dtype: DTypeLike
+        index_dtype: DTypeLike | None
+        device: Device
+
+    class ResizeOptions(SamplingOptions, total=False):
+        """What `resize_matrix` takes by name, beside the format."""
+
+        scale: float | Sequence[float] | None
+        mode: ResizeMode
+        coordinate_mode: CoordinateMode | None
+        nearest_mode: NearestMode | None
+        cubic_coeff: float | None
+        exclude_outside: bool | None
+        antialias: bool | None
+        convention: ConventionName | None
+
+
+@overload
+def zero_insertion_matrix(
+    input_shape: IntOrInts,
+    stride: IntOrInts,
+    *,
+    format: Literal["csr"] = "csr",
+    **options: Unpack[SamplingOptions],
+) -> CSR: ...
+@overload
+def zero_insertion_matrix(
+    input_shape: IntOrInts, stride: IntOrInts, *, format: SamplingFormat, **options: Unpack[SamplingOptions]
+) -> SampledArray: ...
 def zero_insertion_matrix(
     input_shape: IntOrInts,
     stride: IntOrInts,
@@ -47,7 +90,7 @@ def zero_insertion_matrix(
     index_dtype: DTypeLike | None = None,
     format: SamplingFormat = "csr",
     device: Device = "numpy",
-) -> Any:
+) -> SampledArray:
     """Return the matrix that puts ``stride - 1`` zeros between neighbouring samples.
 
     Parameters
@@ -119,7 +162,8 @@ def zero_insertion_matrix(
         matrix = stacked_products(pieces, prod(sizes), values, backend, index_dtype=wanted)
     else:
         matrix = _zero_insertion(sizes, strides, parts, values, wanted)
-    return matrix.asformat(word)
+    asked: SampledArray = matrix.asformat(word)
+    return asked
 
 
 def _strides(stride: Any, sizes: tuple[int, ...]) -> tuple[int, ...]:
@@ -137,10 +181,9 @@ def _strides(stride: Any, sizes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _sampling_format(format: Any) -> SamplingFormat:
-    hint = f"; A.asformat({format!r}) stores A so all the same" if format in FORMATS else ""
-    validation.word("format", format, SAMPLING_FORMATS, hint)
-    word: SamplingFormat = format
-    return word
+    is_other = isinstance(format, str) and format in FORMATS
+    hint = f"; A.asformat({format!r}) stores A so all the same" if is_other else ""
+    return validation.word("format", format, SAMPLING_FORMATS, hint)
 
 
 def _zero_insertion(
@@ -194,24 +237,40 @@ def _spread(size: int, stride: int, start: int, stop: int) -> Any:
     return sp.csr_array(arrays, shape=(stop - start, size))
 
 
+@overload
+def resize_matrix(
+    input_shape: IntOrInts,
+    output_shape: IntOrInts | None = None,
+    *,
+    format: Literal["csr"] = "csr",
+    **options: Unpack[ResizeOptions],
+) -> CSR: ...
+@overload
+def resize_matrix(
+    input_shape: IntOrInts,
+    output_shape: IntOrInts | None = None,
+    *,
+    format: SamplingFormat,
+    **options: Unpack[ResizeOptions],
+) -> SampledArray: ...
 def resize_matrix(
     input_shape: IntOrInts,
     output_shape: IntOrInts | None = None,
     *,
     scale: float | Sequence[float] | None = None,
-    mode: str = "linear",
-    coordinate_mode: str | None = None,
-    nearest_mode: str | None = None,
+    mode: ResizeMode = "linear",
+    coordinate_mode: CoordinateMode | None = None,
+    nearest_mode: NearestMode | None = None,
     cubic_coeff: float | None = None,
     exclude_outside: bool | None = None,
     antialias: bool | None = None,
-    convention: str | None = None,
+    convention: ConventionName | None = None,
     rows: slice | None = None,
     dtype: DTypeLike = np.float64,
     index_dtype: DTypeLike | None = None,
     format: SamplingFormat = "csr",
     device: Device = "numpy",
-) -> Any:
+) -> SampledArray:
     """Return the matrix that resizes an array, up or down.
 
     Parameters
@@ -324,13 +383,15 @@ def resize_matrix(
         # the columns of a matrix are the rows of its transpose, whose factors are small
         factors = [canonical(factor.T.tocsr()) for factor in axis_matrices(geometry)]
         across = stacked_products([factors], height, values, backend, index_dtype=wanted)
-        return canonical(across.T)
+        by_columns: SampledArray = canonical(across.T)
+        return by_columns
     pieces = [
         [axis_matrix(axis, *limits) for axis, limits in zip(geometry.axes, box, strict=True)]
         for box in boxes(geometry.output_shape, start, stop)
     ]
     matrix = stacked_products(pieces, width, values, backend, shared=False, index_dtype=wanted)
-    return matrix.asformat(word)
+    asked: SampledArray = matrix.asformat(word)
+    return asked
 
 
 def float_dtype(dtype: DTypeLike) -> np.dtype[Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cache
 from inspect import signature
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, TypeGuard, TypeVar, overload
 
 import numpy as np
 from scipy.sparse import issparse
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.backend import Backend, Device
     from sparsetconv._arrays.streams import Place
-    from sparsetconv._arrays.types import Array
+    from sparsetconv._arrays.types import CSR, Array, SparseArray
     from sparsetconv._assembly.formats import Format
 
 
@@ -145,20 +145,31 @@ class ArrayCore(ArrayProducts):
             dense: Array = self.tosparse().toarray()
             return dense
 
-    def tosparse(self, format: Format = "csr") -> Any:
+    @overload
+    def tosparse(self, format: Literal["csr"] = "csr") -> CSR: ...
+    @overload
+    def tosparse(self, format: Format) -> SparseArray: ...
+    def tosparse(self, format: Format = "csr") -> SparseArray:
         """Return the operator's matrix.
 
         Parameters
         ----------
         format : {"csr", "csc", "coo", "bsr", "dia"}
+            Of convolutions as for `conv_matrix`.
 
         Returns
         -------
         scipy.sparse array
-            CuPy's, for an operator on CuPy arrays.
+            As from `conv_matrix`, `conv_transpose_matrix` or `resize_matrix`; CuPy's, for an operator on CuPy
+            arrays.
         """
         with self._where().entered():
-            return self._matrix().asformat(format)
+            return self._matrix_as(format)
+
+    def _matrix_as(self, format: Format) -> SparseArray:
+        """Return the operator's matrix in a format."""
+        matrix: SparseArray = self._matrix().asformat(format)
+        return matrix
 
     def _matrix(self) -> Any:
         """Return the operator's matrix, in any format."""
@@ -190,7 +201,14 @@ class ArrayCore(ArrayProducts):
         return gram
 
 
-class ArrayOperator(LinearOperator):  # type: ignore[misc]
+if TYPE_CHECKING:
+    # a core always stands before it
+    Base: TypeAlias = ArrayProducts
+else:
+    Base = LinearOperator
+
+
+class ArrayOperator(Base):
     """The base of operators on NumPy arrays: SciPy's, with less to check.
 
     A subclass puts a core in front of it, and adds a constructor. Where the arguments ask for another
@@ -198,24 +216,25 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
     """
 
     backend: ClassVar[Backend] = NUMPY
-    shape: tuple[int, int]
-    dtype: np.dtype[Any]
 
     def __init_subclass__(cls) -> None:
         """Show the constructor's parameters, which `__new__` would hide."""
         super().__init_subclass__()
         own = signature(cls.__init__)
-        cls.__signature__ = own.replace(parameters=list(own.parameters.values())[1:])
+        shown_as: Any = cls
+        shown_as.__signature__ = own.replace(parameters=list(own.parameters.values())[1:])
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Return an instance, of the class that the arguments ask for."""
-        backend: Backend = cls._backend_for(*args, **kwargs)
+        own: Any = cls
+        backend: Backend = own._backend_for(*args, **kwargs)
         if backend.on_gpu:
             of_backend: Any = on_backend
             return of_backend(cls, backend)(*args, **kwargs)
-        return super().__new__(cls)
+        blank: Any = super().__new__
+        return blank(cls)
 
-    def matvec(self, x: ArrayLike) -> Array:
+    def matvec(self, x: ArrayLike) -> Array:  # type: ignore[override]
         """Multiply with a vector, ``(n,)``, as `scipy.sparse.linalg.LinearOperator.matvec`.
 
         A column ``(n, 1)`` is taken as long as SciPy takes it: with a FutureWarning from 1.18 on, and no more
@@ -230,7 +249,7 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
         slow: Array = super().matvec(vector)
         return slow
 
-    def rmatvec(self, x: ArrayLike) -> Array:
+    def rmatvec(self, x: ArrayLike) -> Array:  # type: ignore[override]
         """Multiply the adjoint with a vector, as `scipy.sparse.linalg.LinearOperator.rmatvec`.
 
         Of columns the same holds as for `matvec`; `rmatmat` and ``A.H @ Y`` take them.
@@ -254,7 +273,8 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
     def dot(self, x: Any) -> Any:
         """Multiply with a vector, a matrix or an operator, as `scipy.sparse.linalg.LinearOperator.dot`."""
         if isinstance(x, LinearOperator) or (np.isscalar(x) and not isinstance(x, (str, bytes))):
-            return super().dot(x)
+            factor: Any = x
+            return super().dot(factor)
         operand = self._operand(x)
         if not 1 <= operand.ndim <= LARGEST_NDIM:
             msg = (
@@ -264,7 +284,7 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
             raise ValueError(msg)
         return super().dot(operand)
 
-    def _is_quick(self, x: Any, size: int) -> bool:
+    def _is_quick(self, x: Any, size: int) -> TypeGuard[Array]:
         """Return whether nothing is left to check or to convert."""
         return (
             type(x) is np.ndarray
