@@ -242,8 +242,11 @@ class ConvOperator(Convolution, ArrayOperator):
 
     Raises
     ------
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given.
+    TypeError
+        If `kernel` is not a dense numeric array, or a parameter not of its type.
+    ValueError
+        If the kernel does not fit into the padded input or to the channels; if a parameter has a value that
+        `ConvGeometry` refuses; if the method does not take the kernel.
 
     See Also
     --------
@@ -319,7 +322,9 @@ class ConvTransposeOperator(Convolution, ArrayOperator):
     Raises
     ------
     TypeError, ValueError
-        Naming the parameter, the rule and what was given.
+        As `ConvOperator`. ValueError too if `output_padding` is too large or given beside `output_shape`, or
+        if no forward convolution leads from `output_shape` to `input_shape`; the message has the sizes that
+        do.
 
     See Also
     --------

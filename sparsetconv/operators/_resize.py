@@ -121,8 +121,14 @@ class ResizeOperator(ResizeCore, ArrayOperator):
 
     Raises
     ------
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given.
+    TypeError
+        If a size is not an integer, ``scale`` or ``cubic_coeff`` not a number, or the dtype not
+        floating-point.
+    ValueError
+        If not exactly one of `output_shape` and `scale` is given, a size or scale is not positive, a word is
+        unknown, or the mode or convention does not take an option that was given.
+    ImportError, RuntimeError
+        With ``device="cupy"``, if CuPy, its libraries or a GPU are missing.
 
     See Also
     --------
