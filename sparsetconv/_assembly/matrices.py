@@ -158,7 +158,7 @@ def conv_matrix(
     >>> A.shape, A.nnz
     ((4, 16), 36)
     """
-    weights = as_array("kernel", kernel, dtype)
+    weights = as_array("kernel", kernel, dtype, half=True)
     geometry = settled_geometry(
         input_shape,
         weights.shape,
@@ -267,7 +267,7 @@ def conv_transpose_matrix(
            [0, 2],
            [0, 3]])
     """
-    weights = as_array("kernel", kernel, dtype)
+    weights = as_array("kernel", kernel, dtype, half=True)
     geometry = settled_geometry(
         input_shape,
         weights.shape,

@@ -350,19 +350,19 @@ def to_device(op: Operator, device: Device) -> Operator:
     op : operator
         Any of this package's.
     device : {"numpy", "cupy"}
-        As for `ArrayCore.to`.
+        As for `sparsetconv.operators.ArrayCore.to`.
 
     Returns
     -------
     operator
-        As from `ArrayCore.to`.
+        As from `sparsetconv.operators.ArrayCore.to`.
 
     Raises
     ------
     TypeError
         If ``op`` is not an operator of this package.
     TypeError, ValueError, ImportError, RuntimeError
-        As from `ArrayCore.to`.
+        As from `sparsetconv.operators.ArrayCore.to`.
 
     Examples
     --------
