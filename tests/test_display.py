@@ -85,7 +85,7 @@ def test_repr(name):
 def test_entries_and_bytes_are_those_of_the_matrix(name):
     operator = getattr(REPRS[name][0], "operator", REPRS[name][0])
     matrix = operator.tosparse()
-    said = dict(display.operator_facts(operator).matrix)
+    said = dict(operator._facts().matrix)
     assert said["entries"] == f"{matrix.nnz:,}"
     # int32 indices
     nbytes = matrix.data.nbytes + 4 * (matrix.nnz + matrix.shape[0] + 1)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.display import Facts
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
 
@@ -79,6 +80,14 @@ class KernelCore(ArrayCore):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return kernel_operator, (self.x, self.geometry, self.transposed)
+
+    def _facts(self) -> Facts:
+        facts = super()._facts()
+        # linear in the kernel: what a convolution reads is fixed
+        (_, kernels), output = facts.rows
+        (_, *settings) = self.geometry._settings()
+        rows = [("kernels", kernels), output, ("x", str(self.x.shape)), *settings]
+        return facts.adding([("transposed", str(self.transposed))])._replace(rows=rows)
 
     def _apply(self, x: Array) -> Array:
         geometry, fixed = self.geometry, self._fixed
