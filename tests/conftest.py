@@ -7,9 +7,8 @@ which compiles for most of them, pairs are all that ever runs; a card runs the p
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import pytest
+from pairs import choice, pairs
 
 # laws are tests that other modules take from there
 pytest.register_assert_rewrite("operator_laws")
@@ -31,8 +30,9 @@ def pytest_collection_modifyitems(config, items):
         if config.getoption("--all") and not is_emulated(item):
             kept.add(item)
         else:
-            groups.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    kept |= {item for group in groups.values() for item in choice(group)}
+            groups.setdefault((item.nodeid.partition("[")[0], line(item)), []).append(item)
+    for group in groups.values():
+        kept |= {group[number] for number in choice([pairs(factors(item)) for item in group])}
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = [item for item in items if item in kept]
 
@@ -42,31 +42,23 @@ def is_emulated(item):
     return hasattr(item, "callspec") and item.callspec.params.get("cp") == "emulated"
 
 
-def choice(group):
-    """Return items of one test in which all pairs of its factors' values are that meet in any of them."""
-    meetings = [pairs(item) for item in group]
-    missing, left, chosen = set().union(*meetings), list(range(len(group))), []
-    if not missing:
-        return group
-    while missing:
-        best = max(left, key=lambda number: len(meetings[number] & missing))
-        missing -= meetings[best]
-        left.remove(best)
-        chosen.append(best)
-    return [group[number] for number in chosen]
-
-
-def pairs(item):
-    """Return which values of an item's factors meet."""
-    return set(combinations(factors(item), 2))
+def line(item):
+    """Return the line of `operator_cases` that an item's operator is from, if it is from one."""
+    case = item.callspec.params.get("case") if hasattr(item, "callspec") else None
+    return getattr(case, "name", None)
 
 
 def factors(item):
-    """Return the factors of an item in one order: their names, and which objects they are here."""
+    """Return the factors of an item: their names, and which objects they are here."""
     left = dict(item.callspec.params) if hasattr(item, "callspec") else {}
     found = []
     for mark in item.iter_markers("parametrize"):
         # names that are given together are one factor, a row of a table
         names = mark.args[0].replace(",", " ").split() if isinstance(mark.args[0], str) else mark.args[0]
-        found.append((tuple(names), tuple(id(left.pop(name)) for name in names)))
-    return sorted([*found, *(((name,), (id(value),)) for name, value in left.items())])
+        values = {name: left.pop(name) for name in names}
+        # a case of operators is made of factors itself
+        cases = [name for name in names if hasattr(values[name], "levels")]
+        found += [((name,), (level,)) for case in cases for name, level in values.pop(case).levels]
+        if values:
+            found.append((tuple(values), tuple(map(id, values.values()))))
+    return [*found, *(((name,), (id(value),)) for name, value in left.items())]

@@ -90,13 +90,27 @@ def test_rows_of_a_table(mode, x, y, z):
 @pytest.mark.parametrize("x", [1, 2])
 def test_one(x):
     pass
+
+class Case:
+    def __init__(self, name, *values):
+        self.name, self.levels = name, list(zip("abc", values))
+
+    def __str__(self):
+        return self.name
+
+CASES = [Case("line", x, y, z) for x in "12" for y in "12" for z in "12"]
+
+@pytest.mark.parametrize("case", [*CASES, Case("other", "1", "1", "1")], ids=str)
+def test_case(case):
+    pass
 """
 
 
 @pytest.mark.parametrize("everything", [False, True])
 def test_pairs_of_factors(everything, tmp_path):
     """All pairs run by default, rows of a table never fall out; ``--all`` runs the product."""
-    (tmp_path / "conftest.py").write_text((Path(__file__).parent / "conftest.py").read_text(encoding="utf-8"))
+    for name in ("conftest.py", "pairs.py"):
+        (tmp_path / name).write_text((Path(__file__).parent / name).read_text(encoding="utf-8"))
     (tmp_path / "test_table.py").write_text(TABLE)
     command = [
         sys.executable,
@@ -117,6 +131,9 @@ def test_pairs_of_factors(everything, tmp_path):
     three = [match.groups() for match in three if match]
     assert sum(name.startswith("test_rows") for name in ids) == 16
     assert sum(name.startswith("test_one") for name in ids) == 2
+    # factors of a case, too, meet by pairs, and each line of operators by itself
+    assert sum(name.startswith("test_case[line") for name in ids) in ([8] if everything else [4, 5, 6])
+    assert sum(name.startswith("test_case[other") for name in ids) == 1
     sizes = [len({(match[a], match[b]) for match in three}) for a, b in ((0, 1), (0, 2), (1, 2))]
     assert sorted(sizes) == [9, 12, 12]
     assert len(three) == 36 if everything else 12 <= len(three) < 20
