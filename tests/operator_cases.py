@@ -66,7 +66,7 @@ SIZES = {
     "last axes": ((2, 5, 4), {"scale": (2, 1.5)}),
     "all axes": ((4, 3, 5), {"output_shape": (3, 8, 2)}),
     "same": ((4, 4), {"output_shape": (4, 4)}),
-    "picture": ((30, 20, 3), {"output_shape": (20, 25, 4)}),
+    "picture": ((12, 10, 3), {"output_shape": (9, 14, 4)}),
 }
 LARGE_SIZES = {"image": ((300, 260), {"output_shape": (200, 230)})}
 

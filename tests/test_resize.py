@@ -8,10 +8,11 @@ from math import ceil
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reference import naive_resize
 from scipy.sparse.linalg import lsmr
+from strategies import examples
 
 import sparsetconv as stc
 from sparsetconv._resize.conventions import CONVENTIONS
@@ -44,7 +45,7 @@ def resizes(draw):
     return size, {"scale": given_scale}, outputs, scale, options
 
 
-@settings(max_examples=1500, deadline=None)
+@examples(1500)
 @given(resizes())
 def test_axis_against_loops(case):
     size, sizes, outputs, scale, options = case

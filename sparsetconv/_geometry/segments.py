@@ -1,8 +1,8 @@
 """Runs of rows of an axis' matrix that repeat with moved columns.
 
-Floor 0, standard library only. Between two rows at which a tap enters or leaves a copy of the signal, or at
-which two taps pass each other on mirrored copies, every row has the columns of the row before, each moved by
-as much as before. Kernels of few taps have few such rows, however long their borders are.
+The pattern of a row changes only where a tap enters or leaves a copy of the signal, or where two taps pass
+each other on mirrored copies. Between two such rows, each column moves by a constant step from row to row.
+Kernels of few taps have few such rows, however long their borders are.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
     from sparsetconv._geometry.axis import Axis
 
-# at most so many pieces are looked for; so many rows of a border for each must make it worth while
+# an axis is cut into pieces only if these are at most MOST_PIECES, and its border rows more than
+# ROWS_PER_PIECE for each piece: else cutting costs more than it saves
 MOST_PIECES, ROWS_PER_PIECE = 512, 128
 
 
 class Segment(NamedTuple):
-    """Rows that repeat: ``period`` rows from ``start`` on, then again and again.
+    """Rows that repeat: ``repeat`` groups of ``period`` rows each, the first from row ``start`` on.
 
-    ``repeat`` is how often the group stands there in all; from one group to the next every column
-    grows by ``shift``. With None each column grows by a step of its own, the same from group to group.
-    Rows that do not repeat are a group that stands there once.
+    From one group to the next every column grows by ``shift``. If ``shift`` is None, each column grows by a
+    step of its own, which is the same from group to group. Rows that do not repeat are one group.
     """
 
     start: int
@@ -41,11 +41,11 @@ class Segment(NamedTuple):
 
     @property
     def written(self) -> int:
-        """How many groups have to be known before the others follow."""
+        """Number of groups that have to be written before the others follow from them."""
         return 1 if self.shift is not None else min(2, self.repeat)
 
     def clip(self, start: int, stop: int) -> Iterator[Segment]:
-        """Yield what lies in rows ``start`` to ``stop`` as at most three segments."""
+        """Yield the part in rows ``start`` to ``stop``, as at most three segments."""
         if start <= self.start and self.stop <= stop:
             yield self
             return
@@ -63,7 +63,7 @@ class Segment(NamedTuple):
 
 
 def forward_segments(axis: Axis) -> tuple[Segment, ...]:
-    """Rows of the axis' matrix, one row for each output: a bounded number of segments."""
+    """Return the rows of the axis' matrix, one for each output, as a bounded number of segments."""
     pieces = forward_pieces(axis)
     if pieces is not None:
         return pieces
@@ -75,7 +75,7 @@ def forward_segments(axis: Axis) -> tuple[Segment, ...]:
 
 def _border(axis: Axis, start: int, stop: int) -> Iterator[Segment]:
     if axis.reach in ("zeros", "replicate"):
-        # outputs whose whole window lies on one side of the signal are all the same
+        # outputs whose whole window lies outside the signal, on one side, have equal rows
         left = min(stop, max(start, -(-(axis.before - axis.extent + 1) // axis.stride)))
         right = max(left, min(stop, (axis.size - 1 + axis.before) // axis.stride + 1))
         yield Segment(start, 1, left - start, 0)
@@ -91,7 +91,7 @@ def _border(axis: Axis, start: int, stop: int) -> Iterator[Segment]:
     if axis.reach == "circular":
         yield Segment(start, stop - start, 1, 0)
         return
-    # windows that lie within one mirrored copy of the signal move backwards
+    # in a window within one mirrored copy of the signal, columns move backwards
     length = axis.copy_length
     for copy in (-1, 1):
         first = copy * length + axis.before
@@ -104,7 +104,7 @@ def _border(axis: Axis, start: int, stop: int) -> Iterator[Segment]:
 
 
 def transposed_segments(axis: Axis) -> tuple[Segment, ...]:
-    """Rows of the transposed axis' matrix, one row for each sample: a bounded number of segments.
+    """Return the rows of the transposed axis' matrix, one for each sample, as a bounded number of segments.
 
     Away from the borders sample ``i + stride`` meets the taps that sample ``i`` meets, one output
     later: rows come in groups of ``stride``, one for each phase.
@@ -127,7 +127,7 @@ def transposed_segments(axis: Axis) -> tuple[Segment, ...]:
 
 
 def _with_gaps(start: int, stop: int, read: list[Interval]) -> Iterator[Segment]:
-    """Yield rows that do not repeat where a sample may be read, one run of empty rows in each gap."""
+    """Yield rows that do not repeat where samples may be read, and one run of empty rows in each gap."""
     for interval in sorted(read):
         left, right = max(start, interval.start), min(stop, interval.stop)
         if left < right:
@@ -138,9 +138,9 @@ def _with_gaps(start: int, stop: int, read: list[Interval]) -> Iterator[Segment]
 
 
 class Copies(NamedTuple):
-    """The copies of a signal that an axis reads: number ``first`` to ``last``, copy 0 is the signal itself.
+    """The copies of a signal that an axis reads: copies ``first`` to ``last``, where 0 is the signal itself.
 
-    Copy ``c`` stands at positions from ``c * length`` on. If ``mirrored``, every second one runs backwards.
+    Copy ``c`` begins at position ``c * length``. If ``mirrored``, copies of odd number run backwards.
     """
 
     first: int
@@ -150,7 +150,7 @@ class Copies(NamedTuple):
 
     @classmethod
     def of(cls, axis: Axis) -> Copies:
-        """Return the copies that an axis reads; edges that are replicated are none."""
+        """Return the copies that an axis reads; replicated edges do not count as copies."""
         if axis.reach in ("zeros", "replicate"):
             return cls(0, 0, axis.size, False)
         length = axis.copy_length
@@ -161,12 +161,12 @@ class Copies(NamedTuple):
         return self.last - self.first + 1
 
     def sign(self, copy: int) -> int:
-        """Return whether a copy runs forwards, 1, or backwards, -1."""
+        """Return 1 for a copy that runs forwards, -1 for one that runs backwards."""
         return -1 if self.mirrored and copy % 2 else 1
 
 
 def forward_pieces(axis: Axis) -> tuple[Segment, ...] | None:
-    """Return the segments of outputs by pieces, or None where there would be many for their border."""
+    """Return the outputs cut at each change of pattern, or None if the pieces are too many for the border."""
     copies = Copies.of(axis) if axis.size > 1 else Copies(0, 0, 1, False)
     number = axis.taps * (copies.number + 1) + copies.mirrored * 4 * axis.taps * copies.number
     border = axis.outputs - (axis.interior.stop - axis.interior.start)
@@ -179,16 +179,16 @@ def forward_pieces(axis: Axis) -> tuple[Segment, ...] | None:
 
 
 def _forward_events(axis: Axis, copies: Copies) -> Iterator[int]:
-    """Yield the outputs from which on something is different."""
+    """Yield the outputs at which the pattern of a row changes."""
     bounds = [copy * copies.length for copy in range(copies.first, copies.last + 2)]
     if axis.reach == "replicate":
-        # an edge that is read by padding and by itself is one column
+        # an edge read both through padding and directly is one column
         bounds += [1, axis.size - 1]
     for tap in range(axis.taps):
         for bound in bounds:
             yield -((axis.first(0) + tap * axis.dilation - bound) // axis.stride)
     if copies.mirrored:
-        # two positions show the same sample where their sum is a multiple of the period, or one less
+        # two positions read the same sample where their sum is a multiple of the period (symmetric: one less)
         for centre in range(copies.first, copies.last + 2):
             total = 2 * centre * copies.length - (axis.reach == "symmetric") - 2 * axis.first(0)
             for taps in range(2 * axis.taps - 1):
@@ -196,7 +196,7 @@ def _forward_events(axis: Axis, copies: Copies) -> Iterator[int]:
 
 
 def _forward_shift(axis: Axis, copies: Copies, output: int) -> int | None:
-    """Return by how much all columns of a row grow to the next one, None if some by more than others."""
+    """Return the step of all columns from a row to the next, or None if their steps differ."""
     first = axis.first(output)
     if axis.reach == "replicate":
         inside = first >= 0 and first + axis.extent <= axis.size
@@ -208,12 +208,12 @@ def _forward_shift(axis: Axis, copies: Copies, output: int) -> int | None:
 
 
 def transposed_pieces(axis: Axis) -> tuple[Segment, ...] | None:
-    """Return the segments of samples by pieces, or None where there would be many for their border."""
+    """Return the samples cut at each change of pattern, or None if the pieces are too many for the border."""
     copies = Copies.of(axis) if axis.size > 1 else Copies(0, 0, 1, False)
     number = 2 * axis.taps * copies.number + copies.mirrored * 4 * axis.taps * copies.number
     inside = axis.transposed_interior
     border = axis.size - max(0, inside.stop - inside.start)
-    # a piece is groups of all phases; two groups and a remainder are written
+    # a piece is a number of groups of ``stride`` rows, of which two and a remainder are written
     if axis.size == 1 or number > MOST_PIECES or border <= 3 * axis.stride * number * ROWS_PER_PIECE:
         return None
     cuts = _cuts(axis.size, _transposed_events(axis, copies))
@@ -221,28 +221,28 @@ def transposed_pieces(axis: Axis) -> tuple[Segment, ...] | None:
 
 
 def _transposed_events(axis: Axis, copies: Copies) -> Iterator[int]:
-    """Yield the samples from which on something is different."""
+    """Yield the samples at which the pattern of a transposed row changes."""
     yield from (1, axis.size - 1, copies.length, axis.size - copies.length)
     for copy, begin in _begins(axis, copies):
         for position in (begin, begin + axis.outputs * axis.stride):
             place = position - copy * copies.length
             yield place if copies.sign(copy) > 0 else axis.size - place
     if copies.mirrored:
-        # columns that come and columns that go meet
+        # columns that grow and columns that shrink meet
         for apart in range(copies.first - copies.last, copies.last - copies.first + 1):
             for taps in range(1 - axis.taps, axis.taps):
                 yield from _around(apart * copies.length + axis.size - 1 + taps * axis.dilation, 2)
 
 
 def _begins(axis: Axis, copies: Copies) -> Iterator[tuple[int, int]]:
-    """Yield each copy with the first position that each tap reads."""
+    """Yield pairs of a copy and the first position that a tap reads, for all copies and taps."""
     for copy in range(copies.first, copies.last + 1):
         for tap in range(axis.taps):
             yield copy, axis.first(0) + tap * axis.dilation
 
 
 def _phases(axis: Axis, copies: Copies, start: int, stop: int) -> Iterator[Segment]:
-    """Yield samples that the same taps lead to outputs: groups of all phases, then what is left."""
+    """Yield samples ``start`` to ``stop``, which the same taps read: groups of all phases, then the rest."""
     span = axis.outputs * axis.stride
     signs = set()
     for copy, begin in _begins(axis, copies):
@@ -259,7 +259,7 @@ def _phases(axis: Axis, copies: Copies, start: int, stop: int) -> Iterator[Segme
 
 
 def _around(value: int, divisor: int) -> Iterator[int]:
-    """Yield the first integer that is not below a fraction, and the first beyond it."""
+    """Yield the first integers at or above, and above, ``value / divisor``."""
     yield -(-value // divisor)
     yield value // divisor + 1
 

@@ -214,9 +214,9 @@ def _in_tiles(geometry: ConvGeometry, transposed: bool, dtype: np.dtype[Any], it
     spans = tuple(span(axis) for axis in geometry.axes)
     vector = vector_bytes()
     # two real tiles travel as one complex one
-    slots = vector * 2 // dtype.itemsize
+    pack = vector * 2 // dtype.itemsize
     c_in, c_out = geometry.channels[:: -1 if transposed else 1]
-    tiles = best_tiles(spans, items, slots, 2 * vector, (c_in, c_out, geometry.groups))
+    tiles = best_tiles(spans, items, pack, 2 * vector, (c_in, c_out, geometry.groups))
     sources, results = prod(s.source for s in spans), prod(s.results for s in spans)
     moved = items * geometry.groups * dtype.itemsize * (c_in * sources + c_out * results)
     return FFTStrategy(False, tiles.lengths, CALL + PASS_BYTE * moved + FFT_STEP_BYTE * vector * tiles.steps)
