@@ -21,7 +21,6 @@ from reference import naive_matrix, naive_resize
 
 import sparsetconv as stc
 from sparsetconv._geometry.axis import PADDING_MODES
-from sparsetconv.operators import ChannelsLastOperator
 
 FLOATS = ("float32", "float64", "complex64", "complex128")
 INTEGERS = ("int8", "uint8", "int32", "uint32", "int64")
@@ -251,7 +250,7 @@ def channels_last(arrays, dtype, geometry, mode, method):
     entries = first.matrix.toarray().reshape(*outputs, *inputs)
     entries = np.moveaxis(entries, [0, len(outputs)], [len(outputs) - 1, -1])
     matrix = sp.csr_array(entries.reshape(first.matrix.shape))
-    return Subject(ChannelsLastOperator(first.operator), matrix, first.roundoffs)
+    return Subject(stc.operators.ChannelsLastOperator(first.operator), matrix, first.roundoffs)
 
 
 # name: how an operator is made, and its factors

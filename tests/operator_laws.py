@@ -159,7 +159,7 @@ def gram(t):
 
 
 def copies(t):
-    """A pickled operator is the same again, to the bit, and says so."""
+    """A pickled operator is the same again, to the bit, and says so; one on another device has the same products."""
     again = t.arrays.pickled(t.A)
     assert type(again) is type(t.A)
     x = t.arrays.put(drawn((t.A.shape[1],), t.M.dtype, 3))
@@ -167,6 +167,10 @@ def copies(t):
     assert repr(again) == repr(t.A)
     assert repr(t.A).startswith(f"<{t.M.shape[0]}x{t.M.shape[1]} ")
     assert f"dtype={t.M.dtype}" in repr(t.A)
+    host = stc.to_device(t.A, "numpy")
+    agree(host @ t.x, t.M @ t.x, t.roundoffs)
+    if t.arrays.on_device:
+        t.equal(stc.to_device(host, "cupy") @ t.arrays.put(t.x), t.M @ t.x)
 
 
 @contextmanager
