@@ -265,7 +265,6 @@ OPERATORS = {
     "kernel of integers": combinations(kernel_operator, dtype=["int64"], geometry=["picture"], mode=MODES, transposed=[False, True]),
     "resize": combinations(resize, sizes=SIZES, mode=RESIZE_MODES),
     "large resize": combinations(resize, made=["itself"], dtype=["float32", "complex128"], sizes=LARGE_SIZES, mode=["linear", "cubic"]),
-    "diagonal": combinations(lambda arrays, dtype, shape: Subject(stc.operators.DiagonalOperator(arrays.put(integers(shape, dtype))), sp.diags_array(integers(shape, dtype).ravel())), shape=[(7,), (4, 5)]),
     "channels last": combinations(channels_last, geometry=WITH_CHANNELS, mode=["reflect"], method=["direct", "gemm"]),
 }  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 ``_base`` (`ArrayCore`: adjoint, transpose, Gram operator) and ``_products`` (every product from two
 methods; ``_device_products`` on a GPU) carry ``_convolution``, ``_kernel`` (a convolution as a
-function of its kernel), ``_resize``, ``_diagonal`` and ``_channels_last``.
+function of its kernel), ``_resize`` and ``_channels_last``.
 """
 
 from sparsetconv.operators._base import (
@@ -14,7 +14,6 @@ from sparsetconv.operators._base import (
 )
 from sparsetconv.operators._channels_last import ChannelsLastOperator
 from sparsetconv.operators._convolution import ConvOperator, ConvTransposeOperator
-from sparsetconv.operators._diagonal import DiagonalOperator
 from sparsetconv.operators._kernel import KernelOperator
 from sparsetconv.operators._resize import ResizeOperator
 
@@ -24,7 +23,6 @@ __all__ = [
     "ChannelsLastOperator",
     "ConvOperator",
     "ConvTransposeOperator",
-    "DiagonalOperator",
     "GramOperator",
     "KernelOperator",
     "ResizeOperator",
