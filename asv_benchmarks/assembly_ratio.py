@@ -20,7 +20,7 @@ import numpy as np
 
 import sparsetconv as stc
 from sparsetconv._assembly.matrices import geometry_matrix
-from sparsetconv._geometry.axis import PADDING_MODES
+from sparsetconv._geometry.padding import PADDING_MODES
 
 CASES = [
     # (name, function, kernel shape, input shape, options)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import sparsetconv as stc
-from sparsetconv._geometry.axis import PADDING_MODES
+from sparsetconv._geometry.padding import PADDING_MODES
 from sparsetconv._methods.choice import METHODS, choose
 from sparsetconv._methods.cpu import cost
 

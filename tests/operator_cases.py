@@ -3,7 +3,7 @@
 import numpy as np
 
 import sparsetconv as stc
-from sparsetconv._geometry.axis import PADDING_MODES
+from sparsetconv._geometry.padding import PADDING_MODES
 
 FLOATS = ("float32", "float64", "complex64", "complex128")
 METHODS = ("sparse", "direct", "gemm", "fft")

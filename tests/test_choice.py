@@ -17,8 +17,9 @@ from scipy.sparse.linalg import lsmr
 
 import sparsetconv as stc
 from sparsetconv._arrays.backend import NUMPY
-from sparsetconv._geometry.axis import PADDING_MODES, Axis
+from sparsetconv._geometry.axis import Axis
 from sparsetconv._geometry.convolution import ConvGeometry
+from sparsetconv._geometry.padding import PADDING_MODES
 from sparsetconv._learning import cost as fit_cost
 from sparsetconv._learning import fit
 from sparsetconv._methods.choice import METHODS

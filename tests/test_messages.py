@@ -199,11 +199,11 @@ def test_words_that_nobody_has():
 
 def test_hints_lead_to_modes_that_exist():
     from sparsetconv._geometry import validation
-    from sparsetconv._geometry.axis import PADDING_MODES
+    from sparsetconv._geometry.padding import ALIASES, FOREIGN, PADDING_MODES
 
-    assert set(validation.MODE_HINTS.values()) <= set(PADDING_MODES)
+    assert set(FOREIGN.values()) <= set(PADDING_MODES)
     assert set(validation.PADDING_HINTS.values()) <= set(validation.PADDING_WORDS)
-    assert not set(validation.MODE_HINTS) & {*PADDING_MODES, *validation.MODE_ALIASES}
+    assert not set(FOREIGN) & {*PADDING_MODES, *ALIASES}
 
 
 @pytest.mark.parametrize("product", ["apply", "matvec", "rmatvec", "matmat", "rmatmat", "dot"])

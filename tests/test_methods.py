@@ -17,7 +17,7 @@ from operator_cases import integers
 
 import sparsetconv as stc
 from sparsetconv._arrays import threads as threads_module
-from sparsetconv._geometry.axis import PADDING_MODES
+from sparsetconv._geometry.padding import PADDING_MODES
 from sparsetconv._methods.cpu.overlap_save import plan as tiling
 from sparsetconv._methods.cpu.stencil import plan
 

@@ -18,7 +18,6 @@ import numpy as np
 from sparsetconv._arrays.backend import backend_of
 from sparsetconv._assembly.row_tables import Table
 from sparsetconv._assembly.runs import LongRow, Runs, edge_sums, forward_runs, reads_edges, transposed_runs
-from sparsetconv._geometry.axis import extension_period
 from sparsetconv._geometry.segments import Segment, forward_segments, transposed_segments
 
 if TYPE_CHECKING:
@@ -161,10 +160,9 @@ def _sorted(numbers: Array, columns: Array, taps: Array, count: int) -> tuple[Ar
 
 def within_a_period(axis: Axis) -> Axis:
     """Return the axis with no more taps than a period of the extension has places for; the same is read."""
-    if axis.reach in ("zeros", "replicate") or axis.size == 1:
+    if axis.effective_mode.constant or axis.size == 1:
         return axis
-    period = extension_period(axis.reach, axis.size)
-    taps = min(axis.taps, period // gcd(period, axis.dilation))
+    taps = min(axis.taps, axis.period // gcd(axis.period, axis.dilation))
     return replace(axis, taps=taps, after=axis.after - (axis.taps - taps) * axis.dilation)
 
 
@@ -380,7 +378,7 @@ class AxisRows(RunRows):
     def _parts(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Divide a range of rows where the number of their runs leaps: edges that are replicated."""
         last = self.shape[0] - 1
-        if not self.transposed or self.axis.reach != "replicate" or not last:
+        if not self.transposed or not self.axis.effective_mode.edge or not last:
             yield start, stop
             return
         cuts = [start, *(cut for cut in (1, last) if start < cut < stop), stop]
@@ -392,7 +390,7 @@ class AxisRows(RunRows):
             return self.axis.nnz
         if not self.transposed:
             return self.axis.entries(start, stop)
-        if self.axis.reach == "zeros":
+        if self.axis.effective_mode.zero:
             return self.axis.reads(0, self.axis.outputs, start, stop)
         return sum(
             repeat * int(self._runs(low, high).sizes().sum())

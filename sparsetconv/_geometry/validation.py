@@ -10,19 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sparsetconv._arrays.display import shown, type_name
-from sparsetconv._geometry.axis import PADDING_MODES
+from sparsetconv._geometry.padding import ALIASES, FOREIGN, PADDING_MODES
 
 PADDING_WORDS = ("valid", "same", "same_lower", "full")
-MODE_ALIASES = {"constant": "zeros", "edge": "replicate", "wrap": "circular"}
-
 # other packages' words, and what is meant by them here
-MODE_HINTS = {
-    **dict.fromkeys(("mirror", "reflection", "reflect101", "reflect_101", "border_reflect_101"), "reflect"),
-    **dict.fromkeys(("grid-mirror", "half_sample", "symm", "border_reflect"), "symmetric"),
-    **dict.fromkeys(("nearest", "replication", "border", "clamp", "border_replicate"), "replicate"),
-    **dict.fromkeys(("periodic", "grid-wrap", "cyclic", "border_wrap"), "circular"),
-    **dict.fromkeys(("zero", "grid-constant", "fill", "pad", "border_constant"), "zeros"),
-}
 PADDING_HINTS = {"same_upper": "same", "half": "same", "none": "valid"}
 
 # sizes, and sums of two of them, are 64-bit integers in compiled loops
@@ -144,8 +135,8 @@ def _mode_hint(name: str, value: Any) -> str:
 
 
 def _known_mode(word: str) -> str:
-    meant = MODE_HINTS.get(word, word)
-    return meant if meant in PADDING_MODES or meant in MODE_ALIASES else ""
+    meant = FOREIGN.get(word, word)
+    return meant if meant in PADDING_MODES or meant in ALIASES else ""
 
 
 def padding_mode(value: Any, ndim: int, name: str = "padding_mode") -> tuple[str, ...]:
@@ -154,8 +145,8 @@ def padding_mode(value: Any, ndim: int, name: str = "padding_mode") -> tuple[str
     if len(modes) != ndim:
         msg = f"{name} must be one word or one for each of the {ndim} spatial axes, got {shown(value)}"
         raise ValueError(msg)
-    known = (*PADDING_MODES, *MODE_ALIASES)
-    return tuple(MODE_ALIASES.get(m, m) for m in (word(name, m, known, _mode_hint(name, m)) for m in modes))
+    known = (*PADDING_MODES, *ALIASES)
+    return tuple(ALIASES.get(m, m) for m in (word(name, m, known, _mode_hint(name, m)) for m in modes))
 
 
 def flag(name: str, value: Any) -> bool:

@@ -8,6 +8,7 @@ axis in front. Axes that need not be axes are merged before anything is planned.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from sparsetconv._arrays.switches import compiler_switch
 from sparsetconv._arrays.validation import is_half
 from sparsetconv._geometry.axis import Axis
 from sparsetconv._geometry.extension import Extension
+from sparsetconv._geometry.padding import ZEROS
 from sparsetconv._methods.merge import arrangement
 
 if TYPE_CHECKING:
@@ -114,7 +116,7 @@ class PaddedMethod(Method):
 
 def folding(axes: Sequence[Axis], xp: Any = np) -> Extension:
     """Return what folds the padding back: nothing along axes with zeros outside, which is dropped."""
-    return Extension(tuple(_unpadded(a) if a.reach == "zeros" else a for a in axes), xp)
+    return Extension(tuple(_unpadded(a) if a.effective_mode.zero else a for a in axes), xp)
 
 
 def far_padding(axes: Sequence[Axis]) -> tuple[Extension, tuple[Axis, ...]]:
@@ -127,10 +129,10 @@ def far_padding(axes: Sequence[Axis]) -> tuple[Extension, tuple[Axis, ...]]:
     axes : tuple of Axis
         What is left to do: these axes of the padded array, unpadded, and the others as they are.
     """
-    far = [a.reach != "zeros" and (a.low < -a.size or a.high >= 2 * a.size) for a in axes]
+    far = [not a.effective_mode.zero and (a.low < -a.size or a.high >= 2 * a.size) for a in axes]
     padded = tuple(a if long else _unpadded(a) for a, long in zip(axes, far, strict=True))
     left = tuple(
-        Axis(a.high - a.low + 1, a.taps, a.stride, 0, 0, a.dilation, "zeros") if long else a
+        replace(a, size=a.high - a.low + 1, before=0, after=0, mode=ZEROS.name) if long else a
         for a, long in zip(axes, far, strict=True)
     )
     return Extension(padded), left
@@ -138,7 +140,7 @@ def far_padding(axes: Sequence[Axis]) -> tuple[Extension, tuple[Axis, ...]]:
 
 def _unpadded(axis: Axis) -> Axis:
     """Return an axis of as many samples that needs no padding."""
-    return Axis(axis.size, 1, 1, 0, 0, 1, "zeros")
+    return Axis.plain(axis.size)
 
 
 def entry_dtype(geometry: ConvGeometry, weights: np.dtype[Any], result: np.dtype[Any]) -> np.dtype[Any]:
@@ -147,7 +149,9 @@ def entry_dtype(geometry: ConvGeometry, weights: np.dtype[Any], result: np.dtype
     It is that of the weights, unless padding folds taps onto each other: their sum is the result's to take.
     Real weights stay real.
     """
-    folds = any(axis.reach != "zeros" and axis.nnz < axis.outputs * axis.taps for axis in geometry.axes)
+    folds = any(
+        not axis.effective_mode.zero and axis.nnz < axis.outputs * axis.taps for axis in geometry.axes
+    )
     if not folds:
         return weights
     return result if weights.kind == "c" else np.zeros(0, result).real.dtype

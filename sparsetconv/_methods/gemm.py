@@ -73,7 +73,7 @@ def _polyphases(axis: Axis) -> tuple[list[_AxisPhases], Axis]:
     origin = (first - by_stride.residues) // axis.stride - by_stride.first * axis.dilation // axis.stride
     kept = np.flatnonzero(number > 0)
     if not kept.size:
-        return [], Axis(axis.outputs, 1, 1, 0, 0, 1, "zeros")
+        return [], Axis.plain(axis.outputs)
     first, alike = first[kept], np.stack([number, origin, by_stride.counts], 1)[kept]
     taps = by_stride.first[kept]
     low = int((origin - (by_stride.counts - 1) * by_stride.fall)[kept].min())
@@ -89,7 +89,7 @@ def _polyphases(axis: Axis) -> tuple[list[_AxisPhases], Axis]:
         read = place + before
         reads = range(read, read - each * by_stride.fall, -by_stride.fall)
         found.append(_AxisPhases(own, reads, 1, count, int(first[begin]) - start, apart, axis.stride))
-    return found, Axis(axis.outputs, 1, 1, before, max(0, high - axis.outputs), 1, "zeros")
+    return found, Axis.plain(axis.outputs, before, max(0, high - axis.outputs))
 
 
 class _Direction:

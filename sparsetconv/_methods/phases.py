@@ -244,7 +244,7 @@ def transposed_side(axis: Axis) -> Side:
     rows, begins, skipped = _compact(reach - falling, span)
     length = span + int(rows[-1])
     check(length)
-    small = Axis(axis.outputs, 1, 1, 0, 0, 1, "zeros")
+    small = Axis.plain(axis.outputs)
     source = Source(small, start - reach, 1, np.zeros(1, np.int64), begins, skipped, length, length)
     placed = own._replace(phase=place[own.phase], base=own.base - start)
     return Side(source, taps, rows[axis.taps - 1 - taps], bounds, placed, axis.size)
@@ -294,7 +294,7 @@ def read_range(axis: Axis) -> tuple[int, int]:
     They are counted from the first that the forward direction reads. Where zeros stand outside they are the
     signal itself, as what is outside is dropped; else all that the forward direction reads.
     """
-    if axis.reach == "zeros":
+    if axis.effective_mode.zero:
         return -axis.low, axis.size - axis.low
     return 0, axis.high - axis.low + 1
 

@@ -16,12 +16,14 @@ import scipy.sparse as sp
 from sparsetconv._arrays import memory
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._geometry.convolution import smallest_index_dtype
+from sparsetconv._geometry.extension import samples_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from fractions import Fraction
 
     from sparsetconv._arrays.types import Array
+    from sparsetconv._geometry.padding import PaddingMode
 
 # entries of a block, and positions of one of its parts
 BLOCK, PART = 1 << 16, 256
@@ -81,8 +83,8 @@ class Rows(NamedTuple):
         Returns the samples ``(width, rows)`` that rows from one number to another read, ascending, some
         beyond the signal, and their weights.
     width : int
-    border : str
-        What stands beyond the signal: ``"clamp"`` or ``"mirror"``.
+    border : PaddingMode
+        What stands beyond the signal.
     period, shift : int
         Where nothing beyond the signal is read, row ``o + period`` is row ``o`` moved by ``shift``. With 0
         they never repeat.
@@ -90,7 +92,7 @@ class Rows(NamedTuple):
 
     compute: Callable[[int, int], tuple[Array, Array]]
     width: int
-    border: str
+    border: PaddingMode
     period: int = 0
     shift: int = 0
 
@@ -151,13 +153,9 @@ def _inner(reads: Array, weights: Array) -> tuple[Array, Array, Array]:
     return weights.T[stored], reads.T[stored], stored.sum(1)
 
 
-def _folded(reads: Array, weights: Array, size: int, border: str) -> tuple[Array, Array, Array]:
+def _folded(reads: Array, weights: Array, size: int, border: PaddingMode) -> tuple[Array, Array, Array]:
     """Return values, columns and row lengths, with what is read beyond the signal summed inside."""
-    if border == "mirror" and size > 1:
-        period = 2 * size - 2
-        reads = reads % period
-        reads = np.where(reads < size, reads, period - reads)
-    reads = reads.clip(0, size - 1)
+    reads = samples_at(border, size, reads)
     numbers = np.broadcast_to(np.arange(reads.shape[1]), reads.shape)
     stored = weights != 0
     entries = weights[stored], (numbers[stored], reads[stored])

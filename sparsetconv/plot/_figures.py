@@ -16,8 +16,8 @@ from sparsetconv._arrays.backend import to_numpy
 from sparsetconv._arrays.display import shown
 from sparsetconv._arrays.validation import checked_dtype
 from sparsetconv._geometry import validation
-from sparsetconv._geometry.axis import PADDING_MODES, source_index
 from sparsetconv._geometry.convolution import ConvGeometry
+from sparsetconv._geometry.padding import PADDING, PADDING_MODES
 from sparsetconv._methods.choice import METHODS
 from sparsetconv._methods.cpu import cost
 from sparsetconv.plot import _draw, _entries
@@ -193,7 +193,7 @@ def padding(
     pad : int or pair of int
         Samples outside, on both sides or before and after.
     modes : str or sequence of str
-        A row for each; the five of `ConvGeometry` if not given.
+        A row for each; all of `ConvGeometry` if not given.
     ax : matplotlib.axes.Axes, optional
         Drawn onto; new ones if not given.
 
@@ -237,7 +237,7 @@ def padding(
     colours = _draw.colours("cividis")(np.linspace(0.15, 1, size))
     for row, mode in enumerate(known):
         for position in range(-before, size + after):
-            sample = source_index(mode, size, position)
+            sample = PADDING[mode].sample(size, position)
             face = "none" if sample is None else colours[sample]
             _draw.cell(ax, position, row, face, 0 if 0 <= position < size else 0.13)
             letter = "0" if sample is None else chr(ord("a") + sample)

@@ -12,7 +12,6 @@ from math import gcd, prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparsetconv._arrays import cuda
-from sparsetconv._geometry.axis import PADDING_MODES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +25,8 @@ SUM_BYTES, CHANNELS = 128, 4
 
 # the members of the structures in cuda/places.cuh, in their order
 AXIS_MEMBERS = (
-    "source", "result", "own", "lead", "origin", "phase", "mode", "first", "last", "source_stride",
-    "result_stride", "band", "tiles",
+    "source", "result", "own", "lead", "origin", "phase", "copies", "edge", "period", "mirror", "first",
+    "last", "source_stride", "result_stride", "band", "tiles",
 )  # fmt: skip
 PROBLEM_MEMBERS = (
     "batch", "groups", "source_channels", "result_channels", "channel_blocks", "source_size", "result_size",
@@ -64,7 +63,7 @@ class StencilAxis:
     @property
     def has_bands(self) -> bool:
         """Whether results stand on padding too, to be added to samples."""
-        return self.transposed and self.axis.reach != "zeros"
+        return self.transposed and not self.axis.effective_mode.zero
 
     @property
     def lead(self) -> int:
@@ -96,6 +95,17 @@ class StencilAxis:
             return axis.interior
         first = min(max(0, axis.extent - 1 - axis.before + self.lead), self.result)
         return first, max(first, min(axis.outputs * axis.stride - axis.before + self.lead, self.result))
+
+    @property
+    def extension(self) -> dict[str, int]:
+        """What stands outside the source of the forward direction: the numbers of `PaddingMode`."""
+        mode = self.axis.effective_mode
+        return {
+            "copies": mode.copies,
+            "edge": int(mode.edge),
+            "period": self.axis.period,
+            "mirror": mode.mirror,
+        }
 
     @property
     def outside(self) -> Outside:
@@ -233,7 +243,7 @@ class Problem:
                     name: getattr(each, name)
                     for name in ("source", "result", "own", "lead", "origin", "phase")
                 },
-                "mode": PADDING_MODES.index(each.axis.reach),
+                **each.extension,
                 "first": first,
                 "last": last,
                 "source_stride": prod(other.source for other in self.axes[a + 1 :]),

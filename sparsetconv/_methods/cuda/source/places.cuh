@@ -2,23 +2,14 @@
 //
 // Constants of the compilation: NDIM; VALUE and SUM, the types of arrays and of sums.
 
-#define ZEROS 0
-#define REFLECT 1
-#define SYMMETRIC 2
-#define REPLICATE 3
-#define CIRCULAR 4
-
-// The period of the infinite extension of `size` samples, as `extension_period` in _axis.py.
-__device__ __forceinline__ long long period_of(long long mode, long long size) {
-    return mode == CIRCULAR ? size : mode == SYMMETRIC ? 2 * size : mode == REFLECT && size > 1 ? 2 * size - 2 : 1;
-}
-
 // One axis. `source` samples; `result` results, of which `own`, from `lead` on, are in the result's array and
 // the others in the bands. Forward, result e begins to read at e * stride + origin; transposed, it stands at
 // q = origin * stride + e + phase, with 0 <= phase < stride. All taps of results `first` to `last` read inside
-// the source. `band` is where the axis' band begins. A tiled launch has `tiles` tiles along the axis.
+// the source. What stands outside the forward direction's source, `copies`, `edge` and `mirror` say, as in
+// _geometry/padding.py, and `period`. `band` is where the axis' band begins. A tiled launch has `tiles` tiles
+// along the axis.
 struct StencilAxis {
-    long long source, result, own, lead, origin, phase, mode, first, last;
+    long long source, result, own, lead, origin, phase, copies, edge, period, mirror, first, last;
     long long source_stride, result_stride, band, tiles;
 };
 
