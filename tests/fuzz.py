@@ -24,7 +24,7 @@ from reference import PERIODS, extension_index, naive_matrix, naive_pattern, nai
 import sparsetconv as stc
 from sparsetconv._assembly import axis_rows, csr, writer
 from sparsetconv._geometry.padding import PADDING_MODES as MODES
-from sparsetconv._methods.choice import METHODS
+from sparsetconv._methods.registry import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

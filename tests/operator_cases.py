@@ -4,9 +4,10 @@ import numpy as np
 
 import sparsetconv as stc
 from sparsetconv._geometry.padding import PADDING_MODES
+from sparsetconv._methods.registry import METHODS as REGISTERED
 
 FLOATS = ("float32", "float64", "complex64", "complex128")
-METHODS = ("sparse", "direct", "gemm", "fft")
+METHODS = tuple(REGISTERED)
 
 # name: (kernel shape, input shape, options)
 GEOMETRIES = {

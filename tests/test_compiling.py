@@ -19,7 +19,7 @@ from operator_cases import integers
 
 import sparsetconv as stc
 from sparsetconv._arrays import switches
-from sparsetconv._methods.cpu import cost
+from sparsetconv._methods import cost
 
 PACKAGE = Path(stc.__file__).parent
 METHODS = PACKAGE / "_methods"

@@ -9,7 +9,7 @@ import scipy.sparse.linalg as spla
 from operator_cases import integers
 
 import sparsetconv as stc
-from sparsetconv._methods.cpu import cost
+from sparsetconv._methods import cost
 
 
 def test_gradient_by_differences():

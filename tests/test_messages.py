@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import sparsetconv as stc
+from sparsetconv._methods.registry import METHODS
 from sparsetconv.operators._channels_last import ChannelsLastOperator
 
 LONGEST = 499
@@ -229,7 +230,7 @@ def test_operands_that_are_no_numbers(x):
 
 
 @pytest.mark.parametrize("code", ["i2", "i8", "u4", "f4", "f8", "c8", "c16"])
-@pytest.mark.parametrize("method", ["sparse", "direct", "gemm", "fft"])
+@pytest.mark.parametrize("method", METHODS)
 def test_byte_order(code, method):
     """Files and other machines' arrays come in the other byte order: results are those of native arrays."""
     rng = np.random.default_rng(0)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsetconv._arrays.display import size_of
-from sparsetconv._methods.choice import METHODS
-from sparsetconv._methods.cpu import cost
+from sparsetconv._methods import cost
+from sparsetconv._methods.registry import METHODS
 
 if TYPE_CHECKING:
     from sparsetconv._geometry.convolution import ConvGeometry

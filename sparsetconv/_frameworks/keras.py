@@ -59,7 +59,7 @@ def from_keras(
     input_shape : sequence of int
         ``(n1, ..., nd, c_in)``, or ``(c_in, n1, ..., nd)`` if ``layer.data_format`` is ``"channels_first"``;
         without the batch axis.
-    method : {"auto", "sparse", "direct", "gemm", "fft"}
+    method : str
         As for `ConvOperator`.
 
     Returns

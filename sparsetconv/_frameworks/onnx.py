@@ -46,7 +46,7 @@ def from_onnx(
         ``(c_in, n1, ..., nd)``, without the batch axis.
     op_type : {"Conv", "ConvTranspose"}, optional
         The node's own if not given; ``"Conv"`` for a dict.
-    method : {"auto", "sparse", "direct", "gemm", "fft"}
+    method : str
         As for `ConvOperator`.
 
     Returns

@@ -67,7 +67,7 @@ def from_torch(
         not changed.
     input_shape : sequence of int
         ``(c_in, n1, ..., nd)``, without the batch axis.
-    method : {"auto", "sparse", "direct", "gemm", "fft"}
+    method : str
         As for `ConvOperator`; ``"auto"`` for ``Upsample``.
 
     Returns

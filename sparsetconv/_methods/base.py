@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.convolution import ConvGeometry
+    from sparsetconv._methods.work import Rates, Work
 
 
 # NaN and infinity are what the user has given, and compiled loops do not warn of them either
@@ -48,14 +49,18 @@ class Method(ABC):
     ----------
     geometry, weights : ConvGeometry, array
         With merged axes: the same elements in the same order, and the same matrix.
+    name : str
     compiled : bool
         Whether the CPU's loops are compiled.
+    assembles : bool
+        Whether it multiplies with the assembled matrix.
     large_shape, small_shape : tuple of int
         ``(groups, channels, ...)`` of the input and of the output of the forward direction.
     """
 
     name: ClassVar[str]
     compiled: ClassVar[bool] = False
+    assembles: ClassVar[bool] = False
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         arranged = arrangement(geometry)
@@ -71,6 +76,11 @@ class Method(ABC):
         """Return what this method does not accept of such a convolution, or None."""
         del geometry, weights
         return None
+
+    @staticmethod
+    @abstractmethod
+    def seconds(work: Work, rates: Rates) -> float:
+        """Return the estimated seconds of one product in one direction."""
 
     @classmethod
     def objection(cls, geometry: ConvGeometry, weights: Array) -> str | None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.convolution import ConvGeometry
+    from sparsetconv._methods.work import Rates, Work
 
 # bytes of a panel on the CPU: what a core's cache holds; on a GPU it is half of the second-level cache
 PANEL_BYTES = 1 << 21
@@ -239,6 +240,18 @@ class GemmMethod(PaddedMethod):
     """BLAS products of the kernel with panels of the extended source; best with many channels."""
 
     name = "gemm"
+
+    @staticmethod
+    def seconds(work: Work, rates: Rates) -> float:
+        """See `Method.seconds`."""
+        panels = work.unfolded
+        integers = rates.integer_gemm if work.dtype.kind in "iu" else 1
+        products = rates.gemm_multiply * work.multiplies(rates.word) * integers
+        apart = rates.panel_apart if work.apart else 1
+        copied = rates.panel_byte * panels * apart * (1 + rates.panel_line / work.line)
+        copies = work.taps * max(work.phases, panels / PANEL_BYTES)
+        moved = rates.panel_copy * copies + rates.byte * work.moved
+        return rates.call * rates.gemm_calls + products + copied + moved
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         super().__init__(geometry, weights, backend)

@@ -87,7 +87,7 @@ class Convolution(ArrayCore):
 
     @property
     def method(self) -> str:
-        """The method that was chosen: ``"sparse"``, ``"direct"``, ``"gemm"`` or ``"fft"``."""
+        """The name of the method that was chosen: one that ``method=`` takes, but ``"auto"``."""
         return self._method.name
 
     def explain(self) -> str:
@@ -278,7 +278,7 @@ class ConvTransposeOperator(Convolution, ArrayOperator):
         The small shape.
     stride, padding, output_padding, output_shape, dilation, groups, padding_mode, flip : optional
         As for `conv_transpose_matrix`.
-    method : {"auto", "sparse", "direct", "gemm", "fft"}
+    method : str
         As for `ConvOperator`.
 
     Attributes

@@ -7,6 +7,7 @@ that pictures are legible on light and on dark themes.
 
 from __future__ import annotations
 
+from itertools import cycle
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,8 @@ from sparsetconv._arrays.validation import checked_dtype
 from sparsetconv._geometry import validation
 from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv._geometry.padding import PADDING, PADDING_MODES
-from sparsetconv._methods.choice import METHODS
-from sparsetconv._methods.cpu import cost
+from sparsetconv._methods import cost
+from sparsetconv._methods.registry import METHODS
 from sparsetconv.plot import _draw, _entries
 from sparsetconv.plot._draw import BLUE, CELL, GREEN, GREY, LABELS, ORANGE, PINK
 
@@ -38,12 +39,8 @@ LARGEST_SIDE = 40
 LARGEST_ROW = 100
 # weights of a kernel that are drawn, down and to the right
 MOST_CELLS = 1024
-STYLES = {
-    "sparse": (BLUE, "o", "-"),
-    "direct": (ORANGE, "s", "--"),
-    "gemm": (GREEN, "^", "-."),
-    "fft": (PINK, "D", ":"),
-}
+# of the methods, in their order
+STYLES = ((BLUE, "o", "-"), (ORANGE, "s", "--"), (GREEN, "^", "-."), (PINK, "D", ":"), (GREY, "v", "-"))
 KERNEL_SIZES = (1, 3, 5, 7, 9, 11, 15, 21, 31, 45, 63)
 
 
@@ -391,8 +388,7 @@ def method_costs(
         for k in taps
     ]
     ax = _draw.axes(ax, (6.0, 4.0))
-    for method in METHODS:
-        colour, marker, dashes = STYLES[method]
+    for method, (colour, marker, dashes) in zip(METHODS, cycle(STYLES), strict=False):
         milliseconds = [1e3 * estimate[method] for estimate in estimates]
         ax.plot(taps, milliseconds, color=colour, marker=marker, ls=dashes, lw=2, ms=5, label=method)
     ax.set(xscale="log", yscale="log", ylabel="estimated time of a product, ms")

@@ -7,7 +7,7 @@ the tables of ``plan``; this module hands arrays to the loops of ``loops``, in s
 from __future__ import annotations
 
 import threading
-from math import prod
+from math import log2, prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,13 +16,23 @@ from sparsetconv._arrays import memory
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._methods.base import PaddedMethod, far_padding
+from sparsetconv._methods.cpu.rates import vector_bytes
 from sparsetconv._methods.cpu.stencil.plan import BESIDE, NUMBER, ROWS, SCRATCH, SLOTS, Layout, Plan
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.convolution import ConvGeometry
+    from sparsetconv._methods.work import Rates, Work
 
+# seconds: of a line of results, to begin; of a byte of weights, which every unit reads
+LINE, WEIGHT_BYTE = 1e-8, 0.1e-9
+# a line is filled up as if it were longer by so many vectors
+NARROW = 3.0
+# lines of results that share what is loaded of the source; one line alone takes so much longer for a tap
+SHARING, ALONE = 4, 2.0
+# units are about so many
+UNITS = 16
 # multiplications for which a second thread pays
 THREAD_WORK = 1 << 20
 # of memory that a thread keeps for each dtype
@@ -39,6 +49,16 @@ class DirectMethod(PaddedMethod):
 
     name = "direct"
     compiled = True
+
+    @staticmethod
+    def seconds(work: Work, rates: Rates) -> float:
+        """See `Method.seconds`."""
+        narrow = 1 + NARROW * vector_bytes() / work.real_bytes / work.line
+        alone: float = ALONE ** (1 - log2(min(work.together, SHARING)) / log2(SHARING))
+        multiplied = work.multiplies(rates.word) * rates.multiply * narrow * alone + work.lines * LINE
+        units = min(UNITS, work.sizes[0])
+        moved = rates.byte * work.moved + WEIGHT_BYTE * work.weights * units * work.real_bytes
+        return rates.call + multiplied + moved
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         super().__init__(geometry, weights, backend)
