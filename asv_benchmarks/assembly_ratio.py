@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 import sparsetconv as stc
-from sparsetconv._assembly.matrices import geometry_matrix
 from sparsetconv._geometry.padding import PADDING_MODES
 
 CASES = [
@@ -186,7 +185,8 @@ def draw(count: int, seed: int) -> None:
     for _ in range(count):
         geometry, transposed = drawn(rng), bool(rng.random() < 0.4)
         kernel = rng.standard_normal(geometry.kernel_shape)
-        assembly, filling, nnz = compare(lambda: geometry_matrix(geometry, kernel, transposed), 5, min)  # noqa: B023
+        make = stc.conv_transpose_matrix if transposed else stc.conv_matrix
+        assembly, filling, nnz = compare(lambda: make(kernel, geometry), 5, min)  # noqa: B023
         name = f"{'transpose of ' if transposed else ''}{geometry!r}"
         found.append((assembly / filling, nnz, assembly / nnz * 1e9, name))
     ratios = [ratio for ratio, *_ in found]

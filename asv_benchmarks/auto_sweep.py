@@ -147,10 +147,7 @@ def measure(problem: Problem, budget: float, clock: Callable[[], float]) -> dict
     x = rng.standard_normal(geometry.matrix_shape[1]).astype(problem.dtype)
     y = rng.standard_normal(geometry.matrix_shape[0]).astype(problem.dtype)
     times: dict[str, float] = {}
-    operators = {
-        method: stc.ConvOperator(kernel, problem.input_shape, method=method, **problem.options)
-        for method in tried
-    }
+    operators = {method: stc.ConvOperator.from_geometry(kernel, geometry, method=method) for method in tried}
     for _ in range(ROUNDS):
         for method, operator in operators.items():
             own = seconds(lambda: operator.matvec(x), budget, clock)  # noqa: B023

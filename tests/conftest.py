@@ -1,8 +1,11 @@
-"""Which of many combinations run: by default all pairs of factors, with ``--all`` the full product.
+"""How much runs: by default what a user waits for, with ``--all`` the full product, which ``.ci/run`` waits for.
 
 A test of three factors or more (dtype, method, padding mode, ...) is tried on a choice of their combinations in
 which every two values that may meet do meet. Most faults need no more than two to show. On the emulation of a GPU,
 which compiles for most of them, pairs are all that ever runs; a card runs the product.
+
+Of drawn examples a fifth runs by default (`strategies.examples`). A case marked ``full`` is one of a kind that others
+of its test stand for: another dtype to compile for, another size.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import pytest
+from hypothesis import settings
 
 # laws are tests that other modules take from there
 pytest.register_assert_rewrite("operator_laws")
@@ -24,13 +28,21 @@ def pytest_addoption(parser):
     )
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "full: runs with --all alone, since other cases stand for it")
+    # in per cent of what a test asks for
+    share = 100 if config.getoption("--all") else 20
+    settings.register_profile("share", settings(), max_examples=share, deadline=None)
+    settings.load_profile("share")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
     groups, kept = {}, set()
     for item in items:
         if config.getoption("--all") and not is_emulated(item):
             kept.add(item)
-        else:
+        elif not item.get_closest_marker("full"):
             groups.setdefault(item.nodeid.partition("[")[0], []).append(item)
     kept |= {item for group in groups.values() for item in choice(group)}
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])

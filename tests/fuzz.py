@@ -388,7 +388,7 @@ def check_fit(rng: np.random.Generator) -> None:
     mode = str(rng.choice(MODES))
     options = {"stride": stride, "padding": int(rng.integers(0, 3)), "padding_mode": mode}
     A = stc.ConvOperator(kernel, (12, 13), **options)
-    found = stc.fit_kernel(inputs, [A.apply(x) for x in inputs], taps, transposed=False, **options)
+    found = stc.fit_kernel(inputs, [A.apply(x) for x in inputs], taps, **options)
     np.testing.assert_allclose(found, kernel, atol=1e-6)
 
 

@@ -2,6 +2,8 @@
 
 import math
 
+import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from sparsetconv._geometry.padding import PADDING, PADDING_MODES
@@ -10,6 +12,17 @@ MODES = PADDING_MODES
 # those that show samples of the signal outside of it
 SHOWING = tuple(mode for mode in MODES if not PADDING[mode].zero)
 LARGEST = {1: (12, 7), 2: (6, 4), 3: (4, 3), 4: (3, 2)}
+
+
+def stand_for(chosen, others):
+    """Return values of a factor, or rows of a table; the others run with ``--all`` alone, as what is compiled takes seconds."""
+    rows = (value if isinstance(value, tuple) else (value,) for value in others)
+    return [*chosen, *(pytest.param(*row, marks=pytest.mark.full) for row in rows)]
+
+
+def examples(number):
+    """Return settings for so many examples with ``--all``, and for a share of them without (`conftest`)."""
+    return settings(max_examples=number * settings().max_examples // 100)
 
 
 @st.composite

@@ -4,11 +4,11 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
-
-import numpy as np
 
 import sparsetconv as stc
 
@@ -63,7 +63,12 @@ ONE_PLACE = {
 }
 
 
+@cache
 def modules():
+    return tuple(found())
+
+
+def found():
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
         yield ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts), path
@@ -72,8 +77,13 @@ def modules():
 NAMES = frozenset(name for name, _ in modules())
 
 
+@cache
 def imports(path):
-    """Yield the dotted names that a file imports, wherever the statement stands."""
+    """Return the dotted names that a file imports, wherever the statement stands."""
+    return tuple(imported(path))
+
+
+def imported(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -95,6 +105,10 @@ def own_imports(path):
 def test_every_folder_has_a_floor():
     assert {name.split(".")[0] for name in NAMES} == set(FLOORS) | {"__init__", "__main__"}
     assert len(set(FLOORS.values())) == 10
+
+
+def test_tables_name_modules_that_exist():
+    assert STANDARD_LIBRARY_ONLY.union(*ONE_PLACE.values()) <= NAMES
 
 
 def test_imports_go_down():
@@ -137,27 +151,24 @@ def test_heavy_packages_have_one_place():
 
 
 def test_import_is_light():
-    """Importing costs what NumPy and SciPy cost: nothing else comes along."""
-    code = "import sys, sparsetconv; print(*sorted(m.split('.')[0] for m in sys.modules))"
-    loaded = set(
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout.split()
-    )
-    assert not loaded & {
-        "numba",
-        "matplotlib",
-        "skimage",
-        "tqdm",
-        "cupy",
-        "torch",
-        "onnx",
-        "tensorflow",
-        "keras",
-        "pyvips",
-        "mpi4py",
-        "petsc4py",
-    }
+    """Importing and small problems cost what NumPy and SciPy cost: nothing is compiled, nothing else comes along."""
+    code = """
+import sys
+import numpy as np
+import sparsetconv as stc
+print(*sorted(name.split(".")[0] for name in sys.modules))
+A = stc.ConvOperator(np.ones((3, 3)), (64, 64), padding="same")
+A.H @ (A @ np.ones(4096))
+K = stc.KernelOperator(np.ones((64, 64)), (3, 3))
+K.H @ (K @ np.ones(9))
+stc.from_onnx({}, np.ones((1, 1, 2)), (1, 5))
+print(*sorted(name.split(".")[0] for name in sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for loaded in done.stdout.splitlines():
+        assert {"numpy", "scipy", "sparsetconv"} <= set(loaded.split())
+        assert not set(loaded.split()) & {*ONE_PLACE, "mpi4py", "petsc4py"}
+    assert done.stdout.count("\n") == 2
 
 
 def test_all_is_what_exists():
@@ -178,11 +189,10 @@ def test_public_names_have_documentation():
         assert getattr(stc, name).__doc__, name
 
 
-def test_files_and_functions_stay_small():
-    """400 lines and 40 are where to ask what it is really two of; docstrings do not count."""
+def test_functions_stay_small():
+    """40 lines are where to ask what it is really two of; docstrings do not count."""
     for name, path in modules():
         tree = ast.parse(path.read_text())
-        assert len(path.read_text().splitlines()) <= 500, name
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
@@ -191,8 +201,10 @@ def test_files_and_functions_stay_small():
 
 
 def test_version_is_in_one_place():
-    assert stc.__version__ == "0.1.0"
-    changelog = PACKAGE.parent / "CHANGELOG.md"
-    if changelog.exists():
-        assert f"[{stc.__version__}]" in changelog.read_text() or "[Unreleased]" in changelog.read_text()
-    assert isinstance(np.__version__, str)
+    """The wheel's is read from the package, and the changelog begins with it or with what is not released."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version"]
+    line = f'__version__ = "{stc.__version__}"'
+    assert line in (PACKAGE.parent / project["tool"]["hatch"]["version"]["path"]).read_text().splitlines()
+    sections = re.findall(r"^## \[(.*?)\]", (PACKAGE.parent / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert sections[0] in ("Unreleased", stc.__version__)

@@ -3,9 +3,10 @@
 from math import gcd
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reference import CONSTANTS, PERIODS, extension_index
+from strategies import examples
 
 from sparsetconv._geometry import segments as segments_module
 from sparsetconv._geometry.axis import Axis
@@ -111,7 +112,7 @@ def pairs(total, count):
     return max(0, (total + 1) // 2 - max(0, total - count + 1))
 
 
-@settings(max_examples=1500, deadline=None)
+@examples(1500)
 @given(axes())
 def test_counts_and_segments(axis):
     rows = reads(axis)
@@ -126,7 +127,7 @@ def test_counts_and_segments(axis):
     assert replay(transposed_segments(axis), columns) == columns
 
 
-@settings(max_examples=1500, deadline=None)
+@examples(1500)
 @given(axes())
 def test_pieces_of_borders_repeat(axis):
     """Wherever pieces are found they say what is read, short as they may be."""
@@ -151,7 +152,7 @@ def test_long_borders_of_few_taps_are_few_pieces(mode):
             assert sum(s.period * min(2, s.repeat) for s in segments) < 400
 
 
-@settings(max_examples=1500, deadline=None)
+@examples(1500)
 @given(axes(), st.data())
 def test_counts_of_ranges_and_of_samples_that_taps_read(axis, data):
     rows = reads(axis)
@@ -163,7 +164,7 @@ def test_counts_of_ranges_and_of_samples_that_taps_read(axis, data):
     assert axis.kernel_entries(False) == sum(map(len, rows))
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(huge_axes(), st.data())
 def test_counts_of_any_size_in_closed_form(axis, data):
     """Ranges add up, single rows are counted by another rule, and taps and outputs may change places."""
@@ -209,7 +210,7 @@ def test_huge_pads_need_few_segments():
         assert axis.nnz > 0
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.integers(0, 9), st.integers(1, 5), st.integers(1, 6), st.data())
 def test_clip_keeps_rows_and_phase(start, period, repeat, data):
     segment = Segment(start, period, repeat, 3)

@@ -4,9 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reference import extension_index
+from strategies import examples
 from test_axis import axes
 
 from sparsetconv._assembly import axis_rows, runs
@@ -40,7 +41,7 @@ def folds(axis_rows, rows, taps):
     return numbers, rows.columns, identity
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(axes(), st.booleans(), st.data())
 def test_rows_of_ranges_are_canonical_and_what_is_read(axis, transposed, data):
     dense = np.zeros((axis.outputs, axis.size, axis.taps), int)
@@ -69,7 +70,7 @@ def test_rows_of_ranges_are_canonical_and_what_is_read(axis, transposed, data):
                 assert (np.diff(taps) > 0).all()
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(axes(), st.booleans(), st.data())
 def test_long_rows_are_the_same_rows(axis, transposed, data):
     """By slices of the kernel, whatever the runs of a row have in common; sums keep their bits."""
@@ -84,7 +85,7 @@ def test_long_rows_are_the_same_rows(axis, transposed, data):
         np.testing.assert_array_equal(row.fold(weights, 1), expected.fold(weights, 1))
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(axes(), st.booleans(), st.data())
 def test_tables_are_the_same_rows(axis, transposed, data):
     """Stretches put each column in its place, with the same taps in the same order."""
@@ -115,7 +116,7 @@ def test_borders_of_long_kernels_are_a_few_segments(mode):
     assert sum(segment.stop - segment.start for segment in forward_segments(axis)) == axis.outputs
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(axes(), st.booleans(), st.booleans())
 def test_segments_repeat_what_they_say(axis, transposed, pieces):
     """Rows, with their sums, whether pieces of borders are looked for where they are short or not."""

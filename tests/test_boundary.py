@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from reference import extension_index
-from strategies import geometries
+from strategies import examples, geometries
 
 from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv._geometry.extension import Extension
@@ -22,7 +22,7 @@ def naive_extension(x, axes):
     return x
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(geometries(max_ndim=3))
 def test_extend_and_fold(case):
     kernel_shape, input_shape, options = case

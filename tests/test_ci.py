@@ -1,4 +1,4 @@
-"""The scripts of ``.ci``: which versions the checks run on."""
+"""The scripts of ``.ci``: which versions the checks run on. And that everything that names a command names the same."""
 
 import importlib.util
 import re
@@ -8,8 +8,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
-FOLDER = Path(__file__).parents[1] / ".ci"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / ".ci"
 if not FOLDER.exists():
     pytest.skip("a source distribution has no .ci", allow_module_level=True)
 
@@ -22,6 +24,7 @@ def script(name):
 
 
 lowest, newest = script("lowest"), script("newest")
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -40,8 +43,7 @@ def test_lower_bounds_become_versions(requirement, expected):
 
 def test_every_requirement_has_a_lowest_version(capsys):
     """Of what users install: no extra leaves a version open."""
-    table = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lowest.main(list(table["optional-dependencies"]))
+    lowest.main(list(PYPROJECT["project"]["optional-dependencies"]))
     lines = capsys.readouterr().out.split()
     assert {"numpy", "scipy", "numba", "pytest"} <= {line.partition("==")[0] for line in lines}
     assert [line for line in lines if "==" not in line] == []
@@ -73,6 +75,73 @@ def test_newest_interpreter_is_a_supported_one(tmp_path, monkeypatch):
     assert newest.newest(tmp_path) == expected
 
 
+def text(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_supported_pythons_are_one_list():
+    """Classifiers, the lowest version and the hosted matrix."""
+    versions = sorted(newest.supported())
+    minors = [minor for _, minor in versions]
+    assert minors == list(range(minors[0], minors[-1] + 1))
+    names = [f"{major}.{minor}" for major, minor in versions]
+    assert PYPROJECT["project"]["requires-python"] == f">={names[0]}"
+    assert PYPROJECT["tool"]["ruff"]["target-version"] == f"py{names[0].replace('.', '')}"
+    workflow = text(".github/workflows/tests.yml")
+    (matrix,) = re.findall(r"^ +python: \[(.*)\]$", workflow, re.MULTILINE)
+    assert matrix == ", ".join(f'"{name}"' for name in names)
+    assert set(re.findall(r'python-version: "(.*)"', workflow)) == {names[0]}
+
+
+def test_commands_are_the_same_everywhere():
+    readme = 'python -m pip install ".[test]" && python -m pytest'
+    workflow, ours, contributing = map(text, (".github/workflows/tests.yml", ".ci/run", "CONTRIBUTING.md"))
+    assert re.search(rf"^{re.escape(readme)}$", text("README.md"), re.MULTILINE)
+    assert f"- run: {readme}\n" in workflow
+    assert f"grep -Fx '{readme}' README.md" in ours
+    assert "- run: .ci/run\n" in workflow
+    # what the checks need, for a contributor editable
+    (needs,) = re.findall(r"^python -m pip install --quiet (\S+ --group .*)$", ours, re.MULTILINE)
+    assert f"python -m pip install -e {needs}\n" in contributing
+    # the pages, which are quiet in a log
+    (pages,) = re.findall(r"^python -m sphinx .*$", contributing, re.MULTILINE)
+    assert pages in ours.replace(" -n -q ", " -n ")
+
+
+def test_every_group_and_extra_that_is_named_exists():
+    known = {**PYPROJECT["dependency-groups"], **PYPROJECT["project"]["optional-dependencies"]}
+    pages = "\n".join(map(text, ("README.md", "CONTRIBUTING.md", ".ci/run", ".github/workflows/tests.yml")))
+    groups = re.findall(r"--group (\w+)", pages)
+    extras = [
+        name for names in re.findall(r"pip install[^\n]*\.\[([\w,]+)\]", pages) for name in names.split(",")
+    ]
+    assert {"parity", "lint"} <= set(groups) <= set(PYPROJECT["dependency-groups"])
+    assert {"demo", "docs", "test"} <= set(extras) <= set(known)
+
+
+def test_hooks_have_versions_that_the_checks_take():
+    """pre-commit makes environments of its own; the same tools are in the group ``lint``."""
+    revisions = dict(re.findall(r"repo: https://\S+/(\S+)\n +rev: v?(\S+)", text(".pre-commit-config.yaml")))
+    for repository, tool in (("ruff-pre-commit", "ruff"), ("codespell", "codespell")):
+        (bound,) = (r for r in map(Requirement, PYPROJECT["dependency-groups"]["lint"]) if r.name == tool)
+        assert bound.specifier.contains(revisions[repository])
+
+
+@pytest.mark.parametrize("name", [".github/workflows/tests.yml", ".pre-commit-config.yaml", "CITATION.cff"])
+def test_files_for_hosts_are_yaml(name):
+    yaml = pytest.importorskip("yaml")
+    keys = {"tests.yml": "jobs", ".pre-commit-config.yaml": "repos", "CITATION.cff": "authors"}
+    assert yaml.safe_load(text(name))[keys[Path(name).name]]
+
+
+def test_citation_names_what_the_project_says():
+    citation = text("CITATION.cff")
+    for value in (PYPROJECT["project"]["license"], PYPROJECT["project"]["urls"]["Source"]):
+        assert f": {value}\n" in citation
+    # a second copy of the version would be wrong after the next release
+    assert not re.search("^version:", citation, re.MULTILINE)
+
+
 TABLE = """
 import pytest
 
@@ -87,7 +156,7 @@ def test_three(mode, dtype, method):
 def test_rows_of_a_table(mode, x, y, z):
     pass
 
-@pytest.mark.parametrize("x", [1, 2])
+@pytest.mark.parametrize("x", [1, 2, pytest.param(3, marks=pytest.mark.full)])
 def test_one(x):
     pass
 """
@@ -95,7 +164,7 @@ def test_one(x):
 
 @pytest.mark.parametrize("everything", [False, True])
 def test_pairs_of_factors(everything, tmp_path):
-    """All pairs run by default, rows of a table never fall out; ``--all`` runs the product."""
+    """All pairs run by default, rows of a table never fall out but those that say so; ``--all`` runs the product."""
     (tmp_path / "conftest.py").write_text((Path(__file__).parent / "conftest.py").read_text(encoding="utf-8"))
     (tmp_path / "test_table.py").write_text(TABLE)
     command = [
@@ -116,7 +185,7 @@ def test_pairs_of_factors(everything, tmp_path):
     three = [re.fullmatch(r"test_three\[(.*)-(.*)-(.*)\]", name) for name in ids]
     three = [match.groups() for match in three if match]
     assert sum(name.startswith("test_rows") for name in ids) == 16
-    assert sum(name.startswith("test_one") for name in ids) == 2
+    assert sum(name.startswith("test_one") for name in ids) == 2 + everything
     sizes = [len({(match[a], match[b]) for match in three}) for a, b in ((0, 1), (0, 2), (1, 2))]
     assert sorted(sizes) == [9, 12, 12]
     assert len(three) == 36 if everything else 12 <= len(three) < 20

@@ -1,8 +1,11 @@
 """The command line, as a user calls it."""
 
+import importlib
 import io
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +28,7 @@ def test_plan_states_what_the_geometry_knows(capsys):
     code, out, _ = run(
         capsys,
         "plan",
-        "--kernel",
+        "--kernel-shape",
         "7x7",
         "--shape",
         "4096x4096",
@@ -47,7 +50,7 @@ def test_plan_states_what_the_geometry_knows(capsys):
 def test_plan_allocates_nothing(capsys):
     """A matrix of exabytes."""
     code, out, _ = run(
-        capsys, "plan", "--kernel", "9x9x9", "--shape", "1000000x1000000x1000000", "--stride", "2"
+        capsys, "plan", "--kernel-shape", "9x9x9", "--shape", "1000000x1000000x1000000", "--stride", "2"
     )
     assert code == 0
     assert "int64" in out
@@ -55,7 +58,7 @@ def test_plan_allocates_nothing(capsys):
 
 def test_plan_transposed(capsys):
     code, out, _ = run(
-        capsys, "plan", "--kernel", "8x3x4x4", "--shape", "8,10,12", "--transposed", "--stride", "2x2",
+        capsys, "plan", "--kernel-shape", "8x3x4x4", "--shape", "8,10,12", "--transposed", "--stride", "2x2",
         "--padding", "1:1x0:1", "--output-padding", "1x0", "--dilation", "1",
     )  # fmt: skip
     assert code == 0
@@ -66,7 +69,7 @@ def test_plan_transposed(capsys):
     assert f"{T.nnz:,}" in out
     assert f"{T.data.nbytes + T.indices.nbytes + T.indptr.nbytes:,}" in out
     code, out, _ = run(
-        capsys, "plan", "--kernel", "3", "--shape", "9", "--transposed", "--output-shape", "11"
+        capsys, "plan", "--kernel-shape", "3", "--shape", "9", "--transposed", "--output-shape", "11"
     )
     assert code == 0
     assert "(11,)" in out
@@ -75,16 +78,19 @@ def test_plan_transposed(capsys):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--kernel", "9x9", "--shape", "4x4"), "error: the kernel must fit into the padded input"),
+        (("--kernel-shape", "9x9", "--shape", "4x4"), "error: the kernel must fit into the padded input"),
         (
-            ("--kernel", "3x3", "--shape", "4x4", "--padding-mode", "mirror"),
+            ("--kernel-shape", "3x3", "--shape", "4x4", "--padding-mode", "mirror"),
             "error: padding_mode must be one of",
         ),
         (
-            ("--kernel", "3x3", "--shape", "4x4", "--output-padding", "1"),
-            "error: --output-padding and --output-shape",
+            ("--kernel-shape", "3x3", "--shape", "4x4", "--output-padding", "1"),
+            "error: output_padding belongs to a transposed convolution, got 1",
         ),
-        (("--kernel", "3x3", "--shape", "4x4", "--stride", "0"), "error: stride must be at least 1, got 0"),
+        (
+            ("--kernel-shape", "3x3", "--shape", "4x4", "--stride", "0"),
+            "error: stride must be at least 1, got 0",
+        ),
     ],
 )
 def test_rules_are_those_of_the_library(capsys, args, message):
@@ -98,14 +104,14 @@ def test_rules_are_those_of_the_library(capsys, args, message):
     ("args", "message"),
     [
         (
-            ("plan", "--kernel", "3xa", "--shape", "4x4"),
+            ("plan", "--kernel-shape", "3xa", "--shape", "4x4"),
             "expected integers joined by 'x' or ',', such as 7x7, got '3xa'",
         ),
         (
-            ("plan", "--kernel", "3", "--shape", "4", "--padding", "some"),
+            ("plan", "--kernel-shape", "3", "--shape", "4", "--padding", "some"),
             "expected one of valid, same, same_lower, full",
         ),
-        (("plan", "--kernel", "3"), "required: --shape"),
+        (("plan", "--kernel-shape", "3"), "required: --shape"),
         ((), "required: command"),
         (("explode",), "invalid choice: 'explode'"),
     ],
@@ -197,11 +203,43 @@ def test_build_bad_output(capsys, kernel, tmp_path):
     assert "output must end in one of .npz, .mtx, got" in err
 
 
+def test_options_have_one_name_each(capsys):
+    """A kernel is a file for all commands, and its shape another word: nothing is abbreviated."""
+    for words in (
+        ("plan", "--kernel", "3x3", "--shape", "4x4"),
+        ("plan", "--kernel-s", "3x3", "--shape", "4x4"),
+    ):
+        with pytest.raises(SystemExit):
+            main(words)
+        assert "required: --kernel-shape" in capsys.readouterr().err
+
+
 def test_module_runs():
     done = subprocess.run(
-        [sys.executable, "-m", "sparsetconv", "--version"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "sparsetconv", "--help"], capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == f"sparsetconv {stc.__version__}"
+    assert done.stdout.startswith("usage: python -m sparsetconv [-h]")
+
+
+def test_script_is_declared(capsys, monkeypatch):
+    """The wheel's ``sparsetconv`` calls what ``pyproject.toml`` names, without arguments."""
+    project = Path(__file__).parents[1] / "pyproject.toml"
+    module, _, name = tomllib.loads(project.read_text())["project"]["scripts"]["sparsetconv"].partition(":")
+    script = getattr(importlib.import_module(module), name)
+    monkeypatch.setattr("sys.argv", ["/some/where/sparsetconv.exe", "plan", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        script()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: sparsetconv plan [-h]")
+    monkeypatch.setattr("sys.argv", ["sparsetconv", "plan", "--kernel-shape", "9x9", "--shape", "4x4"])
+    assert script() == 1
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.strip() == f"sparsetconv {stc.__version__}"
 
 
 def test_demo(capsys, tmp_path):

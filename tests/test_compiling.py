@@ -16,6 +16,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 from operator_cases import integers
+from strategies import stand_for
 
 import sparsetconv as stc
 from sparsetconv._arrays import switches
@@ -81,8 +82,9 @@ def nowhere(tmp_path):
     return {"HOME": str(tmp_path / "home")}
 
 
-def test_archive_without_a_place_for_the_cache(archive, nowhere):
-    where, warned = use(archive, nowhere, ("direct", "fft"))
+@pytest.mark.parametrize("methods", stand_for(["direct"], ["direct fft"]), ids=str)
+def test_archive_without_a_place_for_the_cache(methods, archive, nowhere):
+    where, warned = use(archive, nowhere, tuple(methods.split()))
     assert where.startswith(str(archive))
     ((category, message),) = warned
     assert category == "RuntimeWarning"
@@ -288,7 +290,7 @@ def test_fits_and_resizing_do_without_the_compiler():
     rng = np.random.default_rng(0)
     kernel, x = rng.standard_normal((5, 4)), rng.standard_normal((120, 110))
     y = stc.ConvOperator(kernel, x.shape).apply(x)
-    found = stc.fit_kernel([x], [y], kernel.shape, transposed=False)
+    found = stc.fit_kernel([x], [y], kernel.shape)
     np.testing.assert_allclose(found, kernel, atol=1e-9)
     R = stc.ResizeOperator((300, 301), (600, 599))
     v = rng.standard_normal(R.shape[1])

@@ -1,7 +1,8 @@
 """Sums in logarithmic time against lists that are walked through, and huge ones against their own parts."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import examples
 
 from sparsetconv._geometry.counting import Congruence, Residues, congruence, floor_sum, floor_sums
 
@@ -9,7 +10,7 @@ small = st.integers(-30, 30)
 huge = st.integers(-(2**62), 2**62)
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(st.integers(0, 14), small, small, st.integers(1, 13))
 def test_floor_sums(count, step, first, modulus):
     quotients = [(step * i + first) // modulus for i in range(count)]
@@ -22,7 +23,7 @@ def test_floor_sums(count, step, first, modulus):
     assert floor_sum(count, step, first, modulus) == sum(quotients)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.integers(0, 2**62), st.integers(0, 2**62), huge, huge, st.integers(1, 2**62))
 def test_huge_floor_sums_add_up(count, more, step, first, modulus):
     head, whole = floor_sums(count, step, first, modulus), floor_sums(count + more, step, first, modulus)
@@ -32,7 +33,7 @@ def test_huge_floor_sums_add_up(count, more, step, first, modulus):
     assert whole.squares == head.squares + tail.squares
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(small, small, st.integers(1, 13), small, small)
 def test_congruences(factor, rest, modulus, start, stop):
     solution = congruence(factor, rest, modulus)
@@ -49,7 +50,7 @@ def test_counts_beyond_what_a_range_may_hold():
     assert Congruence(1, 2).count(-(2**70), 2**70) == 2**70
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(small, small, st.integers(1, 13), st.integers(0, 14), st.integers(-4, 17))
 def test_residues(first, step, modulus, count, bound):
     residues = [(first + step * i) % modulus for i in range(count)]

@@ -5,9 +5,9 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from operator_cases import GEOMETRIES, MODES, integers
-from strategies import geometries
+from strategies import examples, geometries
 
 import sparsetconv as stc
 from sparsetconv._arrays import display
@@ -92,7 +92,7 @@ def test_entries_and_bytes_are_those_of_the_matrix(name):
     assert said["as CSR"] == display.size_of(nbytes)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(geometries())
 def test_geometry_repr_can_be_evaluated(case):
     kernel_shape, input_shape, options = case
@@ -221,17 +221,17 @@ def test_entries_of_kernel_operators(name, mode, transposed):
     kernel_shape, input_shape, options = GEOMETRIES[name]
     g = stc.ConvGeometry(input_shape, kernel_shape, padding_mode=mode, **options)
     x = integers(g.output_shape if transposed else g.input_shape, "float64")
-    K = stc.KernelOperator._of(x, g, transposed)
+    K = stc.KernelOperator.from_geometry(x, g, transposed=transposed)
     assert K.nnz == K.tosparse().nnz
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(geometries(max_ndim=2))
 def test_entries_of_any_kernel_operator(case):
     kernel_shape, input_shape, options = case
     g = stc.ConvGeometry(input_shape, kernel_shape, **options)
     for transposed, shape in ((False, g.input_shape), (True, g.output_shape)):
-        K = stc.KernelOperator._of(np.ones(shape), g, transposed)
+        K = stc.KernelOperator.from_geometry(np.ones(shape), g, transposed=transposed)
         assert K.nnz == K.tosparse().nnz
 
 

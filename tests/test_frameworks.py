@@ -128,19 +128,6 @@ class TestTorch:
             stc.from_torch({}, (3, 9))
 
 
-def test_nothing_is_imported():
-    """The packages are not needed, and not loaded."""
-    import subprocess
-    import sys
-
-    code = (
-        "import sys, numpy as np, sparsetconv as stc; stc.from_onnx({}, np.ones((1, 1, 2)), (1, 5));"
-        "print(*{'torch', 'onnx', 'keras', 'tensorflow'} & set(sys.modules))"
-    )
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert loaded.stdout.strip() == ""
-
-
 def test_derived_layer_of_the_same_name_computes_its_own():
     """Weight-standardised layers, for one, are commonly called as what they derive from."""
 

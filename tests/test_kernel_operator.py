@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse.linalg as spla
 from operator_cases import integers
+from strategies import stand_for
 
 import sparsetconv as stc
 from sparsetconv._methods import cost
@@ -99,8 +100,8 @@ def test_pickle_threads_and_copies():
         (lambda: stc.KernelOperator(np.ones(5, object), 2), TypeError, "x must be float32, .* got object"),
         (lambda: stc.KernelOperator(np.ones((5, 5)), 2), ValueError, "kernel_shape must have as many axes"),
         (lambda: stc.KernelOperator(np.ones(5), 6), ValueError, "kernel must fit into the padded input"),
-        (lambda: stc.KernelOperator(np.ones(5), 2, output_shape=9), ValueError, "belong to a transposed convolution"),
-        (lambda: stc.KernelOperator(np.ones(5), 2, output_padding=1), ValueError, "belong to a transposed"),
+        (lambda: stc.KernelOperator(np.ones(5), 2, output_shape=9), ValueError, "output_shape belongs to a transposed convolution, got 9"),
+        (lambda: stc.KernelOperator(np.ones(5), 2, output_padding=1), ValueError, "output_padding belongs to a transposed convolution"),
         (lambda: stc.KernelOperator(np.ones(5), 2, transposed="yes"), TypeError, "transposed must be True or False"),
         (lambda: stc.KernelOperator(np.ones(5), 2).apply(np.ones(3)), ValueError, r"ends in input_shape \(2,\)"),
     ],
@@ -124,7 +125,7 @@ LARGE = {
 
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "circular"])
-@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128", "int64"])
+@pytest.mark.parametrize("dtype", stand_for(["float32", "complex128", "int64"], ["float64"]))
 @pytest.mark.parametrize("name", LARGE)
 def test_compiled_directions(name, dtype, mode, transposed):
     """Against the operator in the input, which is proven elsewhere, and against the product's own adjoint."""

@@ -188,7 +188,7 @@ def test_commands_ask_before_they_overwrite(tmp_path, monkeypatch, capsys, comma
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_check_the_place_before_the_work(tmp_path, monkeypatch, capsys, command):
     words = words_of(command, tmp_path)
-    for name in ("_cli.demo.run", "_cli.main.geometry_matrix", "pictures.learn", "pictures.upsample"):
+    for name in ("_cli.demo.run", "_cli.main.conv_matrix", "pictures.learn", "pictures.upsample"):
         monkeypatch.setattr(f"sparsetconv.{name}", None)
     output = output_of(words)
     absent = [word.replace("out.", "absent/out.") if word == output else word for word in words]
@@ -205,6 +205,6 @@ def test_interruption(tmp_path, monkeypatch, capsys):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sparsetconv._cli.main.geometry_matrix", interrupt)
+    monkeypatch.setattr("sparsetconv._cli.main.conv_matrix", interrupt)
     assert main(words) == 130
     assert capsys.readouterr().err == "error: interrupted\n"

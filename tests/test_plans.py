@@ -5,10 +5,10 @@ from math import prod
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reference import naive_matrix
-from strategies import MODES, SHOWING, distinct_kernel
+from strategies import MODES, SHOWING, distinct_kernel, examples
 
 import sparsetconv as stc
 from sparsetconv._arrays import memory
@@ -16,7 +16,8 @@ from sparsetconv._geometry.axis import Axis
 from sparsetconv._geometry.extension import Extension, runs, source_indices
 from sparsetconv._methods import phases
 from sparsetconv._methods.cpu.stencil import plan as plan_module
-from sparsetconv._methods.cpu.stencil.plan import Layout, Plan
+from sparsetconv._methods.cpu.stencil.partition import Layout
+from sparsetconv._methods.cpu.stencil.plan import plan_of
 from sparsetconv._methods.kernel.gradient import KernelGradient
 
 REAL = Layout(1, 1, 1, 1, 1, 8)
@@ -53,7 +54,7 @@ def far_geometries(draw):
     return (groups * c_out, c_in, *taps), (groups * c_in, *sizes), options
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(far_geometries())
 @pytest.mark.parametrize("method", ["direct", "gemm"])
 def test_steps_and_pads_beyond_the_signal(method, case):
@@ -66,7 +67,7 @@ def test_steps_and_pads_beyond_the_signal(method, case):
     np.testing.assert_array_equal(A.H @ y, matrix.T @ y)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(far_geometries())
 def test_gradients_with_steps_and_pads_beyond_the_signal(case):
     kernel_shape, input_shape, options = case
@@ -121,16 +122,15 @@ def test_rows_of_plans_are_as_many_as_taps(kernel, size, stride):
     """Nothing in a plan is as long as the stride, or a product of strides."""
     geometry = stc.ConvGeometry(size, kernel, stride=stride)
     taps, outputs = prod(kernel), prod(geometry.output_shape)
-    forward, adjoint = Plan(geometry.axes, False, REAL), Plan(geometry.axes, True, REAL)
+    forward, adjoint = plan_of(geometry.axes, False, REAL), plan_of(geometry.axes, True, REAL)
     assert len(forward.runs) == 1
     # what is read, at most all taps of all outputs, and a row of vectors for each column
-    assert sum(table.size for table in forward.maps) <= 16 * (taps + outputs + 16)
+    assert sum(table.size for table in forward.padded) <= 16 * (taps + outputs + 16)
     assert len(adjoint.runs) <= kernel[-1]
-    assert len(adjoint.groups) <= outputs * taps
+    assert len(adjoint.row_blocks) <= outputs * taps
     for plan in (forward, adjoint):
-        lists = plan._lists
-        assert lists.offsets.size <= 10 * taps
-        assert len(lists.bounds) <= 4 * taps
+        assert plan.taps.offsets.size <= 10 * taps
+        assert len(plan.taps.bounds) <= 4 * taps
     A = stc.ConvOperator(np.ones(kernel), size, stride=stride, method="direct")
     x = np.arange(prod(size)) % 7.0
     blocks = np.zeros(geometry.output_shape)
@@ -144,7 +144,7 @@ def test_rows_of_plans_are_as_many_as_taps(kernel, size, stride):
     np.testing.assert_array_equal(A.H @ blocks.reshape(-1), large.reshape(-1))
 
 
-@pytest.mark.parametrize("side", [phases.forward_side, phases.transposed_side])
+@pytest.mark.parametrize("side", [phases.forward_axis, phases.transposed_axis])
 @pytest.mark.parametrize("stride", [1, 10**6, 10**7 + 1])
 def test_sources_have_places_for_what_is_read(stride, side):
     """Three taps 10**7 apart in a signal of seven samples: nothing between them is there."""
@@ -155,44 +155,38 @@ def test_sources_have_places_for_what_is_read(stride, side):
 
 def test_axes_of_one_sample_have_no_lines():
     """A signal as a column is a line."""
-    column = Plan(stc.ConvGeometry((10**5, 1, 1), (3, 1, 1), padding=((1, 1), 0, 0)).axes, False, REAL)
-    line = Plan(stc.ConvGeometry(10**5, 3, padding=1).axes, False, REAL)
-    for own, other in zip(column.maps, line.maps, strict=True):
+    column = plan_of(stc.ConvGeometry((10**5, 1, 1), (3, 1, 1), padding=((1, 1), 0, 0)).axes, False, REAL)
+    line = plan_of(stc.ConvGeometry(10**5, 3, padding=1).axes, False, REAL)
+    for own, other in zip(column.padded, line.padded, strict=True):
         np.testing.assert_array_equal(own, other)
-    assert len(column.groups) == 1
+    assert len(column.row_blocks) == 1
     assert column.sizes == (10**5, 1, 1)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_lists_of_samples_are_those_of_the_border(mode):
-    plan = Plan(stc.ConvGeometry(10**6, 9, padding=4, padding_mode=mode).axes, False, REAL)
-    assert plan.maps[2].size == 8
+    plan = plan_of(stc.ConvGeometry(10**6, 9, padding=4, padding_mode=mode).axes, False, REAL)
+    assert plan.padded.borders.size == 8
 
 
 @pytest.mark.parametrize("mode", SHOWING)
 def test_tiles_are_visited_once(mode):
-    """A unit waits where it has something to add: along a long line, at the two ends."""
-    size = 10 * plan_module.TILE
-    plan = Plan(stc.ConvGeometry(size, 5, padding=2, padding_mode=mode).axes, True, REAL)
-    assert len(plan.units) - plan.waiting == 11
-    assert plan.waiting <= 2
-    adding = plan.runs[plan.runs[:, 4] == 1]
-    for unit in plan.units[len(plan.units) - plan.waiting :]:
-        assert any(base < unit[5] and base + count > unit[4] for base, count in adding[:, :2])
+    """A tile is visited again where it has something to add: along a long line, at the two ends."""
+    size = 10 * plan_module.TILE_LENGTH
+    plan = plan_of(stc.ConvGeometry(size, 5, padding=2, padding_mode=mode).axes, True, REAL)
+    assert plan.storing == 11
+    assert plan.accumulating <= 2
+    adding, again = plan.runs[plan.runs["adds"] == 1], plan.tiles[plan.storing :]
+    ends = adding["base"] + adding["count"]
     # each place of what is added belongs to one of them
-    places = sum(int(count) for count in adding[:, 1])
-    waiting = plan.units[len(plan.units) - plan.waiting :]
-    seen = sum(
-        max(0, min(unit[5], base + count) - max(unit[4], base))
-        for unit in waiting
-        for base, count in adding[:, :2]
-    )
-    assert seen == places == 4
+    seen = [np.minimum(tile["end"], ends) - np.maximum(tile["begin"], adding["base"]) for tile in again]
+    assert np.clip(seen, 0, None).any(1).all()
+    assert np.clip(seen, 0, None).sum() == adding["count"].sum() == 4
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_long_lines_with_borders_are_exact(mode):
-    size, rng = 3 * plan_module.TILE + 5, np.random.default_rng(0)
+    size, rng = 3 * plan_module.TILE_LENGTH + 5, np.random.default_rng(0)
     kernel, y = distinct_kernel((5,)), rng.integers(-9, 10, size)
     A = stc.ConvOperator(kernel, size, padding=2, padding_mode=mode, method="direct")
     np.testing.assert_array_equal(A.H @ y, A.tosparse().T @ y)

@@ -6,8 +6,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import examples
 from test_resize import resizes
 
 import sparsetconv as stc
@@ -18,7 +19,7 @@ from sparsetconv._resize.conventions import CONVENTIONS
 LARGE = st.integers(1, 2**80)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     slope=st.builds(Fraction, LARGE, LARGE).filter(lambda f: f < 2**40),
     start=st.builds(Fraction, st.integers(-(2**90), 2**90), LARGE).filter(lambda f: abs(f) < 2**60),
@@ -36,7 +37,7 @@ def test_positions_are_exact(slope, start, first, count):
         assert 0 <= rests[place] < line.denominator
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(case=resizes(), block=st.sampled_from([1, 5, 24, 60]))
 def test_blocks_are_not_seen(case, block):
     """Neither where blocks end, nor which of them are copies."""
@@ -111,7 +112,7 @@ def test_a_matrix_without_room_is_refused_first():
         stc.resize_matrix(10**7, 10**13)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.data())
 def test_kronecker_products_of_many_rows(data):
     """Rows of the left factor are vectors where the right one is short."""

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from strategies import distinct_kernel, geometries
+from hypothesis import given
+from strategies import distinct_kernel, examples, geometries
 
 import sparsetconv as stc
 
@@ -24,7 +24,7 @@ def test_entries(shape, stride):
     assert Z.has_canonical_format
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(geometries(max_ndim=3))
 def test_transposed_convolution_is_zero_insertion_and_convolution(case):
     """T = C1 Z exactly, for every stride, dilation, crop and channel layout with zero padding."""

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from operator_cases import METHODS, MODES, dense
 from reference import naive_matrix, naive_pattern
-from strategies import geometries
+from strategies import examples, geometries
 
 import sparsetconv as stc
 from sparsetconv._methods.cpu import sparse
@@ -103,7 +103,7 @@ def test_integer_pictures_are_resized_and_fitted_as_floats_are():
     pictures = rng.integers(200, 256, (3, 9, 8), np.uint8)
     R = stc.ResizeOperator((9, 8), scale=2, mode="cubic")
     np.testing.assert_array_equal(R.apply(pictures), R.apply(pictures.astype(float)))
-    options = {"transposed": False, "padding": 1, "padding_mode": "replicate"}
+    options = {"padding": 1, "padding_mode": "replicate"}
     for method in ("cholesky", "lsmr"):
         fits = [
             stc.fit_kernel(list(x), list(x), (3, 3), method=method, **options)
@@ -204,7 +204,7 @@ def assert_bad(product, places):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=25, deadline=None)
+@examples(100)
 @given(data=st.data(), case=geometries(max_ndim=2), dtype=FLOATS, transposed=st.booleans())
 def test_what_is_not_finite_goes_where_the_matrix_has_entries(method, data, case, dtype, transposed):
     kernel_shape, input_shape, options = case
@@ -221,7 +221,7 @@ def test_what_is_not_finite_goes_where_the_matrix_has_entries(method, data, case
         assert_bad(A.gram().apply(x), pattern[:, bad.ravel()].any(1) @ pattern > 0)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(100)
 @given(data=st.data(), case=geometries(max_ndim=2), dtype=FLOATS)
 def test_kernels_that_are_not_finite(data, case, dtype):
     kernel_shape, input_shape, options = case
@@ -238,7 +238,7 @@ PATHS = {"small": {}, "compiled": {"SMALL": 0}, "transforms": {"SMALL": 0, "MANY
 
 
 @pytest.mark.parametrize("path", PATHS)
-@settings(max_examples=25, deadline=None)
+@examples(100)
 @given(
     data=st.data(), case=geometries(max_ndim=2), dtype=FLOATS, transposed=st.booleans(), which=st.booleans()
 )
@@ -272,7 +272,7 @@ def test_kernel_operator_sends_what_is_not_finite_along_its_entries(
         assert np.isfinite(gradients[1]).all()
 
 
-@settings(max_examples=25, deadline=None)
+@examples(100)
 @given(data=st.data(), dtype=FLOATS, mode=st.sampled_from(["nearest", "linear", "cubic", "area"]))
 def test_a_resize_sends_what_is_not_finite_along_its_entries(data, dtype, mode):
     sizes = st.tuples(st.integers(1, 6), st.integers(1, 6))

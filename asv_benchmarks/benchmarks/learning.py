@@ -19,7 +19,8 @@ class FitKernel(Question):
         small = list(self.backend.array(random(4, 128, 128)))
         large = list(self.backend.array(random(4, 256, 256)))
 
-        return lambda: stc.fit_kernel(small, large, (taps, taps), stride=2, padding="same", method=method)
+        options = {"transposed": True, "stride": 2, "padding": "same", "method": method}
+        return lambda: stc.fit_kernel(small, large, (taps, taps), **options)
 
     def time_fit(self, *_):
         self.run()

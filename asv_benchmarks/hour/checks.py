@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SMALLEST = Path(__file__).resolve().with_name("smallest.py")
 FOLDER = "tests/gpu"
+BENCHMARKS = "asv_benchmarks/tests/test_gpu_benchmarks.py"
 LAWS = f"{FOLDER}/test_gpu_laws.py"
 # that pytest has for the test in hand and for its report
 REPORT_SECONDS = 15.0
@@ -28,7 +29,7 @@ def steps(toy: bool) -> list[Step]:
     """Return the part's steps, by importance."""
     # in a toy no card can be expected: a few emulated tests, on a card the same
     toys = ["-q", "-k", "emulated", f"{FOLDER}/test_gpu_matrices.py::test_formats"]
-    suite = toys if toy else ["-q", "-m", "gpu", "--durations=10", FOLDER]
+    suite = toys if toy else ["-q", "-m", "gpu", "--durations=10", FOLDER, BENCHMARKS]
     laws = (
         ["-q", "-k", "emulated", f"{LAWS}::test_torchs_layout_serves_both_directions"]
         if toy

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from scipy.fft import next_fast_len
 
-from sparsetconv._assembly.matrices import geometry_matrix
+import sparsetconv as stc
 
 from .steps import Unavailable
 
@@ -27,7 +27,8 @@ Call = Callable[[Any], Any]
 def cusparse(lab: Lab, problem: Problem, direction: str) -> Call:
     """Return SpMV with the assembled matrix, or with its transpose's own CSR."""
     require_matrix(lab, problem)
-    matrix = geometry_matrix(problem.geometry, problem.weights(lab), direction != "forward")
+    make = stc.conv_matrix if direction == "forward" else stc.conv_transpose_matrix
+    matrix = make(problem.weights(lab), problem.geometry)
     return lambda x: matrix @ x
 
 

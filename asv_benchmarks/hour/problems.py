@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import sparsetconv as stc
-from sparsetconv._assembly.matrices import geometry_matrix
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -75,7 +74,7 @@ class Problem:
 
     def operator(self, lab: Lab, method: str) -> Any:
         """Return the operator on the card."""
-        return stc.ConvOperator(self.weights(lab), self.input_shape, method=method, **self.options)
+        return stc.ConvOperator.from_geometry(self.weights(lab), self.geometry, method=method)
 
     def vectors(self, lab: Lab, direction: str) -> list[Any]:
         """Return inputs of a direction, as many as the cache cannot hold."""
@@ -85,13 +84,14 @@ class Problem:
     def error(self, lab: Lab, x: Any, product: Any, direction: str) -> float:
         """Return how far some results lie from those in double precision on the host, over their size."""
         transposed = direction != "forward"
+        make = stc.conv_transpose_matrix if transposed else stc.conv_matrix
         rows = self.geometry.matrix_shape[transposed]
         double = np.result_type(self.dtype, np.float64)
         kernel = self.weights(lab).get().astype(double)
         found, expected = [], []
         for start in sorted({0, max(0, (rows - CHECKED_ROWS) // 2), max(0, rows - CHECKED_ROWS)}):
             some = slice(start, min(start + CHECKED_ROWS, rows))
-            matrix = geometry_matrix(self.geometry, kernel, transposed, some).tocoo()
+            matrix = make(kernel, self.geometry, rows=some, format="coo")
             # the plain transpose; the adjoint differs where numbers are complex
             values = matrix.data.conj() if transposed else matrix.data
             columns, where = np.unique(matrix.col, return_inverse=True)

@@ -39,7 +39,7 @@ taught = [data.brick(), data.camera(), data.coins(), data.grass(), data.gravel()
 pairs = [stc.pictures.shrink(picture / 255.0, 2) for picture in taught]
 small, large = zip(*pairs, strict=True)
 
-kernel = stc.fit_kernel(small, large, (12, 12), stride=2, padding=5)
+kernel = stc.fit_kernel(small, large, (12, 12), transposed=True, stride=2, padding=5)
 print(f"{kernel.size} weights from {sum(picture.size for picture in large):,} pixels")
 
 # %%

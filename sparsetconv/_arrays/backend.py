@@ -1,7 +1,8 @@
 """Where arrays live: NumPy and CuPy as two values of one type.
 
-Floor 0. A backend is found once, from the arrays that a user gives, and handed down; nothing below asks
-again. CuPy is imported here alone, when the first of its arrays or the word ``"cupy"`` arrives.
+The backend is found once, from the arrays that a user gives, and passed down as an argument; no function
+below looks for it again. CuPy is imported only here, when the first CuPy array or the word ``"cupy"``
+arrives.
 """
 
 from __future__ import annotations
@@ -22,26 +23,26 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
 
 DEVICES = ("numpy", "cupy")
-# of each GPU, by its number
+# bytes of the second-level cache of each GPU, by device number
 _CACHE_BYTES: dict[int | None, int] = {}
 
 
 @dataclass(frozen=True)
 class Backend:
-    """One kind of arrays, and what works on them.
+    """One kind of arrays, and the modules that work on them.
 
     Attributes
     ----------
     name : str
         ``"numpy"`` or ``"cupy"``.
     title : str
-        Its name in a sentence.
+        Its name in an error message.
     xp : module
-        NumPy, or what stands for it.
+        NumPy or CuPy.
     sparse : module
-        `scipy.sparse`, or what stands for it.
+        `scipy.sparse` or CuPy's counterpart.
     linalg : module
-        `scipy.sparse.linalg`, or what stands for it.
+        `scipy.sparse.linalg` or CuPy's counterpart.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Backend:
 
     @property
     def linear_operator(self) -> Any:
-        """The base of operators on its arrays."""
+        """The base class of operators on arrays of this backend."""
         return self.linalg.LinearOperator
 
     @property
@@ -68,23 +69,23 @@ class Backend:
         return array
 
     def frozen(self, array: Array) -> Array:
-        """Return a copy that nobody can write to (CuPy's arrays can always be written to)."""
+        """Return a copy, read-only with NumPy (CuPy has no read-only arrays)."""
         copied = array.copy()
         if not self.on_gpu:
             copied.setflags(write=False)
         return copied
 
     def available_bytes(self) -> int | None:
-        """Return the memory that a new array could have."""
+        """Return the bytes that a new array could have, or None where they are not known."""
         if not self.on_gpu:
             return memory.available_bytes()
         pool = self.xp.get_default_memory_pool()
         if self.xp.cuda.get_allocator() != pool.malloc:
-            # another allocator may hold memory that the device counts as taken
+            # another allocator may hold free memory that the device counts as used
             return None
         free = int(self.xp.cuda.Device().mem_info[0]) + int(pool.free_bytes())
         limit = int(pool.get_limit())
-        # 0 is no limit; blocks that are free in the pool are given back where the limit asks for it
+        # a limit of 0 means no limit; under a limit the pool gives free blocks back to the device as needed
         return min(free, max(0, limit - int(pool.used_bytes()))) if limit else free
 
     def current_device(self) -> int | None:
@@ -96,35 +97,35 @@ class Backend:
         return int(array.data.device_id) if self.on_gpu else None  # type: ignore[attr-defined]
 
     def cache_bytes(self) -> int:
-        """Return the size of the second-level cache of the current GPU, through which all its cores go."""
+        """Return the bytes of the second-level cache of the current GPU, which all its cores share."""
         device = self.current_device()
         known = _CACHE_BYTES.get(device)
         if known is None:
-            # a hundred attributes are asked for at once: too slow for each product
+            # CuPy reads all hundred attributes at once: too slow for each product
             known = _CACHE_BYTES[device] = int(self.xp.cuda.Device().attributes["L2CacheSize"])
         return known
 
     def require(self, what: str, nbytes: int, hint: str) -> None:
-        """Raise ``MemoryError`` with the bytes and a hint where ``nbytes`` cannot be had."""
+        """Raise ``MemoryError`` with the bytes and a hint if fewer than ``nbytes`` are available."""
         memory.require(what, nbytes, hint, self.available_bytes)
 
     def sparse_type(self, format: str) -> Any:
-        """Return the class of a format: the sparse array, which CuPy has from 14.2 on, or the matrix."""
+        """Return the sparse array class of a format, or the matrix class (CuPy before 14.2 has no arrays)."""
         kind = getattr(self.sparse, f"{format}_array", None)
         return kind if kind is not None else getattr(self.sparse, f"{format}_matrix")
 
     def csr(self, data: Array, indices: Array, indptr: Array, shape: tuple[int, int]) -> Any:
-        """Return a CSR matrix from arrays that are in canonical form, without looking at them."""
+        """Return a CSR matrix from arrays in canonical form, without checking them."""
         if not self.on_gpu:
             matrix = sp.csr_array((data, indices, indptr), shape=shape)
             matrix.has_sorted_indices = True
         else:
             kind = self.sparse_type("csr")
             if hasattr(kind, "_from_parts"):
-                # the constructor would read row pointers on the host, which waits for the device
+                # the constructor would copy row pointers to the host, which waits for the device
                 return kind._from_parts(data, indices, indptr, shape, has_canonical_format=True)
             matrix = kind((data, indices, indptr), shape=shape)
-        # true by construction; the library would read the whole matrix to find out
+        # true by construction; SciPy and CuPy would read the whole matrix to find out
         matrix.has_canonical_format = True
         return matrix
 
@@ -133,7 +134,7 @@ NUMPY = Backend("numpy", "NumPy", np, sp, scipy.sparse.linalg)
 
 
 def cupy_backend() -> Backend:
-    """Return the backend of CuPy's arrays, or raise one sentence that says what is missing."""
+    """Return the backend of CuPy's arrays, or raise an error that says what is missing."""
     try:
         return _imported_cupy()
     except ImportError as error:
@@ -155,7 +156,7 @@ def _imported_cupy() -> Backend:
 
 
 def device_backend(device: Any) -> Backend:
-    """Return the backend that a user names, or raise one sentence that says what it lacks."""
+    """Return the backend that a user names, or raise an error that says what is missing."""
     if not isinstance(device, str) or device not in DEVICES:
         msg = f"device must be one of 'numpy', 'cupy'; got {shown(device)}"
         raise ValueError(msg) if isinstance(device, str) else TypeError(msg)
@@ -175,7 +176,7 @@ def is_cupy(value: Any) -> bool:
 
 
 def backend_of(name: str, value: Any) -> Backend:
-    """Return the backend of an array, or of what can become one; refuse what lives on a GPU otherwise."""
+    """Return the backend of an array or array-like; refuse GPU arrays that are not CuPy's."""
     if isinstance(value, np.ndarray):
         return NUMPY
     if is_cupy(value):
@@ -197,7 +198,7 @@ def operator_backend(op: Any) -> Backend:
 
 
 def check_backend(name: str, value: Any, backend: Backend, beside: str) -> None:
-    """Raise unless an array is of a backend; lists and numbers are of NumPy's."""
+    """Raise unless an array is of a backend; lists and numbers count as NumPy's."""
     own = backend_of(name, value)
     if own.name == backend.name:
         return
@@ -210,7 +211,7 @@ def check_backend(name: str, value: Any, backend: Backend, beside: str) -> None:
 
 
 def check_device(name: str, value: Any, backend: Backend, device: int | None, beside: str) -> None:
-    """Raise unless an array of a backend is in the memory of a GPU."""
+    """Raise unless an array of a backend is in the memory of GPU ``device``."""
     own = backend.device_of(value)
     if own != device:
         msg = (
@@ -223,6 +224,6 @@ def check_device(name: str, value: Any, backend: Backend, device: int | None, be
 
 
 def to_numpy(value: Any) -> Array:
-    """Return a NumPy array, copied from the GPU if it is there."""
+    """Return a NumPy array; a CuPy array is copied from the GPU."""
     array: Array = value.get() if is_cupy(value) else np.asarray(value)
     return array

@@ -1,9 +1,9 @@
 """CUDA graphs: the work of a function, recorded once and repeated by one launch.
 
-Floor 0. A product of a small picture takes less time on a card than Python takes to launch it, and so does
-all else that an iteration of a solver does. CuPy records launches; what this module adds is what makes the
-record safe to repeat: everything compiles and is kept beforehand, and the memory that the function uses and
-gives back stays the graph's.
+On a small picture a product takes a GPU less time than Python takes to launch it, and the same is true of
+every other step of a solver's iteration. CuPy records the launches; this module makes the record safe to
+repeat: kernels are compiled and tables are made before the recording, and memory that the function frees
+stays reserved for the graph.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ T = TypeVar("T")
 
 
 class Captured(Generic[T]):
-    """Recorded work: call it, and the GPU does the work once more.
+    """Recorded work: each call makes the GPU do the work once more.
 
     Attributes
     ----------
     result : object
-        What the function returned. Arrays in it are written anew by every call.
+        What the function returned. Every call overwrites the arrays in it.
     """
 
     def __init__(self, backend: Backend, graph: Any, function: Callable[[], T], pool: Any, result: T) -> None:
         self._backend, self._graph, self._device = backend, graph, backend.current_device()
-        # a graph knows addresses alone: of what the function reads, and of memory that it has given back
+        # a graph holds only addresses, also of arrays that the function reads and of memory that it has
+        # freed: both must stay alive
         self._function, self._pool = function, pool
         self.result = result
 
@@ -51,12 +52,13 @@ def capture(function: Callable[[], T]) -> Captured[T]:
     Parameters
     ----------
     function : callable
-        Takes nothing and works on CuPy arrays of the current GPU, always the same: what changes from one
-        iteration to the next changes in place, and no name is given to another array. It is called twice:
-        once in earnest, so that kernels are compiled and whatever operators keep is there, and once to be
-        recorded, which changes nothing. The host may not wait for the device in it (no ``float(...)``, no
-        ``.get()``, no ``if`` on an array), and CuPy records neither cuBLAS nor cuSPARSE (no ``@`` of arrays,
-        no ``vdot``): of the methods of operators ``"direct"`` can be recorded.
+        Takes no arguments and works on CuPy arrays of the current GPU, the same arrays in every call: what
+        changes from one iteration to the next is written in place, and no name is bound to a new array.
+        `capture` calls it twice: once to do the work, so that kernels are compiled and operators have made
+        the tables that they keep, and once to be recorded, which changes no array. The host may not wait for
+        the device in it (no ``float(...)``, no ``.get()``, no ``if`` on an array), and CuPy records neither
+        cuBLAS nor cuSPARSE (no ``@`` of arrays, no ``vdot``): of the methods of operators only ``"direct"``
+        can be recorded.
 
     Returns
     -------
@@ -70,13 +72,14 @@ def capture(function: Callable[[], T]) -> Captured[T]:
     ImportError, RuntimeError
         If CuPy, its libraries or a GPU are missing.
     NotImplementedError
-        From CuPy, where the function calls what CuPy does not record.
+        From CuPy, if the function calls something that CuPy does not record.
 
     Notes
     -----
-    A launch by Python takes some microseconds, one of a graph less for all that is in it. That pays for small
-    pictures and for iterations of many small steps. Work of the current stream comes before that of the
-    function, and that of the first call before what comes later on the current stream.
+    One launch from Python takes some microseconds; one launch of a graph takes less than that for all the
+    work in it. This pays for small pictures and for iterations of many small steps. The function's work
+    begins after the work that is already on the current stream, and the first call's work ends before later
+    work on the current stream begins.
 
     Examples
     --------
@@ -107,7 +110,7 @@ def capture(function: Callable[[], T]) -> Captured[T]:
             try:
                 result = function()
             except BaseException:
-                # the stream records until it is told to stop; what went wrong is what the function has raised
+                # stop the recording; an error of end_capture would hide the one that the function raised
                 with suppress(Exception):
                     stream.end_capture()
                 raise
@@ -118,7 +121,7 @@ def capture(function: Callable[[], T]) -> Captured[T]:
 
 
 def _recorded(cuda: Any, stream: Any) -> Any:
-    """Return an event behind what has been launched on a stream."""
+    """Return an event that follows all work launched on a stream so far."""
     event = cuda.Event(disable_timing=True)
     event.record(stream)
     return event

@@ -1,8 +1,7 @@
-"""The compiler that numba is, and its cache, for the compiled modules.
+"""Compile functions with numba, and keep the machine code on disk where that is possible.
 
-Floor 0. What is compiled is kept on disk where there is a place for it. Where there is none (a read-only
-installation and home, as in containers and functions as a service), or where files cannot be written, each
-process compiles for itself. The package may also be imported from an archive.
+Where no folder can be written to (a read-only installation and home, as in containers and functions as a
+service), each process compiles for itself. The package may also be imported from a zip archive.
 """
 
 from __future__ import annotations
@@ -42,9 +41,9 @@ def _source(module: ModuleType) -> bytes:
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile a function for each combination of types that it meets, and keep the result on disk.
+    """Compile a function for each combination of argument types, and keep the result on disk.
 
-    Its closure is part of what the cache compares.
+    The values in its closure are part of the cache's key.
     """
     dispatcher = njit(**OPTIONS)(function)
     if dispatcher is function:
@@ -58,7 +57,7 @@ def _cache_of(function: Callable[..., None]) -> Any:
     try:
         return _Cache(function)
     except (OSError, RuntimeError) as error:
-        # a RuntimeError is numba's: there is no place that can be written to
+        # numba raises RuntimeError if it finds no folder that can be written to
         _warn_once(error)
         return NullCache()
 
@@ -82,7 +81,7 @@ def _warn_once(error: Exception) -> None:
 
 
 class _ArchiveLocator(_CacheLocator):  # type: ignore[misc]
-    """The place of what is compiled from an archive; numba's own locators serve files."""
+    """The cache folder of functions imported from an archive; numba's own locators serve files."""
 
     def __init__(self, py_func: Any, py_file: str) -> None:
         user: str = AppDirs(appname="numba", appauthor=False).user_cache_dir
@@ -92,7 +91,7 @@ class _ArchiveLocator(_CacheLocator):  # type: ignore[misc]
 
     @classmethod
     def from_function(cls, py_func: Any, py_file: str) -> Any:
-        """Return a locator, or None for a file, and where the place cannot be written to."""
+        """Return a locator, or None for a function of a file, or if the folder cannot be written to."""
         if Path(py_file).exists() or getattr(sys, "frozen", False):
             return None
         locator = cls(py_func, py_file)
@@ -103,15 +102,15 @@ class _ArchiveLocator(_CacheLocator):  # type: ignore[misc]
         return locator
 
     def get_cache_path(self) -> str:
-        """Return the folder."""
+        """Return the cache folder."""
         return os.fspath(self._path)
 
     def get_source_stamp(self) -> int:
-        """Return what changes with the sources."""
+        """Return a number that changes with the sources."""
         return self._stamp
 
     def get_disambiguator(self) -> str:
-        """Return what tells functions of one name and file apart."""
+        """Return the line number, which tells functions of one name and file apart."""
         return str(self._line)
 
 
@@ -120,21 +119,21 @@ class _Places(FunctionCache._impl_class):  # type: ignore[misc]
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]
-    """A cache that is no reason to fail: what cannot be read is written anew, or not at all."""
+    """A cache whose errors never reach the user: a file that cannot be read is written again, or dropped."""
 
     _impl_class = _Places
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return what was kept, or None."""
+        """Return machine code from the cache, or None."""
         try:
             return super().load_overload(sig, target_context)
         except Exception:
-            # a damaged file raises anything
+            # a damaged file can raise any exception
             self._without_errors(self.flush)
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep what was compiled."""
+        """Write machine code to the cache."""
         self._without_errors(super().save_overload, sig, data)
 
     def _without_errors(self, write: Callable[..., object], *args: Any) -> None:

@@ -1,9 +1,8 @@
 """The CUDA sources of the package, compiled for a geometry and launched on the current stream.
 
-Floor 0. A source in ``cuda/`` is a text with names left open (types, numbers of axes and taps); these are
-constants of a compilation, so that loops over them unroll. CuPy compiles with NVRTC at the first launch and
-keeps the result on disk. All that a kernel needs beside arrays is one structure of 64-bit integers, passed by
-value.
+A source is a text in which some names are undefined (types, numbers of axes and taps); each compilation
+defines them as constants, so that loops over them unroll. CuPy compiles with NVRTC at the first launch and
+keeps the result on disk. Beside arrays a kernel takes one structure of 64-bit integers, passed by value.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
 
-# where sources lie, each beside what launches it; their names differ
+# folders of sources, each beside the module that launches them; no two sources have the same name
 FOLDERS = ("_arrays/source", "_assembly/source", "_methods/cuda/source", "_resize/source")
 OPTIONS = ("--std=c++17",)
-# blocks of a launch along its first axis
+# CUDA's limit on the blocks of a launch along its first axis
 MOST_BLOCKS = 2**31 - 1
 
 REAL_TYPES = {
@@ -32,7 +31,8 @@ REAL_TYPES = {
     "Q": "unsigned long long", "f": "float", "d": "double",
 }  # fmt: skip
 COMPLEX_TYPES = {"F": "complex<float>", "D": "complex<double>"}
-# half precision, which is stored and not computed in, by its name in NumPy and ml_dtypes, and in ``half.cuh``
+# half-precision dtypes, named alike in NumPy or ml_dtypes and in ``half.cuh``: arrays are stored in them,
+# sums are computed in float32
 HALF_TYPES = ("float16", "bfloat16")
 TYPES = REAL_TYPES | COMPLEX_TYPES
 
@@ -45,12 +45,15 @@ def type_name(dtype: np.dtype[Any]) -> str:
 
 
 def sum_name(dtype: np.dtype[Any]) -> str:
-    """Return the type in which numbers are summed."""
+    """Return the name in CUDA C++ of the type in which numbers of a dtype are summed."""
     return type_name(sum_dtype(dtype))
 
 
 def sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype in which numbers are summed: integers wrap around, as only unsigned ones may."""
+    """Return the dtype in which numbers of a dtype are summed.
+
+    Integers are summed as unsigned ones: sums may wrap around, which C++ defines only for these.
+    """
     if dtype.name in HALF_TYPES:
         return np.dtype(np.float32)
     return np.dtype(np.uint64) if dtype.kind in "iu" else dtype
@@ -63,14 +66,14 @@ def braced(numbers: Iterable[int]) -> str:
 
 @cache
 def source_text(name: str) -> str:
-    """Return a source of the package: a file of that name, in the one folder that has it."""
+    """Return the text of a source of the package, by file name; one of ``FOLDERS`` has it."""
     package = resources.files("sparsetconv")
     paths = (package.joinpath(*folder.split("/"), name) for folder in FOLDERS)
     return next(path for path in paths if path.is_file()).read_text(encoding="utf-8")
 
 
 def assembled_source(names: Sequence[str], constants: Constants) -> str:
-    """Return one text: the constants as types and macros, then the sources one after the other."""
+    """Return one text: the constants as type aliases and macros, then the sources one after the other."""
     types = {*TYPES.values(), *HALF_TYPES}
     lines = [
         f"using {name} = {value};" if value in types else f"#define {name} {value}"
@@ -85,26 +88,26 @@ def assembled_source(names: Sequence[str], constants: Constants) -> str:
 
 @lru_cache(maxsize=256)
 def kernel(backend: Backend, names: tuple[str, ...], constants: Constants, name: str) -> Any:
-    """Return a kernel of some sources with their constants; CuPy compiles it once for each device."""
+    """Return the kernel ``name`` of sources and their constants; CuPy compiles it once for each device."""
     module = backend.xp.RawModule(code=assembled_source(names, constants), options=OPTIONS)
     return module.get_function(name)
 
 
 def aligned(xp: Any, x: Array) -> Array:
-    """Return an array whose numbers lie at multiples of their size: a copy where a view begins in between.
+    """Return an array whose address is a multiple of its itemsize: a copy of a view whose address is not.
 
-    Kernels load a number as a whole, and complex ones are twice as wide as what a view may begin at.
+    Kernels load each number at once, and a view of complex numbers may begin at the middle of one.
     """
     if not x.data.ptr % x.itemsize:  # type: ignore[attr-defined]
         return x
-    # copied byte by byte, since the copy of numbers would load them as a whole too
+    # copied byte by byte, since a copy of numbers would load each number at once, too
     loose = xp.ndarray((*x.shape, x.itemsize), np.uint8, x.data, strides=(*x.strides, 1))
     copied: Array = loose.copy().view(x.dtype).reshape(x.shape)
     return copied
 
 
 def contiguous(xp: Any, x: Array, dtype: np.dtype[Any]) -> Array:
-    """Return an array of a dtype as kernels take it: in C order, and aligned; ``x`` itself if it is so."""
+    """Return an aligned array of a dtype in C order, as kernels take it; ``x`` itself if it is one."""
     array: Array = xp.ascontiguousarray(aligned(xp, x), dtype)
     return array
 

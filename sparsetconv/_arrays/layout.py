@@ -1,4 +1,4 @@
-"""The one layout of kernels that all code below the public functions sees."""
+"""The layout of kernels that all code below the public functions sees, with or without channels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def last_axes(index: Iterable[Any]) -> Any:
-    """Return an index of the last axes of an array; the axes in front are left alone."""
+    """Return an index of the last axes of an array, which keeps the axes in front whole."""
     return (..., *index)
 
 

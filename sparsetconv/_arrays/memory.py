@@ -1,7 +1,4 @@
-"""Refuse what the machine cannot hold, before it is allocated.
-
-Floor 0, standard library only.
-"""
+"""Refuse arrays that do not fit into memory, before they are allocated."""
 
 from __future__ import annotations
 
@@ -12,12 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# asking the system takes longer than allocating this much
+# bytes that are never refused: asking the system takes longer than allocating them
 ALWAYS_THERE = 1 << 26
 
 
 def available_bytes() -> int | None:
-    """Return the memory that a new array could have, or None where the system does not say."""
+    """Return the bytes that a new array could have, or None where the system does not say."""
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -31,7 +28,7 @@ def available_bytes() -> int | None:
 
 
 def require(what: str, nbytes: int, hint: str, available: Callable[[], int | None] = available_bytes) -> None:
-    """Raise ``MemoryError`` with the bytes and a hint where ``nbytes`` cannot be had."""
+    """Raise ``MemoryError`` with the bytes and a hint if fewer than ``nbytes`` are available."""
     free = available() if nbytes > ALWAYS_THERE else None
     if free is not None and nbytes > free:
         msg = f"{what} needs {nbytes} bytes ({nbytes / 2**30:.1f} GiB), {free} are available; {hint}"

@@ -1,7 +1,4 @@
-"""Files that are written whole or not at all.
-
-Floor 0, standard library only.
-"""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_place(path: Path) -> None:
-    """Raise where a file cannot be written, before the work rather than after it.
+    """Raise if a file cannot be written: before the work rather than after it.
 
     Parameters
     ----------
@@ -29,7 +26,7 @@ def check_place(path: Path) -> None:
     Raises
     ------
     FileNotFoundError, FileExistsError, PermissionError
-        If there is no such folder, if something that is no file has the name, if the folder is read-only.
+        If the folder does not exist, if something other than a file has the name, if the folder is read-only.
     """
     target = _target(path)
     if not target.parent.is_dir():
@@ -45,10 +42,10 @@ def check_place(path: Path) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Give a file that takes the place of ``path`` at the end of the block, unless the block fails.
+    """Yield a file that takes the place of ``path`` at the end of the block, unless the block fails.
 
-    What is written goes to a temporary file beside it, which is renamed. A file that is replaced hands on its
-    permissions; a symbolic link stays, and what it points to is replaced.
+    The block writes to a temporary file beside ``path``, which is renamed. The new file has the permissions
+    of the file that it replaces; a symbolic link stays, and the file that it points to is replaced.
 
     Parameters
     ----------
@@ -63,12 +60,12 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             shutil.copymode(target, temporary)
         temporary.replace(target)
     except OSError as error:
-        # nobody asked for the temporary file
+        # name the file that the user asked for, not the temporary one
         if error.filename == str(temporary):
             error.filename = str(path)
         raise
     finally:
-        # there is none any more where all went well
+        # where all went well it has been renamed
         temporary.unlink(missing_ok=True)
 
 

@@ -1,9 +1,9 @@
-"""Which GPU an operator belongs to, and the order of streams where something is kept.
+"""Which GPU an operator belongs to, and the order between streams that share arrays made once.
 
-Floor 0. CuPy launches on the current device and its current stream, whatever device an array is on, and
-whatever stream has written it. So products enter the device of their operator; and what is made once and kept
-has an event of the stream that made it, for which other streams wait before they read. Without a GPU all of
-this is nothing.
+CuPy launches on the current device and its current stream, whatever device an array is on and whatever stream
+has written it. So a product makes its operator's device current; and arrays that are made once and kept come
+with an event of the stream that made them, for which other streams wait before they read. None of this
+happens without a GPU.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 NOTHING: AbstractContextManager[None] = nullcontext()
-# the handle of a stream that is another one in each thread
+# CUDA's handle of the per-thread default stream: one handle, another stream in each thread
 PER_THREAD = 2
 
 
 class Made(Generic[T]):
-    """What has just been made on the current stream: other streams wait for it, once, before they read it.
+    """A value just made on the current stream: each other stream waits for it, once, before reading it.
 
     Parameters
     ----------
     backend : Backend
-        With NumPy's there is nothing to wait for.
+        With NumPy's no stream has to wait.
     value : object
-        Arrays, or what holds some.
+        Arrays, or an object that holds some.
     """
 
     __slots__ = ("_backend", "_event", "_streams", "_value")
@@ -44,7 +44,8 @@ class Made(Generic[T]):
     def __init__(self, backend: Backend, value: T) -> None:
         self._backend, self._value = backend, value
         self._event: Any = None
-        # streams that are in order, by device and handle; kept, so that no new stream gets one of these
+        # streams that need not wait any more, by device, handle and thread; held, so that no new stream can
+        # get the handle of one of these
         self._streams: dict[tuple[int | None, int, int], Any] = {}
         if backend.on_gpu:
             cuda = backend.xp.cuda
@@ -54,7 +55,7 @@ class Made(Generic[T]):
             self._event = event
 
     def get(self) -> T:
-        """Return it, for work on the current stream."""
+        """Return the value, for work on the current stream."""
         if self._event is not None:
             self._order()
         return self._value
@@ -64,7 +65,7 @@ class Made(Generic[T]):
         identity = self._identity(stream)
         if event is None or identity in self._streams:
             return
-        # asked of new streams alone: a stream that is captured into a graph may not ask
+        # asked for new streams only: a stream that is being captured into a graph may not query an event
         if event.done:
             self._event = None
             self._streams.clear()
@@ -84,7 +85,7 @@ class Kept(Generic[V]):
     Parameters
     ----------
     backend : Backend
-        Of the arrays in them.
+        Of the arrays in the values.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -92,20 +93,20 @@ class Kept(Generic[V]):
         self._values: dict[Hashable, Made[V]] = {}
 
     def get(self, key: Hashable, make: Callable[[], V]) -> V:
-        """Return the value of a key, made now if there is none yet."""
+        """Return the value of a key; ``make`` is called the first time."""
         known = self._values.get(key)
         if known is None:
-            # of two threads that make it the first one's is kept, for which the other's stream waits
+            # if two threads make the value, the first one's is kept, and the other's stream waits for it
             known = self._values.setdefault(key, Made(self._backend, make()))
         return known.get()
 
     def keys(self) -> list[Any]:
-        """Return the keys of what has been made."""
+        """Return the keys of the values made so far."""
         return list(self._values)
 
 
 class Place:
-    """The device that is current where this is made, and what was made there before on the current stream.
+    """The device that is current when this object is made, and the order after the work launched before.
 
     Parameters
     ----------
@@ -116,22 +117,23 @@ class Place:
     device : int or None
         The number of the GPU; None without one.
     order : callable
-        Lets the current stream wait for what was made; the device must be current.
+        Makes the current stream wait for the work that was launched before this object was made; the device
+        must be current.
     """
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.device = backend.current_device()
-        # found once: both are asked for in every product
+        # looked up once: every product calls both
         self._current = backend.xp.cuda.runtime.getDevice if backend.on_gpu else _no_device
         self.order = Made(backend, None).get
 
     def is_current(self) -> bool:
-        """Return whether work that is launched now goes there."""
+        """Return whether work that is launched now goes to this device."""
         return bool(self._current() == self.device)
 
     def entered(self) -> AbstractContextManager[None]:
-        """Return the context for work there: the device is current, and its current stream in order."""
+        """Return a context for work on this device: it is current, and its current stream in order."""
         if self._current() == self.device:
             self.order()
             return NOTHING
@@ -149,7 +151,7 @@ def _no_device() -> None:
 
 
 def operator_device(op: Any, backend: Backend) -> int | None:
-    """Return the number of the GPU of an operator or matrix: the current one if it does not say."""
+    """Return the number of the GPU of an operator or matrix; the current GPU's if the operator has none."""
     if hasattr(op, "_where"):
         device: int | None = op._where().device
         return device
@@ -158,7 +160,7 @@ def operator_device(op: Any, backend: Backend) -> int | None:
 
 
 def on_device(backend: Backend, device: int | None) -> AbstractContextManager[Any]:
-    """Return a context in which a device is current; nothing has to be done if it is, or without a GPU."""
+    """Return a context in which a device is current; it does nothing if the device is, or without a GPU."""
     if device is None or backend.current_device() == device:
         return NOTHING
     entered: AbstractContextManager[Any] = backend.xp.cuda.Device(device)

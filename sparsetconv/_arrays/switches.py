@@ -1,7 +1,4 @@
-"""What turns parts of the package off: numba's compiler.
-
-Floor 0, standard library only.
-"""
+"""The switch that turns numba's compiler off, read without importing numba."""
 
 from __future__ import annotations
 
@@ -10,10 +7,10 @@ import sys
 
 
 def compiler_switch() -> str | None:
-    """Return what turns numba's compiler off, or None, without importing numba."""
+    """Return the setting that turns numba's compiler off, or None, without importing numba."""
     value = os.environ.get("NUMBA_DISABLE_JIT", "")
     try:
-        # as numba reads it when it is imported
+        # numba reads the variable in the same way when it is imported
         asked = int(value) != 0
     except ValueError:
         asked = False

@@ -1,7 +1,7 @@
-"""How many threads to use, and a loop over them.
+"""The number of threads to use, and `for_each`, a loop over items in several threads.
 
-Floor 0, standard library only. NumPy lets go of the interpreter's lock while it copies and adds, so
-plain threads serve for work that is a few long array operations.
+NumPy and the compiled loops release the interpreter's lock while they work, so plain threads serve for work
+that is a few long operations on arrays.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# seconds until a system that has refused a thread is asked for one again
+# seconds for which the system, once it has refused a thread, is not asked for another one
 PATIENCE = 1.0
 
 _limit: int | None = None
 
 
 def thread_count() -> int:
-    """Return how many threads to use.
+    """Return the number of threads to use.
 
-    The limit that ``threadpoolctl`` was asked for, else the first number in ``NUMBA_NUM_THREADS`` or in
-    ``OMP_NUM_THREADS`` (4 in ``"4,2"``; what is no positive number is ignored), else the CPUs that we may
-    run on.
+    This is the limit that a user has set by ``threadpoolctl``, else the first number in ``NUMBA_NUM_THREADS``
+    or in ``OMP_NUM_THREADS`` (4 in ``"4,2"``; anything that is not a positive number is ignored), else the
+    number of CPUs that this process may run on.
     """
     notice_threadpoolctl()
     return _own_count() if _limit is None else _limit
@@ -47,13 +47,13 @@ def _own_count() -> int:
 
 
 def _first_number(value: str) -> int:
-    """Return the first entry of OpenMP's list, one number for each level of nesting; 0 for what is none."""
+    """Return the first entry of OpenMP's list (one number for each level of nesting); 0 if it is not one."""
     first = value.split(",")[0].strip().removeprefix("+")
     return int(first) if first.isascii() and first.isdigit() else 0
 
 
 def set_thread_limit(number: int | None) -> None:
-    """Set the limit that `thread_count` returns, or take it away."""
+    """Set the limit that `thread_count` returns; None removes it."""
     global _limit
     _limit = number
 
@@ -62,10 +62,10 @@ _registered = False
 
 
 def notice_threadpoolctl() -> None:
-    """Make ``threadpoolctl`` control our threads too, once it is imported: ``user_api="sparsetconv"``.
+    """Make ``threadpoolctl``, if it is imported, control our threads too: ``user_api="sparsetconv"``.
 
-    It knows thread pools by the libraries that are loaded; ours has none, so NumPy's, which always is, stands
-    for it. Limits hold that are set after the first operator was made.
+    ``threadpoolctl`` finds thread pools by their shared libraries; ours has none, so NumPy's, which is always
+    loaded, stands for it. Only limits that are set after the first operator was made are seen.
     """
     global _registered
     threadpoolctl: Any = sys.modules.get("threadpoolctl")
@@ -81,7 +81,7 @@ def notice_threadpoolctl() -> None:
             return thread_count()
 
         def set_num_threads(self, num_threads: int) -> None:
-            # what it restores at the end of a context is the number that it found: no limit, if that is ours
+            # at the end of a context threadpoolctl sets the number that it had found: our own means no limit
             set_thread_limit(None if num_threads == _own_count() else max(num_threads, 1))
 
         def get_version(self) -> None:
@@ -91,7 +91,7 @@ def notice_threadpoolctl() -> None:
 
 
 def _find_core() -> Callable[[], int] | None:
-    """Return a function that tells the core that the calling thread is on, where the system has one."""
+    """Return a function that tells on which core the calling thread runs, if the system has one."""
     if not hasattr(os, "sched_setaffinity"):
         return None
     core: Callable[[], int] | None = getattr(ctypes.PyDLL(None), "sched_getcpu", None)
@@ -102,7 +102,10 @@ _core = _find_core()
 
 
 class _Work:
-    """Items that several threads do, each taking the next; it knows who is at it, begun late or never."""
+    """Items of one call of `for_each`, from which each thread takes the next; it counts the helpers at work.
+
+    A helper may begin late, or never: the caller waits only for helpers that have begun.
+    """
 
     def __init__(self, function: Callable[[T], object], items: Iterable[T]) -> None:
         self._function: Callable[[T], object] | None = function
@@ -112,14 +115,14 @@ class _Work:
         self._error: BaseException | None = None
 
     def do(self) -> None:
-        """Do what is left, item by item; leave nothing to others if one fails."""
+        """Take items until none is left; if one fails, drop the others."""
         function = self._function
         try:
             while self._left and function is not None:
                 try:
                     item = self._left.popleft()
                 except IndexError:
-                    # another thread was faster
+                    # another thread has taken the last item
                     return
                 function(item)
         except BaseException:
@@ -127,7 +130,7 @@ class _Work:
             raise
 
     def help(self) -> None:
-        """Do the same beside the caller, who may have finished meanwhile."""
+        """Take items beside the caller, unless it has finished meanwhile."""
         with self._changed:
             if self._closed:
                 return
@@ -135,16 +138,16 @@ class _Work:
         try:
             self.do()
         except BaseException as error:
-            # the caller raises it
+            # raise_error raises it in the caller's thread
             self._error = error
         with self._changed:
             self._helping -= 1
             self._changed.notify_all()
 
     def finish(self, timeout: float | None = None) -> bool:
-        """Let nobody begin any more, and wait for those who have; return whether all are done.
+        """Let no helper begin any more, wait for those at work, and return whether all have ended.
 
-        Then the function is let go of, with the arrays that it holds: a thread may still know this object.
+        Then the function is dropped, with the arrays that it holds: a thread may still refer to this object.
         """
         with self._changed:
             self._closed = True
@@ -154,35 +157,35 @@ class _Work:
             return done
 
     def raise_error(self) -> None:
-        """Raise what a helper has met."""
+        """Raise the exception of a helper, if there was one."""
         error, self._error = self._error, None
         try:
             if error is not None:
                 raise error
         finally:
-            # its traceback holds this frame
+            # the error's traceback holds this frame: a reference cycle
             del error
 
 
 class _Pool:
-    """Threads that work beside the one that calls them, and on other cores than it.
+    """Threads that help the calling thread, on other cores than the caller's.
 
-    After a pause a scheduler may wake them on the caller's own core, where they wait until the caller has
-    done all the work, call after call for tens of milliseconds, while another core idles. Kept off that core
-    they may wait for something else, such as a BLAS's threads, which spin on the others for a while after
-    each of a solver's steps: so nobody waits for a thread that has not begun, and what it has begun may go on
-    anywhere.
+    After a pause a scheduler may wake helpers on the caller's own core, where they wait until the caller has
+    done all the work, call after call for tens of milliseconds, while another core idles. Kept off that core,
+    helpers may have to wait for other threads: a BLAS's, for example, spin on the other cores for a while
+    after each step of a solver. So the caller never waits for a helper that has not begun, and a helper that
+    takes long may move to any core.
     """
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self._ids: list[int] = []
-        # the core that they are kept off, and for which caller
+        # the core that the threads are kept off (None: no core), and the caller's thread id
         self._placed: tuple[int | None, int] | None = None
         self._lock = threading.Lock()
-        # when the system has refused a thread
+        # the time at which the system last refused a thread
         self._refused: float | None = None
-        # work that looks for helpers, once for each of them, and the calls to threads that have not ended
+        # work that waits for helpers, once for each helper; and the calls of `_serve` that have not ended
         self._waiting: list[_Work] = []
         self._calls: set[object] = set()
         self._executor = ThreadPoolExecutor(threads, "sparsetconv", self._note)
@@ -193,7 +196,7 @@ class _Pool:
             self._placed = None
 
     def run(self, function: Callable[[T], object], items: Iterable[T], helpers: int) -> None:
-        """Call a function on every item, in this thread and in so many others."""
+        """Call a function on every item, in this thread and in ``helpers`` others."""
         work = _Work(function, items)
         self._keep_off(_core() if _core is not None else None)
         start = time.perf_counter()
@@ -202,25 +205,28 @@ class _Pool:
             work.do()
         finally:
             self._forget(work)
-            # what takes half as long again as the caller's share may go on anywhere
+            # helpers that still work after half of the caller's time again may move to any core
             if not work.finish((time.perf_counter() - start) / 2):
                 self._keep_off(None)
                 work.finish()
         work.raise_error()
 
     def serves(self, threads: int) -> bool:
-        """Return whether it has, or may get, so many threads, or was refused the first of them just now."""
+        """Return whether the pool is large enough for ``threads`` helpers and need not be replaced.
+
+        A pool whose first thread the system refused is kept, without helpers, for ``PATIENCE`` seconds.
+        """
         dead = self._refused is not None and not self._ids and not self._patient()
         return self.threads >= threads and not dead
 
     def _patient(self) -> bool:
-        """Return whether the system has refused a thread a moment ago."""
+        """Return whether the system has refused a thread less than ``PATIENCE`` seconds ago."""
         return self._refused is not None and time.monotonic() < self._refused + PATIENCE
 
     def _call_for(self, work: _Work, helpers: int) -> None:
-        """Let threads help with some work: those that are called already take it up later.
+        """Let threads help with some work; threads that are busy take it up later.
 
-        So there are no more calls than threads, however many products a long one outlasts.
+        The executor never has more calls than threads, however many products begin while a long one runs.
         """
         calls: list[object] = []
         try:
@@ -233,7 +239,8 @@ class _Pool:
                 self._executor.submit(self._serve, calls[-1])
                 calls.pop()
         except RuntimeError:
-            # a system refuses a thread, and this call waits for another one; or the interpreter shuts down
+            # the system refused a thread (the call stays in the executor's queue for a later one), or the
+            # interpreter is shutting down
             calls.pop()
             self._refused = time.monotonic()
         finally:
@@ -242,7 +249,7 @@ class _Pool:
                     self._calls.difference_update(calls)
 
     def _serve(self, call: object) -> None:
-        """Help with all work that waits, the oldest first."""
+        """Help with all waiting work, the oldest first."""
         while True:
             with self._lock:
                 if not self._waiting:
@@ -252,16 +259,16 @@ class _Pool:
             work.help()
 
     def _forget(self, work: _Work) -> None:
-        """Take some work from what waits."""
+        """Remove some work from the waiting work."""
         with self._lock:
             self._waiting[:] = [other for other in self._waiting if other is not work]
 
     def close(self) -> None:
-        """Let the threads end when they have done what they have begun; others then work without them."""
+        """Let the threads end when they have finished their work; callers then work without helpers."""
         self._executor.shutdown(wait=False)
 
     def _keep_off(self, core: int | None) -> None:
-        """Let the threads run on all of the caller's cores but one, or on all."""
+        """Let the threads run on all of the caller's cores but ``core``; on all if it is None."""
         wanted = core, threading.get_ident()
         if _core is None or wanted == self._placed:
             return
@@ -277,14 +284,14 @@ class _Pool:
 _pools: list[_Pool] = []
 
 if hasattr(os, "register_at_fork"):
-    # a pool's threads do not come along into a forked child, which makes a pool of its own
+    # a fork copies no threads, so the child makes a pool of its own
     os.register_at_fork(after_in_child=_pools.clear)
 
 
 def for_each(function: Callable[[T], object], items: Iterable[T], workers: int) -> None:
-    """Call ``function`` on every item, in so many threads, this one included; an exception of any is raised.
+    """Call ``function`` on every item in ``workers`` threads, this one included; raise what a call raises.
 
-    Items may not call `for_each` with several workers themselves.
+    ``function`` may not itself call `for_each` with several workers.
     """
     todo = list(items)
     workers = min(workers, len(todo))
@@ -296,7 +303,7 @@ def for_each(function: Callable[[T], object], items: Iterable[T], workers: int) 
 
 
 def _pool_of(threads: int) -> _Pool:
-    """Return the pool; a new one where it is too small, or has no thread and one may be tried again."""
+    """Return the pool; make a new one if it is too small, or has no thread and may try again to get one."""
     known = _pools[0] if _pools else None
     if known is not None and known.serves(threads):
         return known

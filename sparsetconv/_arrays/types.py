@@ -1,7 +1,4 @@
-"""Names of types, for the type checker alone.
-
-Floor 0. Nothing imports this module when the package runs.
-"""
+"""Names of types, for the type checker only: nothing imports this module when the package runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which arrays and dtypes are taken, and their conversion."""
+"""Check arrays and dtypes that a user gives, and convert them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUPPORTED = frozenset(np.dtype(code) for code in "bhilqBHILQfdFD")
 
 
 def is_half(dtype: np.dtype[Any]) -> bool:
-    """Return whether a dtype is of half precision, which a GPU's arrays alone may be."""
+    """Return whether a dtype is of half precision, which only arrays on a GPU may have."""
     return dtype.name in cuda.HALF_TYPES
 
 
@@ -30,7 +30,7 @@ def named_dtype(name: str, dtype: DTypeLike) -> np.dtype[Any]:
     try:
         return np.dtype(dtype)
     except Exception:
-        # also of what only looks like a dtype, such as a dict
+        # values that only look like a dtype, such as a dict, raise other errors than TypeError
         msg = f"{name} must be a dtype, got {shown(dtype)}"
         raise TypeError(msg) from None
 
@@ -76,7 +76,7 @@ def _converted(name: str, value: Any, array: Array, dtype: DTypeLike | None, hal
 
 
 def to_array(name: str, value: Any) -> Array:
-    """Return what a user gave as a NumPy array in native byte order, or raise."""
+    """Return an array-like that a user gave as a NumPy array in native byte order, or raise."""
     if type(value) is not np.ndarray:
         value = _made_array(name, value)
     array: Array = value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
@@ -96,7 +96,7 @@ def _made_array(name: str, value: Any) -> Array:
 
 
 def _narrowed(name: str, array: Array, wanted: np.dtype[Any]) -> Array:
-    """Convert to a smaller dtype, which may round but neither wrap nor overflow."""
+    """Convert to a smaller dtype, or raise: values may be rounded, but neither wrap nor overflow."""
     with np.errstate(over="ignore"):
         narrow: Array = array.astype(wanted)
     if wanted.kind in "iu":
@@ -112,7 +112,7 @@ def _narrowed(name: str, array: Array, wanted: np.dtype[Any]) -> Array:
 
 
 def refuse_what_is_no_array(name: str, value: Any) -> None:
-    """Raise for what NumPy would turn into something else: sparse matrices, arrays with masked entries."""
+    """Raise for array-likes that NumPy would misread: sparse matrices, arrays with masked entries."""
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         msg = f"{name} must have no masked entries; use .filled(), with what shall stand for them"
         raise TypeError(msg)

@@ -1,7 +1,7 @@
 """The matrix of one axis by rows, forward or transposed, as arrays.
 
-Floor 1. A row is its columns and, for each, the taps that land on it; `AxisRows` gives ranges of rows side by
-side to the assembly, made by vectors over all rows of a range.
+A row is its columns and, for each column, the taps that land on it. `AxisRows` returns a range of rows at
+once, in arrays that are computed for all rows of the range together.
 """
 
 from __future__ import annotations
@@ -28,33 +28,34 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# axes with at most this many taps are kept between calls, and of each at most so many numbers in its rows
+# axes of at most this many taps are cached between calls
 KEPT_TAPS = 64
+# numbers that an axis caches in its rows and tables
 KEPT_NUMBERS = 1 << 17
-# rows of more entries than this are looked at one by one
+# entries of a row, in the mean, from which on rows are made one by one
 LONG_ROW = 1 << 5
-# runs that are looked at together, and entries
+# the most runs, and entries, that are made at once
 RUNS_TOGETHER, ENTRIES_TOGETHER = 1 << 15, 1 << 14
-# rows of more runs than these, with fewer pairs in each, are scattered
+# a row of more runs than FEW_RUNS, with fewer than FEW_PAIRS pairs in each, is scattered
 FEW_RUNS, FEW_PAIRS = 8, 3
 
 
 class Rows(NamedTuple):
-    """What a range of rows of an axis' matrix holds, one row after the other.
+    """The columns of a range of rows of an axis' matrix, and the taps that land on each, row after row.
 
     Attributes
     ----------
     columns : (c,) int64 array
-        Columns, in each row ascending, each once.
+        Columns, ascending in each row, without duplicates.
     taps : slice or int array
-        The kernel taps, those of a column next to each other.
+        The kernel taps; those of one column are neighbours.
     starts : (c,) int array or None
-        Where in ``taps`` each column's taps begin; None where each column has one. Contracting the
-        kernel with this fold is a segmented sum.
+        Where in ``taps`` the taps of each column begin; None if each column has one tap. Contracting the
+        kernel with these rows is a segmented sum.
     sizes : (rows,) int array
         The number of columns of each row.
     run : int
-        By how much taps step within every row, 0 where they do not step evenly.
+        Step of the taps within every row; 0 if they do not step evenly.
     """
 
     columns: Array
@@ -74,7 +75,7 @@ class Rows(NamedTuple):
         return folded
 
     def fold_into(self, out: Array, weights: Array, axis: int) -> None:
-        """Write what `fold` returns."""
+        """Write the result of `fold` to ``out``."""
         out[...] = self.fold(weights, axis)
 
     @property
@@ -105,7 +106,7 @@ class Rows(NamedTuple):
 
 
 def _as_slice(taps: Array, run: int) -> slice | Array:
-    """Return taps that step evenly as a slice, by which they are seen and not copied."""
+    """Return taps that step evenly as a slice, which takes a view of the weights instead of a copy."""
     if not run or not taps.size:
         return taps
     first, stop = int(taps[0]), int(taps[-1]) + run
@@ -113,7 +114,7 @@ def _as_slice(taps: Array, run: int) -> slice | Array:
 
 
 def _rows(runs: Runs, taps: int) -> Rows:
-    """Return rows with the pairs of some runs; their taps are below ``taps``."""
+    """Return the rows that consist of the pairs of ``runs``; all taps are less than ``taps``."""
     if runs.column.shape[1] == 1:
         columns, met = runs.pairs()
         step = runs.tap_step if isinstance(runs.tap_step, int) else 0
@@ -137,13 +138,13 @@ def _rows(runs: Runs, taps: int) -> Rows:
 
 
 def _ties_fall(numbers: Array, columns: Array, taps: Array) -> bool:
-    """Return whether the taps of some column do not ascend; the order of a sum must not depend on runs."""
+    """Return whether the taps of any column do not ascend: the order of a sum must not depend on the runs."""
     fall = (columns[1:] == columns[:-1]) & (numbers[1:] == numbers[:-1]) & (taps[1:] < taps[:-1])
     return bool(fall.any())
 
 
 def _sorted(numbers: Array, columns: Array, taps: Array, count: int) -> tuple[Array, Array, Array]:
-    """Return (row, column, tap) triplets in order: packed into integers, where they fit, which sort fast."""
+    """Return (row, column, tap) triplets sorted: packed into integers if they fit, which sort faster."""
     tap_bits, column_bits = count.bit_length(), int(columns.max(initial=0)).bit_length()
     if int(numbers[-1]).bit_length() + column_bits + tap_bits > 63:
         order = np.lexsort((taps, columns, numbers))
@@ -159,7 +160,10 @@ def _sorted(numbers: Array, columns: Array, taps: Array, count: int) -> tuple[Ar
 
 
 def within_a_period(axis: Axis) -> Axis:
-    """Return the axis with no more taps than a period of the extension has places for; the same is read."""
+    """Return an equal axis with its kernel wrapped to one period of the extension.
+
+    Taps that read the same sample of every output, one or more periods apart, are one tap of it.
+    """
     if axis.effective_mode.constant or axis.size == 1:
         return axis
     taps = min(axis.taps, axis.period // gcd(axis.period, axis.dilation))
@@ -167,14 +171,14 @@ def within_a_period(axis: Axis) -> Axis:
 
 
 class RunRows(ABC):
-    """Rows of one axis that are runs, by arithmetic; each entry is a tap, or the sum of a few.
+    """Rows of one axis, computed as runs; each entry is a tap, or the sum of a few.
 
     Parameters
     ----------
     shape : (int, int)
         Rows and columns.
     taps : int
-        Of the kernels that rows are folds of, see `extended`.
+        Number of taps that rows refer to: of the kernel as `extended` returns it.
     segments : sequence of Segment
         Runs of rows that repeat with shifted columns.
     """
@@ -186,38 +190,38 @@ class RunRows(ABC):
 
     @property
     def extends(self) -> bool:
-        """Whether rows ask for sums of taps that are no taps of a kernel, see `extended`."""
+        """Whether rows refer to sums of taps beside the taps of the kernel, see `extended`."""
         return False
 
     def extended(self, weights: Array, at: int) -> Array:
-        """Return a kernel, of which this is axis number ``at``, with all taps that rows ask for."""
+        """Return a kernel, whose axis ``at`` is this one, with all taps that rows refer to."""
         del at
         return weights
 
     def sliding(self) -> tuple[Segment, int] | None:
-        """Return rows that repeat with the same columns, and how much further on their taps are each time.
+        """Return a segment of rows that repeat with the same columns, and the step of their taps.
 
-        None where rows of an axis do not repeat in this way.
+        From one repetition to the next, all taps grow by that step. None if rows do not repeat in this way.
         """
         return None
 
     def scattered(self, start: int, stop: int) -> bool:
-        """Return whether rows of a range hold hardly more pairs than runs, so that runs say nothing."""
+        """Return whether rows of a range have many runs of few pairs each, so that runs save no work."""
         runs = self._middle(start, stop)
         many: int = runs.column.shape[1]
         return many > FEW_RUNS and int(runs.length.sum()) < FEW_PAIRS * many
 
     def tangled(self, start: int, stop: int) -> bool:
-        """Return whether rows of a range are no slices of the kernel side by side, or one over another."""
+        """Return whether a row of a range is not a few slices of the kernel, side by side or overlapping."""
         return next(self._middle(start, stop).ordered().long_rows(), None) is None
 
     def _middle(self, start: int, stop: int) -> Runs:
-        """Return the row in the middle of a range, which stands for all."""
+        """Return the row in the middle of a range, as a sample of its rows."""
         middle = (start + stop) // 2
         return self._runs(middle, min(middle + 1, stop))
 
     def _keep(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
-        """Return what was made for a key before, or make it, and keep it while there is room for it."""
+        """Return the cached value of a key, or make it, and cache it while there is room."""
         known: T | None = self._kept.get(key)
         if known is None:
             known = make()
@@ -236,11 +240,11 @@ class RunRows(ABC):
                 yield from segment.clip(start, stop)
 
     def rows(self, start: int, stop: int) -> Rows:
-        """Return a range of rows side by side; those that recur in an N-D matrix are kept."""
+        """Return a range of rows; ranges that recur in an N-D matrix are cached."""
         return self._keep(("rows", start, stop), lambda: self._made(start, stop), _numbers)
 
     def table(self, start: int, stop: int) -> Table:
-        """Return a range of rows for compiled loops; those that recur in an N-D matrix are kept."""
+        """Return a range of rows for compiled loops; ranges that recur in an N-D matrix are cached."""
         return self._keep(("table", start, stop), lambda: self._table(start, stop), _numbers)
 
     def _table(self, start: int, stop: int) -> Table:
@@ -248,7 +252,7 @@ class RunRows(ABC):
         return Table.stacked([Table.merged(self._runs(*part)) for part in parts])
 
     def each(self, start: int, stop: int) -> Iterator[Rows | LongRow]:
-        """Yield a range of rows one by one, long ones by their runs."""
+        """Yield a range of rows one by one, long rows as slices of the kernel where possible."""
         for low, high in self._together(start, stop):
             ends = self.counts(low, high).cumsum()
             entries = int(ends[-1])
@@ -266,7 +270,7 @@ class RunRows(ABC):
             yield row or self.rows(at, at + 1)
 
     def parts(self, start: int, stop: int) -> Iterator[Rows]:
-        """Yield a range of rows in parts of bounded size, if they can be divided."""
+        """Yield a range of rows in parts of about ``ENTRIES_TOGETHER`` entries; rows are not divided."""
         for low, high in self._together(start, stop):
             for part in _shares(low, self.counts(low, high).cumsum()):
                 yield self._made(*part)
@@ -283,11 +287,11 @@ class RunRows(ABC):
         return self._made_runs(start, stop).filled()
 
     def _parts(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """Divide a range of rows where the number of their runs leaps."""
+        """Divide a range of rows where the number of runs of a row changes much."""
         yield start, stop
 
     def order(self, start: int, stop: int, upper: Array) -> Array:
-        """Return the `row_order` of rows with ``upper`` columns so far and a range of this axis' rows."""
+        """Return the `row_order` of rows with ``upper`` columns each and a range of rows of this axis."""
         key = "order", start, stop, upper.tobytes()
         return self._keep(key, lambda: row_order(upper, self.rows(start, stop).sizes), len)
 
@@ -307,7 +311,7 @@ class RunRows(ABC):
         return counts
 
     def _together(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """Divide a range of rows so that the runs of each part are not too many."""
+        """Divide a range of rows so that each part has about ``RUNS_TOGETHER`` runs at most."""
         for first, last in self._parts(start, stop):
             if first < last:
                 step = max(1, RUNS_TOGETHER // self._runs(first, first + 1).column.shape[1])
@@ -321,8 +325,8 @@ class RunRows(ABC):
 class AxisRows(RunRows):
     """The matrix of one axis by rows, forward or transposed.
 
-    A kernel that is longer than the period of the signal's extension is folded to one period first: taps
-    whose distance is a multiple of it read the same.
+    A kernel that is longer than the period of the signal's extension is wrapped to one period first: taps
+    whose distance is a multiple of the period read the same sample.
 
     Parameters
     ----------
@@ -346,11 +350,11 @@ class AxisRows(RunRows):
 
     @property
     def extends(self) -> bool:
-        """Whether rows ask for sums."""
+        """Whether rows refer to sums of taps beside the taps of the kernel."""
         return self.taps != self._given_taps
 
     def extended(self, weights: Array, at: int) -> Array:
-        """Return a kernel, of which this is axis number ``at``, folded to a period, with its `edge_sums`."""
+        """Return a kernel, whose axis ``at`` is this one, wrapped to one period, and its `edge_sums`."""
         xp = backend_of("weights", weights).xp
         before = (slice(None),) * (at % weights.ndim)
         taps = self.axis.taps
@@ -376,7 +380,7 @@ class AxisRows(RunRows):
         return (transposed_runs if self.transposed else forward_runs)(self.axis, start, stop)
 
     def _parts(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """Divide a range of rows where the number of their runs leaps: edges that are replicated."""
+        """Divide a range of rows so that each replicated edge stands alone: it has many more runs."""
         last = self.shape[0] - 1
         if not self.transposed or not self.axis.effective_mode.edge or not last:
             yield start, stop
@@ -385,7 +389,7 @@ class AxisRows(RunRows):
         yield from pairwise(cuts)
 
     def count(self, start: int, stop: int) -> int:
-        """Return the number of entries in a range of rows: of a whole axis or of outputs in closed form."""
+        """Return the number of entries in a range of rows; in closed form for a whole axis or for outputs."""
         if (start, stop) == (0, self.shape[0]):
             return self.axis.nnz
         if not self.transposed:
@@ -404,13 +408,13 @@ def _all_numbers(rows: list[Rows | LongRow]) -> int:
 
 
 def _shares(start: int, ends: Array) -> Iterator[tuple[int, int]]:
-    """Divide rows from ``start`` on, which end at entries ``ends``, into ranges of not many entries."""
+    """Divide rows from ``start`` on, which end at entries ``ends``, at multiples of ``ENTRIES_TOGETHER``."""
     cuts = np.flatnonzero(np.diff(ends // ENTRIES_TOGETHER)) + 1
     return pairwise([start, *(start + cuts).tolist(), start + ends.size])
 
 
 def _numbers(rows: Rows | Table) -> int:
-    """Return how many numbers some rows take, and a few for the objects."""
+    """Return the number of numbers in some rows, plus 64 for the objects themselves."""
     return 64 + sum(array.size for array in rows if isinstance(array, np.ndarray))
 
 
@@ -431,18 +435,19 @@ def _side_by_side(parts: list[Rows]) -> Rows:
 
 
 def row_order(upper: Array, lower: Array) -> Array:
-    """Return the order that makes rows of pairs of rows: a permutation of the table of their columns.
+    """Return the permutation that sorts the outer product of two axes' columns by pairs of rows.
 
     Parameters
     ----------
     upper, lower : int arrays
-        How many columns the rows of two axes have. The table has a line for each column of the first axis,
-        and in it all columns of the second.
+        The number of columns of each row of the first and of the second axis. The outer product is a table:
+        one line for each column of the first axis (all rows), which has all columns of the second.
 
     Returns
     -------
     int array
-        Places in the table, by row of the first axis, row of the second, column of the first, of the second.
+        Places in the table, ordered by row of the first axis, row of the second, column of the first, column
+        of the second.
 
     Examples
     --------
@@ -450,7 +455,7 @@ def row_order(upper: Array, lower: Array) -> Array:
     array([0, 3, 1, 2, 4, 5])
     """
     columns = int(lower.sum())
-    # a run for each pair of rows and each column of the first of them
+    # one run of places for each pair of rows and each column of its first row
     runs = np.repeat(upper, lower.size)
     pair = np.repeat(np.arange(runs.size), runs)
     line = np.arange(pair.size) + np.repeat(_before(upper), upper * lower.size)
@@ -473,5 +478,5 @@ def _kept_rows(axis: Axis, transposed: bool) -> AxisRows:
 
 
 def axis_rows(axis: Axis, transposed: bool) -> AxisRows:
-    """Return an axis' rows, for short kernels those that were made for the same axis before."""
+    """Return the rows of an axis; those of short kernels are cached between calls."""
     return (_kept_rows if axis.taps <= KEPT_TAPS else AxisRows)(axis, transposed)

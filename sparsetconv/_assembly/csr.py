@@ -1,8 +1,8 @@
 """The arrays of a convolution's CSR matrix, for any range of its rows, in closed form.
 
-Floor 2. An N-D convolution is the product of its axes, and so is its matrix. Rows are divided into boxes of
-ranges of the axes; sizes and row pointers are outer products, and `Writer` writes columns and values straight
-into the final arrays: no triplets, no sorting, no duplicates.
+An N-D convolution is the product of its axes, and so is its matrix. The rows are divided into boxes, each a
+product of ranges of the axes. Sizes and row pointers are outer products, and `Writer` writes columns and
+values straight into the final arrays: no triplets, no sorting, no duplicates.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ PARTS_OR_PRODUCTS = "rows= assembles a part of it, an operator with method='dire
 
 # boxes of several channels have at most this many entries
 BOX_ENTRIES = 1 << 17
-# entries for which a second thread pays
+# entries from which on threads pay
 THREAD_ENTRIES = 1 << 20
-# entries from which on loops may be compiled: fewer take NumPy some hundredths of a second at most
+# entries from which on compiled loops may be used: for fewer NumPy takes some hundredths of a second at most
 COMPILED_ENTRIES = 1 << 19
 
 
@@ -44,7 +44,7 @@ class MatrixLayout(NamedTuple):
     Attributes
     ----------
     groups, row_channels, column_channels : int
-        Channels are those of one group.
+        Groups, and the channels of one group on the sides of rows and columns.
     axes : tuple of RunRows
     """
 
@@ -63,18 +63,19 @@ class MatrixLayout(NamedTuple):
 
     @property
     def column_steps(self) -> tuple[int, int, int]:
-        """By how much a column's channel grows: by group, by channel of the rows, by that of the columns."""
+        """By how much a column's channel grows from one group, row channel or column channel to the next."""
         return self.column_channels, 0, 1
 
     @property
     def weight_steps(self) -> tuple[int, int, int]:
-        """The same for the channel of a weight, among all of ``weights``."""
+        """The same numbers for the channel of a weight, among all channels of ``weights``."""
         return self.row_channels * self.column_channels, self.column_channels, 1
 
     def offsets(self, first: int, last: int) -> tuple[Array, Array]:
-        """Return where the columns of the column channels begin, and by how much the next rows' are moved.
+        """Return where each column channel of row channel ``first`` begins, and the shifts of later channels.
 
-        Row channels are ``first`` to ``last``, of which the first one has the columns.
+        The second array has, for each row channel from ``first + 1`` up to, and without, ``last``, the number
+        that is added to the columns of row channel ``first``.
         """
         size = prod(self.column_sizes)
         by_group, by_row, by_column = self.column_steps
@@ -83,13 +84,13 @@ class MatrixLayout(NamedTuple):
         return bases[0] + np.arange(self.column_channels) * (by_column * size), bases[1:] - bases[0]
 
     def weights_of(self, weights: Array, first: int, last: int) -> Array:
-        """Return ``(row channels, column_channels, k1, ..., kd)`` weights of some row channels."""
+        """Return the ``(last - first, column_channels, k1, ..., kd)`` weights of some row channels."""
         return weights.reshape(-1, *weights.shape[2:])[first:last]
 
     def extended(self, weights: Array) -> Array:
-        """Return ``(..., k1, ..., kd)`` weights with the sums that the axes' rows ask for as taps.
+        """Return ``(..., k1, ..., kd)`` weights with the sums that the axes' rows refer to as extra taps.
 
-        Sums of single precision are taken in double precision.
+        Weights of single precision are summed in double precision.
         """
         if not any(axis.extends for axis in self.axes):
             return weights
@@ -104,7 +105,7 @@ class MatrixLayout(NamedTuple):
 
     @property
     def row_shape(self) -> tuple[int, ...]:
-        """Shape of the array whose C-order flattening the rows are: channels first."""
+        """Shape of the array whose elements, in C order, the rows belong to: channels first."""
         return (self.groups * self.row_channels, *(axis.shape[0] for axis in self.axes))
 
     @property
@@ -124,13 +125,13 @@ class MatrixLayout(NamedTuple):
         return (last - first) * self.column_channels * prod(counts)
 
     def entries_before(self, row: int) -> int:
-        """Return the entries of all rows before one, which may be the end."""
+        """Return the entries of all rows before ``row``, which may be the number of rows."""
         places = []
         for size in reversed(self.row_shape[1:]):
             row, place = divmod(row, size)
             places.append(place)
         before, after = 0, 1
-        # from the last axis to the first: what precedes within the line, the plane, and so on
+        # from the last axis to the first: the entries before the row in its line, in its plane, and so on
         for axis, place in zip(reversed(self.axes), places, strict=True):
             before = axis.count(0, place) * after + axis.count(place, place + 1) * before
             after *= axis.count(0, axis.shape[0])
@@ -172,7 +173,7 @@ def matrix_size(
     backend: Backend,
     hint: str = PARTS_OR_PRODUCTS,
 ) -> tuple[int, np.dtype[Any]]:
-    """Return how many entries some rows have, and the dtype of the indices; refuse what cannot be.
+    """Return the number of entries of rows ``start`` to ``stop``, and the dtype of the indices.
 
     Parameters
     ----------
@@ -182,10 +183,17 @@ def matrix_size(
     dtype : dtype
         Of the values.
     index_dtype : dtype or None
-        The smallest that holds everything if None.
+        None for the smallest that holds all indices.
     backend : Backend
     hint : str
-        What needs less memory.
+        Ends the message of a ``MemoryError``: another way that needs less memory.
+
+    Raises
+    ------
+    ValueError
+        If ``index_dtype`` is too small.
+    MemoryError
+        If the arrays do not fit into memory.
     """
     nnz = sum(map(layout.box_nnz, boxes(layout.row_shape, start, stop)))
     smallest = smallest_index_dtype(stop - start, layout.shape[1], nnz)
@@ -210,7 +218,7 @@ def csr_arrays(
     ----------
     layout : MatrixLayout
     weights : (groups, row_channels, column_channels, k1, ..., kd) array
-        Its dtype is that of ``data``.
+        ``data`` has the same dtype.
     start, stop : int
         Range of rows.
     nnz, index_dtype : int, dtype
@@ -250,7 +258,7 @@ def _shares(start: int, stop: int, workers: int, inner: int) -> Iterator[tuple[i
 
 
 def _channel_parts(layout: MatrixLayout, box: Box) -> Iterator[Box]:
-    """Divide a box by channels, so that what its channels share stays in cache."""
+    """Divide a box by channels, so that the columns that its channels share stay in cache."""
     (first, last), *ranges = box
     step = max(1, BOX_ENTRIES * (last - first) // max(1, layout.box_nnz(box)))
     for channel in range(first, last, step):
@@ -267,11 +275,11 @@ def _fill_box(
     entry: int,
     compiles: bool,
 ) -> None:
-    """Write the entries of a box of rows, the first of which is number ``entry`` of all.
+    """Write the entries of a box of rows; ``entry`` is the number of entries before the box.
 
     ``ends`` becomes the row pointers after each row. The channels of the box share their spatial layout:
     columns are written for the first channel and shifted for the others (to the columns of their group),
-    values for all at once. ``compiles`` allows for compiled loops.
+    values are written for all channels at once. ``compiles`` permits compiled loops.
     """
     (first, last), *ranges = box
     channels = last - first
@@ -282,7 +290,7 @@ def _fill_box(
     offsets, shifts = layout.offsets(first, last)
     values, columns = data.reshape(channels, -1), indices.reshape(channels, -1)
     writer = Writer(layout.axes, ranges, counts, offsets.size, values, columns[0], compiles)
-    # sums that overflow are what the user has given, and compiled loops do not warn of them either
+    # if sums of the user's weights overflow, do not warn: compiled loops do not either
     with np.errstate(over="ignore", invalid="ignore"):
         writer.write(0, layout.extended(layout.weights_of(weights, first, last)), offsets, 0)
     if channels > 1:
@@ -290,7 +298,7 @@ def _fill_box(
 
 
 def _fill_pointers(upper: Array, counts: list[Array], ends: Array, entry: int) -> None:
-    """Write where each row of a box ends: along a line the row lengths are those of the last axis, scaled."""
+    """Write where each row of a box ends: in a line, row lengths are multiples of those of the last axis."""
     for numbers in counts[:-1]:
         upper = np.multiply.outer(upper, numbers.astype(ends.dtype)).reshape(-1)
     along = counts[-1].cumsum(dtype=ends.dtype)

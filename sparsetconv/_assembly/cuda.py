@@ -1,8 +1,8 @@
 """The arrays of a CSR matrix, written on the device: one launch for each array.
 
-Floor 2, beside ``assembly`` and by the same runs and folds. What goes to the device are the tables of the
-axes: the rows that differ, never a copy of what the matrix holds. The kernels are in ``cuda/pattern.cu`` and
-beside it, their tables are explained in ``cuda/matrix.cuh``.
+Entries and their order are the same as in ``csr``, from the same rows of axes. Only tables of the axes go to
+the device: the rows that differ from each other, never the entries of the matrix. The kernels are in
+``source/``; ``source/matrix.cuh`` explains the tables.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from sparsetconv._assembly.csr import MatrixLayout
     from sparsetconv._geometry.segments import Segment
 
-# entries of a chunk of a line; how many chunks the matrix is divided into at the least, if it is that large
+# the least and the most entries of a chunk of a line; between these, a matrix has about CHUNKS chunks
 CHUNK_ENTRIES, CHUNKS = (1 << 12, 1 << 15), 1 << 13
-# rows that do not repeat are one segment up to so many entries
+# the most entries of a segment of rows that do not repeat
 MERGED_ENTRIES = 1 << 12
 # lines of fewer entries share a block of threads
 SHORT_LINE = 1 << 11
 THREADS = 128
-# rows of a line whose pointers one block of threads writes, about
+# one block of threads writes the pointers of about this many rows of a line
 POINTER_ROWS = 1 << 12
-# rows of a factor that are compared at once on the host, in arrays that stay in its cache
+# the most rows of a factor that are compared at once on the host: the arrays stay in its cache
 COMPARED_ROWS = 1 << 14
 
 
 class Group(NamedTuple):
-    """Rows that repeat: ``period`` rows from ``start`` on, as `Segment`, and by how much their taps slide."""
+    """Rows that repeat, as in `Segment`; from one group to the next, taps grow by ``slide``."""
 
     start: int
     period: int
@@ -47,22 +47,22 @@ class Group(NamedTuple):
 
 
 class AxisTable(NamedTuple):
-    """One axis' matrix as tables of what differs.
+    """One axis' matrix as tables of its template rows: the rows that differ from each other.
 
     Attributes
     ----------
     shape : tuple of int
         Rows and columns.
     taps : int
-        Taps of the kernel along the axis; 1 where there is no kernel.
+        Taps of the kernel along the axis; 1 for a factor without a kernel.
     segments : (s, 8) int64 array
-        As ``matrix.cuh`` lists them.
+        One row for each segment, with the numbers that ``matrix.cuh`` lists.
     begins, columns : int64 arrays
         Where each template row's columns begin, and the columns.
     folds, tap_list : int64 arrays
         Where each column's taps begin, and the taps.
     values : float64 array
-        Of the columns, where there is no kernel.
+        Values of the columns of a factor without a kernel.
     """
 
     shape: tuple[int, int]
@@ -82,14 +82,14 @@ class AxisTable(NamedTuple):
 
     @property
     def slides(self) -> bool:
-        """Whether taps of some rows slide."""
+        """Whether the taps of any segment slide."""
         return bool(self.segments[:, -1].any())
 
 
 def _balanced(segments: Sequence[Group], begins: Array) -> Iterator[Group]:
-    """Divide rows that do not repeat, neighbours joined, into segments of a bounded number of entries.
+    """Join neighbouring rows that do not repeat, and divide them into segments of bounded entries.
 
-    ``begins`` says where in the tables each template row begins.
+    ``begins`` is where in the tables each template row begins.
     """
     joined: list[Group] = []
     for segment in segments:
@@ -143,7 +143,7 @@ def _fold_starts(part: Rows) -> Array:
 
 
 def _groups(rows: RunRows) -> Iterator[Group]:
-    """Yield the rows of an axis by what repeats."""
+    """Yield the rows of an axis as groups that repeat."""
     sliding = rows.sliding()
     if sliding is not None and _slides(rows, *sliding):
         segment, slide = sliding
@@ -152,7 +152,7 @@ def _groups(rows: RunRows) -> Iterator[Group]:
         yield from _if_any(Group(segment.stop, rows.shape[0] - segment.stop, 1))
         return
     for start, period, repeat, shift in rows.segments:
-        # the tables know of one shift for a row: others stand there in full
+        # the tables have one shift for a row: rows whose columns have steps of their own are listed in full
         yield Group(start, period * repeat, 1) if shift is None else Group(start, period, repeat, shift)
 
 
@@ -162,9 +162,9 @@ def _if_any(group: Group) -> Iterator[Group]:
 
 
 def _slides(rows: RunRows, segment: Segment, slide: int) -> bool:
-    """Return whether the last of some groups of rows is the first one, by other taps.
+    """Return whether the last group of a segment equals the first one with all taps ``slide`` further on.
 
-    It is not where taps that are far apart have been folded onto each other.
+    This fails where a long kernel has been wrapped to one period.
     """
     if segment.repeat < 2:
         return False
@@ -190,15 +190,16 @@ def factor_table(factor: Any) -> AxisTable:
 
 
 def _repeating(factor: Any) -> tuple[list[Group], Any]:
-    """Return the segments of a CSR matrix, and a matrix of the rows that are their templates.
+    """Return the segments of a CSR matrix, and a matrix of their template rows.
 
-    Where rows and columns have a common divisor the rows of a resize come again after a period, moved.
+    If the numbers of rows and columns have a common divisor, the rows of a resize repeat with shifted
+    columns.
     """
     rows, columns = factor.shape
     period = rows // gcd(rows, columns)
     shift = columns * period // rows
     again = _same_rows(factor, period, shift)
-    # the longest stretch of rows that all come again
+    # the longest stretch of rows that all repeat
     edges = np.flatnonzero(np.diff(np.concatenate([[False], again, [False]])))
     start, repeat = 0, 1
     if edges.size:
@@ -214,12 +215,12 @@ def _repeating(factor: Any) -> tuple[list[Group], Any]:
 
 
 def _same_rows(factor: Any, period: int, shift: int) -> Array:
-    """Return of each row, but for the last ``period``, whether that many rows on it comes again, moved."""
+    """Return, for each row but the last ``period``, whether the row ``period`` later equals it, shifted."""
     pointers, indices, values = factor.indptr, factor.indices, factor.data
     counts = np.diff(pointers)
     again: Array = counts[period:] == counts[: counts.size - period]
     for first in range(0, again.size, COMPARED_ROWS):
-        # of rows with as many entries those that have some
+        # rows whose counterpart has equally many entries, but not none
         block = again[first : first + COMPARED_ROWS]
         rows = first + np.flatnonzero(block & (counts[first : first + block.size] > 0))
         if not rows.size:
@@ -247,7 +248,7 @@ def _segment_table(segments: Sequence[Group], begins: Array) -> Array:
 
 
 class Channels(NamedTuple):
-    """Channels of a matrix, those of one group, and the steps of `MatrixLayout`."""
+    """Channels of one group of a matrix, of its rows and its columns, and the steps of `MatrixLayout`."""
 
     rows: int
     columns: int
@@ -256,7 +257,7 @@ class Channels(NamedTuple):
 
     @classmethod
     def of(cls, layout: MatrixLayout) -> Channels:
-        """Return those of a layout."""
+        """Return the channels of a layout."""
         return cls(layout.row_channels, layout.column_channels, layout.column_steps, layout.weight_steps)
 
 
@@ -286,7 +287,7 @@ class DeviceLayout:
         self.backend, self.axes = backend, axes
         start, stop = rows
         length = axes[-1].shape[0]
-        # of the lines before the last axis there may be one alone
+        # lines are rows that differ in the last axis only; the range may lie within a single line
         self._lines = -(-stop // length) - start // length
         span = (start % length, start % length + stop - start) if self._lines == 1 else (0, length)
         upper = channels.columns * prod(
@@ -315,7 +316,7 @@ class DeviceLayout:
     def __call__(
         self, source: str, name: str, constants: dict[str, str], arguments: Sequence[Any], chunks: int = 0
     ) -> None:
-        """Launch a kernel, each block of threads with some lines, and one of so many chunks of them."""
+        """Launch a kernel: each block of threads works on one of ``chunks`` chunks of one or a few lines."""
         fixed = (("NDIM", str(len(self.axes))), *constants.items())
         function = cuda.kernel(self.backend, ("matrix.cuh", source), fixed, name)
         blocks = -(-self._lines // self._threads[1]) * (chunks or self._chunk_count)
@@ -337,7 +338,10 @@ class DeviceLayout:
 def _chunks(
     axis: AxisTable, span: tuple[int, int], upper: int, target: int
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Divide a range of an axis' rows: a range of whole segments, or of one segment's repetitions."""
+    """Divide a range of an axis' rows into chunks of about ``target`` entries.
+
+    A chunk is a range of whole segments, or of the repetitions of one segment.
+    """
     joined: tuple[int, int, int] | None = None
     for number, (start, period, _, _, _, entries, repeat, _) in enumerate(axis.segments.tolist()):
         low, high = max(start, span[0]), min(start + period * repeat, span[1])
@@ -364,7 +368,7 @@ def _chunks(
 
 
 def _row_chunks(axis: AxisTable, span: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
-    """Divide a range of an axis' rows into as many rows: whole segments, or one segment's repetitions."""
+    """Divide a range of an axis' rows into chunks of about ``POINTER_ROWS`` rows, of the same two kinds."""
     first, last, joined = 0, 0, 0
     for number, (start, period, *_, repeat, _) in enumerate(axis.segments.tolist()):
         low, high = max(start, span[0]), min(start + period * repeat, span[1])
@@ -427,7 +431,7 @@ def convolution_arrays(
     entries: int,
     index: np.dtype[Any],
 ) -> tuple[Array, Array, Array]:
-    """Return the arrays of rows of a convolution's matrix; ``weights`` as for `assembly.csr_arrays`."""
+    """Return the arrays of rows of a convolution's matrix; ``weights`` as for `csr.csr_arrays`."""
     axes = [axis_table(axis) for axis in layout.axes]
     flat = cuda.contiguous(backend.xp, layout.extended(weights), weights.dtype)
     constants = {
@@ -450,7 +454,7 @@ def product_arrays(
     """Return the arrays of the Kronecker product of CSR matrices with sorted rows."""
     axes = [factor_table(factor) for factor in factors]
     values = backend.xp.asarray(np.concatenate([axis.values for axis in axes], dtype=np.float64))
-    # places in the tables are those of the columns; the values follow each other without anything between
+    # the kernel gets places in the tables of columns; values are one array, axis after axis
     firsts = np.cumsum([0, *(axis.values.size for axis in axes[:-1])])
 
     def write(launch: DeviceLayout, out: Array) -> None:

@@ -1,8 +1,7 @@
 """The matrix of a convolution as a function of its kernel: rows are results, columns are weights.
 
-Floor 2. Such a matrix is assembled as that of a convolution is, from rows of axes, with the roles of the
-kernel and of the fixed array exchanged: columns are taps, and what stands there is a sample, or the sum of
-some.
+It is assembled from rows of axes, like the matrix of a convolution, with the roles of the kernel and of the
+fixed array exchanged: columns are taps, and entries are samples, or sums of samples.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ForwardRows(RunRows):
-    """Rows of outputs: columns are taps, and each reads one sample.
+    """Rows of outputs: columns are taps, and each entry is one sample.
 
     Parameters
     ----------
@@ -45,16 +44,17 @@ class ForwardRows(RunRows):
         return runs.mirrored(self.shape[1]) if self._flip else runs
 
     def sliding(self) -> tuple[Segment, int] | None:
-        """See `RunRows.sliding`: inside, each output reads as the one before, a stride further on."""
+        """See `RunRows.sliding`: inside, each output reads the samples of the one before plus one stride."""
         inside, axis = self._axis.interior, self._axis
         return Segment(inside.start, 1, inside.stop - inside.start, 0), axis.stride
 
 
 class TransposedRows(AxisRows):
-    """Rows of samples: columns are taps, by which outputs reach the sample.
+    """Rows of samples: columns are taps, and each entry is an output that reads the sample through the tap.
 
-    An output and a tap enter into the position that is read in the same way: rows are those of a convolution
-    by outputs as taps, and with taps as outputs.
+    The position read, ``output * stride + tap * dilation - before``, stays the same if output and tap are
+    exchanged together with stride and dilation. So these are the rows of a transposed axis whose taps are the
+    outputs, and whose outputs are the taps.
 
     Parameters
     ----------
@@ -78,18 +78,18 @@ class TransposedRows(AxisRows):
         return runs.mirrored(self.shape[1]) if self._flip else runs
 
     def sliding(self) -> tuple[Segment, int] | None:
-        """See `RunRows.sliding`: a stride further on a sample meets the same taps, one output later."""
+        """See `RunRows.sliding`: one stride on, the next outputs read a sample through the same taps."""
         inside, axis = self._forward.transposed_interior, self._forward
         repeat = max(0, inside.stop - inside.start) // axis.stride
         return Segment(inside.start, axis.stride, repeat, 0), 1
 
 
 class KernelLayout(MatrixLayout):
-    """Where the entries of a matrix by weights lie: each channel of the results has columns of its own."""
+    """Where the entries of a matrix by weights lie: each channel of the result has columns of its own."""
 
     @classmethod
     def of(cls, geometry: ConvGeometry, transposed: bool) -> KernelLayout:
-        """Return the layout of a geometry's matrix by its weights, or by those of its transpose."""
+        """Return the layout for a geometry, or for its transposed convolution."""
         c_in, c_out = geometry.channels
         if transposed:
             rows = tuple(TransposedRows(axis, geometry.flip) for axis in geometry.axes)
@@ -111,17 +111,17 @@ class KernelLayout(MatrixLayout):
 
     @property
     def weight_steps(self) -> tuple[int, int, int]:
-        """See `MatrixLayout.weight_steps`: all row channels of a group read the same."""
+        """See `MatrixLayout.weight_steps`: all row channels of a group read the same channels."""
         return self.column_channels, 0, 1
 
     def weights_of(self, weights: Array, first: int, last: int) -> Array:
-        """See `MatrixLayout.weights_of`: all row channels of a group read the same."""
+        """See `MatrixLayout.weights_of`: all row channels of a group read the same channels."""
         groups = np.arange(first, last) // self.row_channels
         return weights[:, 0].take(groups, 0)
 
 
 class TransposedLayout(KernelLayout):
-    """The same for a transposed convolution."""
+    """The same layout for a transposed convolution."""
 
     @property
     def column_steps(self) -> tuple[int, int, int]:
@@ -138,8 +138,8 @@ def kernel_arrays(
     ----------
     geometry : ConvGeometry
     x : (groups, channels, ...) array
-        What stays: the input, or the small array of a transposed convolution. Samples that padding folds onto
-        each other are summed in its dtype.
+        The fixed array: the input, or the small array of a transposed convolution. Where padding puts several
+        of its elements on one entry, they are summed in its dtype.
     transposed : bool
     backend : Backend
         Of ``x``, and of the arrays.

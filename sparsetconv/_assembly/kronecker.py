@@ -1,7 +1,7 @@
 """The Kronecker product of small sparse matrices, assembled in closed form.
 
-Floor 2. Row lengths are outer products, and every entry is written where it belongs: nothing is sorted. Rows
-of the left factor with equal weights make equal blocks, each the first one moved sideways.
+Row lengths are outer products, and every entry is written to its final place: nothing is sorted. Rows of the
+left factor with equal weights make equal blocks, which are copies of the first one with shifted columns.
 """
 
 from __future__ import annotations
@@ -24,20 +24,19 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
 
-# entries for which threads pay; bytes that preparing one entry of a block takes
+# entries from which on threads pay; bytes that `_line` takes for each entry
 THREAD_WORK, LINE_BYTES = 1 << 18, 64
-# entries of a factor that are few, and entries written at a time with such a one
+# a right factor of at most SHORT_LINE entries is multiplied with many rows of the left one at once, in blocks
+# of about SHORT_BLOCK entries
 SHORT_LINE, SHORT_BLOCK = 1 << 9, 1 << 16
 
 
 def kronecker(
     factors: Sequence[Any], dtype: np.dtype[Any], backend: Backend = NUMPY, shared: bool = True
 ) -> Any:
-    """Return the Kronecker product of SciPy's CSR matrices with sorted rows, itself such a matrix.
+    """Return the Kronecker product of SciPy's CSR matrices with sorted rows, as a matrix of the backend.
 
-    Row pointers are outer sums of the factors' row lengths, and the entries are written where they belong:
-    nothing is sorted. The product is the backend's matrix. Where the factors are not ``shared`` with anybody
-    else, a single one is the product itself.
+    Its rows are sorted, too. A single factor is copied, unless the caller says that it is not ``shared``.
     """
     rows, columns = (prod(factor.shape[side] for factor in factors) for side in (0, 1))
     nnz = prod(factor.nnz for factor in factors)
@@ -59,7 +58,7 @@ def kronecker(
 
 
 def _preparing(factors: Sequence[Any]) -> int:
-    """Return the bytes that `_line` takes for the factor for which it takes most."""
+    """Return the most bytes that `_line` takes for any factor."""
     most, rest = 0, 1
     for factor in reversed(factors):
         longest = int(np.diff(factor.indptr).max())
@@ -80,7 +79,7 @@ def _kronecker_pair(a: Any, b: Any, dtype: np.dtype[Any], index: np.dtype[Any]) 
 
 
 def _write_short(a: Any, b: Any, data: Array, indices: Array) -> None:
-    """Write the entries where ``b`` has few: vectors over many rows of ``a`` with as many entries."""
+    """Write the entries if ``b`` has few: at once for many rows of ``a`` that have equally many entries."""
     counts = np.diff(a.indptr)
     jobs = []
     for count in np.unique(counts[counts > 0]).tolist():
@@ -101,13 +100,13 @@ def _write_short(a: Any, b: Any, data: Array, indices: Array) -> None:
 
 
 def _write_long(a: Any, b: Any, data: Array, indices: Array) -> None:
-    """Write the entries where ``b`` has many: for each row of ``a`` all of them."""
+    """Write the entries if ``b`` has many: row by row of ``a``, all entries of ``b`` at once."""
     index, dtype = indices.dtype, data.dtype
     blocks = _equal_rows(a)
     lines = {offsets.tobytes(): _line(b, offsets, index) for offsets, _, _ in blocks}
 
     def write(block: tuple[Array, Array, Array]) -> None:
-        """Write all rows of ``a`` with the same weights: the first, then copies moved sideways."""
+        """Write the products of all rows of ``a`` with the same weights: copies with shifted columns."""
         offsets, weights, members = block
         which, line_indices, line_values = lines[offsets.tobytes()]
         line_data = (weights[which] * line_values).astype(dtype, copy=False)
@@ -121,7 +120,7 @@ def _write_long(a: Any, b: Any, data: Array, indices: Array) -> None:
 
 
 def _equal_rows(a: Any) -> list[tuple[Array, Array, Array]]:
-    """Return, for each different row of a matrix, its columns less the first, its values, and which rows."""
+    """Return the different rows of a matrix: columns less the first one, values, and which rows these are."""
     known: dict[tuple[bytes, bytes], list[int]] = {}
     for row, (first, last) in enumerate(zip(a.indptr[:-1], a.indptr[1:], strict=True)):
         columns = a.indices[first:last]
@@ -143,10 +142,12 @@ def _shared(blocks: list[tuple[Array, Array, Array]]) -> list[tuple[Array, Array
 
 
 def _line(b: Any, offsets: Array, index: np.dtype[Any]) -> tuple[Array, Array, Array]:
-    """Return what all rows of ``a`` with the same columns, counted from their first, have in common.
+    """Return the parts of a product that rows of ``a`` with the same ``offsets`` share.
 
-    For each place in the product of such a row with ``b``: which of its entries stands there, the column that
-    this gives, and the entry of ``b``. Places go by row of ``b``, then by entry of ``a``, then of ``b``.
+    ``offsets`` are the columns of a row of ``a``, less its first. Its product with ``b`` is ordered by row of
+    ``b``, then entry of ``a``, then entry of ``b``. Returned for each entry of the product: which entry of
+    the row of ``a`` it has as a factor, its column (less that of the first entry of ``a``), the value of
+    ``b``.
     """
     length = len(offsets)
     if length == 1:

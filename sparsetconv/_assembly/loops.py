@@ -1,8 +1,8 @@
 """Compiled loops that write rows of a matrix: each axis' rows as a table, and the products of several axes.
 
-Floor 1. Rows of a border have columns and sums of their own, and NumPy needs some microseconds for each of
-them. Where a matrix has many such entries these loops write them: runs of an axis are merged to stretches, in
-which columns step evenly and so do the taps that meet there, and stretches are written like copies.
+Rows of a border have columns and sums of their own, and NumPy needs some microseconds for each row. If a
+matrix has many such rows, these loops write them: the runs of an axis are merged to stretches, in which
+columns, and the taps that land on them, step evenly; stretches are written like copies.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from numba import uint64
 
 from sparsetconv._arrays.compiler import compiled
 
-# above every column
+# larger than every column
 NONE = (1 << 63) - 1
-# entries of stretches that take turns: what they write, one after the other, stays in cache
+# the most entries of interleaved stretches: they are written one stretch after the other, and stay in cache
 TURNS = 1 << 11
-# mean length of the stretches that are written for all rows so far at once
+# stretches of a smaller mean length are written entry by entry, each entry for all columns so far at once
 SHORT = 16
 
 
 @compiled
 def _take_turns(head: Any, left: Any, low: int, step: int, order: Any) -> tuple[int, int]:
-    """Put runs with a column among the ``step`` ones from ``low`` on in order.
+    """Sort the runs that have a column in ``low`` ... ``low + step - 1``, and write their order.
 
-    Return how many they are, and for how many columns of each none of them ends and no other begins.
+    Return the number of these runs, and the number of columns of each before one of them ends or another run
+    begins.
     """
     behind = count = NONE
     chosen = 0
@@ -51,7 +52,7 @@ def _take_turns(head: Any, left: Any, low: int, step: int, order: Any) -> tuple[
 
 @compiled
 def _add_term(taps: Any, rises: Any, begin: int, end: int, tap: int, rise: int) -> None:
-    """Add a term to those from ``begin`` to ``end``, which stand by ascending taps."""
+    """Insert a term into terms ``begin`` to ``end``, which are sorted by taps."""
     while end > begin and taps[end - 1] > tap:
         taps[end], rises[end] = taps[end - 1], rises[end - 1]
         end -= 1
@@ -60,7 +61,7 @@ def _add_term(taps: Any, rises: Any, begin: int, end: int, tap: int, rise: int) 
 
 @compiled
 def _until_crossing(taps: Any, rises: Any, begin: int, end: int, count: int) -> int:
-    """Return for how many columns, at most ``count``, terms keep their order."""
+    """Return the number of columns, at most ``count``, over which terms keep their order."""
     for term in range(begin + 1, end):
         closing = rises[term - 1] - rises[term]
         if closing > 0:
@@ -69,17 +70,18 @@ def _until_crossing(taps: Any, rises: Any, begin: int, end: int, count: int) -> 
 
 
 @compiled
-def merge_runs(
-    column: Any, tap: Any, length: Any, tap_step: Any, step: int,
-    ends: Any, columns: Any, steps: Any, counts: Any, places: Any, apart: Any, terms: Any,
-    taps: Any, rises: Any, head: Any, met: Any, left: Any, order: Any, sizes: Any,
-) -> None:  # fmt: skip
-    """Merge the runs of each row to stretches; ``sizes`` becomes how many stretches and terms there are.
+def merge_runs(runs: Any, table: Any, heads: Any) -> tuple[int, int]:
+    """Merge the `Runs` of each row to the stretches of a `Table`; return the numbers of stretches and terms.
 
-    Columns of a run are ``step`` apart. All runs that have a column among the next ``step`` ones go on side
-    by side, their entries taking turns, until one of them ends, another one begins, or two that meet in the
-    same columns change the order of their taps. Where there is no room for all, ``sizes`` becomes -1.
+    Columns of a run are ``step`` apart. All runs that have a column among the next ``step`` columns are
+    interleaved, until one of them ends, another one begins, or two runs in the same columns change the order
+    of their taps. If the table is too small, both numbers are -1. ``heads`` are scratch.
     """
+    column, tap, length = runs.column, runs.tap, runs.length
+    tap_step, step = runs.tap_step, runs.column_step
+    ends, columns, steps, counts = table.ends, table.columns, table.steps, table.counts
+    places, apart, terms, taps, rises = table.places, table.apart, table.terms, table.taps, table.rises
+    head, met, left, order = heads.column, heads.tap, heads.left, heads.order
     at = term = 0
     ends[0] = terms[0] = 0
     for row in range(column.shape[0]):
@@ -91,8 +93,7 @@ def merge_runs(
         while low < NONE:
             chosen, count = _take_turns(head, left, low, step, order)
             if at + chosen > columns.size or term + chosen > taps.size:
-                sizes[0] = sizes[1] = -1
-                return
+                return -1, -1
             first = at
             for place in range(chosen):
                 run = order[place]
@@ -116,13 +117,13 @@ def merge_runs(
                 if left[run] > 0:
                     low = min(low, head[run])
         ends[row + 1] = at
-    sizes[0], sizes[1] = at, term
+    return at, term
 
 
 @compiled
 def _put(source: Any, first: int, rise: int, out: Any, to: int, apart: int, count: int, more: bool) -> None:
-    """Write numbers that stand ``rise`` apart to places that stand ``apart``, or add them there."""
-    # unsigned numbers are no indices from the end, for which every access would be looked at
+    """Copy or add ``count`` numbers, ``rise`` apart in ``source``, to places ``apart`` from each other."""
+    # unsigned indices: signed ones may count from the end, which would be tested at every access
     begin, place, many = uint64(first), uint64(to), uint64(count)
     step, stride = uint64(rise), uint64(apart)
     if apart == 1 and rise == 1:
@@ -149,7 +150,7 @@ def _put(source: Any, first: int, rise: int, out: Any, to: int, apart: int, coun
 
 @compiled
 def _count_up(column: int, step: int, out: Any, to: int, apart: int, count: int) -> None:
-    """Write numbers from ``column`` on to places that stand ``apart``."""
+    """Write ``column``, ``column + step``, ... to ``count`` places, ``apart`` from each other."""
     place, stride = uint64(to), uint64(apart)
     if step == 1 and apart == 1:
         for i in range(count):
@@ -161,27 +162,25 @@ def _count_up(column: int, step: int, out: Any, to: int, apart: int, count: int)
 
 @compiled
 def _put_columns(source: Any, first: int, column: int, out: Any, to: int, apart: int, count: int) -> None:
-    """Write numbers with ``column`` added to places that stand ``apart``."""
+    """Write ``count`` numbers, ``column`` added, to places ``apart`` from each other."""
     begin, place, stride = uint64(first), uint64(to), uint64(apart)
     for i in range(uint64(count)):
         out[place + i * stride] = source[begin + i] + column
 
 
 @compiled
-def write_rows(
-    many: Any, row: Any, levels: Any, inner: Any, strides: Any, column_at: Any, weight_at: Any, widths: Any,
-    table: Any, given: Any, folded: Any, so_far: Any, data: Any, indices: Any, out: int,
-) -> None:  # fmt: skip
-    """Write the products of the rows of some axes, the last one fastest, from entry ``out`` on.
+def write_rows(products: Any, room: Any, data: Any, indices: Any, out: int) -> None:
+    """Write the products of the rows of some axes, the last axis fastest, from entry ``out`` on.
 
-    The rows of all axes stand side by side in one table, axis ``l`` from row ``levels[l]`` on; ``widths``
-    are their numbers of columns, which are ``strides[l]`` apart. Before each axis there are ``many[l]``
-    columns so far, from ``column_at[l]`` on in ``so_far``, which holds those of the first axis, and for each
-    of them ``inner[l]`` weights: before the first axis those that are given, then from ``weight_at[l]`` on in
-    ``folded``. A sum is that of its first term with the sum of the others, as NumPy adds. Without ``indices``
-    only values are written.
+    ``products`` are `Products` whose sizes and places are for all columns before the first axis; `Room` holds
+    these columns and their weights. A sum is its first term plus the sum of the others, as NumPy adds. If
+    ``indices`` is empty, only values are written.
     """
-    ends, columns, steps, counts, places, apart, terms, taps, rises = table
+    levels, widths, strides, inner = products.begins, products.widths, products.strides, products.inner
+    many, column_at, weight_at, table = products.many, products.column_at, products.weight_at, products.table
+    ends, columns, steps, counts = table.ends, table.columns, table.steps, table.counts
+    places, apart, terms, taps, rises = table.places, table.apart, table.terms, table.taps, table.rises
+    row, given, contracted, so_far = room.rows, room.given, room.contracted, room.columns
     last = many.size - 1
     row[0] = levels[0]
     level = 0
@@ -193,8 +192,8 @@ def write_rows(
             continue
         begin, end = ends[row[level]], ends[row[level] + 1]
         width, below = widths[row[level]], inner[level + 1]
-        weights = given if level == 0 else folded
-        # short stretches are written entry by entry, each for all columns so far at once
+        weights = given if level == 0 else contracted
+        # short stretches are written entry by entry, each entry for all columns so far at once
         together = level == last and many[level] > 1 and width < SHORT * (end - begin)
         for a in range(1 if together else many[level]):
             source, column_so_far = weight_at[level] + a * inner[level], so_far[column_at[level] + a]
@@ -215,7 +214,7 @@ def write_rows(
                         near = source + (taps[term] + i * rises[term]) * below
                         if level < last:
                             to = weight_at[level + 1] + place * below
-                            _put(weights, near, 1, folded, to, 1, below, t > 1)
+                            _put(weights, near, 1, contracted, to, 1, below, t > 1)
                         elif together:
                             _put(weights, near, inner[level], data, out + place, width, many[level], t > 1)
                         else:

@@ -1,6 +1,6 @@
 """`conv_matrix` and `conv_transpose_matrix`: a convolution as a sparse matrix.
 
-Floor 2. The border where kernels, words and formats are checked; the work is in ``assembly``.
+The border where kernels, words and formats are checked; the work is in ``csr`` and ``cuda``.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from sparsetconv._arrays.validation import as_array, named_dtype
 from sparsetconv._assembly.csr import MatrixLayout, csr_arrays, matrix_size
 from sparsetconv._assembly.cuda import convolution_arrays
 from sparsetconv._geometry import validation
-from sparsetconv._geometry.convolution import ConvGeometry
-from sparsetconv._geometry.transposed import conv_transpose_geometry
+from sparsetconv._geometry.transposed import settled_geometry
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
+    from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
 
 FORMATS = ("csr", "csc", "coo", "bsr", "dia")
@@ -32,7 +32,7 @@ FORMATS = ("csr", "csc", "coo", "bsr", "dia")
 
 def conv_matrix(
     kernel: ArrayLike,
-    input_shape: IntOrInts,
+    input_shape: IntOrInts | ConvGeometry,
     *,
     stride: IntOrInts = 1,
     padding: Padding = 0,
@@ -51,8 +51,9 @@ def conv_matrix(
     ----------
     kernel : (k1, ..., kd) or (c_out, c_in // groups, k1, ..., kd) array_like
         Weights: float32, float64, complex64, complex128 or an integer dtype.
-    input_shape : int or sequence of int
-        ``(n1, ..., nd)`` or ``(c_in, n1, ..., nd)``.
+    input_shape : int, sequence of int, or ConvGeometry
+        ``(n1, ..., nd)`` or ``(c_in, n1, ..., nd)``; or a geometry of the kernel's shape, which settles all
+        parameters from `stride` to `flip`, so that these must be left out.
     stride, padding, dilation, groups, padding_mode, flip : int, sequence, str, bool
         As for `ConvGeometry`.
     rows : slice, optional
@@ -75,10 +76,15 @@ def conv_matrix(
 
     Raises
     ------
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given.
+    TypeError
+        If `kernel` is not a dense numeric array, `rows` not a slice of unit step, `dtype` of another kind
+        than the kernel, or any parameter not of its type.
+    ValueError
+        If the kernel does not fit into the padded input or to the channels; if a parameter has a value that
+        `ConvGeometry` refuses, or is given beside a geometry; if `rows` leaves the matrix, `dtype` cannot
+        hold a weight, or `index_dtype` an index; if the matrix does not fit the format.
     MemoryError
-        With the bytes, before anything is allocated.
+        If the matrix needs more bytes than there are; nothing has been allocated then.
 
     See Also
     --------
@@ -110,18 +116,31 @@ def conv_matrix(
     array([[2, 4, 0, 0, 0],
            [0, 1, 2, 3, 0],
            [0, 0, 0, 4, 2]])
-    >>> A = stc.conv_matrix(np.arange(1.0, 10.0).reshape(3, 3), (4, 4))
+    >>> geometry = stc.ConvGeometry((4, 4), (3, 3))
+    >>> geometry.nbytes("float64")
+    452
+    >>> A = stc.conv_matrix(np.arange(1.0, 10.0).reshape(3, 3), geometry)
     >>> A.shape, A.nnz
     ((4, 16), 36)
     """
     weights = as_array("kernel", kernel, dtype)
-    geometry = ConvGeometry(input_shape, weights.shape, stride, padding, dilation, groups, padding_mode, flip)
+    geometry = settled_geometry(
+        input_shape,
+        weights.shape,
+        transposed=False,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        padding_mode=padding_mode,
+        flip=flip,
+    )
     return geometry_matrix(geometry, weights, False, rows, index_dtype, format)
 
 
 def conv_transpose_matrix(
     kernel: ArrayLike,
-    input_shape: IntOrInts,
+    input_shape: IntOrInts | ConvGeometry,
     *,
     stride: IntOrInts = 1,
     padding: Padding = 0,
@@ -145,8 +164,10 @@ def conv_transpose_matrix(
     ----------
     kernel : (k1, ..., kd) or (c_in, c_out // groups, k1, ..., kd) array_like
         The array that serves the forward convolution too: there, ``c_in`` are its outputs.
-    input_shape : int or sequence of int
-        The small shape, ``(n1, ..., nd)`` or ``(c_in, n1, ..., nd)``.
+    input_shape : int, sequence of int, or ConvGeometry
+        The small shape, ``(n1, ..., nd)`` or ``(c_in, n1, ..., nd)``; or the geometry of the forward
+        convolution, as `conv_transpose_geometry` returns it, which settles all parameters from `stride` to
+        `flip`, so that these must be left out.
     stride, padding : int, sequence, str
         Of the forward convolution, as for `ConvGeometry`. With ``"same"`` and ``"same_lower"`` the output
         has ``n * stride`` samples.
@@ -166,11 +187,10 @@ def conv_transpose_matrix(
 
     Raises
     ------
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given; for an impossible ``output_shape`` the sizes
-        that are possible.
-    MemoryError
-        With the bytes, before anything is allocated.
+    TypeError, ValueError, MemoryError
+        As `conv_matrix`. ValueError too if `output_padding` is too large or given beside `output_shape`, or
+        if no forward convolution leads from `output_shape` to `input_shape`; the message has the sizes that
+        do.
 
     See Also
     --------
@@ -197,9 +217,10 @@ def conv_transpose_matrix(
            [0, 3]])
     """
     weights = as_array("kernel", kernel, dtype)
-    geometry = conv_transpose_geometry(
+    geometry = settled_geometry(
         input_shape,
         weights.shape,
+        transposed=True,
         stride=stride,
         padding=padding,
         output_padding=output_padding,

@@ -1,7 +1,7 @@
-"""Entries of a range of rows of one axis with all rows of the axes that follow, by compiled loops.
+"""Write a range of rows of one axis, times all rows of the axes that follow, by compiled loops.
 
-Floor 2, below ``writer``. The rows of each axis are a table; how many columns and folded weights stand
-before each axis is known from it, so that the loops need no memory of their own.
+The rows of each axis are a table. The tables bound the numbers of columns, and of contracted weights, before
+each axis, so that the loops need not allocate.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Level(NamedTuple):
-    """One axis within a box of rows: its range, segments, entries of each row and in all, and columns' step.
+    """One axis within a box of rows: its range, segments, entries of each row and in all, column stride.
 
     ``below`` is the number of entries of the axes that follow, for one row of this one.
     """
@@ -38,34 +38,58 @@ class Level(NamedTuple):
     below: int
 
     def is_most_of(self, entries: int) -> bool:
-        """Return whether the axis has hardly fewer entries than the box, so that what it costs matters."""
+        """Return whether the axis has more than an eighth of the box's entries, so that its cost matters."""
         return 8 * self.entries > entries
 
     def widths(self, start: int, stop: int) -> Array:
-        """Return how many entries each of a range of rows has."""
+        """Return the number of entries of each row in a range."""
         return self.counts[start - self.limits[0] : stop - self.limits[0]]
 
 
+class Room(NamedTuple):
+    """What the compiled loops work on beside what they write.
+
+    Attributes
+    ----------
+    rows : (axes,) int64 array
+        The row of each axis that is being written.
+    given : 1-D array
+        The weights of a channel, before the first axis.
+    contracted : 1-D array
+        Room for the weights before each of the other axes, contracted with the rows of those in front.
+    columns : 1-D int64 array
+        Room for the columns before each axis; those before the first are there.
+    """
+
+    rows: Array
+    given: Array
+    contracted: Array
+    columns: Array
+
+
 class Products(NamedTuple):
-    """What the compiled loops know of some axes, the last one fastest.
+    """The rows of some axes as the compiled loops take them; the last axis is the fastest.
+
+    Sizes and places are given for one column before the first axis; `write` multiplies them by the number of
+    these columns.
 
     Attributes
     ----------
     entries : int
-        For each column that is there before.
+        Number of entries.
     table : Table
         The rows of all axes, one axis after the other.
     begins : (axes + 1,) int64 array
-        The first row of each axis in it.
+        The first row of each axis in the table.
     widths : (rows,) int64 array
-        How many entries each row has.
+        The number of entries of each row.
     many, column_at : (axes,), (axes + 1,) int64 arrays
-        How many columns stand before each axis at most, for one before the first, and where they begin.
+        The most columns before each axis, and where they begin in the loops' scratch array.
     inner, weight_at : (axes + 1,) int64 arrays
-        How many weights belong to each of these columns, and where those before each axis begin: the given
-        ones are those before the first.
+        The number of weights of each of these columns, and where they begin in the loops' scratch array.
+        Weights before the first axis are the given ones, and need no place.
     strides : (axes,) int64 array
-        From one column of an axis to the next.
+        Columns of the matrix from one column of an axis to the next.
     """
 
     entries: int
@@ -99,7 +123,7 @@ class Products(NamedTuple):
         )
 
     def write(self, weights: Array, columns: Array, data: Array, indices: Array, entry: int) -> int:
-        """Write all entries, and return where they end.
+        """Write all entries, and return the place behind the last one.
 
         Parameters
         ----------
@@ -108,35 +132,22 @@ class Products(NamedTuple):
         columns : (u,) int64 array
         data, indices : (channels, entries) array, (entries,) array
         entry : int
-            Where to write first.
+            Where to write the first entry.
         """
         from sparsetconv._assembly.loops import write_rows
 
         count = columns.size
         if not self.entries or not count:
             return entry
-        many, column_at, weight_at = (part * count for part in (self.many, self.column_at, self.weight_at))
-        so_far, folded = np.empty(int(column_at[-1]), np.int64), np.empty(int(weight_at[-1]), weights.dtype)
+        scaled = {name: getattr(self, name) * count for name in ("many", "column_at", "weight_at")}
+        products = self._replace(**scaled)
+        so_far = np.empty(int(products.column_at[-1]), np.int64)
         so_far[:count] = columns
+        contracted = np.empty(int(products.weight_at[-1]), weights.dtype)
         for own, values in zip(weights.reshape(len(weights), -1), data, strict=True):
-            write_rows(
-                many,
-                np.empty_like(many),
-                self.begins,
-                self.inner,
-                self.strides,
-                column_at,
-                weight_at,
-                self.widths,
-                tuple(self.table),
-                own,
-                folded,
-                so_far,
-                values,
-                indices,
-                entry,
-            )
-            # all channels have those of the first
+            room = Room(np.empty_like(products.many), own, contracted, so_far)
+            write_rows(products, room, values, indices, entry)
+            # columns are written with the first channel; all channels have the same
             indices = indices[:0]
         return entry + count * self.entries
 

@@ -1,7 +1,4 @@
-"""Rows of one axis' matrix as tables for compiled loops.
-
-Floor 1, below ``axis_rows``.
-"""
+"""Rows of one axis' matrix as tables for compiled loops."""
 
 from __future__ import annotations
 
@@ -14,25 +11,26 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
     from sparsetconv._assembly.runs import Runs
 
-# more runs of a row than this are put in order before they are merged
+# rows of more runs than this are sorted before they are merged
 MERGED_RUNS = 4
 
 
 class Table(NamedTuple):
-    """Rows for compiled loops, by stretches in which columns step evenly, and the taps that land on them.
+    """Rows for compiled loops, as stretches of columns that step evenly.
 
     Attributes
     ----------
     ends : (rows + 1,) int64 array
-        Where the stretches of each row begin, and the last end.
+        Where the stretches of each row begin, and where the last row ends.
     columns, steps, counts : (stretches,) int64 arrays
-        The first column, from each to the next, and how many.
+        The first column, the distance from one column to the next, and the number of columns.
     places, apart : (stretches,) int64 arrays
-        Where in its row the first column stands, and from each to the next: stretches may take turns.
+        The place of the first column in its row, and the distance from one place to the next, which is not 1
+        where stretches are interleaved.
     terms : (stretches + 1,) int64 array
-        Where the terms of each stretch begin, and the last end.
+        Where the terms of each stretch begin, and where the last one's end. A column is the sum of its terms.
     taps, rises : (terms,) int64 arrays
-        A tap of the first column, and from each column to the next.
+        The tap of a term at the first column, and its step from one column to the next.
     """
 
     ends: Array
@@ -47,27 +45,24 @@ class Table(NamedTuple):
 
     @classmethod
     def merged(cls, runs: Runs) -> Table:
-        """Return rows with the pairs of some runs."""
+        """Return the rows that consist of the pairs of ``runs``."""
         from sparsetconv._assembly.loops import merge_runs
 
         rows, many = runs.column.shape
         if many > MERGED_RUNS:
             runs = runs.ordered()
-        given = np.empty((4, rows, many), np.int64)
-        for own, part in zip(given, (runs.column, runs.tap, runs.length, runs.tap_step), strict=True):
-            own[...] = part
-        scratch = np.empty((4, many), np.int64)
+        runs = _in_full(runs)
+        heads = Heads(*(np.empty(many, np.int64) for _ in Heads._fields))
         pairs = int(runs.length.sum())
-        # each run begins and ends once, and passes a few others; no stretch is without a pair
+        # an estimate first: each run begins and ends once, and crosses a few others. Then the bound, since no
+        # stretch is without a pair
         for room in (min(pairs, rows * (4 * many + 4)), pairs):
-            ends, terms = np.empty(rows + 1, np.int64), np.empty(room + 1, np.int64)
-            columns, steps, counts, places, apart, taps, rises = np.empty((7, room), np.int64)
-            sizes = np.empty(2, np.int64)
-            table = cls(ends, columns, steps, counts, places, apart, terms, taps, rises)
-            merge_runs(*given, runs.column_step, *table, *scratch, sizes)
-            if sizes[0] >= 0:
+            lengths = {"ends": rows + 1, "terms": room + 1}
+            table = cls(**{name: np.empty(lengths.get(name, room), np.int64) for name in cls._fields})
+            stretches, terms = merge_runs(runs, table, heads)
+            if stretches >= 0:
                 break
-        return table._cut(*sizes.tolist())
+        return table._cut(stretches, terms)
 
     def _cut(self, stretches: int, terms: int) -> Table:
         """Return copies of the first stretches and terms alone."""
@@ -84,8 +79,38 @@ class Table(NamedTuple):
         return cls(**{name: _joined(name, parts) for name, parts in fields})
 
 
+class Heads(NamedTuple):
+    """Of each run of a row what is merged next, and the order of some of them: room for compiled loops.
+
+    Attributes
+    ----------
+    column, tap, left : (runs,) int64 arrays
+        The next pair, and how many there are from it on.
+    order : (runs,) int64 array
+    """
+
+    column: Array
+    tap: Array
+    left: Array
+    order: Array
+
+
+def _in_full(runs: Runs) -> Runs:
+    """Return runs whose arrays are of one kind, for which loops are compiled."""
+
+    def full(part: int | Array) -> Array:
+        return np.array(np.broadcast_to(part, runs.column.shape), np.int64, order="C")
+
+    return runs._replace(
+        column=full(runs.column),
+        tap=full(runs.tap),
+        length=full(runs.length),
+        tap_step=full(runs.tap_step),
+    )
+
+
 def _joined(name: str, parts: tuple[Array, ...]) -> Array:
-    """Return the arrays of all tables as one; where they begin, each from 0, they go on."""
+    """Return one field of all tables as one array; places, which begin at 0 in each table, are shifted."""
     if name not in ("ends", "terms"):
         return np.concatenate(parts)
     at = accumulate((int(part[-1]) for part in parts[:-1]), initial=0)

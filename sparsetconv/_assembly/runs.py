@@ -1,8 +1,8 @@
 """Rows of one axis' matrix as arithmetic runs: columns and taps that step evenly.
 
-Floor 1, below ``axis_rows``. What an output reads within one copy of the signal is a run of samples; what
-reads a sample at one of its copies is a run of outputs. A row is a few such runs, and all runs of a range of
-rows are found at once, by arithmetic on arrays.
+The samples that an output reads within one copy of the signal are a run; so are the outputs that read a
+sample at one of its copies. A row is a few such runs, and all runs of a range of rows are found at once, by
+arithmetic on arrays.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.axis import Axis
 
-# products of residues of moduli below this fit into 64 bits
+# below this modulus, products of two residues fit into 64 bits
 LARGEST_MODULUS = 1 << 31
 
 
@@ -31,11 +31,11 @@ class Runs(NamedTuple):
     Attributes
     ----------
     column, tap, length : (rows, runs) int64 arrays
-        The first pair, that with the smallest column, and the number of pairs.
+        The first pair of the run, which has its smallest column, and the number of pairs.
     column_step : int
-        From one column of a run to the next, the same in all.
+        Distance from one column of a run to the next, the same in all runs.
     tap_step : int, or int64 array that broadcasts to (rows, runs)
-        From one tap to the next.
+        Distance from one tap of a run to the next; may be negative or 0.
     """
 
     column: Array
@@ -45,15 +45,15 @@ class Runs(NamedTuple):
     tap_step: int | Array
 
     def sizes(self) -> Array:
-        """Return how many different columns each row has."""
+        """Return the number of different columns of each row."""
         if self.column.shape[1] == 1:
             return self.length[:, 0]
         counts = self.length
         place, phase = np.divmod(self.column, self.column_step)
-        # on a line on which phases lie apart, runs are intervals of integers
+        # number the columns phase after phase: then runs are intervals of integers
         start = phase * (int((place + counts).max(initial=0)) + 1) + place
         if start.shape[1] == 2:
-            # two runs have in common what both cover
+            # less the overlap of the two intervals
             (first, second), (one, other) = start.T, counts.T
             common = np.minimum(first + one, second + other) - np.maximum(first, second)
             return np.asarray(one + other - common.clip(0))
@@ -65,7 +65,7 @@ class Runs(NamedTuple):
         return np.asarray((stop - start).clip(0).sum(1))
 
     def exchanged(self) -> Runs:
-        """Return the same pairs, columns for taps and taps for columns, where taps step by one."""
+        """Return the same pairs with columns and taps exchanged; taps must step by 1 or -1."""
         last, falls = self.length - 1, np.less(self.tap_step, 0)
         return Runs(
             np.where(falls, self.tap - last, self.tap),
@@ -76,7 +76,7 @@ class Runs(NamedTuple):
         )
 
     def mirrored(self, columns: int) -> Runs:
-        """Return the same pairs, the columns numbered from the end."""
+        """Return the same pairs, with columns numbered from the end."""
         last = self.length - 1
         return Runs(
             columns - 1 - (self.column + last * self.column_step),
@@ -95,7 +95,7 @@ class Runs(NamedTuple):
         return self._each(lambda array: array[:, filled])
 
     def ordered(self) -> Runs:
-        """Return the same runs, those of a row by their first column; empty ones hold no column back."""
+        """Return the same runs, sorted in each row by their first column; empty runs come last."""
         first = np.where(self.length > 0, self.column, np.iinfo(np.int64).max)
         if first.shape[1] == 2:
             return self._swapped(first[:, :1] > first[:, 1:])
@@ -103,7 +103,7 @@ class Runs(NamedTuple):
         return self._each(lambda array: np.take_along_axis(array, order, 1))
 
     def _swapped(self, rows: Array) -> Runs:
-        """Return the same two runs of each row, in some rows the second first."""
+        """Return the same runs, two for each row, exchanged in the rows of a mask."""
         return self._each(lambda array: np.where(rows, array[:, ::-1], array))
 
     def _each(self, change: Callable[[Array], Array]) -> Runs:
@@ -113,7 +113,7 @@ class Runs(NamedTuple):
         return Runs(change(self.column), change(self.tap), change(self.length), self.column_step, step)
 
     def long_rows(self) -> Iterator[LongRow | None]:
-        """Yield each of some `ordered` rows by its runs, or None where they lie in no simple order."""
+        """Yield each row, of runs that are `ordered`, as a `LongRow`, or None if its runs are tangled."""
         if not np.all(self.tap_step):
             yield from [None] * len(self.column)
             return
@@ -125,7 +125,7 @@ class Runs(NamedTuple):
             yield _long_row(runs, self.column_step)
 
     def follow(self) -> bool:
-        """Return whether each run of a row begins at the last column of the run before, or behind it."""
+        """Return whether each run of a row begins at or after the last column of the run before."""
         last = self.column + self.column_step * (self.length - 1)
         behind = self.column[:, 1:] >= last[:, :-1]
         return bool((behind | (self.length[:, 1:] <= 0)).all())
@@ -142,7 +142,7 @@ class Runs(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """One run; columns step by what is the same for all."""
+    """One run of a row; ``column_step`` is that of its `Runs`."""
 
     column: int
     tap: int
@@ -150,19 +150,20 @@ class _Run(NamedTuple):
     tap_step: int
 
     def taps(self, start: int, stop: int) -> slice:
-        """Return the taps of some of the pairs."""
+        """Return the taps of pairs ``start`` to ``stop``."""
         first, last = self.tap + start * self.tap_step, self.tap + stop * self.tap_step
         return slice(first, last if last >= 0 else None, self.tap_step)
 
 
 class LongRow(NamedTuple):
-    """One row whose taps are a few slices, so that nothing is looked up entry by entry.
+    """One row whose taps are a few slices of the kernel, which needs no index for each entry.
 
     Attributes
     ----------
     columns : (c,) int64 array
     pieces : list of (slice, slice, bool)
-        Places among the columns, the taps that land there, and whether others have landed there before.
+        A slice of ``columns``, the taps that land on these columns, and whether they are added to taps that
+        landed there before.
     """
 
     columns: Array
@@ -179,7 +180,7 @@ class LongRow(NamedTuple):
         return folded
 
     def fold_into(self, out: Array, weights: Array, axis: int) -> None:
-        """Write what `fold` returns."""
+        """Write the result of `fold` to ``out``."""
         before = (slice(None),) * axis
         for places, taps, again in self.pieces:
             chosen, there = weights[(*before, taps)], out[(*before, places)]
@@ -190,16 +191,16 @@ class LongRow(NamedTuple):
 
 
 def _long_row(runs: list[_Run], step: int) -> LongRow | None:
-    """Return a row of runs that follow each other, or that cover the same columns at most twice.
+    """Return a row of runs that follow each other, or cover each column at most twice; else None.
 
-    The sum of two taps does not depend on their order; that of more does, in floating point.
+    The sum of two taps does not depend on their order; in floating point, the sum of three does.
     """
     if not runs:
         return LongRow(np.empty(0, np.int64), [])
     ends = [run.column + (run.length - 1) * step for run in runs]
     if all(run.column > end for run, end in zip(runs[1:], ends, strict=False)):
         if all(run.column == end + step for run, end in zip(runs[1:], ends, strict=False)):
-            # one goes on where the one before ends, as on a circle
+            # each run begins where the one before ends, as with circular padding
             parts = [np.arange(runs[0].column, ends[-1] + 1, step)]
         else:
             parts = [np.arange(run.column, end + 1, step) for run, end in zip(runs, ends, strict=True)]
@@ -237,7 +238,7 @@ def _ceil_div(a: Array, b: int) -> Array:
 
 
 def _times_modulo(values: Array, factor: int, modulus: int) -> Array:
-    """Return ``values * factor % modulus``, by Python's integers where 64 bits are too few."""
+    """Return ``values * factor % modulus``, in Python's integers where 64 bits are too few."""
     if modulus < LARGEST_MODULUS:
         product: Array = values % modulus * factor % modulus
         return product
@@ -264,17 +265,17 @@ def forward_runs(axis: Axis, start: int, stop: int) -> Runs:
 
 
 def reads_edges(axis: Axis) -> bool:
-    """Return whether padding shows an edge of the signal, which may be all of it, again and again."""
+    """Return whether padding repeats one sample: replicated edges, or any mode on a signal of one sample."""
     mode = axis.effective_mode
     return mode.edge or (axis.size == 1 and not mode.zero)
 
 
 def edge_sums(axis: Axis) -> tuple[int, int]:
-    """Return how many partial sums of the kernel rows ask for, from its beginning and from its end.
+    """Return the number of partial sums that rows use as extra taps: of first taps, and of last taps.
 
-    Taps that read an edge are the first few of a kernel, or the last few: their sum is a partial sum, which
-    serves as a tap of its own. Behind the kernel stand the sums of its first 1, 2, ... taps, then those of
-    its last 1, 2, ...; for a signal of one sample the sum of all taps, alone.
+    The taps that read an edge through padding are the first few of a kernel, or the last few: their sum is a
+    partial sum, which serves as a tap of its own. Appended to the kernel are the sums of its first 1, 2, ...
+    taps, then those of its last 1, 2, ... taps. For a signal of one sample it is only the sum of all taps.
     """
     if not reads_edges(axis) or axis.size == 1:
         return 0, 0
@@ -283,7 +284,7 @@ def edge_sums(axis: Axis) -> tuple[int, int]:
 
 
 def _edges_and_inside(axis: Axis, first: Array) -> Runs:
-    """Return what outputs read of the first sample by padding, of the signal, and of the last sample."""
+    """Return the runs of outputs: the first sample through padding, the signal, the last through padding."""
     if axis.size == 1:
         return Runs(np.zeros_like(first), np.full_like(first, axis.taps), np.ones_like(first), 1, 1)
     low, high = _inside(axis, first)
@@ -301,7 +302,7 @@ def _edges_and_inside(axis: Axis, first: Array) -> Runs:
 
 
 def kernel_runs(axis: Axis, start: int, stop: int) -> Runs:
-    """Return the taps of outputs ``start`` to ``stop`` as columns, and the samples that they read as taps."""
+    """Return runs of outputs ``start`` to ``stop`` with taps as columns, and the samples read as taps."""
     if not reads_edges(axis):
         return forward_runs(axis, start, stop).exchanged()
     first: Array = np.arange(start, stop)[:, None] * axis.stride - axis.before
@@ -316,13 +317,13 @@ def kernel_runs(axis: Axis, start: int, stop: int) -> Runs:
 
 
 def _inside(axis: Axis, first: Array) -> tuple[Array, Array]:
-    """Return the range of taps that read inside the signal; where there is none, it is empty."""
+    """Return, for each output, the range of taps that read inside the signal; it may be empty."""
     low = _ceil_div(-first, axis.dilation).clip(0, axis.taps)
     return low, np.maximum(low, ((axis.size - 1 - first) // axis.dilation + 1).clip(0, axis.taps))
 
 
 def _wave_runs(axis: Axis, first: Array, wave: Array) -> Runs:
-    """Return the runs of outputs in copies of the signal, of which every second one may be mirrored."""
+    """Return the runs of outputs in copies of the signal; copies of odd number may be mirrored."""
     mode = axis.effective_mode
     bounds = [first - mode.copy_begin(axis.size, each) for each in (wave, wave + 1)]
     low, high = (_ceil_div(-bound, axis.dilation).clip(0, axis.taps) for bound in bounds)
@@ -336,7 +337,7 @@ def _wave_runs(axis: Axis, first: Array, wave: Array) -> Runs:
 
 
 def transposed_runs(axis: Axis, start: int, stop: int) -> Runs:
-    """Return the outputs that read samples ``start`` to ``stop``; an edge that is replicated stands alone."""
+    """Return the outputs that read samples ``start`` to ``stop``; a replicated edge must stand alone."""
     samples, mode, size = np.arange(start, stop)[:, None], axis.effective_mode, axis.size
     if mode.zero:
         return _copy_runs(axis, samples, np.True_)
@@ -355,7 +356,7 @@ def transposed_runs(axis: Axis, start: int, stop: int) -> Runs:
 
 
 def _copy_runs(axis: Axis, positions: Array, valid: Array | np.bool_) -> Runs:
-    """Return the runs of outputs that read positions of the extension, those that are valid."""
+    """Return the runs of outputs that read positions of the extension, where ``valid``."""
     common = gcd(axis.stride, axis.dilation)
     stride, dilation = axis.stride // common, axis.dilation // common
     reach = positions + axis.before
@@ -371,7 +372,7 @@ def _copy_runs(axis: Axis, positions: Array, valid: Array | np.bool_) -> Runs:
 
 
 def _edge_runs(axis: Axis, sample: int) -> Runs:
-    """Return the outputs that read an edge, itself or by padding: a run for each phase, or two."""
+    """Return the outputs that read an edge, directly or through padding: one or two runs for each phase."""
     taps, stride = axis.taps, axis.stride
     if axis.size == 1:
         whole = np.array([[taps]])
@@ -379,7 +380,7 @@ def _edge_runs(axis: Axis, sample: int) -> Runs:
     common = gcd(stride, axis.dilation)
     step, rise = axis.dilation // common, stride // common
     if sample:
-        # from an output on whose last tap reads the edge, to one on whose taps all do
+        # from the first output whose last tap reads the edge, to the first whose taps all do
         start = _ceil(sample + axis.before - axis.extent + 1, stride, axis.outputs)
         middle, stop = max(start, _ceil(sample + axis.before, stride, axis.outputs)), axis.outputs
     else:
@@ -405,12 +406,12 @@ def _edge_runs(axis: Axis, sample: int) -> Runs:
 
 
 def _ceil(number: int, divisor: int, most: int) -> int:
-    """Return a quotient, rounded up, from 0 to ``most``."""
+    """Return a quotient, rounded up and clipped to 0 ... ``most``."""
     return min(max(-(-number // divisor), 0), most)
 
 
 def _tap_runs(axis: Axis, samples: Array) -> Runs:
-    """Return the outputs by which each tap reads samples of a periodic extension."""
+    """Return the outputs that read samples of a periodic extension, in one or two runs for each tap."""
     mode, period = axis.effective_mode, axis.period
     common = gcd(axis.stride, period)
     cycle = period // common

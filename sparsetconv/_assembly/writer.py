@@ -1,9 +1,10 @@
 """The walk that writes the entries of a box of rows of a convolution's matrix.
 
-Floor 2, below ``assembly``. At each axis the rows of its matrix are taken in turn: the kernel is contracted
-with a row's fold and the row's columns are added to those so far; at the end of the walk stands a row of the
-matrix. Rows that repeat with shifted columns are written once, or twice where each column has a step of its
-own; the others are copies of the whole block of entries plus what the columns move by.
+The walk goes from the first axis to the last and takes the rows of each axis in turn: it contracts the kernel
+with a row and adds the row's columns to the columns so far, those of the axes before. After the last axis
+this is a row of the matrix. Rows that repeat with shifted columns are written once, or twice if each column
+has a step of its own; their repetitions are copies of the whole block of entries, with a shift added to the
+columns.
 """
 
 from __future__ import annotations
@@ -25,18 +26,19 @@ if TYPE_CHECKING:
 
 
 class Limits(NamedTuple):
-    """How many entries are written in which way.
+    """Numbers of entries that decide how they are written.
 
     Attributes
     ----------
     whole : int
-        Entries of a level, for compiled loops of each of its segments, that are written at once, without
-        repeating anything.
+        A level (an axis, and all axes after it) of at most this many entries is written at once, without
+        copying repetitions. For compiled loops it is multiplied by the number of segments of the axis.
     row : int
-        Rows of fewer entries are written together.
+        Rows of fewer entries than this, in the mean, are written together.
     block, rows : int
-        Entries and rows that are written together at most. Compiled loops keep a table of an axis' own
-        entries, NumPy an array for all entries of the block.
+        The most entries and rows that are written together. ``block`` counts all entries that are written
+        with NumPy, which makes an array of them, but only the axis' own entries with compiled loops, which
+        make a table of these.
     """
 
     whole: int
@@ -47,26 +49,26 @@ class Limits(NamedTuple):
 
 LIMITS = Limits(1 << 12, 1 << 10, 1 << 14, 1 << 12)
 COMPILED = Limits(1 << 15, 1 << 16, 1 << 20, 1 << 12)
-# about the seconds that NumPy takes for a row or a block, for an entry of it, and to fill an entry; compiled
-# loops write what would take NumPy so many fills, seconds for making tables, and seconds for a short row
+# NumPy takes about CALL seconds for a row or a block, ENTRY for each entry of a block, FILL to copy an entry.
+# Compiled loops take about FILLS * FILL seconds for an entry, START to make tables, ROW for each row
 CALL, ENTRY, FILL, FILLS, START, ROW = 2e-5, 8e-8, 1e-9, 0.7, 2e-4, 2e-8
 # blocks are doubled up to this many entries, so that copies have long inner loops and stay in cache
 COPY_BLOCK = 1 << 14
-# orders of blocks' entries, and tables, that are kept while a box is written
+# the most orders of entries (`row_order`), and `Products`, that are kept while a box is written
 KEPT_ORDERS, KEPT_PRODUCTS = 64, 16
 
 
 class Part(NamedTuple):
-    """Rows so far, side by side: what is known of a range of rows before the axes that follow.
+    """A range of rows so far, one after the other: the product of the axes walked, before those that follow.
 
     Attributes
     ----------
     weights : (channels, u, k_level, ..., kd) array
-        The kernel, folded along the axes before.
+        The kernel, contracted along the axes before.
     columns : (u,) array
         Columns so far.
     sizes : (rows,) int array
-        How many of the columns belong to each row.
+        The number of columns of each row.
     """
 
     weights: Array
@@ -77,8 +79,8 @@ class Part(NamedTuple):
 class Writer:
     """One box of rows: where its entries go, and the walk that writes them.
 
-    Rows with many entries are written one by one, at each axis the kernel contracted with the row's fold.
-    Of rows with few entries as many as fit into a block are written at once, by vectors over the entries.
+    Rows with many entries are written one by one: at each axis the kernel is contracted with the row. Rows
+    with few entries are written in blocks, by operations on all entries of a block.
     """
 
     def __init__(
@@ -121,7 +123,7 @@ class Writer:
         self.products: dict[tuple[int, tuple[int, int]], Products] = {}
 
     def seconds(self, columns: float) -> float:
-        """Return about how long NumPy would take for all rows, with so many columns before the first axis."""
+        """Estimate the seconds that NumPy would take for all rows, with ``columns`` before the first axis."""
         visits, calls = 1.0, 0.0
         for level in self.levels:
             entries, below = columns * level.entries * level.below, columns * level.below
@@ -136,12 +138,12 @@ class Writer:
                 return calls * CALL + visits * written * below * ENTRY
             visits *= rows
             columns *= written / rows
-        # rows of the last axis one by one, slices of the kernel or sorted
+        # rows of the last axis are written one by one: slices of the kernel, or, if tangled, sorted entries
         sorted_entries = visits * columns if self.levels[-1].axis.tangled(*self.levels[-1].limits) else 0
         return (calls + visits) * CALL + sorted_entries * ENTRY
 
     def write(self, number: int, weights: Array, columns: Array, entry: int) -> int:
-        """Write the rows below one choice of rows of the axes before one.
+        """Write all rows that have one given row in each axis before ``number``.
 
         Parameters
         ----------
@@ -150,16 +152,16 @@ class Writer:
         weights, columns : array
             As in `Part`, of one row so far.
         entry : int
-            Where to write next.
+            Where to write the first entry.
 
         Returns
         -------
         int
-            Where the last entry written ends.
+            The place behind the last entry written.
         """
         level = self.levels[number]
         if self.compiled:
-            # loops are compiled for such arrays alone
+            # loops are compiled only for contiguous, writable arrays
             weights = np.require(weights, requirements=["C", "W"])
         whole = self.limits.whole * (len(level.segments) if self.compiled else 1)
         if columns.size * level.entries * level.below <= whole:
@@ -179,13 +181,13 @@ class Writer:
         return entry
 
     def parts(self, level: Level, start: int, stop: int, count: int) -> Iterator[tuple[int, int, bool]]:
-        """Divide rows of an axis into ranges: those with few entries at once, the others row by row.
+        """Yield ranges of rows of an axis, and whether a range is written at once or row by row.
 
         ``count`` is the number of columns so far.
         """
         at = start
         while at < stop:
-            # a window of rows; if they have few entries in the mean, as many as fit a block
+            # a window of rows; if these have few entries in the mean, those of them that fit a block
             upto = min(stop, at + self.limits.rows)
             ends = level.widths(at, upto).cumsum()
             many = int(ends[-1]) * count * level.below < self.limits.row * (upto - at)
@@ -198,7 +200,7 @@ class Writer:
             at = end
 
     def write_row(self, number: int, row: Rows | LongRow, weights: Array, columns: Array, entry: int) -> int:
-        """Write one row of an axis, and below it the axes that follow; arguments as for `write`."""
+        """Write one row of an axis with all rows of the axes that follow; arguments as for `write`."""
         count = columns.size * row.columns.size
         if not count:
             return entry
@@ -211,7 +213,7 @@ class Writer:
         stop = entry + count
         shape = columns.size, row.columns.size
         row.fold_into(self.data[:, entry:stop].reshape(-1, *shape), weights, 2)
-        # converted first: an addition that converts goes through a buffer
+        # converted first: an addition that converts its operands goes through NumPy's buffer
         upper, lower = (part.astype(self.indices.dtype) for part in (columns, row.columns))
         np.add.outer(upper, lower, out=self.indices[entry:stop].reshape(shape))
         return stop
@@ -219,7 +221,7 @@ class Writer:
     def write_block(
         self, number: int, limits: tuple[int, int], weights: Array, columns: Array, entry: int
     ) -> int:
-        """Write all rows of a range of an axis, and of the axes that follow, at once."""
+        """Write a range of rows of an axis, with all rows of the axes that follow, at once."""
         if self.compiled:
             return self.write_table(number, limits, weights, columns, entry)
         part = Part(weights, columns, np.array([columns.size]))
@@ -233,11 +235,11 @@ class Writer:
     def write_table(
         self, number: int, limits: tuple[int, int], weights: Array, columns: Array, entry: int
     ) -> int:
-        """Do what `write_block` does by compiled loops."""
+        """Do the same as `write_block` by compiled loops."""
         products = self.products.get((number, limits))
         if products is None:
             products = Products.of(self.levels[number:], limits)
-            # rows of the first axis do not come again
+            # rows of the first axis do not recur
             if number:
                 if len(self.products) == KEPT_PRODUCTS:
                     self.products.clear()
@@ -245,7 +247,7 @@ class Writer:
         return products.write(weights, columns, self.data, self.indices, entry)
 
     def join(self, number: int, limits: tuple[int, int], part: Part) -> Part:
-        """Return the rows that follow from each row so far with each row of an axis, in order."""
+        """Return the products of each row so far with each row of an axis, in order."""
         level = self.levels[number]
         rows = level.axis.rows(*limits)
         folded = rows.fold(part.weights, 2)
@@ -258,7 +260,7 @@ class Writer:
         return Part(folded.take(order, 1), columns.take(order), sizes)
 
     def order(self, number: int, limits: tuple[int, int], upper: Array) -> Array:
-        """Return where, in the table of all columns so far by those of an axis, each entry stands."""
+        """Return the `row_order` of rows with ``upper`` columns so far and rows ``limits`` of an axis."""
         key = number, limits, upper.tobytes()
         known = self.orders.get(key)
         if known is None:
@@ -268,9 +270,9 @@ class Writer:
         return known
 
     def repeat(self, first: int, length: int, repeat: int, shift: int | None) -> int:
-        """Repeat the block of entries just written, columns shifted, and return where that ends.
+        """Repeat the block of entries just written, with shifted columns, and return the place behind it all.
 
-        Without one shift two blocks have been written, and columns go on as from the first to the second.
+        If ``shift`` is None two blocks have been written, whose difference is the shift of each column.
         """
         end = first + length * repeat
         if repeat == 1 or not length:
@@ -284,7 +286,7 @@ class Writer:
 
 
 def continue_block(out: Array, length: int) -> None:
-    """Fill ``out`` so that all blocks of some length differ as the first two do.
+    """Continue two blocks of ``length`` entries: each later block grows as the second from the first.
 
     Examples
     --------
@@ -305,7 +307,7 @@ def continue_block(out: Array, length: int) -> None:
 
 
 def repeat_block(out: Array, length: int, shift: int) -> None:
-    """Fill ``out`` with its first ``length`` entries again and again, ``shift`` added each time.
+    """Fill ``out`` with copies of its first ``length`` entries, ``shift`` added from each copy to the next.
 
     Short blocks are doubled first, so that every operation has a long inner loop.
 

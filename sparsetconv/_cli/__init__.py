@@ -1,1 +1,1 @@
-"""The command line: ``main`` (words become arguments), ``plan``, ``demo`` and ``demo_figure``."""
+"""The command line: ``main`` (the parser and the commands), ``plan``, ``demo`` and ``demo_figure``."""

@@ -1,7 +1,7 @@
 """The demonstration: a photograph is blurred, shrunk and recovered, each step a sparse linear operator.
 
-Floor 6. `run` is what ``python -m sparsetconv demo`` calls. It needs matplotlib, scikit-image and tqdm,
-the extra ``demo``; they are imported inside the functions.
+``python -m sparsetconv demo`` calls `run`. It needs matplotlib, scikit-image and tqdm, the extra ``demo``,
+which are imported inside the functions.
 """
 
 from __future__ import annotations
@@ -31,20 +31,21 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-# the camera: a defocused lens of this radius, in pixels of the photograph, and noise, where white is 1
+# the camera: a defocused lens, whose kernel is a disk (size and radius in pixels of the photograph), and
+# noise (standard deviation, where white is 1)
 BLUR_SIZE, BLUR_RADIUS = 8, 3.0
 NOISE = 0.005
 # the prior: its weight, and the slope per pixel from which on it sees an edge
 PRIOR_WEIGHT, EDGE = 3e-4, 0.01
-# damping holds each pass near the picture that it starts from, where neither camera nor prior decide
+# damping keeps each pass near the picture that it starts from, where neither camera nor prior determine it
 PASSES, ITERATIONS, DAMPING = 4, 20, 0.01
-# where the zooms look: the face and the camera
+# rows and columns of the zooms: the face and the camera
 CROP = slice(96, 224), slice(200, 328)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A photograph, the camera as an operator, and what the camera saw of the photograph."""
+    """A photograph, the camera as an operator, and the picture that the camera took of the photograph."""
 
     photo: Array
     camera: ConvOperator
@@ -54,7 +55,7 @@ class Scene:
 def run(output: pathlib.Path = pathlib.Path("sparsetconv-demo.png")) -> dict[str, float]:
     """Blur and shrink a photograph, recover it, and compare with interpolation.
 
-    Prints what it does and takes a few seconds.
+    It prints what it does, and takes a few seconds.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def run(output: pathlib.Path = pathlib.Path("sparsetconv-demo.png")) -> dict[str
     ImportError
         If matplotlib, scikit-image or tqdm is missing.
     OSError, ValueError
-        If `output` cannot be written: there is no such folder, say, or no such format.
+        If `output` cannot be written: if the folder does not exist, say, or the format is unknown.
     """
     _check_ready(output)
     kernel = np.arange(1.0, 10.0).reshape(3, 3)
@@ -88,7 +89,7 @@ def run(output: pathlib.Path = pathlib.Path("sparsetconv-demo.png")) -> dict[str
 
 
 def _check_ready(output: pathlib.Path) -> None:
-    """Fail before the work rather than after it."""
+    """Raise before the work, rather than after it, if a package is missing or the file cannot be written."""
     for module, package in (("matplotlib", "matplotlib"), ("skimage", "scikit-image"), ("tqdm", "tqdm")):
         try:
             importlib.import_module(module)
@@ -120,7 +121,7 @@ def _show_matrices(kernel: Array) -> Array:
 
 
 def _as_text(matrix: Array) -> str:
-    """Return the entries in columns, a dot for a zero."""
+    """Return the entries in columns, zeros as dots."""
     rows = (" ".join(f"{value:.0f}" if value else "." for value in row) for row in matrix)
     return "\n" + "\n".join(f"      {row}" for row in rows)
 
@@ -181,7 +182,7 @@ def _test_adjoint(camera: ConvOperator) -> None:
 
 
 def _interpolations(scene: Scene) -> dict[str, Array]:
-    """Return what was seen, enlarged without knowing the camera."""
+    """Return the camera's picture enlarged by interpolations, which know nothing of the camera."""
     from skimage.transform import resize
 
     orders = {"nearest": 0, "bilinear": 1, "bicubic": 3}
@@ -195,9 +196,8 @@ def _interpolations(scene: Scene) -> dict[str, Array]:
 def _recover(scene: Scene, start: Array) -> Array:
     """Solve for the photograph.
 
-    It minimises ``|A x - b|**2 + 2 * PRIOR_WEIGHT * sum(sqrt(|slope of x|**2 + EDGE**2))``, which
-    prefers flat areas and permits edges, by damped least squares whose weights are renewed in each
-    pass.
+    This minimises ``|A x - b|**2 + 2 * PRIOR_WEIGHT * sum(sqrt(|slope of x|**2 + EDGE**2))``, which prefers
+    flat areas and permits edges, by iteratively reweighted, damped least squares.
     """
     from tqdm import tqdm
 
@@ -213,7 +213,7 @@ def _recover(scene: Scene, start: Array) -> Array:
     )
     began = time.perf_counter()
     x = start.ravel()
-    # lsmr multiplies once for the start and once in each iteration; no bar where nobody watches
+    # lsmr multiplies once for the start and once in each iteration; no bar unless stdout is a terminal
     total = PASSES * (ITERATIONS + 1)
     shape = "   {percentage:3.0f}% |{bar:40}| {n_fmt}/{total_fmt} products"
     with tqdm(total=total, bar_format=shape, file=sys.stdout, disable=None) as bar:
@@ -225,7 +225,7 @@ def _recover(scene: Scene, start: Array) -> Array:
 
 
 def _edge_weights(slopes: ConvOperator, x: Array) -> Array:
-    """Return one weight for each slope, small across an edge, the same for both directions."""
+    """Return a weight for each slope: small across an edge, and equal for the two directions of a pixel."""
     squares = ((slopes @ x).reshape(2, -1) ** 2).sum(0)
     weights: Array = np.sqrt(PRIOR_WEIGHT) * np.tile((squares + EDGE**2) ** -0.25, 2)
     return weights
@@ -234,7 +234,7 @@ def _edge_weights(slopes: ConvOperator, x: Array) -> Array:
 def _stacked(
     camera: ConvOperator, slopes: ConvOperator, weights: Array, tick: Callable[[], object]
 ) -> LinearOperator:
-    """Return the camera above the weighted slopes, as one operator that ticks at each product."""
+    """Return the camera above the weighted slopes, as one operator that calls ``tick`` at each product."""
     camera_adjoint, slopes_adjoint = camera.H, slopes.H
 
     def matvec(x: Array) -> Array:

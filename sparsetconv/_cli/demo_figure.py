@@ -1,7 +1,6 @@
 """The figure of the demo: pictures with a zoom each, and the two small matrices.
 
-Floor 6. Knows arrays and matplotlib, and of the package how files are written. Everything is placed in inches
-from the top left corner, so that nothing can overlap.
+Everything is placed in inches from the top left corner, so that nothing can overlap.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Array: TypeAlias = "NDArray[Any]"
 
 WIDTH, HEIGHT, DPI = 12.0, 7.75, 110
 LEFT, SIDE, GAP = 0.35, 2.1, 0.13
-# baselines of the headings, tops of the pictures
+# inches from the top: baselines of the headings, tops of the pictures
 TITLE, NOTE, PICTURES, ZOOMS = 0.98, 1.2, 1.34, 1.34 + SIDE + GAP
 RIGHT = LEFT + 4 * SIDE + 3 * GAP
 # the tall matrix is as high as the pictures
@@ -37,15 +36,15 @@ MUTED = "#555555"
 
 @dataclass(frozen=True)
 class Panel:
-    """A picture, what it is called, and the line below its name.
+    """A picture, its title, and the line below the title.
 
     Attributes
     ----------
     title, note : str
     picture : (n1, n2) array
-        Grey values in ``[0, 1]``. Smaller than the first panel's picture, it is shown smaller.
+        Grey values in ``[0, 1]``. A picture smaller than that of the first panel is drawn smaller.
     accent : bool
-        Whether the title is to stand out.
+        Whether the title stands out.
     """
 
     title: str
@@ -62,9 +61,9 @@ def draw(
     Parameters
     ----------
     panels : list of Panel
-        The first one is the full size.
+        The picture of the first panel has the full size.
     crop : tuple of slice
-        What the zooms show, in pixels of the first picture.
+        Rows and columns of the zooms, in pixels of the first picture.
     kernel : (3, 3) array
     matrix : (4, 16) array
         The kernel's matrix; its transpose is drawn too.
@@ -85,7 +84,7 @@ def draw(
 
 
 def check_format(output: pathlib.Path) -> None:
-    """Raise if matplotlib writes no such format.
+    """Raise if matplotlib cannot write a format.
 
     Parameters
     ----------
@@ -95,7 +94,7 @@ def check_format(output: pathlib.Path) -> None:
     Raises
     ------
     ValueError
-        Naming the formats.
+        If the ending is not that of a format that matplotlib writes.
     """
     from matplotlib.figure import Figure
 
@@ -144,7 +143,7 @@ def _draw_matrices(figure: Any, kernel: Array, matrix: Array) -> None:
 
 
 def _draw_matrix(figure: Any, left: float, top: float, matrix: Array) -> None:
-    """Draw the entries as cells with their numbers; zeros stay pale."""
+    """Draw the entries as cells with their numbers; zeros are pale, without a number."""
     from matplotlib import colormaps
 
     rows, columns = matrix.shape

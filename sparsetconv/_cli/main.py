@@ -1,6 +1,6 @@
-"""The command line: ``python -m sparsetconv demo | plan | build | upsample | learn``.
+"""The command line: ``sparsetconv demo | plan | build | upsample | learn``.
 
-Floor 6. Words become arguments of the public functions; the rules are theirs, and so are the messages.
+Options become arguments of the public functions, which check them: the error messages are theirs.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ import numpy as np
 from sparsetconv import __version__, pictures
 from sparsetconv._arrays.display import shown
 from sparsetconv._arrays.output import check_place, whole_file
-from sparsetconv._assembly.matrices import FORMATS, geometry_matrix
+from sparsetconv._assembly.matrices import FORMATS, conv_matrix, conv_transpose_matrix
 from sparsetconv._cli.plan import describe
-from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv._geometry.padding import ALIASES, PADDING_MODES
-from sparsetconv._geometry.transposed import conv_transpose_geometry
+from sparsetconv._geometry.transposed import settled_geometry
 from sparsetconv._geometry.validation import PADDING_WORDS
 from sparsetconv.pictures import _files, _learning
 from sparsetconv.pictures._enlarge import larger_shape
@@ -29,8 +28,14 @@ from sparsetconv.pictures._enlarge import larger_shape
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from sparsetconv._geometry.convolution import ConvGeometry
+
 OUTPUTS = (".npz", ".mtx")
-# what shells report of a program that SIGINT ended
+# of a geometry, beside its shapes
+PARAMETERS = (
+    "stride", "padding", "output_padding", "output_shape", "dilation", "groups", "padding_mode", "flip",
+)  # fmt: skip
+# the exit status that shells report of a program that SIGINT ended
 INTERRUPTED = 130
 
 
@@ -84,19 +89,21 @@ def modes(text: str) -> Any:
     return words[0] if len(words) == 1 else words
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m sparsetconv", description="Convolutions as sparse matrices and linear operators."
+        prog=program,
+        description="Convolutions as sparse matrices and linear operators.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"sparsetconv {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", help="deblur and super-resolve a photograph, and draw a figure")
+    demo = _command(commands, "demo", help="deblur and super-resolve a photograph, and draw a figure")
     demo.add_argument("-o", "--output", type=Path, default=Path("sparsetconv-demo.png"), help="the figure")
     _add_force(demo)
-    plan = commands.add_parser("plan", help="sizes, bytes and times of a matrix, without allocating it")
-    plan.add_argument("--kernel", type=sizes, required=True, help="kernel shape, such as 7x7 or 16x3x7x7")
+    plan = _command(commands, "plan", help="sizes, bytes and times of a matrix, without allocating it")
+    plan.add_argument("--kernel-shape", type=sizes, required=True, help="such as 7x7 or 16x3x7x7")
     _add_geometry(plan)
-    build = commands.add_parser("build", help="a kernel in a .npy file to a matrix in .npz or Matrix Market")
+    build = _command(commands, "build", help="a kernel in a .npy file to a matrix in .npz or Matrix Market")
     build.add_argument("kernel", type=Path, help="the kernel, a .npy file")
     build.add_argument("output", type=Path, help="the matrix, .npz (scipy.sparse.load_npz) or .mtx")
     build.add_argument("--format", choices=FORMATS, default="csr", help="sparse format in a .npz file")
@@ -106,8 +113,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _command(commands: Any, name: str, help: str) -> argparse.ArgumentParser:
+    # no abbreviations: each option has one name, and keeps it when others come
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=help, allow_abbrev=False)
+    return parser
+
+
 def _add_pictures(commands: Any) -> None:
-    upsample = commands.add_parser("upsample", help="make a picture larger")
+    upsample = _command(commands, "upsample", help="make a picture larger")
     upsample.add_argument("input", type=Path, help="a picture: PNG, TIFF, JPEG and more, of 8 or 16 bits")
     upsample.add_argument("output", type=Path, help="the larger picture; its ending names the format")
     upsample.add_argument("--scale", type=number, required=True, help="pixels for each, such as 2")
@@ -118,11 +131,13 @@ def _add_pictures(commands: Any) -> None:
         help="learned (the default) takes whole scales, the others any",
     )
     upsample.add_argument(
-        "--kernel", type=Path, help="with learned: a .npy file from learn; for 2, 3, 4 one is at hand"
+        "--kernel",
+        type=Path,
+        help="with learned: a .npy file from learn; for 2, 3, 4 one is at hand",
     )
     _add_reading(upsample)
     _add_force(upsample)
-    learn = commands.add_parser("learn", help="fit the kernel that restores pictures after shrinking")
+    learn = _command(commands, "learn", help="fit the kernel that restores pictures after shrinking")
     learn.add_argument("pictures", type=Path, nargs="+", help="files; each channel counts as a picture")
     learn.add_argument("--scale", type=int, required=True, help="such as 2")
     learn.add_argument(
@@ -186,26 +201,12 @@ def _add_geometry(parser: argparse.ArgumentParser) -> None:
 
 
 def _geometry(args: argparse.Namespace, kernel_shape: tuple[int, ...]) -> ConvGeometry:
-    options = {
-        name: getattr(args, name)
-        for name in ("stride", "padding", "dilation", "groups", "padding_mode", "flip")
-    }
-    if args.transposed:
-        return conv_transpose_geometry(
-            args.shape,
-            kernel_shape,
-            output_padding=args.output_padding,
-            output_shape=args.output_shape,
-            **options,
-        )
-    if args.output_padding != 0 or args.output_shape is not None:
-        msg = "--output-padding and --output-shape belong to --transposed"
-        raise ValueError(msg)
-    return ConvGeometry(args.shape, kernel_shape, **options)
+    parameters = {name: getattr(args, name) for name in PARAMETERS}
+    return settled_geometry(args.shape, kernel_shape, args.transposed, **parameters)
 
 
 def _plan(args: argparse.Namespace) -> None:
-    print(describe(_geometry(args, args.kernel), transposed=args.transposed))
+    print(describe(_geometry(args, args.kernel_shape), transposed=args.transposed))
 
 
 def _build(args: argparse.Namespace) -> None:
@@ -221,7 +222,8 @@ def _build(args: argparse.Namespace) -> None:
     kernel = as_array("kernel", _load(args.kernel))
     geometry = _geometry(args, kernel.shape)
     _check_output(args)
-    matrix = geometry_matrix(geometry, kernel, args.transposed, format=args.format)
+    make = conv_transpose_matrix if args.transposed else conv_matrix
+    matrix = make(kernel, geometry, format=args.format)
     with whole_file(output) as file:
         if output.suffix == ".npz":
             sp.save_npz(file, matrix)
@@ -235,14 +237,14 @@ def _ask_to_overwrite(path: Path) -> None:
         msg = f"{path} exists; --force overwrites it"
         raise FileExistsError(msg)
     print(f"{path} exists. Overwrite it? [y/N] ", end="", flush=True)
-    # an answer that ends without a line is none
+    # the end of the input counts as no
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         msg = f"{path} was left as it is"
         raise FileExistsError(msg)
 
 
 def _progress(items: Any, what: str, unit: str) -> Any:
-    """Return the items behind a progress bar, which shows on a terminal alone."""
+    """Return the items with a progress bar, which shows only on a terminal."""
     try:
         from tqdm import tqdm
     except ImportError as error:
@@ -285,7 +287,7 @@ def _learn(args: argparse.Namespace) -> None:
 
 
 def _opaque_pictures(args: argparse.Namespace) -> Iterator[Any]:
-    """Yield what is in the files, without opacity, which is no picture."""
+    """Yield the pictures in the files, without opacity."""
     for path in _progress(args.pictures, "learn", "picture"):
         picture = _files.read(path, args.max_pixels)
         _learning.learnable(shown(str(path)), picture, args.scale)
@@ -303,10 +305,10 @@ def _load(path: Path) -> Any:
 
 
 def _check_output(args: argparse.Namespace) -> None:
-    """Fail, or ask, before the work rather than after it."""
+    """Raise, or ask, before the work rather than after it, if the file cannot be written or exists."""
     output: Path = args.output
     check_place(output)
-    # a link that leads nowhere exists, too
+    # lexists: a link whose target does not exist counts as existing
     if os.path.lexists(output) and not args.force:
         _ask_to_overwrite(output)
 
@@ -319,27 +321,29 @@ def _demo(args: argparse.Namespace) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """Return what went wrong in one line, the file before it where the system names one."""
+    """Return the message of an error in one line, after the name of the file if the system names one."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{shown(os.fsdecode(error.filename))}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, program: str = "sparsetconv") -> int:
     """Run a command.
 
     Parameters
     ----------
     argv : sequence of str, optional
         Without the program's name; ``sys.argv[1:]`` if not given.
+    program : str, optional
+        What the user wrote to call it, for usage messages.
 
     Returns
     -------
     int
-        0, 1 after an error, which is printed in one line, or 130 where the user interrupted. argparse exits
-        with 2 by itself.
+        0; 1 after an error, which is printed in one line; or 130 if the user interrupted. argparse itself
+        exits with 2.
     """
-    args = _parser().parse_args(argv)
+    args = _parser(program).parse_args(argv)
     commands = {"demo": _demo, "plan": _plan, "build": _build, "upsample": _upsample, "learn": _learn}
     try:
         commands[args.command](args)

@@ -1,7 +1,4 @@
-"""What a convolution's matrix and operator will cost, before anything is allocated.
-
-Floor 5.
-"""
+"""The sizes and estimated times of a convolution's matrix and products, before anything is allocated."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsetconv._arrays.display import size_of
+from sparsetconv._geometry.transposed import ends
 from sparsetconv._methods import cost
 from sparsetconv._methods.registry import METHODS
 
@@ -27,12 +25,12 @@ def describe(geometry: ConvGeometry, *, transposed: bool = False) -> str:
     geometry : ConvGeometry
         Of the forward convolution.
     transposed : bool
-        Whether the transposed convolution is meant.
+        Whether to describe the transposed convolution.
 
     Returns
     -------
     str
-        Several lines; bytes are those of the CSR, times are in seconds on two cores.
+        Several lines: bytes of the CSR matrix, and estimated times on two cores.
 
     Examples
     --------
@@ -41,9 +39,8 @@ def describe(geometry: ConvGeometry, *, transposed: bool = False) -> str:
     >>> print(describe(stc.ConvGeometry((4, 4), (3, 3))).splitlines()[0])
     input shape     (4, 4)
     """
-    shapes, matrix = [geometry.input_shape, geometry.output_shape], list(geometry.matrix_shape)
-    if transposed:
-        shapes, matrix = shapes[::-1], matrix[::-1]
+    shapes = ends(geometry, transposed)
+    matrix = geometry.matrix_shape[::-1] if transposed else geometry.matrix_shape
     lines = [
         ("input shape", shapes[0]),
         ("kernel shape", geometry.kernel_shape),

@@ -1,7 +1,4 @@
-"""`from_keras`: a Keras layer as an operator.
-
-Floor 5. Keras is not imported, nor is what it runs on.
-"""
+"""`from_keras`: a Keras layer as an operator; neither Keras nor its backend is imported."""
 
 from __future__ import annotations
 
@@ -54,8 +51,8 @@ def from_keras(
     ----------
     layer : keras.layers.Layer
         ``Conv1D``, ``Conv2D``, ``Conv3D``, ``Conv1DTranspose``, ``Conv2DTranspose``, ``Conv3DTranspose``,
-        ``DepthwiseConv1D`` or ``DepthwiseConv2D`` of Keras 3, built, or of a class derived from them that
-        leaves ``call`` alone. Only attributes are read; Keras itself is not imported.
+        ``DepthwiseConv1D`` or ``DepthwiseConv2D`` of Keras 3, built, or of a class derived from these that
+        does not override ``call``. Only attributes are read; Keras itself is not imported.
     input_shape : sequence of int
         ``(n1, ..., nd, c_in)``, or ``(c_in, n1, ..., nd)`` if ``layer.data_format`` is ``"channels_first"``;
         without the batch axis.
@@ -65,15 +62,16 @@ def from_keras(
     Returns
     -------
     ChannelsLastOperator, ConvOperator or ConvTransposeOperator
-        ``apply`` takes and returns arrays laid out as the layer's. For ``"channels_last"``, Keras' default,
-        its attribute ``operator`` is the same convolution with channels first. The layer's bias and its
-        activation are left out.
+        ``apply`` takes and returns arrays in the layout of the layer. For ``"channels_last"``, Keras'
+        default, its attribute ``operator`` is the same convolution with channels first. The layer's bias and
+        its activation are left out.
 
     Raises
     ------
     TypeError
-        For another layer, one that computes something else (a ``call`` of a derived class, or replaced on
-        the instance; hooks; a quantized one), or half precision, of weights or of a mixed policy.
+        If the layer is of another class, or computes something else (a ``call`` of a derived class, or
+        replaced on the instance; hooks; a quantized layer), or if its weights are in half precision, or it
+        computes in half precision (a mixed policy).
     ValueError
         If the layer has not been built, or the shape does not fit.
 
@@ -105,7 +103,7 @@ def from_keras(
     data_format = validation.word("layer.data_format", layer.data_format, DATA_FORMATS)
     last = data_format == "channels_last"
     shape = shape_with_channels(input_shape, KNOWN[kind], last)
-    # the layer's own order until here, for the messages; channels first from here on
+    # up to here the layer's own order, for the messages; from here on channels come first
     channels, sizes = (shape[-1], shape[:-1]) if last else (shape[0], shape[1:])
     kernel = _weights(layer, shape)
     build = _transposed if kind in TRANSPOSED else _depthwise if kind in DEPTHWISE else _conv
@@ -115,8 +113,8 @@ def from_keras(
 
 
 def _check_calls(layer: Any) -> None:
-    """Raise if a call goes another way than to ``call``."""
-    # Keras' layers are torch's modules where torch is the backend
+    """Raise if calling the layer does something else than its ``call``."""
+    # with torch as the backend, Keras' layers are torch's modules
     for word, hook in hooks_of(layer):
         refuse_hook("layer", word, hook)
     if (mode := getattr(layer, "quantization_mode", None)) is not None:
@@ -140,7 +138,7 @@ def _weights(layer: Any, shape: tuple[int, ...]) -> Array:
 
 
 def _channels(kernel: Array, layer: Any, kind: str) -> int:
-    """Return the input channels; kernels are ``(k1, ..., kd, c_in, c_out)``, if not transposed."""
+    """Return the number of input channels, from a kernel ``(k1, ..., kd, c_in, c_out)``, or transposed."""
     if kind in TRANSPOSED:
         return int(kernel.shape[-1])
     return int(kernel.shape[-2]) * (1 if kind in DEPTHWISE else int(layer.groups))
@@ -170,7 +168,7 @@ def _conv(layer: Any, kernel: Array, shape: tuple[int, ...], method: str) -> Con
 
 
 def _depthwise(layer: Any, kernel: Array, shape: tuple[int, ...], method: str) -> ConvOperator:
-    # (k1, ..., kd, c, m) to (c * m, 1, k1, ..., kd): the outputs of one channel stand together
+    # (k1, ..., kd, c, m) to (c * m, 1, k1, ..., kd): the outputs of one channel are neighbours
     taps = kernel.shape[:-2]
     weights = kernel.transpose(kernel.ndim - 2, kernel.ndim - 1, *range(kernel.ndim - 2))
     return ConvOperator(

@@ -1,7 +1,4 @@
-"""`from_onnx`: an ONNX node as an operator.
-
-Floor 5. onnx is not imported.
-"""
+"""`from_onnx`: an ONNX node as an operator; onnx is not imported."""
 
 from __future__ import annotations
 
@@ -39,25 +36,28 @@ def from_onnx(
     ----------
     node_attributes : dict or onnx.NodeProto
         Attributes by name: ``auto_pad``, ``dilations``, ``group``, ``kernel_shape``, ``pads``, ``strides``,
-        and for ``ConvTranspose`` ``output_padding``, ``output_shape``. Or the node that has them.
+        and for ``ConvTranspose`` ``output_padding``, ``output_shape``. Or a node.
     kernel : (c_out, c_in // group, k1, ..., kd) array_like
         The node's second input; ``(c_in, c_out // group, k1, ..., kd)`` for ``ConvTranspose``.
     input_shape : sequence of int
         ``(c_in, n1, ..., nd)``, without the batch axis.
     op_type : {"Conv", "ConvTranspose"}, optional
-        The node's own if not given; ``"Conv"`` for a dict.
+        The node's ``op_type`` if not given; ``"Conv"`` for a dict.
     method : str
         As for `ConvOperator`.
 
     Returns
     -------
     ConvOperator or ConvTransposeOperator
-        The node without its third input, the bias, which is to be added.
+        The node without its third input, the bias, which has to be added to the result.
 
     Raises
     ------
-    TypeError, ValueError
-        For another operation, an attribute that it does not have, or shapes that do not fit.
+    TypeError
+        If ``node_attributes`` is not a dict or node, an attribute not of its type, or the kernel not a dense
+        numeric array.
+    ValueError
+        If the operation is another one, does not have an attribute, or the shapes do not fit.
 
     See Also
     --------
@@ -66,8 +66,8 @@ def from_onnx(
     Notes
     -----
     ``ConvTranspose`` with an ``output_shape``, or with automatic padding and an ``output_padding``, ignores
-    explicit pads. Of the total ``(n - 1) * stride + dilation * (k - 1) + 1 + output_padding - size`` that is
-    cropped, only ``SAME_UPPER`` puts the smaller half first [1]_.
+    explicit pads. It crops ``(n - 1) * stride + dilation * (k - 1) + 1 + output_padding - size`` samples;
+    only ``SAME_UPPER`` crops the smaller half at the beginning [1]_.
 
     References
     ----------
@@ -138,14 +138,14 @@ def _values(node: Any) -> dict[str, Any]:
 
 
 def _value(attribute: Any) -> Any:
-    """Return the field of an AttributeProto that the attribute of this name uses."""
+    """Return the value of an AttributeProto, from the field that an attribute of its name uses."""
     if attribute.name == "auto_pad":
         return attribute.s
     return attribute.i if attribute.name == "group" else list(attribute.ints)
 
 
 class _Attributes:
-    """A node's attributes, defaults filled in, each checked under its ONNX name."""
+    """A node's attributes with defaults filled in, each checked under its ONNX name."""
 
     def __init__(self, values: dict[str, Any], kind: str, ndim: int) -> None:
         known = SHARED if kind == "Conv" else (*SHARED, *SIZES)
@@ -190,7 +190,7 @@ class _Attributes:
 
     @property
     def padding(self) -> Any:
-        """The padding of a forward convolution; ONNX lists what comes before each axis first."""
+        """The padding of a forward convolution; ONNX lists the pads before all axes, then those after."""
         pads = tuple(zip(self.pads[: self.ndim], self.pads[self.ndim :], strict=True))
         return AUTO_PADS[self.auto_pad] or pads
 
@@ -204,7 +204,7 @@ class _Attributes:
         upper = self.auto_pad == "SAME_UPPER"
         if not any(extra):
             return {"padding": "same" if upper else "same_lower", "output_shape": shape}
-        # output_padding takes part in the total that is cropped, and adds nothing
+        # with automatic padding, output_padding counts in the total that is cropped, and adds no samples
         rows = zip(sizes, taps, self.strides, self.dilations, shape, extra, strict=True)
         pads = []
         for n, k, stride, dilation, size, more in rows:

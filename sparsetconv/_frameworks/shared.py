@@ -1,7 +1,4 @@
-"""What the converters have in common: telling a layer's kind, reading its weights, checking shapes.
-
-Floor 5.
-"""
+"""The common parts of the converters: find a layer's kind, read its weights, check shapes."""
 
 from __future__ import annotations
 
@@ -17,10 +14,10 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.types import Array
 
-# where torch keeps hooks: of a layer, and of all layers
+# attributes in which torch keeps hooks: those of a layer, and those of all layers
 HOOKS = {"_forward_pre_hooks": "forward pre-hook", "_forward_hooks": "forward hook"}
 GLOBAL_HOOKS = {f"_global{name}": f"global {word}" for name, word in HOOKS.items()}
-# where torch.compile and DataParallel keep the layer that they were given
+# attributes in which torch.compile and DataParallel keep the layer that they wrap
 INNER = ("_orig_mod", "module")
 PLAIN_TENSORS = ("Tensor", "Parameter")
 
@@ -31,13 +28,13 @@ class Kinds(NamedTuple):
     Attributes
     ----------
     name : str
-        Of the parameter, for messages.
+        Name of the parameter, for messages.
     attributes : dict of str to tuple of str
-        Names of classes, with the attributes that a layer is read by.
+        Names of classes, each with the attributes that the converter reads.
     computes : tuple of str
-        Methods that make a layer's result: whoever replaces one computes something else.
+        Methods that compute a layer's result: a layer that replaces one of these computes something else.
     packages : tuple of str
-        Prefixes of the modules that the classes come from.
+        Prefixes of the names of modules that the classes come from.
     """
 
     name: str
@@ -46,15 +43,15 @@ class Kinds(NamedTuple):
     packages: tuple[str, ...]
 
     def owns(self, module: Any) -> bool:
-        """Return whether a module, by its name, is of the package."""
+        """Return whether a module, given by its name, is of the package."""
         return isinstance(module, str) and f"{module}.".startswith(self.packages)
 
 
 def layer_kind(layer: Any, kinds: Kinds) -> str:
-    """Return which of the known classes a layer is of, by name, or derives from.
+    """Return the name of the known class that a layer is of, or derives from.
 
-    A class that only is called like a known one counts where the package has no part in it at all: of what
-    derives from the package's base, the known class must be the package's own.
+    A class that only has the name of a known one is accepted if none of its bases is of the package. A layer
+    that has bases of the package must derive from the package's own class of that name.
     """
     classes = type(layer).__mro__
     own = [cls for cls in classes if kinds.owns(cls.__module__)]
@@ -76,7 +73,7 @@ def layer_kind(layer: Any, kinds: Kinds) -> str:
 
 
 def attribute_of(name: str, layer: Any, attribute: str) -> Any:
-    """Return an attribute that a layer is read by, or raise where it has none."""
+    """Return an attribute of a layer, or raise if the layer does not have it."""
     try:
         return getattr(layer, attribute)
     except AttributeError:
@@ -85,10 +82,10 @@ def attribute_of(name: str, layer: Any, attribute: str) -> Any:
 
 
 def _replaced(layer: Any, kind: str, kinds: Kinds, own: bool) -> str:
-    """Return what is replaced of the methods that compute: on the instance, in its class, in the package."""
+    """Say which method in ``computes`` is replaced: on the instance, in its class, in the package; or ""."""
     classes = type(layer).__mro__
     names = [cls.__name__ for cls in classes]
-    # the last one of the name is the package's own: a derived class may be called the same
+    # the last class of the name is the package's own: a derived class may have the same name
     derived = classes[: len(names) - 1 - names[::-1].index(kind)]
     for method in kinds.computes:
         if method in getattr(layer, "__dict__", {}):
@@ -101,14 +98,14 @@ def _replaced(layer: Any, kind: str, kinds: Kinds, own: bool) -> str:
 
 
 def _sources(function: Any) -> Iterator[Any]:
-    """Yield the modules in which a function was written, and those that it wraps; nothing for no function."""
+    """Yield the modules of a function and of the functions that it wraps; nothing for None."""
     while function is not None:
         yield getattr(function, "__globals__", {}).get("__name__")
         function = getattr(function, "__wrapped__", None)
 
 
 def hooks_of(layer: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the hooks that run when a torch module is called, each with what it is, in their order."""
+    """Yield the hooks that run when a torch module is called, in their order, as (kind of hook, hook)."""
     torch_module = sys.modules.get("torch.nn.modules.module") if hasattr(layer, "_forward_hooks") else None
     for place, names in ((torch_module, GLOBAL_HOOKS), (layer, HOOKS)):
         for name, word in names.items():
@@ -116,7 +113,7 @@ def hooks_of(layer: Any) -> Iterator[tuple[str, Any]]:
 
 
 def refuse_hook(name: str, word: str, hook: Any) -> None:
-    """Raise: what a hook does to inputs and results is not known."""
+    """Raise, since a hook may change inputs or results in any way."""
     called = clipped(getattr(hook, "__qualname__", type(hook).__name__))
     msg = (
         f"{name} must be called without hooks, which may change its input or its result, but it has the "
@@ -131,12 +128,12 @@ def weights_of(name: str, weights: Any, ndim: int, remedy: str) -> Array:
     Parameters
     ----------
     name : str
-        Of the weights, for the message.
+        Name of the weights, for the message.
     weights : array or tensor
     ndim : int
-        Axes that they have.
+        Number of axes that they must have.
     remedy : str
-        What to do about a precision that is not supported.
+        What a user can do about a precision that is not supported.
 
     Returns
     -------
@@ -149,7 +146,7 @@ def weights_of(name: str, weights: Any, ndim: int, remedy: str) -> Array:
         msg = f"{name} must be an array, got a method, as quantized layers have it; dequantize the layer"
         raise TypeError(msg)
     try:
-        # a tensor that keeps track of gradients, or lives on another device, does not convert by itself
+        # force=True also converts a tensor that requires gradients or is on another device
         array = weights.numpy(force=True) if is_tensor else to_array(name, weights)
     except TypeError as error:
         # bfloat16 has no NumPy dtype
@@ -170,7 +167,7 @@ def _not_precise(name: str, dtype: Any, remedy: str) -> TypeError:
 
 
 def _check_tensor(name: str, tensor: Any) -> None:
-    """Raise for tensors that have no values, or whose class gives products another meaning."""
+    """Raise for tensors without values, or of a class that may redefine products."""
     if getattr(tensor, "is_meta", False):
         msg = (
             f"{name} must have values, got a tensor of device='meta', which has none; give the layer memory "
@@ -203,7 +200,7 @@ def shape_with_channels(input_shape: Any, ndim: int, last: bool = False) -> tupl
 
 
 def check_channels(shape: tuple[int, ...], given: int, wanted: int) -> None:
-    """Raise unless an input shape has as many channels as the weights ask for."""
+    """Raise unless an input shape has the number of channels that the weights have."""
     if given != wanted:
         msg = (
             f"input_shape must have the {wanted} input channels of the kernel, got {given} in {shown(shape)}"

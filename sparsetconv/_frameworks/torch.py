@@ -1,7 +1,4 @@
-"""`from_torch`: a torch layer as an operator.
-
-Floor 5. torch is not imported.
-"""
+"""`from_torch`: a torch layer as an operator; torch is not imported."""
 
 from __future__ import annotations
 
@@ -49,7 +46,7 @@ KINDS = Kinds(
     ("forward", "_conv_forward", "_output_padding", "__call__", "_call_impl", "_wrapped_call_impl"),
     ("torch.nn.modules.",),
 )
-# the spatial axes that a mode is for, where it is not for all
+# the number of spatial axes of a mode; other modes take any number
 MODE_NDIM = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
 
 
@@ -62,9 +59,9 @@ def from_torch(
     ----------
     module : torch.nn.Module
         ``Conv1d``, ``Conv2d``, ``Conv3d``, ``ConvTranspose1d``, ``ConvTranspose2d``, ``ConvTranspose3d``,
-        ``AvgPool1d``, ``AvgPool2d``, ``AvgPool3d`` or ``Upsample``, or of a class derived from them that
-        leaves ``forward`` alone. Only attributes are read; torch itself is not imported, and the layer is
-        not changed.
+        ``AvgPool1d``, ``AvgPool2d``, ``AvgPool3d`` or ``Upsample``, or of a class derived from these that
+        does not override ``forward``. Only attributes are read; torch itself is not imported, and the layer
+        is not changed.
     input_shape : sequence of int
         ``(c_in, n1, ..., nd)``, without the batch axis.
     method : str
@@ -79,13 +76,13 @@ def from_torch(
     Raises
     ------
     TypeError
-        For another layer, one that computes something else (a ``forward`` or ``_conv_forward`` of a derived
-        class, or replaced on the instance; hooks before or after it), weights in half precision, or tensors
-        of another class.
+        If the layer is of another class, or computes something else (a ``forward`` or ``_conv_forward`` of a
+        derived class, or replaced on the instance; hooks before or after it), if its weights are in half
+        precision, or its tensors of another class.
     ValueError
-        If the shape does not fit, the layer has no weights yet, they are not determined by the layer, or an
-        average pool does not have the same weights everywhere: padding that does not count, or a last
-        window that is cut off.
+        If the shape does not fit, the layer has no weights yet or others in every call, or an average pool
+        does not have the same weights everywhere: padding that does not count, or a last window that is cut
+        off.
 
     See Also
     --------
@@ -93,12 +90,12 @@ def from_torch(
 
     Notes
     -----
-    A convolution's operator has the dtype of the weights, an average pool's is float64, and that of
-    ``Upsample`` float32; a product has the wider one of it and the operand's, as everywhere.
+    The operator of a convolution has the dtype of the weights, that of an average pool is float64, that of
+    ``Upsample`` float32. A product has the wider dtype of the operator's and the operand's, as everywhere.
 
-    Weights that torch makes anew in every call (``weight_norm``, ``spectral_norm``, ``prune``, and other
-    parametrizations) are those of the layer's next call. While it trains, a spectral norm has others in the
-    call after that: ``module.eval()`` first gives weights that stay.
+    Weights that torch computes anew in every call (``weight_norm``, ``spectral_norm``, ``prune``, and other
+    parametrizations) are those of the layer's next call. While a layer trains, a spectral norm changes the
+    weights with every call; after ``module.eval()`` they stay the same.
 
     Examples
     --------
@@ -121,7 +118,7 @@ def from_torch(
         return _conv(module, input_shape, CONV[kind], method)
     if kind in TRANSPOSED:
         return _transposed(module, input_shape, TRANSPOSED[kind], method)
-    # no weights that a hook could be for
+    # these layers have no weights, so a hook can only change inputs or results
     for word, hook in hooks_of(module):
         refuse_hook("module", word, hook)
     if kind in POOL:
@@ -135,7 +132,7 @@ def from_torch(
 
 
 def _check_compiled(module: Any, kind: str) -> None:
-    """Raise if what is called is neither the module nor what ``module.compile()`` made of it."""
+    """Raise if a call runs something else than the module or the result of ``module.compile()``."""
     compiled = getattr(module, "_compiled_call_impl", None)
     original = getattr(compiled, "_torchdynamo_orig_callable", None)
     if compiled is not None and getattr(original, "__func__", None) is not getattr(
@@ -164,8 +161,8 @@ def _conv(module: Any, input_shape: IntOrInts, ndim: int, method: str) -> ConvOp
 def _padding(module: Any, ndim: int) -> Any:
     """Return the padding of a convolution.
 
-    Where it is not by zeros torch pads by numbers that it made of the layer's padding when the layer was
-    made, last axis first. "same" has stride 1 only, and the odd sample at the end, as here.
+    For a mode other than zeros torch pads by numbers that it computed from ``padding`` when the layer was
+    made, last axis first. torch has "same" with stride 1 only, and puts the odd sample at the end, as we do.
     """
     made = getattr(module, "_reversed_padding_repeated_twice", None)
     if made is None or module.padding_mode == "zeros":
@@ -225,7 +222,7 @@ def _upsample(module: Any, input_shape: IntOrInts) -> ResizeOperator:
     ndim = MODE_NDIM.get(module.mode, min(max(len(shape) - 1, 1), 3))
     shape = shape_with_channels(shape, ndim)
     geometry = _resize(module, shape[1:])
-    # channels stay; they come in front at the end, since torch's rules depend on the number of axes
+    # channels do not change; their axis is added last, since torch's rules depend on the number of axes
     channels = ResizeAxis(shape[0], shape[0], Fraction(1), Rule("linear"))
     whole = replace(
         geometry,
@@ -262,5 +259,5 @@ def _resize(module: Any, sizes: tuple[int, ...]) -> ResizeGeometry:
         )
         raise ValueError(msg)
     found = geometry(None, factors)
-    # positions by the sizes, then, and not by the factor
+    # then positions follow the sizes, not the factor
     return geometry(found.output_shape, None) if module.recompute_scale_factor else found

@@ -1,7 +1,7 @@
 """The weights that a torch layer uses in its next call, read without a change to the layer.
 
-Floor 5. torch is not imported. Two of its mechanisms make weights anew in every call: hooks that run before
-it (`torch.nn.utils.weight_norm`, `spectral_norm`, `prune`), so that the attribute is stale until then, and
+torch is not imported. Two of its mechanisms compute weights anew in every call: hooks that run before the
+call (`torch.nn.utils.weight_norm`, `spectral_norm`, `prune`), so that the attribute is stale until then, and
 parametrizations, which compute the attribute when it is read. Both may change the layer's buffers, as the
 power iteration of spectral norms does while a layer trains. So hooks are called with a stand-in that holds
 copies, and parametrizations are copied before they compute.
@@ -21,7 +21,7 @@ from sparsetconv._frameworks.shared import attribute_of, hooks_of, refuse_hook, 
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
 
-# modules of torch whose hooks set one attribute, from others, and do nothing else
+# modules of torch whose hooks compute one attribute from others, and do nothing else
 RENEWING = frozenset(f"torch.nn.utils.{name}" for name in ("weight_norm", "spectral_norm", "prune"))
 REMEDY = "convert the layer, with .float() for example"
 
@@ -33,7 +33,7 @@ def next_weights(module: Any, ndim: int) -> Array:
     ----------
     module : torch.nn.Module
     ndim : int
-        Axes that they have.
+        Number of axes of the weights.
 
     Returns
     -------
@@ -56,8 +56,8 @@ def next_weights(module: Any, ndim: int) -> Array:
 
 
 def _renews(hook: Any) -> bool:
-    """Return whether all that a hook does is to make a weight anew."""
-    # of objects that are called; a function's own __call__ is not written in Python
+    """Return whether a hook only computes a weight anew."""
+    # these hooks are objects with a __call__ in Python; a function's own __call__ is not written in Python
     call = next((vars(cls)["__call__"] for cls in type(hook).__mro__ if "__call__" in vars(cls)), None)
     return getattr(call, "__globals__", {}).get("__name__") in RENEWING
 
@@ -67,13 +67,13 @@ def _parametrizations(module: Any) -> Any:
 
 
 class _BeforeCall:
-    """Stands for a module: what is read from it are copies, what is set on it stays here."""
+    """A stand-in for a module: reading an attribute copies it, and setting one does not change the module."""
 
     def __init__(self, module: Any) -> None:
         self._module = module
 
     def __getattr__(self, name: str) -> Any:
-        # reached for what is neither set nor read yet
+        # called only for attributes that are neither set nor read yet
         module = self._module
         if name in _parametrizations(module):
             value = _parametrized(module, name)
@@ -85,10 +85,10 @@ class _BeforeCall:
 
 
 def _parametrized(module: Any, name: str) -> Any:
-    """Return what a parametrized attribute will be when it is read the next time."""
+    """Return the value that a parametrized attribute will have when it is read the next time."""
     torch_parametrize = sys.modules.get("torch.nn.utils.parametrize")
     if (id(module), name) in getattr(torch_parametrize, "_cache", {}):
-        # computed already, inside of torch.nn.utils.parametrize.cached(): reading it computes nothing
+        # already computed within torch.nn.utils.parametrize.cached(): reading it computes nothing
         return getattr(module, name)
     rule = _parametrizations(module)[name]
     title = f"module.{name}"

@@ -1,15 +1,15 @@
 """`ConvGeometry`: the sizes of a convolution, exact and before anything is allocated.
 
-Floor 0. The friendly forms that a user may write are settled here, once; everything above sees
-tuples of integers. NumPy serves for the names of dtypes only, no array is made.
+The friendly forms that a user may write (one integer for all axes, words for paddings) are turned into tuples
+of integers here, once; all other code sees only these. NumPy is used only for dtypes; no array is made.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -62,8 +62,12 @@ class ConvGeometry:
 
     Raises
     ------
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given.
+    TypeError
+        If a size, stride, dilation, padding or ``groups`` is not an integer, a mode not a string, or ``flip``
+        not a bool.
+    ValueError
+        If a number is too small, a sequence does not have one entry for each axis, a word or mode is unknown,
+        the channels do not match ``groups``, or the kernel does not fit into the padded input.
 
     Notes
     -----
@@ -124,12 +128,6 @@ class ConvGeometry:
         kernel = validation.shape("kernel_shape", kernel_shape)
         groups = validation.integer("groups", groups, 1)
         ndim = spatial_ndim(inputs, kernel)
-        if len(kernel) == len(inputs):
-            if groups != 1:
-                msg = f"groups must be 1 where there are no channels, got {shown(groups)}"
-                raise ValueError(msg)
-        else:
-            _check_channels(inputs[0], kernel, groups)
         strides = validation.per_axis("stride", stride, ndim, 1)
         dilations = validation.per_axis("dilation", dilation, ndim, 1)
         modes = validation.padding_mode(padding_mode, ndim)
@@ -143,18 +141,24 @@ class ConvGeometry:
             )
         else:
             pads = wanted
-        fields = {
-            "input_shape": inputs,
-            "kernel_shape": kernel,
-            "stride": strides,
-            "padding": pads,
-            "dilation": dilations,
-            "groups": groups,
-            "padding_mode": modes,
-            "flip": validation.flag("flip", flip),
-        }
-        for name, value in fields.items():
-            object.__setattr__(self, name, value)
+        self._keep(inputs, kernel, strides, pads, dilations, groups, modes, validation.flag("flip", flip))
+
+    @classmethod
+    def of_settled(cls, *parameters: Any) -> ConvGeometry:
+        """Return the geometry of parameters that are in their settled form, all of them, in order."""
+        geometry = cls.__new__(cls)
+        geometry._keep(*parameters)
+        return geometry
+
+    def _keep(self, *parameters: Any) -> None:
+        """Keep the parameters, and check what they must be to each other."""
+        for field, value in zip(fields(self), parameters, strict=True):
+            object.__setattr__(self, field.name, value)
+        if self.has_channels:
+            _check_channels(self.input_shape[0], self.kernel_shape, self.groups)
+        elif self.groups != 1:
+            msg = f"groups must be 1 where there are no channels, got {shown(self.groups)}"
+            raise ValueError(msg)
         _check_fit(self)
 
     def __repr__(self) -> str:
@@ -220,7 +224,7 @@ class ConvGeometry:
         dtype : dtype
             Of the values.
         index_dtype : dtype, optional
-            Of the indices; the geometry's own if not given.
+            Of the indices; ``index_dtype`` of the geometry if not given.
 
         Returns
         -------
@@ -230,7 +234,7 @@ class ConvGeometry:
         Raises
         ------
         TypeError
-            If no matrix has such a dtype.
+            If a matrix cannot have such a dtype.
 
         Examples
         --------

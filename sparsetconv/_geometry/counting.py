@@ -1,8 +1,8 @@
-"""Sums over arithmetic progressions in logarithmic time: what counting entries comes down to.
+"""Sums over arithmetic progressions in logarithmic time: the number of entries of a matrix in closed form.
 
-Floor 0, standard library only; Python's integers, so that no size is too large. Everything rests on sums of
-``(step * i + first) // modulus``, which the Euclidean algorithm takes: exchanging rows and columns of the
-lattice points below the line makes the modulus the step.
+Python's integers, so that no size is too large. Everything rests on sums of ``(step * i + first) //
+modulus``, which count the lattice points below a line. As in the Euclidean algorithm, exchanging the two axes
+exchanges ``step`` and ``modulus``, and the remainders shrink.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def floor_sums(count: int, step: int, first: int, modulus: int) -> FloorSums:
 
 
 def _below_diagonal(count: int, step: int, first: int, modulus: int) -> FloorSums:
-    """Return the sums where ``step`` and ``first`` are less than ``modulus``: by the exchanged axes."""
+    """Return the sums if ``step`` and ``first`` are less than ``modulus``, by exchanging the axes."""
     last = count - 1
     top = (step * last + first) // modulus
     if not top:
@@ -85,17 +85,17 @@ class Congruence:
     period: int
 
     def within(self, start: int, stop: int) -> range:
-        """Return those from ``start`` up to, and without, ``stop``."""
+        """Return these integers from ``start`` up to, and without, ``stop``."""
         return range(start + (self.first - start) % self.period, stop, self.period)
 
     def count(self, start: int, stop: int) -> int:
-        """Return how many there are from ``start`` up to, and without, ``stop``."""
+        """Return the number of these integers from ``start`` up to, and without, ``stop``."""
         start += (self.first - start) % self.period
         return max(0, -((start - stop) // self.period))
 
 
 def congruence(factor: int, rest: int, modulus: int) -> Congruence | None:
-    """Return the ``x`` with ``factor * x`` equal to ``rest`` modulo ``modulus``, or None if there is none.
+    """Return all ``x`` with ``factor * x`` equal to ``rest`` modulo ``modulus``, or None if no ``x`` has it.
 
     Examples
     --------
@@ -120,7 +120,7 @@ class Residues:
     count: int
 
     def below(self, bound: int) -> int:
-        """Return how many residues are less than ``bound``."""
+        """Return the number of residues less than ``bound``."""
         if not 0 < bound < self.modulus:
             return self.count if bound > 0 else 0
         # a residue is below the bound where subtracting it crosses a multiple of the modulus
@@ -144,8 +144,8 @@ class Residues:
             return total - bound * self.count
         if bound >= self.modulus:
             return 0
-        # the residue of r - bound is r - bound itself, or a modulus more where that is negative: sums of both
-        # and of their squares tell how often, and by how much, it is
+        # (r - bound) % modulus is r - bound, plus one modulus where r < bound: sums of both and of their
+        # squares tell for how many residues r < bound, and the sum of bound - r over these
         moved, moved_squares = replace(self, first=self.first - bound).sums()
         total, squares = (
             total - bound * self.count,

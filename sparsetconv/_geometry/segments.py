@@ -1,8 +1,8 @@
 """Runs of rows of an axis' matrix that repeat with moved columns.
 
-Floor 0, standard library only. Between two rows at which a tap enters or leaves a copy of the signal, or at
-which two taps pass each other on mirrored copies, every row has the columns of the row before, each moved by
-as much as before. Kernels of few taps have few such rows, however long their borders are.
+The pattern of a row changes only where a tap enters or leaves a copy of the signal, or where two taps pass
+each other on mirrored copies. Between two such rows, each column moves by a constant step from row to row.
+Kernels of few taps have few such rows, however long their borders are.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.axis import Axis
     from sparsetconv._geometry.padding import PaddingMode
 
-# at most so many pieces are looked for; so many rows of a border for each must make it worth while
+# an axis is cut into pieces only if these are at most MOST_PIECES, and its border rows more than
+# ROWS_PER_PIECE for each piece: else cutting costs more than it saves
 MOST_PIECES, ROWS_PER_PIECE = 512, 128
 
 
 class Segment(NamedTuple):
-    """Rows that repeat: ``period`` rows from ``start`` on, then again and again.
+    """Rows that repeat: ``repeat`` groups of ``period`` rows each, the first from row ``start`` on.
 
-    ``repeat`` is how often the group stands there in all; from one group to the next every column
-    grows by ``shift``. With None each column grows by a step of its own, the same from group to group.
-    Rows that do not repeat are a group that stands there once.
+    From one group to the next every column grows by ``shift``. If ``shift`` is None, each column grows by a
+    step of its own, which is the same from group to group. Rows that do not repeat are one group.
     """
 
     start: int
@@ -43,11 +43,11 @@ class Segment(NamedTuple):
 
     @property
     def written(self) -> int:
-        """How many groups have to be known before the others follow."""
+        """Number of groups that have to be written before the others follow from them."""
         return 1 if self.shift is not None else min(2, self.repeat)
 
     def clip(self, start: int, stop: int) -> Iterator[Segment]:
-        """Yield what lies in rows ``start`` to ``stop`` as at most three segments."""
+        """Yield the part in rows ``start`` to ``stop``, as at most three segments."""
         if start <= self.start and self.stop <= stop:
             yield self
             return
@@ -65,7 +65,7 @@ class Segment(NamedTuple):
 
 
 def forward_segments(axis: Axis) -> tuple[Segment, ...]:
-    """Rows of the axis' matrix, one row for each output: a bounded number of segments."""
+    """Return the rows of the axis' matrix, one for each output, as a bounded number of segments."""
     pieces = forward_pieces(axis)
     if pieces is not None:
         return pieces
@@ -78,7 +78,7 @@ def forward_segments(axis: Axis) -> tuple[Segment, ...]:
 def _border(axis: Axis, start: int, stop: int) -> Iterator[Segment]:
     mode = axis.effective_mode
     if mode.constant:
-        # outputs whose whole window lies on one side of the signal are all the same
+        # outputs whose whole window lies outside the signal, on one side, have equal rows
         left = min(stop, max(start, -(-(axis.before - axis.extent + 1) // axis.stride)))
         right = max(left, min(stop, (axis.size - 1 + axis.before) // axis.stride + 1))
         yield Segment(start, 1, left - start, 0)
@@ -93,7 +93,7 @@ def _border(axis: Axis, start: int, stop: int) -> Iterator[Segment]:
     if not mode.mirrored:
         yield Segment(start, stop - start, 1, 0)
         return
-    # windows that lie within one mirrored copy of the signal move backwards
+    # in a window within one mirrored copy of the signal, columns move backwards
     for copy in (-1, 1):
         first, end = (mode.copy_begin(axis.size, each) + axis.before for each in (copy, copy + 1))
         left = min(stop, max(start, -(-first // axis.stride)))
@@ -105,7 +105,7 @@ def _border(axis: Axis, start: int, stop: int) -> Iterator[Segment]:
 
 
 def transposed_segments(axis: Axis) -> tuple[Segment, ...]:
-    """Rows of the transposed axis' matrix, one row for each sample: a bounded number of segments.
+    """Return the rows of the transposed axis' matrix, one for each sample, as a bounded number of segments.
 
     Away from the borders sample ``i + stride`` meets the taps that sample ``i`` meets, one output
     later: rows come in groups of ``stride``, one for each phase.
@@ -128,7 +128,7 @@ def transposed_segments(axis: Axis) -> tuple[Segment, ...]:
 
 
 def _with_gaps(start: int, stop: int, read: list[Interval]) -> Iterator[Segment]:
-    """Yield rows that do not repeat where a sample may be read, one run of empty rows in each gap."""
+    """Yield rows that do not repeat where samples may be read, and one run of empty rows in each gap."""
     for interval in sorted(read):
         left, right = max(start, interval.start), min(stop, interval.stop)
         if left < right:
@@ -139,7 +139,7 @@ def _with_gaps(start: int, stop: int, read: list[Interval]) -> Iterator[Segment]
 
 
 class Copies(NamedTuple):
-    """The copies of a signal that an axis reads, from ``first`` to ``last``; copy 0 is the signal itself."""
+    """The copies of a signal that an axis reads, ``first`` to ``last``, where 0 is the signal itself."""
 
     first: int
     last: int
@@ -168,12 +168,12 @@ class Copies(NamedTuple):
         return int(self.mode.copy_begin(self.size, copy))
 
     def sign(self, copy: int) -> int:
-        """Return whether a copy runs forwards, 1, or backwards, -1."""
+        """Return 1 for a copy that runs forwards, -1 for one that runs backwards."""
         return -1 if self.mirrored and copy % 2 else 1
 
 
 def forward_pieces(axis: Axis) -> tuple[Segment, ...] | None:
-    """Return the segments of outputs by pieces, or None where there would be many for their border."""
+    """Return the outputs cut at each change of pattern, or None if the pieces are too many for the border."""
     copies = Copies.of(axis)
     number = axis.taps * (copies.number + 1) + copies.mirrored * 4 * axis.taps * copies.number
     border = axis.outputs - (axis.interior.stop - axis.interior.start)
@@ -186,16 +186,16 @@ def forward_pieces(axis: Axis) -> tuple[Segment, ...] | None:
 
 
 def _forward_events(axis: Axis, copies: Copies) -> Iterator[int]:
-    """Yield the outputs from which on something is different."""
+    """Yield the outputs at which the pattern of a row changes."""
     bounds = [copies.begin(copy) for copy in range(copies.first, copies.last + 2)]
     if axis.effective_mode.edge:
-        # an edge that is read by padding and by itself is one column
+        # an edge read both through padding and directly is one column
         bounds += [1, axis.size - 1]
     for tap in range(axis.taps):
         for bound in bounds:
             yield -((axis.first(0) + tap * axis.dilation - bound) // axis.stride)
     if copies.mirrored:
-        # two positions show the same sample where their sum is a multiple of the period, or one less
+        # two positions read the same sample where their sum is a multiple of the period (symmetric: one less)
         for centre in range(copies.first, copies.last + 2):
             total = centre * axis.period - copies.mode.mirror - 2 * axis.first(0)
             for taps in range(2 * axis.taps - 1):
@@ -203,7 +203,7 @@ def _forward_events(axis: Axis, copies: Copies) -> Iterator[int]:
 
 
 def _forward_shift(axis: Axis, copies: Copies, output: int) -> int | None:
-    """Return by how much all columns of a row grow to the next one, None if some by more than others."""
+    """Return the step of all columns from a row to the next, or None if their steps differ."""
     first = axis.first(output)
     if axis.effective_mode.edge:
         inside = first >= 0 and first + axis.extent <= axis.size
@@ -215,12 +215,12 @@ def _forward_shift(axis: Axis, copies: Copies, output: int) -> int | None:
 
 
 def transposed_pieces(axis: Axis) -> tuple[Segment, ...] | None:
-    """Return the segments of samples by pieces, or None where there would be many for their border."""
+    """Return the samples cut at each change of pattern, or None if the pieces are too many for the border."""
     copies = Copies.of(axis)
     number = 2 * axis.taps * copies.number + copies.mirrored * 4 * axis.taps * copies.number
     inside = axis.transposed_interior
     border = axis.size - max(0, inside.stop - inside.start)
-    # a piece is groups of all phases; two groups and a remainder are written
+    # a piece is a number of groups of ``stride`` rows, of which two and a remainder are written
     if axis.size == 1 or number > MOST_PIECES or border <= 3 * axis.stride * number * ROWS_PER_PIECE:
         return None
     cuts = _cuts(axis.size, _transposed_events(axis, copies))
@@ -228,7 +228,7 @@ def transposed_pieces(axis: Axis) -> tuple[Segment, ...] | None:
 
 
 def _transposed_events(axis: Axis, copies: Copies) -> Iterator[int]:
-    """Yield the samples from which on something is different."""
+    """Yield the samples at which the pattern of a transposed row changes."""
     # copies that run forwards end before the first mirrored one begins, and these before the next
     yield from (1, axis.size - 1, copies.begin(1), axis.size - copies.begin(2) + copies.begin(1))
     for copy, begin in _begins(axis, copies):
@@ -236,21 +236,21 @@ def _transposed_events(axis: Axis, copies: Copies) -> Iterator[int]:
             place = position - copies.begin(copy)
             yield place if copies.sign(copy) > 0 else axis.size - place
     if copies.mirrored:
-        # columns that come and columns that go meet
+        # columns that grow and columns that shrink meet
         for apart in range(copies.first - copies.last, copies.last - copies.first + 1):
             for taps in range(1 - axis.taps, axis.taps):
                 yield from _around(copies.begin(apart) + axis.size - 1 + taps * axis.dilation, 2)
 
 
 def _begins(axis: Axis, copies: Copies) -> Iterator[tuple[int, int]]:
-    """Yield each copy with the first position that each tap reads."""
+    """Yield pairs of a copy and the first position that a tap reads, for all copies and taps."""
     for copy in range(copies.first, copies.last + 1):
         for tap in range(axis.taps):
             yield copy, axis.first(0) + tap * axis.dilation
 
 
 def _phases(axis: Axis, copies: Copies, start: int, stop: int) -> Iterator[Segment]:
-    """Yield samples that the same taps lead to outputs: groups of all phases, then what is left."""
+    """Yield samples ``start`` to ``stop``, which the same taps read: groups of all phases, then the rest."""
     span = axis.outputs * axis.stride
     signs = set()
     for copy, begin in _begins(axis, copies):
@@ -267,7 +267,7 @@ def _phases(axis: Axis, copies: Copies, start: int, stop: int) -> Iterator[Segme
 
 
 def _around(value: int, divisor: int) -> Iterator[int]:
-    """Yield the first integer that is not below a fraction, and the first beyond it."""
+    """Yield the first integers at or above, and above, ``value / divisor``."""
     yield -(-value // divisor)
     yield value // divisor + 1
 

@@ -1,14 +1,15 @@
-"""The geometry of a transposed convolution: that of the forward convolution whose adjoint it is.
+"""`conv_transpose_geometry`: the geometry of the forward convolution whose adjoint a transposed one is.
 
-Floor 0. Only here is it known what ``output_padding`` and ``output_shape`` mean; above, there are
-forward geometries alone.
+``output_padding`` and ``output_shape`` have a meaning only here; all other code sees forward geometries,
+which `settled_geometry` makes of what a user wrote for either direction.
 """
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from sparsetconv._arrays.display import shown
+from sparsetconv._arrays.display import shown, type_name
 from sparsetconv._geometry import validation
 from sparsetconv._geometry.convolution import ConvGeometry, spatial_ndim, split_total
 
@@ -29,7 +30,7 @@ def conv_transpose_geometry(
     padding_mode: PaddingMode = "zeros",
     flip: bool = False,
 ) -> ConvGeometry:
-    """Return the geometry of a transposed convolution: that of the forward one whose transpose it is.
+    """Return the geometry of a transposed convolution: that of the forward convolution whose adjoint it is.
 
     Parameters
     ----------
@@ -49,14 +50,16 @@ def conv_transpose_geometry(
     Returns
     -------
     ConvGeometry
-        From the large array to the small one, so that its ``input_shape`` is what the transposed
-        convolution returns, and its ``output_shape`` what it takes.
+        From the large array to the small one: its ``input_shape`` is the shape that the transposed
+        convolution returns, its ``output_shape`` the shape that it takes.
 
     Raises
     ------
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given; for an impossible ``output_shape`` the sizes
-        that are possible.
+    TypeError
+        If an argument has the wrong type, as for `ConvGeometry`.
+    ValueError
+        If a number is out of range, the channels do not match, both ``output_padding`` and ``output_shape``
+        are given, or no forward convolution has these sizes; the error says which sizes are possible.
 
     See Also
     --------
@@ -93,9 +96,74 @@ def conv_transpose_geometry(
         )
         large.append(size)
         pads.append(pad)
-    return ConvGeometry(
-        (*channels, *large), kernel, strides, tuple(pads), dilations, groups, padding_mode, flip
+    modes, flip = validation.padding_mode(padding_mode, ndim), validation.flag("flip", flip)
+    return ConvGeometry.of_settled(
+        (*channels, *large), kernel, strides, tuple(pads), dilations, groups, modes, flip
     )
+
+
+# what parameters are beside a geometry, which has them already
+_LEFT_OUT = {name: known.default for name, known in signature(conv_transpose_geometry).parameters.items()}
+
+
+def settled_geometry(
+    given: IntOrInts | ConvGeometry, kernel_shape: IntOrInts, transposed: bool, **parameters: Any
+) -> ConvGeometry:
+    """Return the forward geometry of a convolution, or of a transposed one, from what a user wrote.
+
+    Parameters
+    ----------
+    given : int, sequence of int, or ConvGeometry
+        The input's shape, or the geometry itself, beside which all other parameters have their defaults.
+    kernel_shape : int or sequence of int
+    transposed : bool
+        Whether the convolution is a transposed one.
+    **parameters : optional
+        Those of `conv_transpose_geometry`. Without ``transposed``, `output_padding` and `output_shape` must
+        be left out.
+    """
+    beside = {name: value for name, value in parameters.items() if not _is_left_out(name, value)}
+    if isinstance(given, ConvGeometry):
+        for name, value in beside.items():
+            msg = f"{name} must be left out beside a geometry, which says it already; got {shown(value)}"
+            raise ValueError(msg)
+        check_kernel(given, kernel_shape)
+        return given
+    if transposed:
+        return conv_transpose_geometry(given, kernel_shape, **beside)
+    for name in ("output_padding", "output_shape"):
+        if name in beside:
+            msg = (
+                f"{name} belongs to a transposed convolution, got {shown(beside[name])} with transposed=False"
+            )
+            raise ValueError(msg)
+    return ConvGeometry(given, kernel_shape, **beside)
+
+
+def _is_left_out(name: str, value: Any) -> bool:
+    default = _LEFT_OUT[name]
+    return type(value) is type(default) and bool(value == default)
+
+
+def check_geometry(geometry: Any) -> None:
+    """Raise unless a value is a geometry."""
+    if not isinstance(geometry, ConvGeometry):
+        msg = f"geometry must be a ConvGeometry, got {shown(geometry)} of type {type_name(geometry)}"
+        raise TypeError(msg)
+
+
+def check_kernel(geometry: ConvGeometry, shape: Any) -> None:
+    """Raise unless a kernel's shape is the geometry's."""
+    if shape != geometry.kernel_shape:
+        wanted = shown(geometry.kernel_shape)
+        msg = f"kernel must have the geometry's kernel_shape {wanted}, got the shape {shown(shape)}"
+        raise ValueError(msg)
+
+
+def ends(geometry: ConvGeometry, transposed: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the shapes of the input and of the output of a convolution, or of its transpose."""
+    shapes = geometry.input_shape, geometry.output_shape
+    return shapes[::-1] if transposed else shapes
 
 
 def _large_channels(small: tuple[int, ...], kernel: tuple[int, ...], groups: int) -> tuple[int, ...]:
@@ -145,7 +213,7 @@ def _large_axis(
     extra: int,
     wanted: int | None,
 ) -> tuple[int, tuple[int, int]]:
-    """Return the large size and the pads with which the forward convolution gives ``small`` again."""
+    """Return the large size, and the pads with which a convolution of it has ``small`` outputs."""
     unpadded = (small - 1) * stride + extent
     if padding in ("same", "same_lower"):
         if extra:

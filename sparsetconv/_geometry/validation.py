@@ -1,6 +1,6 @@
-"""What a user may write for sizes, strides and padding, turned into plain tuples once.
+"""Check sizes, strides and paddings that a user gives, and turn them into plain tuples once.
 
-Floor 0, standard library only. Each function names the parameter, the rule and what was given.
+Each error names the parameter, the rule and the value given.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from sparsetconv._arrays.display import shown, type_name
 from sparsetconv._geometry.padding import ALIASES, FOREIGN, PADDING_MODES
 
 PADDING_WORDS = ("valid", "same", "same_lower", "full")
-# other packages' words, and what is meant by them here
+# other packages' words for our padding, used only for hints in error messages
 PADDING_HINTS = {"same_upper": "same", "half": "same", "none": "valid"}
 
-# sizes, and sums of two of them, are 64-bit integers in compiled loops
+# all integers are smaller: compiled loops hold them, and sums of two of them, in 64 bits
 LARGEST = 1 << 62
-# of NumPy's arrays
+# NumPy's limit on the axes of an array
 MOST_AXES = 64
 
 IntOrInts = int | Sequence[int]
@@ -45,7 +45,7 @@ def integer(name: str, value: Any, minimum: int | None = None, hint: str = "") -
 
 
 def is_sequence(value: Any) -> bool:
-    """Tell whether a value has entries; a word has none, nor has an array without axes."""
+    """Tell whether a value is a sequence of entries; strings and arrays without axes are not."""
     return (
         isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) > 0
     )
@@ -53,6 +53,9 @@ def is_sequence(value: Any) -> bool:
 
 def shape(name: str, value: Any) -> tuple[int, ...]:
     """Return a tuple of sizes, each at least 1; an int stands for one axis."""
+    if hasattr(value, "kernel_shape"):
+        msg = f"{name} must be a shape, got a {type_name(value)}, which from_geometry takes"
+        raise TypeError(msg)
     if getattr(value, "ndim", 0) > 1:
         msg = f"{name} must be a shape, got an array of the shape {shown(value.shape)}: pass its .shape"
         raise TypeError(msg)
@@ -117,7 +120,7 @@ def word(name: str, value: Any, known: Sequence[str], hint: str = "") -> str:
 
 
 def _padding_hint(value: str) -> str:
-    """Return what to write for a padding that another package has, or for a word that is a mode."""
+    """Return a hint for another package's word for a padding, or for a mode given as a padding."""
     lower = value.lower()
     if meant := _known_mode(lower):
         return f"; how it pads is padding_mode={meant!r}, beside a padding"
@@ -126,7 +129,7 @@ def _padding_hint(value: str) -> str:
 
 
 def _mode_hint(name: str, value: Any) -> str:
-    """Return what to write for a mode that another package has, or for a word that is a padding."""
+    """Return a hint for another package's word for a mode, or for a padding given as a mode."""
     lower = value.lower() if isinstance(value, str) else ""
     if lower in PADDING_WORDS:
         return f"; how much it pads is padding={lower!r}"
@@ -150,7 +153,7 @@ def padding_mode(value: Any, ndim: int, name: str = "padding_mode") -> tuple[str
 
 
 def flag(name: str, value: Any) -> bool:
-    """Return a bool, refusing what only looks like one."""
+    """Return a bool from True, False or an equal number, or raise."""
     if is_sequence(value) or value not in (True, False):
         msg = f"{name} must be True or False, got {shown(value)}"
         raise TypeError(msg)

@@ -1,9 +1,9 @@
 """Estimated seconds of both ways to fit a kernel: normal equations by Cholesky, and LSMR.
 
-Floor 3, for `fit_kernel`. Cholesky takes what its multiplications take, whatever the arrays hold. LSMR takes
-a product in either direction for each iteration, and the more iterations the more unlike the frequencies of
-the inputs are in power: the products of what two taps read are the inputs' autocorrelation, whose eigenvalues
-lie between the extremes of the spectrum.
+For `fit_kernel`. The time of Cholesky is that of its multiplications, whatever the data. An iteration of LSMR
+takes a product and an adjoint product. The number of iterations grows with the condition number of the normal
+equations. Their matrix is the autocorrelation of the inputs, whose eigenvalues lie between the least and the
+largest power of the inputs' spectrum.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.convolution import ConvGeometry
 
-# products that an iteration takes: one forward, the gradient as long as two, and the solver's own vectors
+# time of an iteration, in forward products: one product, a gradient as long as two, the solver's own vectors
 PRODUCTS = 4
-# iterations for each unknown, at most: in exact arithmetic one would do
+# the most iterations for each unknown; in exact arithmetic one is enough
 ROUND_OFF = 10
 
 
@@ -36,15 +36,16 @@ def cholesky_seconds(geometry: ConvGeometry, transposed: bool, dtype: np.dtype[A
     geometry : ConvGeometry
         Of the forward convolution.
     transposed : bool
-        Whether the fitted one is its transpose, whose outputs fall into phases that share no taps.
+        Whether the fitted convolution is its transpose, whose outputs fall into phases that share no taps.
     dtype : dtype
-        Double, real or complex.
+        Float64 or complex128.
     pairs : int
+        Number of pairs of arrays.
     """
     c_in, c_out = geometry.channels
     unknowns = prod(axis.taps for axis in geometry.axes) * (c_out if transposed else c_in)
     sizes = [axis.size if transposed else axis.outputs for axis in geometry.axes]
-    # a result meets the taps of its phase
+    # an output of a transposed convolution reads through the taps of its phase only
     met = unknowns / prod(axis.stride for axis in geometry.axes) if transposed else unknowns
     outputs = pairs * prod(sizes)
     double = dtype.itemsize / 4 * (2 if dtype.kind == "c" else 1)
@@ -62,14 +63,14 @@ def iteration_seconds(geometry: ConvGeometry, dtype: np.dtype[Any], pairs: int) 
 
 
 def spread(planes: Array, taps: Sequence[int], ridge: float) -> float:
-    """Return the largest over the least power of the frequencies, as far as a kernel tells them apart.
+    """Return the largest over the least power in the spectrum, averaged to the resolution of a kernel.
 
     Parameters
     ----------
     planes : (planes, n1, ..., nd) array
     taps : sequence of int
     ridge : float
-        Added to the power.
+        Added to the power of each frequency.
     """
     axes = tuple(range(1, planes.ndim))
     power = (np.abs(np.fft.fftn(planes, axes=axes)) ** 2).sum(0) / prod(planes.shape[1:])
@@ -79,14 +80,14 @@ def spread(planes: Array, taps: Sequence[int], ridge: float) -> float:
         counts = np.diff([*edges, size])
         shape = [-1 if place == axis else 1 for place in range(power.ndim)]
         power = np.add.reduceat(power, edges, axis) / counts.reshape(shape)
-    # back from the mean over samples to their sum, to which the ridge belongs
+    # from the mean over samples back to the sum, to which the ridge is added
     power = power * prod(planes.shape[1:]) + ridge
     least = float(power.min())
     return float(power.max()) / least if least > 0 else float("inf")
 
 
 def lsmr_iterations(extremes: float, unknowns: int, tolerance: float) -> int:
-    """Return the most iterations of conjugate gradients, by the largest over the least eigenvalue."""
+    """Return a bound on the iterations of conjugate gradients; ``extremes`` is the condition number."""
     most = ROUND_OFF * unknowns
     bound = sqrt(extremes) * log(2 / tolerance) / 2
     return ceil(min(bound, most))

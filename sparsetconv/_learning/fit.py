@@ -1,6 +1,6 @@
 """`fit_kernel`: the weights of a convolution that explain given pairs of arrays best.
 
-Floor 5. A convolution is linear in its kernel, so the best kernel is a least-squares solution. The sums over
+A convolution is linear in its kernel, so the best kernel is a least-squares solution. The sums over
 all pairs that determine it are accumulated one pair after another; or `KernelOperator`, stacked, meets LSMR.
 """
 
@@ -26,19 +26,17 @@ from sparsetconv._arrays.layout import last_axes
 from sparsetconv._arrays.streams import on_device
 from sparsetconv._arrays.validation import as_array
 from sparsetconv._geometry import validation
-from sparsetconv._geometry.convolution import ConvGeometry
-from sparsetconv._geometry.transposed import conv_transpose_geometry
+from sparsetconv._geometry.transposed import ends, settled_geometry
 from sparsetconv._learning import cost
 from sparsetconv._learning.normal import NormalEquations
-from sparsetconv.operators._kernel import kernel_operator
+from sparsetconv.operators._kernel import KernelOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import ArrayLike
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
+    from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
 
 METHODS = ("auto", "cholesky", "lsmr")
@@ -63,13 +61,13 @@ def fit_kernel(
     targets: Iterable[ArrayLike],
     kernel_shape: IntOrInts,
     *,
-    transposed: bool = True,
     stride: IntOrInts = 1,
     padding: Padding = 0,
     dilation: IntOrInts = 1,
     groups: int = 1,
     padding_mode: PaddingMode = "zeros",
     flip: bool = False,
+    transposed: bool = False,
     ridge: float = 0.0,
     method: str = "auto",
 ) -> Array:
@@ -83,14 +81,14 @@ def fit_kernel(
         Shapes are ``(n1, ..., nd)`` or ``(channels, n1, ..., nd)``, without a batch axis inside a list; a
         target's is that of the output. All are NumPy arrays, or all CuPy arrays.
     kernel_shape : int or sequence of int
-        ``(k1, ..., kd)``; with channels ``(c_in, c_out // groups, k1, ..., kd)``, or, not `transposed`,
-        ``(c_out, c_in // groups, k1, ..., kd)``.
-    transposed : bool
-        Whether the convolution is a transposed one, as for up-sampling. **True by default**; False for the
-        kernel of a `ConvOperator`.
+        ``(k1, ..., kd)``, or with channels ``(c_out, c_in // groups, k1, ..., kd)``; with `transposed`
+        ``(c_in, c_out // groups, k1, ..., kd)``.
     stride, padding, dilation, groups, padding_mode, flip : int, sequence, str, bool
-        As for `ConvTransposeOperator` or `ConvOperator`. Which of the possible sizes a transposed
+        As for `ConvOperator` or `ConvTransposeOperator`. Which of the possible sizes a transposed
         convolution has is read off the targets.
+    transposed : bool
+        Whether the convolution is a transposed one, as for up-sampling; False by default, as for
+        `KernelOperator`: the kernel is that of a `ConvOperator`.
     ridge : float
         Weight of the squared norm of the kernel beside the squared error, in units of squared input times
         the number of outputs; 0 or more.
@@ -108,8 +106,14 @@ def fit_kernel(
 
     Raises
     ------
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given; if there are fewer equations than unknowns.
+    TypeError
+        If an input or a target is not a dense numeric array, if some are NumPy's and others CuPy's, or if a
+        parameter is not of its type.
+    ValueError
+        If there is no pair, or an input without a target; if a pair does not fit the kernel, or has NaN or
+        infinity; if there are fewer equations than unknowns and no `ridge`; if `ridge` is negative.
+    MemoryError
+        If the kernel or the normal equations need more bytes than there are.
     numpy.linalg.LinAlgError
         With Cholesky, if the pairs (and `ridge`) do not determine every weight in double precision.
 
@@ -138,8 +142,41 @@ def fit_kernel(
     >>> import sparsetconv as stc
     >>> x = np.random.default_rng(0).standard_normal((4, 20))
     >>> y = stc.ConvTransposeOperator([1.0, 2.0, 3.0, 4.0], 20, stride=2, padding=1).apply(x)
-    >>> stc.fit_kernel(x, y, 4, stride=2, padding=1).round(10)
+    >>> stc.fit_kernel(x, y, 4, stride=2, padding=1, transposed=True).round(10)
     array([1., 2., 3., 4.])
+    """
+    return fit_pairs(
+        _zipped(inputs, targets),
+        kernel_shape,
+        transposed=transposed,
+        flip=flip,
+        groups=groups,
+        ridge=ridge,
+        method=method,
+        count=len(inputs) if isinstance(inputs, Sized) else 1,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        padding_mode=padding_mode,
+    )
+
+
+def fit_pairs(
+    pairs: Iterator[tuple[ArrayLike, ArrayLike]],
+    kernel_shape: IntOrInts,
+    *,
+    transposed: bool,
+    flip: bool = False,
+    groups: int = 1,
+    ridge: float = 0.0,
+    method: str = "auto",
+    count: int = 1,
+    **options: Any,
+) -> Array:
+    """Return the kernel that explains pairs of an input and a target best; see `fit_kernel`.
+
+    ``count`` is the number of pairs, as far as it is known. ``options`` are stride, padding, dilation and
+    padding_mode.
     """
     shape = validation.shape("kernel_shape", kernel_shape)
     memory.require("the kernel", 8 * prod(shape), "kernel_shape sets its size")
@@ -150,18 +187,18 @@ def fit_kernel(
         validation.flag("transposed", transposed),
         validation.flag("flip", flip),
         validation.integer("groups", groups, 1),
-        {"stride": stride, "padding": padding, "dilation": dilation, "padding_mode": padding_mode},
+        options,
     )
-    pairs = problem.pairs(inputs, targets)
-    first = next(pairs, None)
+    checked = problem.pairs(pairs)
+    first = next(checked, None)
     if first is None:
         msg = "inputs and targets must have at least one pair"
         raise ValueError(msg)
     if word == "auto":
-        word = _faster(problem, first, len(inputs) if isinstance(inputs, Sized) else 1, damping)
+        word = _faster(problem, first, count, damping)
     solve = _by_cholesky if word == "cholesky" else _by_lsmr
     with on_device(first.backend, first.device):
-        weights, dtype = solve(problem, first, pairs, damping)
+        weights, dtype = solve(problem, first, checked, damping)
         return first.backend.asarray(weights.astype(dtype))
 
 
@@ -242,10 +279,10 @@ class _Problem:
         c_in, c_out = pair.geometry.channels
         return (c_out, c_in) if self.transposed else (c_in, c_out)
 
-    def pairs(self, inputs: Iterable[ArrayLike], targets: Iterable[ArrayLike]) -> Iterator[_Pair]:
+    def pairs(self, given: Iterator[tuple[ArrayLike, ArrayLike]]) -> Iterator[_Pair]:
         """Yield checked pairs, neighbours of the same shapes together."""
         geometries: dict[_Shapes, ConvGeometry] = {}
-        checked = self._checked(inputs, targets, geometries)
+        checked = self._checked(given, geometries)
         for shapes, run in groupby(checked, key=lambda pair: (pair[0].shape, pair[1].shape)):
             count = max(1, TOGETHER // max(map(prod, shapes)))
             while part := list(islice(run, count)):
@@ -255,17 +292,14 @@ class _Problem:
                 yield _Pair(x, y, geometries[shapes])
 
     def _checked(
-        self,
-        inputs: Iterable[ArrayLike],
-        targets: Iterable[ArrayLike],
-        geometries: dict[_Shapes, ConvGeometry],
+        self, pairs: Iterator[tuple[Any, Any]], geometries: dict[_Shapes, ConvGeometry]
     ) -> Iterator[tuple[Array, Array]]:
         """Yield pairs that fit the kernel and each other, and note their geometries."""
         rank = len(self.kernel_shape)
         # the channel form has one axis less than its kernel, and at least a spatial one
         ranks = (rank, rank - 1) if rank > 2 else (rank,)
         backend, device = None, None
-        for number, (given, wanted) in enumerate(_zipped(inputs, targets)):
+        for number, (given, wanted) in enumerate(pairs):
             if backend is None:
                 backend = backend_of("inputs[0]", given)
                 device = backend.device_of(given)
@@ -299,12 +333,16 @@ class _Problem:
 
     def _fitting(self, x: tuple[int, ...], y: tuple[int, ...], transposed: bool) -> ConvGeometry:
         """Return the forward geometry of a pair's convolution, or raise."""
-        options: dict[str, Any] = {**self.options, "groups": self.groups, "flip": self.flip}
-        make: Callable[..., ConvGeometry] = ConvGeometry
-        if transposed:
-            make, options["output_shape"] = conv_transpose_geometry, y
-        geometry = make(x, self.kernel_shape, **options)
-        output = geometry.input_shape if transposed else geometry.output_shape
+        geometry = settled_geometry(
+            x,
+            self.kernel_shape,
+            transposed,
+            output_shape=y if transposed else None,
+            groups=self.groups,
+            flip=self.flip,
+            **self.options,
+        )
+        _, output = ends(geometry, transposed)
         if output != y:
             msg = f"a target must have the shape of the output, {output}, got {y}"
             raise ValueError(msg)
@@ -408,7 +446,8 @@ def _by_lsmr(
         dtype = np.result_type(dtype, pair.dtype)
         double = np.result_type(pair.dtype, np.float64)
         operators += [
-            kernel_operator(x.astype(double), pair.geometry, problem.transposed) for x in pair.inputs
+            KernelOperator.from_geometry(x.astype(double), pair.geometry, transposed=problem.transposed)
+            for x in pair.inputs
         ]
         targets.append(pair.targets.ravel())
     backend = first.backend

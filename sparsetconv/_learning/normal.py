@@ -1,9 +1,9 @@
-"""The normal equations of a kernel: what every pair of taps reads, multiplied and summed over all outputs.
+"""The normal equations of a kernel: the products of the samples that two taps read, summed over all outputs.
 
-Floor 3, for `fit_kernel`. The rows of the least-squares problem, one for each output, say what its taps read.
-They are written in blocks of bounded size, each block meets itself in one BLAS product, and is forgotten.
-Outputs that read through the same taps (the phases of a stride) share a block, so that nothing is multiplied
-with a zero but at the border.
+For `fit_kernel`. The least-squares problem has a row for each output, with the samples that its taps read.
+Rows are written in blocks of bounded size; one BLAS product multiplies a block by its own adjoint, and the
+block is dropped. Outputs that read through the same taps (the phases of a stride) share a block, so that
+zeros are multiplied only at the border.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.axis import Axis
     from sparsetconv._geometry.convolution import ConvGeometry
 
-# numbers in a block of rows; outputs of one axis whose reads are listed at a time
+# numbers in a block of rows; the most outputs of one axis in a `Reads`
 BLOCK, RUN = 1 << 21, 1 << 12
 
 
 class Reads(NamedTuple):
-    """What outputs of one axis read through the same taps.
+    """The samples that outputs of one axis read through the same taps.
 
-    ``samples[m, t, o]`` is the m-th sample that output ``outputs[o]`` reads through tap ``taps[t]``, -1 for
-    none; there are several where padding folds samples onto each other.
+    ``samples[m, t, o]`` is the m-th sample that output ``outputs[o]`` reads through tap ``taps[t]``, or -1.
+    In the transposed direction an output may read several samples through one tap: itself, and as padding.
     """
 
     outputs: Array
@@ -42,12 +42,12 @@ class Reads(NamedTuple):
 
 
 class NormalEquations:
-    """Sums of products of what the taps read, and of that with the targets.
+    """The matrix and the right-hand sides of the normal equations, summed over pairs of arrays.
 
     Parameters
     ----------
     groups, reads, gives : int
-        Groups; channels of one group that an output reads, and that are made.
+        Groups; input channels and output channels of one group.
     taps : tuple of int
         ``(k1, ..., kd)``.
     backend : Backend
@@ -59,7 +59,7 @@ class NormalEquations:
         Of float64, or complex128 once a pair is complex.
     right : (groups, reads * k1 * ... * kd, gives) array
     equations : int
-        Outputs seen so far, of one channel.
+        Outputs so far, of one channel.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class NormalEquations:
         dtype = np.result_type(self.matrix.dtype, inputs.dtype, targets.dtype)
         self.matrix, self.right = (a.astype(dtype, copy=False) for a in (self.matrix, self.right))
         self.equations += len(targets) * prod(targets.shape[3:])
-        # a zero behind the end of every axis: there index -1 reads
+        # one zero is appended to every axis: index -1 reads it
         ends = [(0, 0)] * 3 + [(0, 1)] * (inputs.ndim - 3)
         extended = self._xp.pad(inputs.astype(dtype, copy=False), ends)
         axes = [list(axis_reads(axis, transposed)) for axis in geometry.axes]
@@ -116,12 +116,12 @@ class NormalEquations:
         return tuple(map(self._xp.asarray, np.ix_(*places)))
 
     def _rows(self, extended: Array, reads: Sequence[Reads]) -> Array:
-        """Return what each tap of each channel reads, for all outputs of a block.
+        """Return the samples that each tap of each channel reads, for all outputs of a block.
 
         Parameters
         ----------
         extended : (batch, channels, n1 + 1, ..., nd + 1) array
-            Zeros at the ends.
+            With a zero at the end of every axis.
         reads : sequence of Reads
 
         Returns
@@ -148,7 +148,7 @@ _Block = tuple[slice, "Sequence[Reads]"]
 
 
 def axis_reads(axis: Axis, transposed: bool) -> Iterator[Reads]:
-    """Yield what the outputs of an axis read: each output once, at most `RUN` of them at a time."""
+    """Yield the reads of all outputs of an axis, each output once, at most `RUN` outputs at a time."""
     start, taps = axis.first(0), np.arange(axis.taps)
     if not transposed:
         for outputs in _runs(np.arange(axis.outputs)):
@@ -174,14 +174,14 @@ def _runs(outputs: Array) -> Iterator[Array]:
 
 
 def _folded_samples(axis: Axis) -> Array:
-    """Return the samples of the large array that padding reads too."""
+    """Return the samples of the large array that are also read as padding."""
     pads = np.concatenate([np.arange(axis.low, 0), np.arange(axis.size, axis.high + 1)])
     samples = np.unique(source_indices(axis, pads))
     return samples[samples >= 0]
 
 
 def _folded_reads(axis: Axis, folded: Array) -> Iterator[Reads]:
-    """Yield what samples receive that stand in for padding: through every tap, perhaps several at once."""
+    """Yield the reads of samples that are also read as padding, through all taps, several for some taps."""
     if not folded.size:
         return
     taps = np.arange(axis.taps)
@@ -193,7 +193,7 @@ def _folded_reads(axis: Axis, folded: Array) -> Iterator[Reads]:
     place = np.searchsorted(folded, sample[kept]) * axis.taps + tap[kept]
     order = np.argsort(place, kind="stable")
     place, small = place[order], small[kept][order]
-    # the how-manieth of its place each entry is
+    # the running number of each entry among those of the same place
     firsts = np.concatenate([[True], place[1:] != place[:-1]])
     number = np.arange(place.size) - np.maximum.accumulate(np.where(firsts, np.arange(place.size), 0))
     samples = np.full((number.max() + 1, folded.size * axis.taps), -1)
@@ -205,19 +205,19 @@ def _folded_reads(axis: Axis, folded: Array) -> Iterator[Reads]:
 
 
 def _reading(axis: Axis, folded: Array) -> Array:
-    """Return the outputs whose windows leave the signal, or hold one of some samples."""
+    """Return the outputs whose windows leave the signal, or contain one of the samples ``folded``."""
     first = axis.first(0) + np.arange(axis.outputs) * axis.stride
     last = first + (axis.taps - 1) * axis.dilation
-    # how many of the samples stand before each position
+    # the number of these samples before each position
     before = np.concatenate([[0], np.cumsum(np.bincount(folded, minlength=axis.size))])
     held = before[(last + 1).clip(0, axis.size)] - before[first.clip(0, axis.size)]
     return np.flatnonzero((first < 0) | (last >= axis.size) | (held > 0))
 
 
 def _blocks(classes: Sequence[Reads], batch: int, channels: int) -> Iterator[_Block]:
-    """Divide the outputs of a product of classes into blocks that a bounded number of rows fills."""
+    """Divide the outputs of a product of classes into blocks of a bounded number of rows."""
     weights = channels * prod(len(r.taps) for r in classes)
-    # a block has as many rows as columns at least: adding its products to the sums takes less than they do
+    # a block has at least as many rows as columns: so its product takes longer than adding it to the sums
     room = max(1, BLOCK // weights, weights)
     parts: list[list[Reads]] = []
     for reads in reversed(classes):
@@ -236,6 +236,6 @@ def _blocks(classes: Sequence[Reads], batch: int, channels: int) -> Iterator[_Bl
 
 
 def _flat_taps(channels: int, shape: tuple[int, ...], taps: Sequence[Array]) -> Array:
-    """Return the places of some taps of every channel in the flattened ``(channels, k1, ..., kd)``."""
+    """Return the places of the taps of every channel in the flattened ``(channels, k1, ..., kd)`` array."""
     places: Array = np.ravel_multi_index(np.ix_(np.arange(channels), *taps), (channels, *shape)).ravel()
     return places

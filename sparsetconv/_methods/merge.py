@@ -116,13 +116,13 @@ def geometry_of(
     flip: bool = False,
 ) -> ConvGeometry:
     """Return the geometry that has some axes, and channels in front where they are given."""
-    return ConvGeometry(
+    return ConvGeometry.of_settled(
         (*channels, *(axis.size for axis in axes)),
         (*kernel_channels, *(axis.taps for axis in axes)),
-        [axis.stride for axis in axes],
-        [(axis.before, axis.after) for axis in axes],
-        [axis.dilation for axis in axes],
+        tuple(axis.stride for axis in axes),
+        tuple((axis.before, axis.after) for axis in axes),
+        tuple(axis.dilation for axis in axes),
         groups,
-        [axis.mode for axis in axes],
+        tuple(axis.mode for axis in axes),
         flip,
     )

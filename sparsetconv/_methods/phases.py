@@ -1,9 +1,9 @@
 """An axis of a stencil, as either direction sees it, and how axes combine.
 
-Floor 3. A side of an axis is an extended source and the results that read it. Forward, all results meet all
-taps. Transposed, they fall into phases by stride, each with its own taps. What is not read has no place in
-the source, and a phase that no tap meets is none: so a side costs what its taps and results are, however
-large the stride and the dilation.
+Floor 3. A directed axis is a padded input and the results that read it. Forward, all results meet all taps.
+Transposed, they fall into phases by stride, each with its own taps. What is not read has no place in the
+padded input, and a phase that no tap meets is left out: the cost grows with taps and results, not with the
+stride or the dilation.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.types import Array
 
-# the arrays of a side are about so many numbers for each tap, result and place
+# the arrays of a directed axis are about this many numbers for each tap, result and place
 NUMBERS = 16
 
 
 class Source(NamedTuple):
-    """The places of an extended source, in columns: what steps of one length lead to from one place.
+    """The places of a padded input, in columns: what steps of one length lead to from one place.
 
     Attributes
     ----------
     axis : Axis
-        Whose extension it is.
+        The axis that is padded.
     first : int
         The position of the first place.
     step : int
@@ -41,7 +41,7 @@ class Source(NamedTuple):
     columns : (columns,) array
         The positions of each column's first place, counted from ``first``.
     begins, skipped : (segments,) arrays
-        From which place of a column on how many places are left out in all.
+        From place ``begins[i]`` of a column on, ``skipped[i]`` places are left out in all.
     length : int
         Places of a column.
     places : int
@@ -68,26 +68,14 @@ class Source(NamedTuple):
         """The samples of all places, row by row."""
         return self.samples(*np.divmod(np.arange(self.places), self.columns.size)[::-1])
 
-    def mains(self) -> Array:
-        """Return for each column the longest run of places inside the signal: where it begins and ends."""
+    def mains(self) -> tuple[Array, Array]:
+        """Return where each column's longest run of places inside the signal begins, and where it ends."""
         origin = self.first + self.columns[:, None] + self.skipped * self.step
         ends = np.append(self.begins[1:], self.length)
         begin = (-(origin // self.step)).clip(self.begins, ends)
         end = ((self.axis.size - 1 - origin) // self.step + 1).clip(begin, ends)
-        longest = (end - begin).argmax(1)[:, None]
-        return np.concatenate([np.take_along_axis(edge, longest, 1) for edge in (begin, end)], 1)
-
-
-def along(source: Source) -> tuple[Array, Array]:
-    """Return the samples of an extended source along the last axis: ``borders`` and ``mains`` of a plan."""
-    mains = source.mains()
-    begin, end = mains.T
-    column, number = ragged(source.length - (end - begin))
-    place = number + np.where(number < begin[column], 0, (end - begin)[column])
-    count = source.length - (end - begin)
-    first = np.where(begin < end, source.samples(np.arange(begin.size), begin), 0)
-    table = np.stack([begin, end, first, np.cumsum(count) - count], 1)
-    return source.samples(column, place), table
+        column, longest = np.arange(len(begin)), (end - begin).argmax(1)
+        return begin[column, longest], end[column, longest]
 
 
 class Runs(NamedTuple):
@@ -109,8 +97,8 @@ class Runs(NamedTuple):
     added: Array
 
 
-class Side(NamedTuple):
-    """One axis of one direction.
+class DirectedAxis(NamedTuple):
+    """One axis, as one direction reads it.
 
     Attributes
     ----------
@@ -139,7 +127,7 @@ class Side(NamedTuple):
 
 
 class Results(NamedTuple):
-    """The results of a side one by one, sorted by phase, as in `Runs`."""
+    """The results of an axis one by one, sorted by phase, as in `Runs`."""
 
     phase: Array
     base: Array
@@ -147,11 +135,11 @@ class Results(NamedTuple):
     added: Array
 
 
-def results(side: Side) -> Results:
-    """Return all results of a side; ``base`` counts places of all columns."""
-    run, number = ragged(side.runs.number)
-    own = Runs(*(column[run] for column in side.runs))
-    base = (own.base + number) * side.source.columns.size
+def results(axis: DirectedAxis) -> Results:
+    """Return all results of an axis; ``base`` counts places of all columns."""
+    run, number = ragged(axis.runs.number)
+    own = Runs(*(column[run] for column in axis.runs))
+    base = (own.base + number) * axis.source.columns.size
     return Results(own.phase, base, own.target + number * own.step, own.added)
 
 
@@ -198,7 +186,7 @@ def is_plain(axis: Axis) -> bool:
     return axis.size == axis.taps == axis.outputs == 1 and axis.low == 0
 
 
-def forward_side(axis: Axis) -> Side:
+def forward_axis(axis: Axis) -> DirectedAxis:
     """Return an axis of the forward direction: one phase, all taps."""
     # one output makes no stride: its taps are read as a line
     stride = axis.stride if axis.outputs > 1 else axis.dilation
@@ -218,10 +206,10 @@ def forward_side(axis: Axis) -> Side:
     source = Source(axis, axis.low, stride, columns, begins, skipped, length, count)
     one, none = np.ones(1, np.int64), np.zeros(1, np.int64)
     everywhere = Runs(none, none, one * axis.outputs, none, one, none.astype(bool))
-    return Side(source, taps, reads, np.array([0, axis.taps]), everywhere, axis.outputs)
+    return DirectedAxis(source, taps, reads, np.array([0, axis.taps]), everywhere, axis.outputs)
 
 
-def transposed_side(axis: Axis) -> Side:
+def transposed_axis(axis: Axis) -> DirectedAxis:
     """Return an axis of the transposed direction: a phase for each residue of the stride."""
     check(axis.taps + axis.size)
     by_stride = polyphase(axis.taps, axis.dilation, axis.stride)
@@ -247,17 +235,17 @@ def transposed_side(axis: Axis) -> Side:
     small = Axis.plain(axis.outputs)
     source = Source(small, start - reach, 1, np.zeros(1, np.int64), begins, skipped, length, length)
     placed = own._replace(phase=place[own.phase], base=own.base - start)
-    return Side(source, taps, rows[axis.taps - 1 - taps], bounds, placed, axis.size)
+    return DirectedAxis(source, taps, rows[axis.taps - 1 - taps], bounds, placed, axis.size)
 
 
 def check(numbers: int) -> None:
-    """Raise ``MemoryError`` where the arrays of so many numbers cannot be had."""
+    """Raise ``MemoryError`` where the arrays for this many taps, results and places cannot be had."""
     hint = "the sizes of an axis, its padding and its kernel set that"
     memory.require("the plan of a product", 8 * NUMBERS * numbers, hint)
 
 
 def _compact(places: Array, span: int) -> tuple[Array, Array, Array]:
-    """Leave out what is not read: from each of ``places``, which increase, on so many are.
+    """Leave out what is not read: ``span`` places are read from each of ``places`` on, which increase.
 
     Returns
     -------
@@ -289,7 +277,7 @@ def _phase_runs(axis: Axis, residues: Array) -> Runs:
 
 
 def read_range(axis: Axis) -> tuple[int, int]:
-    """Return the positions that the transposed direction computes before it folds the padding back.
+    """Return the positions that the transposed direction computes before it unpads.
 
     They are counted from the first that the forward direction reads. Where zeros stand outside they are the
     signal itself, as what is outside is dropped; else all that the forward direction reads.
@@ -300,7 +288,7 @@ def read_range(axis: Axis) -> tuple[int, int]:
 
 
 def ragged(counts: Array) -> tuple[Array, Array]:
-    """Return, for lists of so many entries one after the other, each entry's list and place in it."""
+    """Return each entry's list, and its place in it; ``counts`` are the lengths of lists laid end to end."""
     which = np.repeat(np.arange(counts.size), counts)
     begins = np.cumsum(counts) - counts
     return which, np.arange(which.size) - begins[which]

@@ -1,6 +1,6 @@
-"""What packages mean when they resize: tables from their modes to rules.
+"""The rules by which other packages resize, as data: a table from modes to rules for each package.
 
-Floor 0, standard library only. The rules are data; what they do is in ``interpolation``.
+``interpolation`` turns a rule into weights.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rule:
-    """How one mode makes weights.
+    """How one mode turns positions into weights.
 
     Attributes
     ----------
@@ -28,9 +28,10 @@ class Rule:
     border : PaddingMode
         What a tap outside the signal reads.
     drops : bool
-        Whether it reads nothing instead, and the other taps are scaled up.
+        Whether it reads nothing instead, and the other weights are scaled up.
     smoothing : str
-        What is done before shrinking: nothing (``none``), ``stretch`` the kernel, or a ``gaussian``.
+        Antialiasing where the array shrinks: ``none``, ``stretch`` the kernel, or a ``gaussian`` filter
+        before.
     """
 
     kind: str
@@ -43,21 +44,21 @@ class Rule:
 
     @property
     def has_positions(self) -> bool:
-        """Whether the coordinate mode has a say: cells that are averaged, or counted, have their own."""
+        """Whether the coordinate mode matters: ``area`` and a package's own nearest have fixed positions."""
         return self.kind in ("nearest", "linear", "cubic", "lanczos3", "spline")
 
 
 @dataclass(frozen=True)
 class Convention:
-    """What a package does: a rule for each mode, without and with antialiasing, and how it takes a scale."""
+    """The rules of a package: for each mode without and with antialiasing, and how it takes a scale."""
 
     modes: Mapping[str, Rule]
     antialiased: Mapping[str, Rule] = field(default_factory=dict)
-    # what the package does where it is not told
+    # the package's default for antialiasing
     antialias: bool = False
-    # sizes that a scale leaves are rounded, else cut
+    # whether n * scale is rounded to the output's size, else it is truncated
     rounds: bool = False
-    # positions follow the scale that was given, else the ratio of the sizes
+    # whether positions follow the given scale, else the ratio of the sizes
     keeps_scale: bool = True
 
 
@@ -117,5 +118,5 @@ CONVENTIONS = {
         keeps_scale=False,
     ),
 }
-# without a convention: ONNX's meanings, and the modes that ONNX does not have
+# without a convention: ONNX's rules, and rules for modes that ONNX does not have
 OWN = Convention(_OWN, _stretched(**{mode: _OWN[mode] for mode in ("linear", "cubic", "lanczos3")}))

@@ -1,7 +1,7 @@
 """Products with a Kronecker product of small sparse matrices on a GPU: one launch for each axis.
 
-Floor 3, for `ResizeOperator`. The kernel is ``cuda/along_axis.cu``; it takes an axis wherever it stands, so
-that nothing is transposed.
+For `ResizeOperator`. The kernel, ``source/along_axis.cu``, multiplies along any axis, so that nothing is
+transposed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a resize means: the rule, the sizes and the positions of each axis.
+"""The geometry of a resize: the rule, the sizes and the positions of each axis.
 
-Floor 0, standard library only. A convention's rule, a size and a scale make a `ResizeAxis`, which holds no
-word that is still to be understood. Positions are exact fractions.
+A convention's rule, a size and a scale make a `ResizeAxis`: all other code sees only these. Positions are
+exact fractions.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COORDINATE_MODES = (
     "pytorch_half_pixel",
     "half_pixel_symmetric",
 )
-# more than any memory holds, and less than a 64-bit index does
+# the most samples of an axis: more than any memory holds, and far enough below the limit of 64-bit indices
 LARGEST = 2**62
 NEAREST_MODES = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
@@ -46,9 +46,10 @@ class ResizeAxis:
     Attributes
     ----------
     size, outputs : int
-        Samples before and after.
+        Samples before and after the resize.
     scale : Fraction
-        Outputs for each sample, as positions see it; ``outputs / size`` unless a scale was given.
+        Outputs for each sample, from which positions are computed; ``outputs / size`` unless a scale was
+        given.
     rule : Rule
         How positions become weights.
     """
@@ -60,12 +61,12 @@ class ResizeAxis:
 
     @property
     def is_identity(self) -> bool:
-        """Whether nothing changes."""
+        """Whether the axis does not change."""
         return self.size == self.outputs and self.scale == 1
 
     @cached_property
     def line(self) -> tuple[Fraction, Fraction]:
-        """Slope and start of the positions: output ``o`` looks at the sample ``slope * o + start``."""
+        """Slope and start of the positions: output ``o`` is at sample position ``slope * o + start``."""
         mode, scale, half = self.rule.coordinate_mode, self.scale, Fraction(1, 2)
         if mode == "asymmetric":
             return 1 / scale, Fraction(0)
@@ -81,7 +82,7 @@ class ResizeAxis:
 
     @property
     def shrinking(self) -> Fraction:
-        """How many samples stand for one output, at least 1."""
+        """Samples for each output, at least 1."""
         return max(Fraction(1), 1 / self.scale)
 
 
@@ -112,7 +113,10 @@ def resize_geometry(
     antialias: Any,
     convention: Any,
 ) -> ResizeGeometry:
-    """Return what a resize means, its parameters as for `resize_matrix`; None leaves it to the convention."""
+    """Return the geometry of a resize.
+
+    Parameters are those of `resize_matrix`; None stands for the default of the convention.
+    """
     sizes = validation.shape("input_shape", input_shape)
     if convention is not None:
         convention = validation.word("convention", convention, tuple(CONVENTIONS))
@@ -135,7 +139,7 @@ def resize_geometry(
 
 
 def _torch_forgets(rule: Rule, size: int, outputs: int, ndim: int) -> bool:
-    """Tell whether torch goes by the sizes of an axis although a scale was given."""
+    """Tell whether torch computes positions from the sizes of an axis although a scale was given."""
     if rule.coordinate_mode == "align_corners":
         return True
     if rule.kind == "nearest" and rule.coordinate_mode == "asymmetric":
@@ -144,7 +148,7 @@ def _torch_forgets(rule: Rule, size: int, outputs: int, ndim: int) -> bool:
 
 
 def canonical_mode(name: Any, known: tuple[str, ...]) -> str:
-    """Return a mode without its alias, or raise and list those known."""
+    """Return the mode that a name or alias stands for, or raise and list the known modes."""
     aliases = tuple(alias for alias, mode in MODE_ALIASES.items() if mode in known)
     word = validation.word("mode", name, (*known, *aliases))
     return MODE_ALIASES.get(word, word)
@@ -175,7 +179,7 @@ def _changed(
     cubic_coeff: Any,
     exclude_outside: Any,
 ) -> Rule:
-    """Return the rule with what the user asked for beside the convention."""
+    """Return the rule with the changes that a user asks for."""
     changes: dict[str, Any] = {}
     given = {"nearest_mode": nearest_mode, "cubic_coeff": cubic_coeff}
     for name, kinds in (("nearest_mode", ("nearest_opencv", "nearest_pillow")), ("cubic_coeff", ("spline",))):
@@ -220,7 +224,7 @@ def _finite(name: str, number: Any) -> float:
 def _sizes_and_scales(
     sizes: tuple[int, ...], output_shape: Any, scale: Any, package: Convention
 ) -> list[tuple[int, Fraction]]:
-    """Return the outputs and the scale of each axis; axes in front that nothing is said of stay."""
+    """Return the outputs and the scale of each axis; axes in front without a size or scale do not change."""
     if (output_shape is None) == (scale is None):
         msg = f"one of output_shape and scale must be given, got {shown(output_shape)} and {shown(scale)}"
         raise ValueError(msg)
@@ -264,7 +268,7 @@ def _scaled(number: int, size: int, scale: Any, package: Convention) -> tuple[in
 
 
 def _exact_scale(scale: Any, size: int) -> tuple[Fraction, Fraction | float]:
-    """Return a scale as the simplest fraction that it can mean, and its product with a size."""
+    """Return a scale as the simplest fraction that rounds to it, and its product with a size."""
     if isinstance(scale, bool) or not isinstance(scale, Real):
         msg = (
             f"scale must be a positive number, one for all axes or one for each of the last, "
@@ -279,5 +283,5 @@ def _exact_scale(scale: Any, size: int) -> tuple[Fraction, Fraction | float]:
         return exact, exact * size
     given = float(scale)
     simple = Fraction(given).limit_denominator(1 << 20)
-    # the product as torch and ONNX form it, so that sizes agree with theirs
+    # the product in floating point, as torch and ONNX compute it, so that sizes agree with theirs
     return simple if float(simple) == given else Fraction(given), given * size

@@ -1,7 +1,7 @@
 """Interpolation along one axis: which samples an output reads, and how much of each.
 
-Floor 1. A `ResizeAxis` becomes a small sparse matrix, outputs by samples: here are the rules of its rows, in
-``resampled_rows`` their positions, in integers, and the arrays that they are written to.
+A `ResizeAxis` becomes a small sparse matrix, outputs by samples. This module has the weights of its rows;
+``rows`` has their exact positions, and assembles the matrix.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.validation import IntOrInts
 
-# half-widths of the kernels, in samples; the spline's, whose tails fall by 0.27 a sample, ends below 1e-17
+# half-widths of the kernels in samples; the spline's tails fall by a factor of 0.27 for each sample, and are
+# cut below 1e-17
 RADIUS = {"linear": 1, "cubic": 2, "lanczos3": 3, "spline": 30}
 AXES_OF = {"bilinear": 2, "bicubic": 2, "trilinear": 3, "tricubic": 3}
 
@@ -42,7 +43,7 @@ def axis_matrix(axis: ResizeAxis) -> Any:
     Returns
     -------
     (outputs, size) scipy.sparse.csr_array
-        Of float64, canonical, no zeros stored; each row sums to 1.
+        Of float64, canonical, without stored zeros; each row sums to 1.
     """
     kind = axis.rule.kind
     if kind in RADIUS:
@@ -66,8 +67,8 @@ def interpolation_kernel(mode: str, factor: IntOrInts, *, cubic_coeff: float = -
     mode : str
         ``"nearest"``, ``"linear"``, ``"cubic"``, ``"lanczos3"``, or their names in two and three dimensions.
     factor : int or sequence of int
-        The stride: how many outputs for each sample. An int stands for one axis, with a name such as
-        ``"bilinear"`` for as many as the name says.
+        The stride: outputs for each sample. An int stands for one axis, or for all axes that a name such as
+        ``"bilinear"`` implies.
     cubic_coeff : float
         The coefficient of the cubic kernel: -0.75 in torch, ONNX and OpenCV, -0.5 in Pillow and TensorFlow.
 
@@ -79,8 +80,13 @@ def interpolation_kernel(mode: str, factor: IntOrInts, *, cubic_coeff: float = -
 
     Raises
     ------
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given.
+    TypeError
+        If ``mode`` is not a string, a factor not an integer, or ``cubic_coeff`` not a number.
+    ValueError
+        If the mode is unknown, a factor less than 1, ``cubic_coeff`` not finite, or the number of factors is
+        not the one that the mode's name implies.
+    MemoryError
+        If the kernel does not fit into memory.
 
     See Also
     --------
@@ -92,10 +98,10 @@ def interpolation_kernel(mode: str, factor: IntOrInts, *, cubic_coeff: float = -
     axis; lanczos3 is divided by the sum over the taps that meet in one output. Then
     ``conv_transpose_matrix(w, shape, stride=factor, padding="same")`` has the rows of
     ``resize_matrix(shape, scale=factor, mode=mode)`` wherever these read no sample beyond the border: all
-    of them for nearest, all but the outermost ``r * factor - factor // 2`` on each side for the others.
-    There the interpolation repeats the edge sample and the transposed convolution reads nothing. With the
-    edge repeated ``r`` times before, and cut off after, the identity holds everywhere. The cubic kernel is
-    Keys' [1]_.
+    rows for nearest, all but the outermost ``r * factor - factor // 2`` on each side for the other modes.
+    In those the interpolation repeats the edge sample and the transposed convolution reads nothing. If the
+    edge is repeated ``r`` times before the convolution, and the result cropped, the identity holds
+    everywhere. The cubic kernel is Keys' [1]_.
 
     References
     ----------
@@ -122,7 +128,7 @@ def interpolation_kernel(mode: str, factor: IntOrInts, *, cubic_coeff: float = -
 
 
 def _column(mode: str, stride: int, cubic_coeff: float) -> Array:
-    """Return what one sample, far from the border, gives to the outputs around it."""
+    """Return the weights with which one sample, far from the border, enters the outputs around it."""
     radius = RADIUS.get(mode, 1)
     size = 4 * radius + 1
     geometry = resize_geometry(
@@ -138,7 +144,7 @@ def _column(mode: str, stride: int, cubic_coeff: float) -> Array:
         convention=None,
     )
     spread = axis_matrix(geometry.axes[0])[:, [2 * radius]].toarray()[:, 0]
-    # an even factor has no tap in the middle, and an odd one zeros at both ends
+    # an even factor has no tap in the middle; an odd one has zeros at both ends, which are cut off
     taps = stride if mode == "nearest" else 2 * radius * stride - stride % 2
     first = (spread.size - taps) // 2
     column: Array = spread[first : first + taps]
@@ -149,11 +155,11 @@ def _nearest(axis: ResizeAxis) -> Rows:
     """Return the rows that hold one entry, at the nearest sample."""
     rule, outputs = axis.rule, axis.outputs
     if rule.kind == "nearest_opencv":
-        # the way OpenCV computes in floating point: positions that should be whole may end up below
+        # computed in floating point as OpenCV does: positions that should be integers may be rounded down
         step = 1 / float(axis.scale)
         return _at(lambda start, stop: np.floor(np.arange(start, stop) * step).astype(np.int64))
     if rule.kind == "nearest_pillow":
-        # Pillow adds up its steps
+        # Pillow adds the steps up, with their rounding errors
         memory.require("an axis of the matrix", 16 * outputs, "the output's size sets it")
         steps = np.full(outputs, axis.size / outputs)
         steps[0] /= 2
@@ -176,7 +182,7 @@ def _nearest(axis: ResizeAxis) -> Rows:
 
 
 def _at(reads: Callable[[int, int], Array]) -> Rows:
-    """Return rows of one entry, which is 1, from what they read."""
+    """Return rows of one entry, which is 1, at the samples that ``reads`` returns."""
 
     def compute(start: int, stop: int) -> tuple[Array, Array]:
         places = reads(start, stop)[None]
@@ -186,7 +192,7 @@ def _at(reads: Callable[[int, int], Array]) -> Rows:
 
 
 def _interpolated(axis: ResizeAxis) -> Rows:
-    """Return the rows that sample a kernel at their distances to the samples."""
+    """Return the rows whose weights are a continuous kernel at the distances to the samples."""
     rule = axis.rule
     stretch = axis.shrinking if rule.smoothing == "stretch" else Fraction(1)
     reach = ceil(RADIUS[rule.kind] * stretch)
@@ -199,7 +205,7 @@ def _interpolated(axis: ResizeAxis) -> Rows:
         reads = floors + offsets
         if rule.drops:
             outside = (reads < 0) | (reads >= axis.size)
-            # where that would leave nothing, the edge sample stands in
+            # a row whose samples are all outside reads the edge sample
             weights[outside & (np.where(outside, 0, weights) != 0).any(0)] = 0
         weights /= totals(weights)
         return reads, weights
@@ -208,7 +214,7 @@ def _interpolated(axis: ResizeAxis) -> Rows:
 
 
 def _kernel_of(kind: str, cubic_coeff: float) -> Callable[[Array], Array]:
-    """Return a kernel as a function of distances, not negative, with exact zeros where it has zeros."""
+    """Return a kernel as a function of distances, which are not negative; its zeros are exact."""
     if kind == "linear":
         return lambda x: np.maximum(1 - x, 0)
     if kind == "cubic":
@@ -230,7 +236,8 @@ def _cardinal_spline(x: Array) -> Array:
     pole = np.sqrt(3) - 2
     total = np.zeros_like(x)
     floors = np.floor(x)
-    # the inverse of the B-spline's samples 1/6, 4/6, 1/6 is sqrt(3) * pole**abs(k); four B-splines reach x
+    # the inverse filter of the B-spline's samples 1/6, 4/6, 1/6 is sqrt(3) * pole**abs(k); four B-splines are
+    # not zero at x
     for step in (-1, 0, 1, 2):
         center = floors + step
         y = np.abs(x - center)
@@ -240,7 +247,7 @@ def _cardinal_spline(x: Array) -> Array:
 
 
 def _averaged(axis: ResizeAxis) -> Rows:
-    """Return the rows that average the samples in an output's cell."""
+    """Return the rows that average the samples in an output's cell, by area or (adaptive) by count."""
     counted = axis.rule.kind == "adaptive_average"
     step = Fraction(axis.size, axis.outputs) if counted else 1 / axis.scale
     line = Line(step, Fraction(0))

@@ -1,7 +1,4 @@
-"""Matrices that change the sampling of an array.
-
-Floor 2.
-"""
+"""Matrices that change the sampling of an array: `zero_insertion_matrix` and `resize_matrix`."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ def zero_insertion_matrix(
     Parameters
     ----------
     input_shape : int or sequence of int
-        ``(n1, ..., nd)``; axes beyond the strides, in front, are channels and stay as they are.
+        ``(n1, ..., nd)``; axes in front of those with a stride, channels say, stay as they are.
     stride : int or sequence of int
         One for all axes, or one for each of the last axes.
     dtype : dtype, optional
@@ -52,8 +49,12 @@ def zero_insertion_matrix(
 
     Raises
     ------
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given.
+    TypeError
+        If a size or stride is not an integer, or the dtype is not supported (on a GPU: not floating-point).
+    ValueError
+        If a size or stride is less than 1, or there are more strides than axes.
+    MemoryError
+        If the matrix does not fit into memory; raised before it is allocated.
 
     See Also
     --------
@@ -96,7 +97,7 @@ def zero_insertion_matrix(
     backend.require("the matrix", need, "stride and input_shape set its size")
     if backend.on_gpu:
         return kronecker([_spread(n, s) for n, s in zip(sizes, strides, strict=True)], values, backend)
-    # the row pointers grow by one behind each row that holds a sample
+    # row pointers grow by one after each row that has an entry
     pointers = np.zeros(rows + 1, index)
     pointers[1:].reshape(large)[tuple(slice(None, None, s) for s in strides)] = 1
     np.cumsum(pointers, out=pointers)
@@ -151,14 +152,14 @@ def resize_matrix(
     cubic_coeff : float, optional
         Coefficient of the cubic kernel, -0.75 by default.
     exclude_outside : bool, optional
-        Whether taps beyond the border are left out, and the others scaled up to the same sum. By default
-        (False, but True with lanczos3) they read the edge sample.
+        Whether taps beyond the border are left out, and the other weights scaled up to the same sum; if not,
+        taps beyond the border read the edge sample. False by default, but True with lanczos3.
     antialias : bool, optional
-        Whether the kernel is stretched over all samples that an output stands for, where the array shrinks.
+        Whether, where the array shrinks, the kernel is stretched over all samples that an output stands for.
         False by default.
     convention : str, optional
         ``"torch"``, ``"onnx"``, ``"opencv"``, ``"pillow"``, ``"tensorflow"`` or ``"skimage"``: the package
-        whose result is meant, with its own defaults for all that is not given here, and its own modes.
+        whose results are reproduced, with its own modes, and its defaults for parameters that are not given.
     dtype : dtype, optional
         Of the entries.
     device : {"numpy", "cupy"}
@@ -172,10 +173,14 @@ def resize_matrix(
 
     Raises
     ------
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given.
+    TypeError
+        If a size is not an integer, ``scale`` or ``cubic_coeff`` not a number, or the dtype not
+        floating-point.
+    ValueError
+        If not exactly one of ``output_shape`` and ``scale`` is given, a size or scale is not positive, a word
+        is unknown, or the mode or convention does not take an option that was given.
     MemoryError
-        With the number of bytes, before they are asked for.
+        If the matrix does not fit into memory; raised before it is allocated.
 
     See Also
     --------

@@ -1,7 +1,7 @@
 """Matrices of interpolation along one axis: exact positions, and rows written block by block.
 
-Floor 1. Positions are computed in integers, so that ties are ties and exact zeros are not stored. Rows come
-in blocks that stay in cache; where they repeat, as those of whole factors do, a block is computed and copied.
+Positions are computed in integers, so that ties are ties and exact zeros are not stored. Rows are computed in
+blocks that stay in cache; where rows repeat, as with an integer factor, one block is computed and copied.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.padding import PaddingMode
 
-# entries of a block, and positions of one of its parts
+# entries of a block; positions of a part, which are a start plus the same offsets in every part
 BLOCK, PART = 1 << 16, 256
-# weights of a row that are added one after the other
+# fewer weights than this are added one after the other, more in NumPy's pairwise order
 FEW = 8
-# bytes that computing an entry of a block takes
+# bytes of scratch for each entry of a block
 ENTRY_BYTES = 96
 
 
@@ -43,16 +43,16 @@ class Line:
     Attributes
     ----------
     denominator : int
-        Of all positions.
+        Common denominator of all positions.
     period, shift : int
-        After how many outputs the fractions come again, and how many samples further.
+        After ``period`` outputs the fractional parts repeat, ``shift`` samples further on.
     """
 
     def __init__(self, slope: Fraction, start: Fraction) -> None:
         self.denominator = lcm(slope.denominator, start.denominator)
         self.period, self.shift = slope.denominator, slope.numerator
         self._step, self._first = int(slope * self.denominator), int(start * self.denominator)
-        # the sum of two remainders has room in 64 bits, or is a Python integer
+        # the sum of two remainders fits into 64 bits, or remainders are Python integers
         self._dtype = np.dtype(np.int64 if self.denominator < 2**62 else object)
 
     @cached_property
@@ -60,12 +60,12 @@ class Line:
         return self._divided(range(0, PART * self._step, self._step) if self._step else [0] * PART)
 
     def _divided(self, numerators: Any) -> tuple[Array, Array]:
-        """Return quotients and remainders of Python's integers."""
+        """Return quotients and remainders of Python integers by the denominator."""
         pairs = [divmod(number, self.denominator) for number in numerators]
         return np.array([q for q, _ in pairs], np.int64), np.array([r for _, r in pairs], self._dtype)
 
     def positions(self, start: int, stop: int) -> tuple[Array, Array]:
-        """Return floors of the positions from output ``start`` on, and remainders over the denominator."""
+        """Return the positions of outputs ``start`` to ``stop``: floors, and numerators of the fractions."""
         outer = self._divided(first * self._step + self._first for first in range(start, stop, PART))
         floors, rests = (
             np.add.outer(a, b).reshape(-1)[: stop - start] for a, b in zip(outer, self._inner, strict=True)
@@ -80,14 +80,15 @@ class Rows(NamedTuple):
     Attributes
     ----------
     compute : callable
-        Returns the samples ``(width, rows)`` that rows from one number to another read, ascending, some
-        beyond the signal, and their weights.
+        ``compute(start, stop)`` returns two ``(width, rows)`` arrays: the samples that rows ``start`` to
+        ``stop`` read, ascending, some of them beyond the signal, and their weights.
     width : int
+        Samples that each row reads.
     border : PaddingMode
-        What stands beyond the signal.
+        What a sample beyond the signal stands for.
     period, shift : int
-        Where nothing beyond the signal is read, row ``o + period`` is row ``o`` moved by ``shift``. With 0
-        they never repeat.
+        Among rows that read nothing beyond the signal, row ``o + period`` is row ``o`` with columns shifted
+        by ``shift``. Rows never repeat if ``period`` is 0.
     """
 
     compute: Callable[[int, int], tuple[Array, Array]]
@@ -98,7 +99,7 @@ class Rows(NamedTuple):
 
 
 def assembled(rows: Rows, outputs: int, size: int) -> Any:
-    """Return the matrix of rows, ``(outputs, size)``, canonical and without stored zeros."""
+    """Return the ``(outputs, size)`` matrix of rows, canonical and without stored zeros."""
     most = outputs * rows.width
     index = smallest_index_dtype(outputs, size, most)
     step = max(1, min(BLOCK // rows.width, outputs))
@@ -129,7 +130,7 @@ def assembled(rows: Rows, outputs: int, size: int) -> Any:
         pointers[start + 1 : last + 1].reshape(times, -1)[...] = counts
         start, entry = last, end
     np.cumsum(pointers, out=pointers)
-    # what was not needed is given back in place
+    # shrink in place: zeros were not stored
     data.resize(entry, refcheck=False)
     indices.resize(entry, refcheck=False)
     smallest = smallest_index_dtype(outputs, size, entry)
@@ -138,7 +139,7 @@ def assembled(rows: Rows, outputs: int, size: int) -> Any:
 
 
 def totals(weights: Array) -> Array:
-    """Return the sums of ``(width, rows)`` weights, the same bits for a row whatever its neighbours."""
+    """Return the sums of ``(width, rows)`` weights; the bits of a row's sum do not depend on other rows."""
     if len(weights) < FEW:
         return reduce(np.add, weights)
     sums: Array = np.ascontiguousarray(weights.T).sum(1)
@@ -154,7 +155,7 @@ def _inner(reads: Array, weights: Array) -> tuple[Array, Array, Array]:
 
 
 def _folded(reads: Array, weights: Array, size: int, border: PaddingMode) -> tuple[Array, Array, Array]:
-    """Return values, columns and row lengths, with what is read beyond the signal summed inside."""
+    """Return values, columns and row lengths; weights beyond the signal are added to those of samples."""
     reads = samples_at(border, size, reads)
     numbers = np.broadcast_to(np.arange(reads.shape[1]), reads.shape)
     stored = weights != 0

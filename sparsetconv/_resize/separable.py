@@ -1,8 +1,8 @@
 """Products with a Kronecker product of small sparse matrices, one along each axis of an array.
 
-Floor 3, for `ResizeOperator`. Each factor meets the array along its own axis by SciPy's product with several
-vectors, called on contiguous pieces by threads; along the last axis pieces are transposed while they lie in
-the cache. Nothing is compiled, and the order of the axes is that of the least work.
+For `ResizeOperator`. Each factor is multiplied along its own axis by SciPy's product of a CSR matrix and
+several vectors, which threads call on contiguous pieces. Along the last axes the pieces are transposed, while
+they are in cache. Nothing is compiled. The axes are taken in the order of least work.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.types import Array
 
-# numbers side by side for which a factor's entry is worth reading; bytes of a piece that stays in the cache
+# vectors from which on SciPy's product is efficient; bytes of a transposed piece, which stays in cache
 WIDE, PIECE = 16, 1 << 18
-# what turning an element costs, in products
+# cost of transposing an element, in multiplications
 TURN = 3
-# elements for which threads pay
+# elements from which on threads pay
 THREAD_WORK = 1 << 16
 
 
@@ -42,7 +42,7 @@ class Separable:
     Parameters
     ----------
     factors : sequence of (m, n) scipy.sparse.csr_array
-        Real, one for each axis, None for an axis that stays as it is.
+        Real, one for each axis; None for an axis that does not change.
     sizes : sequence of (int, int)
         ``(m, n)`` of each axis.
     """
@@ -68,7 +68,7 @@ class Separable:
         x : (batch, n1, ..., nd) array
             Floating-point; ``(batch, m1, ..., md)`` if transposed.
         transposed : bool
-            Whether the transpose is meant.
+            Whether to multiply by the transpose.
 
         Returns
         -------
@@ -86,10 +86,11 @@ class Separable:
 def least_work(
     factors: Sequence[Any], sizes: Sequence[tuple[int, int]], transposed: bool, turn: int
 ) -> list[int]:
-    """Return the axes in the order of least work; ``turn`` is what turning an element costs, in products.
+    """Return the axes in the order of least work; ``turn`` is the cost of transposing an element.
 
-    An axis costs ``k`` for each element that it meets and leaves ``r`` of them. Of two neighbours in the
-    order ``i`` belongs before ``j`` if ``k_i + r_i * k_j < k_j + r_j * k_i``.
+    An axis costs ``k`` multiplications for each element before it, and multiplies the number of elements by
+    ``r``. So of two neighbours in the order, ``i`` belongs before ``j`` if
+    ``k_i + r_i * k_j < k_j + r_j * k_i``.
     """
     keys = {}
     for number, (factor, (m, n)) in enumerate(zip(factors, sizes, strict=True)):
@@ -132,7 +133,7 @@ def along_axis(matrix: Any, x: Array, axis: int) -> Array:
 
 
 def _by_rows(matrix: Any, source: Array, target: Array, workers: int) -> None:
-    """Multiply ``(lead, n, width)``: ranges of the matrix' rows, for each of the leading arrays."""
+    """Multiply ``(lead, n, width)``: an item of work is a range of the matrix' rows and one leading array."""
     m, n = matrix.shape
     lead, _, width = source.shape
     parts = workers if lead < workers else 1
@@ -148,7 +149,7 @@ def _by_rows(matrix: Any, source: Array, target: Array, workers: int) -> None:
 
 
 def _by_pieces(matrix: Any, source: Array, target: Array, workers: int) -> None:
-    """Multiply ``(lead, n, width)`` with a small width: several leading arrays side by side."""
+    """Multiply ``(lead, n, width)`` of a small width: several leading arrays at once, transposed."""
     m, n = matrix.shape
     lead, _, width = source.shape
     count = max(WIDE, PIECE // (max(m, n) * width * target.itemsize))

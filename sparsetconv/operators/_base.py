@@ -56,6 +56,12 @@ class ArrayCore(ArrayProducts):
         del args, kwargs
         return NUMPY
 
+    @classmethod
+    def _class_for(cls, backend: Backend) -> Any:
+        """Return the class of these operators on arrays of a backend."""
+        public: Any = getattr(cls, "_public", cls)
+        return on_backend(public, backend)
+
     def _adjoint(self) -> ArrayCore:
         adjoint: ArrayCore = on_backend(AdjointOperator, self.backend)(self)
         return adjoint

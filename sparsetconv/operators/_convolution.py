@@ -1,23 +1,27 @@
 """`ConvOperator` and `ConvTransposeOperator`: a convolution as a linear operator.
 
-Floor 4. What a user holds. Both classes are thin: they share one core that turns calls on arrays into
-calls of a method on arrays ``(batch, groups, channels, n1, ..., nd)``, and differ in the direction
-alone.
+Both classes are thin: they share one core that turns calls on arrays into calls of a method on arrays
+``(batch, groups, channels, n1, ..., nd)``, and differ in the direction alone.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sparsetconv._arrays.backend import backend_of
 from sparsetconv._arrays.display import kernel_is_longer
 from sparsetconv._arrays.layout import oriented_weights
 from sparsetconv._arrays.streams import Place, on_device
 from sparsetconv._arrays.validation import as_array
-from sparsetconv._assembly.matrices import geometry_matrix
+from sparsetconv._assembly.matrices import conv_matrix, conv_transpose_matrix
 from sparsetconv._geometry.convolution import ConvGeometry
-from sparsetconv._geometry.transposed import conv_transpose_geometry
+from sparsetconv._geometry.transposed import (
+    check_geometry,
+    check_kernel,
+    conv_transpose_geometry,
+    ends,
+)
 from sparsetconv._methods.choice import choose, explain
 from sparsetconv.operators._base import ArrayCore, ArrayOperator, on_backend
 
@@ -44,6 +48,48 @@ class Convolution(ArrayCore):
     def _backend_for(cls, kernel: Any = None, *_: Any, **__: Any) -> Backend:
         return backend_of("kernel", kernel)
 
+    @classmethod
+    def from_geometry(cls, kernel: ArrayLike, geometry: ConvGeometry, *, method: str = "auto") -> Self:
+        """Return the operator of a geometry that is known already.
+
+        Parameters
+        ----------
+        kernel : array_like
+            Of the geometry's ``kernel_shape``; a copy is kept, as by the constructor.
+        geometry : ConvGeometry
+            Of the forward convolution, for `ConvTransposeOperator` too: what the operator's ``geometry`` is.
+        method : {"auto", "sparse", "direct", "gemm", "fft"}
+            As for `ConvOperator`.
+
+        Returns
+        -------
+        ConvOperator or ConvTransposeOperator
+            Of the class on which it is called.
+
+        Raises
+        ------
+        TypeError
+            If the kernel is not a dense numeric array, or the geometry not a `ConvGeometry`.
+        ValueError
+            If the kernel has another shape, or the method does not take it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import sparsetconv as stc
+        >>> A = stc.ConvOperator(np.ones((3, 3)), (8, 8), stride=2, padding="same")
+        >>> T = stc.ConvTransposeOperator.from_geometry(np.arange(9.0).reshape(3, 3), A.geometry)
+        >>> T.input_shape, T.output_shape
+        ((4, 4), (8, 8))
+        """
+        weights = as_array("kernel", kernel, half=True)
+        check_geometry(geometry)
+        check_kernel(geometry, weights.shape)
+        own = cls._class_for(backend_of("kernel", weights))
+        operator: Self = own.__new__(own)
+        operator._settle(weights, geometry, method)
+        return operator
+
     def _settle(self, kernel: Array, geometry: ConvGeometry, method: str) -> None:
         backend = self.backend
         with on_device(backend, backend.device_of(kernel)):
@@ -57,8 +103,7 @@ class Convolution(ArrayCore):
             self._place = Place(backend)
 
     def _shape_by(self, geometry: ConvGeometry) -> None:
-        shapes = geometry.input_shape, geometry.output_shape
-        self._prepare(self.kernel.dtype, *(shapes[::-1] if self._transposed else shapes))
+        self._prepare(self.kernel.dtype, *ends(geometry, self._transposed))
 
     def _weights(self) -> Array:
         geometry = self.geometry
@@ -74,16 +119,9 @@ class Convolution(ArrayCore):
         self._place = Place(self.backend)
         return method
 
-    @classmethod
-    def _of(cls, kernel: Array, geometry: ConvGeometry, method: str) -> Any:
-        operator = cls.__new__(cls)
-        operator._settle(kernel, geometry, method)
-        return operator
-
     def _on(self, backend: Backend) -> Any:
-        public = ConvTransposeOperator if self._transposed else ConvOperator
         method = self.method if self._choice.asked else "auto"
-        return on_backend(public, backend)._of(backend.asarray(self.kernel), self.geometry, method)
+        return self.from_geometry(backend.asarray(self.kernel), self.geometry, method=method)
 
     @property
     def method(self) -> str:
@@ -173,16 +211,12 @@ class Convolution(ArrayCore):
             As from `conv_matrix` or `conv_transpose_matrix`; CuPy's for a CuPy kernel.
         """
         with self._place.entered():
-            return geometry_matrix(self.geometry, self.kernel, self._transposed, format=format)
+            matrix = conv_transpose_matrix if self._transposed else conv_matrix
+            return matrix(self.kernel, self.geometry, format=format)
 
     def __reduce__(self) -> tuple[Any, ...]:
         public = ConvTransposeOperator if self._transposed else ConvOperator
-        return _rebuilt, (public, self.kernel, self.geometry, self.method)
-
-
-def _rebuilt(public: type, kernel: Array, geometry: ConvGeometry, method: str) -> Any:
-    """Return the operator that was pickled, on the backend of its kernel."""
-    return on_backend(public, backend_of("kernel", kernel))._of(kernel, geometry, method)
+        return partial(public.from_geometry, method=self.method), (self.kernel, self.geometry)
 
 
 class ConvOperator(Convolution, ArrayOperator):

@@ -1,14 +1,15 @@
 """`KernelOperator`: the output of a convolution as a linear function of its kernel.
 
-Floor 4. The product is a convolution like any other, whose input stays and whose kernel changes; its adjoint,
+The product is a convolution like any other, whose input stays and whose kernel changes; its adjoint,
 the gradient with respect to the kernel, is a correlation of the padded input with the output. Neither stores
 a matrix.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from sparsetconv._arrays.backend import backend_of
 from sparsetconv._arrays.display import shown
@@ -18,18 +19,18 @@ from sparsetconv._arrays.validation import as_array
 from sparsetconv._assembly.kernel_matrix import kernel_arrays
 from sparsetconv._assembly.matrices import check_gpu_dtype
 from sparsetconv._geometry import validation
-from sparsetconv._geometry.convolution import ConvGeometry
-from sparsetconv._geometry.transposed import conv_transpose_geometry
+from sparsetconv._geometry.transposed import check_geometry, ends, settled_geometry
 from sparsetconv._methods.cost import SMALL
 from sparsetconv._methods.kernel.gradient import KernelProducts, kernel_gradient
 from sparsetconv._methods.kernel.windows import Windows
-from sparsetconv.operators._base import ArrayCore, ArrayOperator, on_backend
+from sparsetconv.operators._base import ArrayCore, ArrayOperator
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
+    from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
 
 
@@ -45,7 +46,7 @@ class KernelCore(ArrayCore):
         return backend_of("x", x)
 
     def _settle(self, x: Array, geometry: ConvGeometry, transposed: bool) -> None:
-        output = geometry.input_shape if transposed else geometry.output_shape
+        _, output = ends(geometry, transposed)
         nbytes = x.dtype.itemsize * prod(geometry.kernel_shape)
         self.backend.require("a kernel", nbytes, "kernel_shape sets its size")
         self._prepare(x.dtype, geometry.kernel_shape, output)
@@ -69,16 +70,57 @@ class KernelCore(ArrayCore):
         self._gradient = windows.gradient if small else kernel_gradient(geometry, self.backend)
 
     @classmethod
-    def _of(cls, x: Array, geometry: ConvGeometry, transposed: bool) -> Any:
-        operator = cls.__new__(cls)
-        operator._settle(x, geometry, transposed)
+    def from_geometry(cls, x: ArrayLike, geometry: ConvGeometry, *, transposed: bool = False) -> Self:
+        """Return the operator of a geometry that is known already.
+
+        Parameters
+        ----------
+        x : array_like
+            The fixed input, of the geometry's ``input_shape``; with `transposed`, of its ``output_shape``.
+        geometry : ConvGeometry
+            Of the forward convolution, with `transposed` too.
+        transposed : bool
+            Whether the convolution is a transposed one; False by default.
+
+        Returns
+        -------
+        KernelOperator
+            From kernels of the geometry's ``kernel_shape``.
+
+        Raises
+        ------
+        TypeError
+            If ``x`` is not a dense numeric array, or the geometry no `ConvGeometry`.
+        ValueError
+            If ``x`` has another shape.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import sparsetconv as stc
+        >>> A = stc.ConvOperator(np.ones((2, 2)), (8, 8), stride=2)
+        >>> stc.KernelOperator.from_geometry(np.ones((8, 8)), A.geometry).shape
+        (16, 4)
+        """
+        fixed = as_array("x", x)
+        check_geometry(geometry)
+        own_shape, _ = ends(geometry, validation.flag("transposed", transposed))
+        if fixed.shape != own_shape:
+            msg = (
+                f"x must have the geometry's {'output' if transposed else 'input'}_shape {shown(own_shape)} "
+                f"with transposed={shown(transposed)}, got the shape {shown(fixed.shape)}"
+            )
+            raise ValueError(msg)
+        own = cls._class_for(backend_of("x", fixed))
+        operator: Self = own.__new__(own)
+        operator._settle(fixed, geometry, bool(transposed))
         return operator
 
     def _on(self, backend: Backend) -> Any:
-        return kernel_operator(backend.asarray(self.x), self.geometry, self.transposed)
+        return self.from_geometry(backend.asarray(self.x), self.geometry, transposed=self.transposed)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return kernel_operator, (self.x, self.geometry, self.transposed)
+        return partial(KernelOperator.from_geometry, transposed=self.transposed), (self.x, self.geometry)
 
     def _apply(self, x: Array) -> Array:
         geometry, fixed = self.geometry, self._fixed
@@ -128,7 +170,7 @@ class KernelOperator(KernelCore, ArrayOperator):
         The fixed input. A copy is kept. With a CuPy array the operator is CuPy's, on CuPy arrays.
     kernel_shape : int or sequence of int
         Shape of the kernels: ``(k1, ..., kd)`` or ``(c_out, c_in // groups, k1, ..., kd)``; with
-        ``transposed`` ``(c_in, c_out // groups, k1, ..., kd)``.
+        `transposed` ``(c_in, c_out // groups, k1, ..., kd)``.
     stride, padding : int, sequence, str
         As for `ConvGeometry`.
     output_padding, output_shape : int or sequence of int
@@ -136,7 +178,7 @@ class KernelOperator(KernelCore, ArrayOperator):
     dilation, groups, padding_mode, flip : int, sequence, str, bool
         As for `ConvGeometry`.
     transposed : bool
-        Whether the convolution is a transposed one.
+        Whether the convolution is a transposed one; False by default, as for `fit_kernel`.
 
     Attributes
     ----------
@@ -149,8 +191,14 @@ class KernelOperator(KernelCore, ArrayOperator):
 
     Raises
     ------
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given.
+    TypeError
+        If ``x`` is not a dense numeric array, or a parameter not of its type.
+    ValueError
+        If kernels of that shape do not fit into the padded input or to its channels; if a parameter has a
+        value that `ConvGeometry` refuses; if `output_padding` or `output_shape` is given without
+        `transposed`.
+    MemoryError
+        If a kernel needs more bytes than there are.
 
     See Also
     --------
@@ -192,33 +240,17 @@ class KernelOperator(KernelCore, ArrayOperator):
     ) -> None:
         fixed = as_array("x", x)
         transposed = validation.flag("transposed", transposed)
-        if transposed:
-            geometry = conv_transpose_geometry(
-                fixed.shape,
-                kernel_shape,
-                stride=stride,
-                padding=padding,
-                output_padding=output_padding,
-                output_shape=output_shape,
-                dilation=dilation,
-                groups=groups,
-                padding_mode=padding_mode,
-                flip=flip,
-            )
-        else:
-            given = validation.is_sequence(output_padding) or output_padding != 0
-            if output_shape is not None or given:
-                msg = (
-                    "output_padding and output_shape belong to a transposed convolution, "
-                    f"got {shown(output_padding)} and {shown(output_shape)} with transposed=False"
-                )
-                raise ValueError(msg)
-            geometry = ConvGeometry(
-                fixed.shape, kernel_shape, stride, padding, dilation, groups, padding_mode, flip
-            )
+        geometry = settled_geometry(
+            fixed.shape,
+            kernel_shape,
+            transposed=transposed,
+            stride=stride,
+            padding=padding,
+            output_padding=output_padding,
+            output_shape=output_shape,
+            dilation=dilation,
+            groups=groups,
+            padding_mode=padding_mode,
+            flip=flip,
+        )
         self._settle(fixed, geometry, transposed)
-
-
-def kernel_operator(x: Array, geometry: ConvGeometry, transposed: bool) -> Any:
-    """Return the operator of a settled geometry, on the backend of its input."""
-    return on_backend(KernelOperator, backend_of("x", x))._of(x, geometry, transposed)

@@ -1,7 +1,7 @@
 """Pictures made larger, by fixed rules and by learned kernels.
 
-``_enlarge`` (`upsample`, `learned_kernel`), ``_learning`` (`learn`, `shrink`), ``_arrays`` (what both share),
-``_files`` (reading and writing, by libvips).
+``_enlarge`` (`upsample`, `learned_kernel`), ``_learning`` (`learn`, `shrink`), ``_arrays`` (pictures as
+arrays, for both), ``_files`` (reading and writing, by libvips).
 """
 
 from sparsetconv.pictures._enlarge import MODES, learned_kernel, upsample

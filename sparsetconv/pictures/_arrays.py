@@ -1,7 +1,4 @@
-"""Pictures as arrays, and where a kernel lies over their pixels: what enlarging and learning share.
-
-Floor 6.
-"""
+"""Pictures as arrays, and where a kernel lies over their pixels: common to enlarging and learning."""
 
 from __future__ import annotations
 
@@ -17,16 +14,16 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.types import Array
 
-# how far from 1 the weights that meet in one pixel may sum to
+# the weights that meet in one pixel must sum to 1 within this tolerance
 NEAR_ONE = 0.05
-# channels of grey values or colours, with or without opacity
+# the most channels of a usual picture: colours and opacity
 USUAL_CHANNELS = 4
 DEPTHS = tuple(np.dtype(name) for name in ("uint8", "uint16", "float32", "float64"))
 
 
 def as_picture(name: str, value: ArrayLike) -> Array:
-    """Return a picture as an array in native byte order, or raise an error that calls it by a name."""
-    # files and networks hold numbers in either byte order
+    """Return a picture as an array in native byte order, or raise an error that calls it ``name``."""
+    # numbers from files and networks may be in either byte order
     array = to_array(name, value)
     if array.dtype not in DEPTHS:
         msg = f"{name} must be of uint8, uint16, float32 or float64, got {clipped(str(array.dtype))}"
@@ -49,11 +46,11 @@ def phase_sums(kernel: Array, scale: int) -> Array:
 
 
 def margin_of(taps: tuple[int, ...], scale: int) -> tuple[int, list[tuple[int, int]]]:
-    """Return how often the edge is repeated, and the padding that cuts what comes of that off again.
+    """Return the number of times that the edge is repeated, and the padding that crops the result again.
 
-    The middle of the kernel stands over the middle of a pixel's cell.
+    The middle of the kernel lies over the middle of a pixel's cell.
     """
     margin = max(taps) // scale + 1
     befores = [(k - scale) // 2 + margin * scale for k in taps]
-    # an odd tap is left at the end
+    # if k - scale is odd, the larger pad is at the end
     return margin, [(b, k - scale + 2 * margin * scale - b) for b, k in zip(befores, taps, strict=True)]

@@ -1,6 +1,6 @@
-"""Pictures: up-sampled by fixed or learned kernels, and kernels learned from them.
+"""Pictures up-sampled by fixed or learned kernels.
 
-Floor 6. Pictures are arrays ``(rows, columns)`` or ``(rows, columns, channels)``, as files hold them.
+Pictures are arrays ``(rows, columns)`` or ``(rows, columns, channels)``, as in files.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Enlarge: TypeAlias = Callable[[Array], Array]
 
 
-#: What `upsample` takes as ``mode``.
+#: The values of ``mode`` of `upsample`.
 MODES = ("nearest", "bilinear", "bicubic", "lanczos", "learned")
 SHIPPED = resources.files(__package__) / "learned_kernels.npz"
 _BY_DEFAULT = dict.fromkeys(
@@ -57,29 +57,34 @@ def upsample(
     picture : (rows, columns) or (rows, columns, channels) array_like
         Unsigned, of 8 or 16 bits, or floating-point; in either byte order.
     scale : number
-        Pixels for each, at least 1; an integer with ``"learned"``.
+        Pixels of the result for each pixel, at least 1; an integer with ``"learned"``.
     mode : {"nearest", "bilinear", "bicubic", "lanczos", "learned"}
-        The fixed ones are those of `resize_matrix`; ``"learned"`` is a transposed convolution.
+        The first four are those of `resize_matrix`; ``"learned"`` is a transposed convolution.
     kernel : (k1, k2) array_like, optional
         The learned kernel, from `learn`. If not given, the one that comes with the package for a scale of 2,
         3 or 4.
     alpha : bool
-        Whether the last channel is opacity, by which the others are weighted. Channels then keep to the range
-        that they have in the picture.
+        Whether the last channel is opacity, by which the other channels are weighted. Channels then stay
+        within the range that they have in the picture.
     progress : callable
-        What the range of channels is led through, such as ``tqdm.tqdm``.
+        Wraps the range of channels that is iterated over, such as ``tqdm.tqdm``.
 
     Returns
     -------
     array
         Of shape ``(floor(rows * scale), floor(columns * scale), ...)`` and of the picture's dtype, in native
-        byte order; integers are rounded, and cut off at the ends of their range.
+        byte order; integers are rounded, and clipped to their range.
 
     Raises
     ------
-    TypeError, ValueError
-        If the picture, the scale or the kernel is none; if channels come first, as in a shape (3, 480, 640):
-        ``np.moveaxis(picture, 0, -1)`` moves them.
+    TypeError
+        If the picture is not of uint8, uint16, float32 or float64, or another argument of the wrong type.
+    ValueError
+        If the shape is not that of a picture, or has channels first, as (3, 480, 640):
+        ``np.moveaxis(picture, 0, -1)`` moves them; if the scale is less than 1, or not an integer with
+        ``"learned"``; if the kernel is too small, does not keep flat areas, or is given with another mode.
+    MemoryError
+        If the result does not fit into memory; raised before it is allocated.
 
     See Also
     --------
@@ -88,8 +93,8 @@ def upsample(
 
     Notes
     -----
-    Beyond the border stands the edge pixel, in every mode but ``"lanczos"``, which leaves it out. Pixels are
-    taken as they are stored, without regard to gamma or profile.
+    Beyond the border the edge pixel is repeated, except in ``"lanczos"``, which leaves out the taps there.
+    Pixels are taken as they are stored, without regard to gamma or profile.
 
     Examples
     --------
@@ -127,14 +132,14 @@ def upsample(
         else:
             result = enlarge(plane * opacity)
             result = np.divide(result, weight, out=np.zeros_like(result), where=weight > 0)
-            # where next to nothing is seen, next to nothing was divided by
+            # where opacity is nearly zero, so was the divisor
             result = _within(result, plane)
         larger[..., channel] = _of_depth(result, array.dtype)
     return larger.reshape(*shape, *array.shape[2:])
 
 
 def larger_shape(shape: tuple[int, ...], scale: Any, mode: str) -> tuple[int, ...]:
-    """Return the shape of the picture that `upsample` makes, of which nothing is computed.
+    """Return the shape of the picture that `upsample` makes, without making it.
 
     Parameters
     ----------
@@ -150,7 +155,7 @@ def larger_shape(shape: tuple[int, ...], scale: Any, mode: str) -> tuple[int, ..
     Raises
     ------
     TypeError, ValueError
-        If no larger picture can be made by this scale.
+        If the scale is less than 1, not a number, or not an integer with ``"learned"``.
 
     Examples
     --------
@@ -184,17 +189,17 @@ def learned_kernel(scale: int) -> Array:
     Returns
     -------
     (12, 12), (19, 19) or (24, 24) array
-        Of float32, read-only: six pixels wide, and a weight more for scale 3, whose kernels have a middle.
+        Of float32, read-only: six pixels wide, and one weight more for scale 3, whose kernels have a weight
+        in the middle.
 
     Raises
     ------
     ValueError
-        For any other scale.
+        If the scale is another one.
 
     Notes
     -----
-    Fitted by `learn` to eight of scikit-image's pictures; ``docs/scripts/learned_kernels.py`` made it, and
-    says which.
+    Fitted by `learn` to eight of scikit-image's pictures, which ``docs/scripts/learned_kernels.py`` lists.
 
     Examples
     --------
@@ -221,7 +226,7 @@ def _shipped() -> dict[int, Array]:
 
 
 def _learned(shape: tuple[int, ...], factor: int, kernel: ArrayLike | None, dtype: np.dtype[Any]) -> Enlarge:
-    """Return a transposed convolution of the picture with its edge repeated, cut back to size."""
+    """Return the function that enlarges a plane: repeat its edge, convolve (transposed), crop to size."""
     weights = as_array("kernel", learned_kernel(factor) if kernel is None else kernel)
     if weights.ndim != 2 or min(weights.shape) < factor or weights.dtype.kind == "c":
         msg = (
@@ -246,7 +251,7 @@ def _learned(shape: tuple[int, ...], factor: int, kernel: ArrayLike | None, dtyp
 
 
 def _within(result: Array, plane: Array) -> Array:
-    """Return a result cut off where it leaves the range of a plane."""
+    """Return a result clipped to the range of a plane."""
     limited: Array = result.clip(plane.min(), plane.max())
     return limited
 

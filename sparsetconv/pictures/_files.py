@@ -1,7 +1,7 @@
 """Files of pictures, read and written by libvips.
 
-Floor 6. libvips is in the extra ``pictures`` and imported when called. It changes depth and channels silently
-where a format cannot hold them; here that is an error.
+libvips is in the extra ``pictures`` and imported when it is needed. It silently changes the depth or channels
+of a picture that a format cannot hold; here this is an error.
 """
 
 from __future__ import annotations
@@ -19,29 +19,30 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.types import Array
 
-#: Of a picture that is read, if nothing else is said: 16384 x 16384.
+#: The most pixels of a picture that is read, by default: 16384 x 16384.
 MAX_PIXELS = 1 << 28
-#: Meanings of samples that are taken as they are; others, CMYK say, are converted.
+#: libvips' interpretations of samples that are taken as they are; others, CMYK say, are converted.
 AS_STORED = frozenset(("b-w", "srgb", "grey16", "rgb16", "scrgb", "multiband"))
-#: How libvips calls grey values and colours of a depth.
+#: libvips' interpretations of grey values and of colours, for each depth.
 MEANINGS = {"uint8": ("b-w", "srgb"), "uint16": ("grey16", "rgb16"), "float32": ("b-w", "scrgb")}
 VIPS_SIDE = 99_999_999
-# bytes of samples from which on a TIFF may need offsets of 64 bits
+# bytes of samples from which on a TIFF may need 64-bit offsets
 LARGE_TIFF = 1 << 31
 
 
 class Format(NamedTuple):
-    """What a format of files holds.
+    """A format of files, and the pictures that it can hold.
 
     Attributes
     ----------
     endings, depths : tuple of str
-        Of file names, and of dtypes.
+        Endings of file names, and names of dtypes.
     channels : tuple of int
+        Possible numbers of channels.
     side : int
-        Pixels in a row or in a column, at most.
+        The most pixels in a row or in a column.
     options : dict
-        Of libvips' writer.
+        Options of libvips' writer.
     """
 
     endings: tuple[str, ...]
@@ -60,7 +61,7 @@ FORMATS = {
 
 
 def check_file(path: Path) -> None:
-    """Raise if there is no file to be read.
+    """Raise if a file does not exist or is a folder.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def check_file(path: Path) -> None:
 
 
 def read(path: Path, max_pixels: int = MAX_PIXELS) -> Array:
-    """Return the picture in a file, of the depth that it has there.
+    """Return the picture in a file, with the depth that it has there.
 
     Parameters
     ----------
@@ -90,14 +91,15 @@ def read(path: Path, max_pixels: int = MAX_PIXELS) -> Array:
     Returns
     -------
     (rows, columns) or (rows, columns, channels) array
-        Turned as the camera says. Grey, or red, green and blue; behind them opacity, not multiplied by.
+        Upright, as the camera's orientation tag says. Channels are grey, or red, green and blue, then opacity
+        if there is one (not premultiplied).
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it is no picture, a damaged one, several, too large, or of another depth.
+        If it is not a picture, is damaged, holds several pictures, is too large, or of another depth.
     ImportError
         If pyvips is missing.
     """
@@ -134,10 +136,10 @@ def _check_header(path: Path, image: Any, max_pixels: int) -> None:
 
 
 def _upright_colours(image: Any) -> Any:
-    """Return an image whose samples are grey values or red, green and blue, turned as the camera says."""
+    """Return an upright image whose samples are grey values or red, green and blue."""
     if image.interpretation not in AS_STORED:
         image = image.colourspace("rgb16" if image.format == "ushort" else "srgb")
-    # a picture that is read line by line cannot be turned
+    # a picture that is read line by line cannot be rotated
     return image.copy_memory().autorot()
 
 
@@ -201,7 +203,7 @@ def check_format(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> st
     Raises
     ------
     ValueError
-        Naming what serves.
+        If it cannot, or the ending is unknown.
     """
     suffix = path.suffix.lower()
     name = next((name for name, format in FORMATS.items() if suffix in format.endings), None)
@@ -230,7 +232,7 @@ def _channels(shape: tuple[int, ...]) -> int:
 
 
 def _cause(error: Exception) -> str:
-    """Return what libvips says last, which is about the file and not about the call."""
+    """Return the line of libvips' message that is about the file and not about the call."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[min(1, len(lines) - 1)][:120] if lines else "no reason given"
 
@@ -239,9 +241,9 @@ def _vips() -> Any:
     try:
         import pyvips
     except (ImportError, OSError) as error:
-        # OSError: pyvips is there, and libvips is not
+        # OSError: pyvips is installed, but libvips is not
         msg = 'pictures in files need pyvips, from an extra: python -m pip install "sparsetconv[pictures]"'
         raise ImportError(msg) from error
-    # warnings about metadata stay out of the terminal; what is wrong with the samples is raised
+    # warnings about metadata stay out of the terminal; errors in the samples are raised
     logging.getLogger("pyvips").addHandler(logging.NullHandler())
     return pyvips

@@ -1,12 +1,8 @@
-"""Kernels for enlarging that are learned from pictures, which are reduced and restored.
-
-Floor 6. The public functions are those of `sparsetconv.pictures`.
-"""
+"""Learn kernels for enlarging: pictures are reduced, and the kernel that restores them is fitted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import chain, tee
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -14,7 +10,7 @@ import numpy as np
 
 from sparsetconv._arrays.display import shown
 from sparsetconv._geometry import validation
-from sparsetconv._learning.fit import fit_kernel
+from sparsetconv._learning.fit import fit_pairs
 from sparsetconv.operators._resize import ResizeOperator
 from sparsetconv.pictures._arrays import NEAR_ONE, as_picture, margin_of, phase_sums
 
@@ -27,25 +23,28 @@ if TYPE_CHECKING:
 
 
 def shrink(picture: ArrayLike, scale: int) -> tuple[Array, Array]:
-    """Return a picture reduced by antialiased bicubic, and what of the picture it stands for.
+    """Return a picture reduced by antialiased bicubic, and the part of the picture that this stands for.
 
     Parameters
     ----------
     picture : (rows, columns) or (rows, columns, channels) array_like
     scale : int
-        Pixels, in each direction, for one.
+        Pixels of the picture for each reduced pixel, in each direction.
 
     Returns
     -------
     small : (rows // scale, columns // scale, ...) array
         Floating-point, reduced as Pillow does it.
     large : (rows // scale * scale, columns // scale * scale, ...) array
-        Floating-point, without the last rows and columns that fill no pixel.
+        Floating-point, without last rows and columns that do not fill a reduced pixel.
 
     Raises
     ------
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given.
+    TypeError
+        If ``scale`` is not an integer, or the picture not of uint8, uint16, float32 or float64.
+    ValueError
+        If ``scale`` is less than 1, the shape is not that of a picture, or the picture smaller than one
+        reduced pixel.
 
     Examples
     --------
@@ -67,24 +66,28 @@ def learn(pictures: Iterable[ArrayLike], scale: int, taps: int, *, ridge: float 
     pictures : iterable of (rows, columns) or (rows, columns, channels) array_like
         Taken one after another; every channel counts as a picture.
     scale : int
-        By how much pictures are reduced, and restored.
+        Factor by which pictures are reduced and restored.
     taps : int
-        Rows and columns of the kernel, at least `scale`; odd where `scale` is odd, even where it is even, so
-        that the kernel has its middle over that of a pixel.
+        Rows and columns of the kernel, at least `scale`; odd if `scale` is odd, else even, so that the middle
+        of the kernel lies over the middle of a pixel.
     ridge : float
         As for `fit_kernel`.
 
     Returns
     -------
     (taps, taps) array
-        Of the symmetry of the square, exactly; for `upsample`, and for `ConvTransposeOperator` with a stride
-        of `scale`.
+        With the symmetry of the square, exactly; for `upsample`, and for `ConvTransposeOperator` with a
+        stride of `scale`.
 
     Raises
     ------
-    TypeError, ValueError, numpy.linalg.LinAlgError
-        As `fit_kernel`; if `taps` is even and `scale` odd or the other way; if the pictures are flat, or too
-        small; if what comes out keeps no flat area.
+    TypeError
+        If a number or picture is of the wrong type.
+    ValueError
+        If `taps` is less than `scale`, or only one of the two is odd; if there are no pictures, or a picture
+        is too small or not finite; if flat areas would not stay flat; or as for `fit_kernel`.
+    numpy.linalg.LinAlgError
+        If the pictures do not determine a kernel: if they are flat, say.
 
     See Also
     --------
@@ -92,9 +95,9 @@ def learn(pictures: Iterable[ArrayLike], scale: int, taps: int, *, ridge: float 
 
     Notes
     -----
-    Pictures are reduced by antialiased bicubic, see `shrink`. Each is seen in its eight mirrored and turned
-    positions, so that the kernel has the symmetry of the square. At last the weights that meet in one pixel
-    are divided by their sum, which is nearly 1 anyway: what is flat stays flat, without a checkerboard.
+    Pictures are reduced by antialiased bicubic, see `shrink`. Each is used in its eight mirrored and rotated
+    positions, so that the kernel has the symmetry of the square. Finally the weights that meet in one pixel
+    are divided by their sum, which is nearly 1 anyway: so flat areas stay flat, without a checkerboard.
 
     Examples
     --------
@@ -128,11 +131,11 @@ def learn(pictures: Iterable[ArrayLike], scale: int, taps: int, *, ridge: float 
 
 
 def _fitted(pictures: Iterable[ArrayLike], factor: int, size: int, ridge: float) -> Array:
-    """Return the kernel of least squares, or raise errors that speak of pictures."""
+    """Return the kernel of least squares; errors of `fit_kernel` become errors about pictures."""
     margin, padding = margin_of((size, size), factor)
     pixels, finished = 0, False
 
-    def pairs() -> Iterator[tuple[Array, Array]]:
+    def pairs() -> Iterator[tuple[ArrayLike, ArrayLike]]:
         nonlocal pixels, finished
         for number, picture in enumerate(pictures):
             reduced, whole = _shrunk(learnable(f"pictures[{number}]", picture, factor), factor)
@@ -142,20 +145,16 @@ def _fitted(pictures: Iterable[ArrayLike], factor: int, size: int, ridge: float)
                 little, big = (side.astype(np.float64) for side in sides)
                 for position in range(8):
                     yield np.pad(_turned(little, position), margin, mode="edge"), _turned(big, position)
+        if not pixels:
+            msg = "pictures must be one at least, got none"
+            raise ValueError(msg)
         finished = True
 
     if not isinstance(pictures, Iterable):
         msg = f"pictures must be a sequence or an iterator of arrays, got {shown(pictures)}"
         raise TypeError(msg)
-    every = pairs()
-    first = next(every, None)
-    if first is None:
-        msg = "pictures must be one at least, got none"
-        raise ValueError(msg)
-    left, right = tee(chain([first], every))
-    small, large = (pair[0] for pair in left), (pair[1] for pair in right)
     try:
-        return fit_kernel(small, large, (size, size), stride=factor, padding=padding, ridge=ridge)
+        return fit_pairs(pairs(), (size, size), transposed=True, ridge=ridge, stride=factor, padding=padding)
     except np.linalg.LinAlgError as error:
         msg = (
             f"pictures must vary enough to determine a kernel of {size} x {size}, and these do not: are they "
@@ -179,10 +178,10 @@ def learnable(name: str, picture: ArrayLike, scale: int) -> Array:
     Parameters
     ----------
     name : str
-        What messages call it.
+        Name of the picture in messages.
     picture : (rows, columns) or (rows, columns, channels) array_like
     scale : int
-        By how much it will be reduced.
+        Factor by which it will be reduced.
 
     Returns
     -------
@@ -191,7 +190,7 @@ def learnable(name: str, picture: ArrayLike, scale: int) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If it is no picture, too small, or not finite.
+        If it is not a picture, too small, or not finite.
     """
     array = _shrinkable(name, picture, scale)
     if not np.isfinite(array).all():
@@ -201,7 +200,7 @@ def learnable(name: str, picture: ArrayLike, scale: int) -> Array:
 
 
 def _shrinkable(name: str, picture: ArrayLike, scale: int) -> Array:
-    """Return a picture as an array, or raise if it is smaller than one pixel of the reduced one."""
+    """Return a picture as an array, or raise if it is smaller than one reduced pixel."""
     array = as_picture(name, picture)
     if min(array.shape[:2]) < scale:
         msg = f"{name} must have {scale} x {scale} pixels at least, got the shape {array.shape}"
@@ -220,9 +219,9 @@ def _shrunk(array: Array, factor: int) -> tuple[Array, Array]:
 
 
 def _symmetric(kernel: Array) -> Array:
-    """Return the mean of a square kernel's eight mirrored and turned copies, exactly symmetric.
+    """Return the mean of a square kernel's eight mirrored and rotated copies, exactly symmetric.
 
-    The sums of two are the same in either order, so that no rounding spoils it.
+    A sum of two numbers does not depend on their order, so rounding does not break the symmetry.
     """
     for mirrored in (np.flipud, np.fliplr, np.transpose):
         kernel = (kernel + mirrored(kernel)) / 2

@@ -1,6 +1,6 @@
 """The strokes of `plot`: axes, shaded cells with numbers, patterns, rows of samples.
 
-Floor 5. The one place where matplotlib is imported for it, and where colours are chosen.
+The only module of `plot` that imports matplotlib and chooses colours.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from sparsetconv._arrays.display import type_name
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
 
-# pixels on a side for the pattern of a large matrix
+# the most pixels in each direction of the pattern of a large matrix
 PIXELS = 512
-# seen on black and on white, and by the colour-blind: Okabe and Ito's
+# visible on black and on white, and to the colour-blind: Okabe and Ito's palette
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 GREY = "#888888"
-# inches
+# inches: the side of a cell, and the room for labels
 CELL, LABELS = 0.38, 1.1
 
 
@@ -33,7 +33,7 @@ def _pyplot() -> Any:
 
 
 def axes(ax: Any, size: tuple[float, float]) -> Any:
-    """Return the axes that were given, or new ones on a figure of their own, its size in inches."""
+    """Return the given axes, or new ones on a new figure, whose size is in inches."""
     pyplot = _pyplot()
     if ax is not None and not isinstance(ax, pyplot.Axes):
         msg = f"ax must be an Axes of matplotlib, got {type_name(ax)}"
@@ -49,7 +49,7 @@ def colours(name: str) -> Any:
 
 
 def pattern(shown: Array, rows: int, columns: int, ax: Any, complete: bool = True) -> Any:
-    """Draw where entries are; several rows and columns share a pixel where there are too many."""
+    """Draw where entries are; in a large matrix several rows and columns share a pixel."""
     scale = 5.0 / max(rows, columns)
     ax = axes(ax, (max(2.0, columns * scale) + LABELS, max(2.0, rows * scale) + LABELS))
     from matplotlib.colors import ListedColormap
@@ -70,9 +70,9 @@ def pattern(shown: Array, rows: int, columns: int, ax: Any, complete: bool = Tru
 
 
 def cells(ax: Any, values: Array, shown: Array, size: tuple[int, int], numbers: bool = True) -> None:
-    """Draw a table of numbers as shaded cells; places that are not shown stay empty.
+    """Draw a table of numbers as shaded cells; cells that are not ``shown`` stay empty.
 
-    ``size`` is that of the table, which may have more cells than numbers are drawn.
+    ``size`` is the number of rows and columns on the axes, which may be more than ``values`` has.
     """
     rows, columns = size
     strength = np.abs(values) if values.dtype.kind == "c" else values.astype(float)
@@ -80,7 +80,7 @@ def cells(ax: Any, values: Array, shown: Array, size: tuple[int, int], numbers: 
     largest = float(np.abs(strength[shown & finite]).max(initial=0)) or 1.0
     signed = bool((strength[shown] < 0).any())
     shades = colours("PuOr" if signed else "cividis")
-    # infinite ones have the strongest shade, and NaN has none
+    # infinities get the strongest shade, NaN a grey
     share = np.clip(strength / largest, -1, 1)
     faces = shades((share + 1) / 2 if signed else 0.15 + 0.85 * share)
     faces[np.isnan(strength)] = 0.5, 0.5, 0.5, 0.3
@@ -99,7 +99,7 @@ def cells(ax: Any, values: Array, shown: Array, size: tuple[int, int], numbers: 
 
 
 def _font_size(ax: Any, columns: int, rows: int) -> float:
-    """Return the size in points of text of about four letters that fits into a cell."""
+    """Return the font size in points at which about four letters fit into a cell."""
     box = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
     return float(min(10.0, 72 * 0.33 * min(box.width / columns, box.height / rows)))
 
@@ -120,7 +120,7 @@ def cell(ax: Any, left: float, top: float, face: Any, margin: float = 0.0) -> No
 
 
 def write(ax: Any, x: float, y: float, text: str, face: Any, size: float) -> None:
-    """Write into a cell, in black or white by what stands out; in the theme's colour without a face."""
+    """Write into a cell: black or white, whichever contrasts; in the theme's colour if ``face`` is None."""
     style: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": size, "zorder": 3}
     if face is not None:
         style["color"] = "black" if np.dot(face[:3], (0.299, 0.587, 0.114)) > 0.5 else "white"
@@ -128,13 +128,13 @@ def write(ax: Any, x: float, y: float, text: str, face: Any, size: float) -> Non
 
 
 def spread(count: int, other: int) -> Array:
-    """Return positions of samples, centred above those of the other side."""
+    """Return positions of ``count`` samples, spread over the width of ``other`` samples, centred on 0."""
     step = max(1.0, other / count)
     return (np.arange(count) - (count - 1) / 2) * step
 
 
 def samples(ax: Any, places: Array, reached: set[int], height: int, labels: list[str], side: str) -> None:
-    """Draw samples as dots with their indices; those reached stand out, larger and filled."""
+    """Draw samples as dots with their indices; those in ``reached`` are larger and coloured."""
     for number, (x, label) in enumerate(zip(places, labels, strict=True)):
         strong = number in reached
         ax.plot(

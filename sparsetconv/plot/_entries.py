@@ -1,6 +1,6 @@
-"""What `plot` draws: the entries of a matrix, and the places in the arrays that rows and columns stand for.
+"""What `plot` draws: the entries of a matrix, and the places of its rows and columns in output and input.
 
-Floor 5. Operators, geometries and matrices of any kind become COO matrices on the host here.
+Operators, geometries and matrices of any kind become COO matrices on the host here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from sparsetconv._arrays.backend import operator_backend
 from sparsetconv._arrays.display import shown
-from sparsetconv._assembly.matrices import geometry_matrix
+from sparsetconv._assembly.matrices import conv_matrix
 from sparsetconv._geometry import validation
 from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv.operators._base import AdjointCore, ArrayCore, GramCore, TransposedCore
@@ -23,16 +23,16 @@ from sparsetconv.plot._sampled import picture
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
 
-# samples on one side of a diagram, and of what has to be multiplied to be known
+# the most samples on either side of a diagram, and of an operator whose entries are found by multiplying
 LARGEST_DIAGRAM = 64
-# entries up to which a pattern is made of all of them
+# matrices of more entries are drawn from a sample
 LARGEST_PATTERN = 1 << 20
 
 
 def drawable(A: Any) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
-    """Return what can be drawn, and the shapes of the arrays that its rows and columns stand for.
+    """Return a geometry, an operator of ours or a matrix, and the shapes of its output and input.
 
-    It is a geometry, an operator of ours, or a sparse or dense matrix; no entry of the former is made here.
+    Entries of geometries and of our operators are not computed here.
     """
     if isinstance(A, (ConvGeometry, ArrayCore)):
         return A, A.output_shape, A.input_shape
@@ -48,9 +48,9 @@ def drawable(A: Any) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
 
 
 def entries_of(A: Any) -> Any:
-    """Return all entries of what can be drawn, as a COO matrix without duplicates."""
+    """Return all entries of the result of `drawable`, as a COO matrix without duplicates."""
     if isinstance(A, ConvGeometry):
-        return geometry_matrix(A, np.ones(A.kernel_shape), False).tocoo()
+        return conv_matrix(np.ones(A.kernel_shape), A, format="coo")
     if isinstance(A, ArrayCore):
         return sp.coo_array(_on_host(A.tosparse()))
     entries = sp.coo_array(A, copy=True)
@@ -59,7 +59,7 @@ def entries_of(A: Any) -> Any:
 
 
 def pattern_of(A: Any, rows: int, columns: int, side: int) -> tuple[Array, bool]:
-    """Return the pattern of a matrix in at most ``side`` pixels a side, and whether it shows all entries."""
+    """Return the pattern in at most ``side`` pixels in each direction, and whether it shows all entries."""
     height, width = min(rows, side), min(columns, side)
     if _entry_count(A) > LARGEST_PATTERN:
         sampled = picture(A, height, width)
@@ -77,7 +77,7 @@ def pattern_of(A: Any, rows: int, columns: int, side: int) -> tuple[Array, bool]
 
 
 def _entry_count(A: Any) -> int:
-    """Return how many entries a matrix has, or how many products it takes to know them."""
+    """Return the number of entries of a matrix, or of multiplications that find them."""
     if hasattr(A, "nnz"):
         return int(A.nnz)
     if isinstance(A, (AdjointCore, TransposedCore)):
@@ -88,12 +88,12 @@ def _entry_count(A: Any) -> int:
 
 
 def _on_host(A: Any) -> Any:
-    """Return a matrix of CuPy's as one of SciPy's or NumPy's, and others as they are."""
+    """Return a matrix of CuPy's as one of SciPy's or NumPy's; others are returned unchanged."""
     return A.get() if operator_backend(A).on_gpu else A
 
 
 def _columns_of(A: LinearOperator) -> Any:
-    """Return the matrix of an operator that knows only how to multiply."""
+    """Return the matrix of an operator that can only multiply."""
     if max(A.shape) > LARGEST_DIAGRAM:
         msg = (
             f"A must have at most {LARGEST_DIAGRAM} rows and columns to be drawn where it is not one of "
@@ -104,7 +104,7 @@ def _columns_of(A: LinearOperator) -> Any:
 
 
 def places_of(shape: tuple[int, ...]) -> list[str]:
-    """Return the places of an array, as indices."""
+    """Return the labels of an array's places: their indices."""
     if len(shape) == 1:
         return [str(i) for i in range(shape[0])]
     return [str(place) for place in np.ndindex(*shape)]
@@ -115,7 +115,7 @@ def middle_of(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def place_in(name: str, value: Any, shape: tuple[int, ...]) -> int:
-    """Return the flat index of a place, which may be given as one."""
+    """Return the flat index of a place, which may be given as indices or as a flat index."""
     flat = not validation.is_sequence(value)
     place = (value,) if flat else tuple(value)
     limits = (prod(shape),) if flat else shape

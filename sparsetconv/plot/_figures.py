@@ -1,8 +1,8 @@
 """Pictures of matrices, kernels, padding and costs.
 
-Floor 5. matplotlib is imported when the first picture is drawn. Every function draws onto the Axes that it
-is given, or onto new ones, and returns them. No meaning rests on hue alone, and no background is painted, so
-that pictures are legible on light and on dark themes.
+matplotlib is imported when the first picture is drawn. Every function draws onto the given Axes, or onto new
+ones, and returns them. Nothing is told by hue alone, and no background is painted, so that pictures are
+legible on light and on dark themes.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.validation import IntOrInts, PaddingMode
 
 
-# cells up to which a matrix is drawn with its numbers
+# the most rows or columns of a matrix that is drawn with its numbers
 LARGEST_SIDE = 40
-# samples of a row with its pads, rows with a mode each, and sizes of kernels
+# the most samples of a padded row, padding modes, and kernel sizes in a picture
 LARGEST_ROW = 100
-# weights of a kernel that are drawn, down and to the right
+# the most weights of a kernel that are drawn in each direction
 MOST_CELLS = 1024
 # of the methods, in their order
 STYLES = ((BLUE, "o", "-"), (ORANGE, "s", "--"), (GREEN, "^", "-."), (PINK, "D", ":"), (GREY, "v", "-"))
@@ -45,32 +45,34 @@ KERNEL_SIZES = (1, 3, 5, 7, 9, 11, 15, 21, 31, 45, 63)
 
 
 def matrix(A: Any, *, ax: Any = None) -> Any:
-    """Draw a matrix: its entries with their places where it is small, its pattern where it is large.
+    """Draw a matrix: its entries with their places if it is small, its pattern if it is large.
 
     Parameters
     ----------
     A : operator, ConvGeometry, or (m, n) sparse or dense matrix
-        Any `scipy.sparse.linalg.LinearOperator` if it is small. One of ours, or a geometry, also says what
-        array each row and column stands for, which labels them; a geometry has no weights, only a pattern of
-        ones.
+        Any `scipy.sparse.linalg.LinearOperator` if it is small. Rows and columns of our operators, and of
+        geometries, are labelled with the places in the arrays that they stand for. A geometry has no weights
+        and is drawn with ones.
     ax : matplotlib.axes.Axes, optional
-        Drawn onto; new ones if not given.
+        Axes to draw onto; new ones if not given.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Columns, the input's samples, run to the right, and rows, the output's, down. Places without an entry
-        stay empty: a zero that is written is a zero of the kernel. A pattern of more than a million entries
-        is drawn from three rows for each row of pixels, and as many columns for each column of pixels, in the
-        same time for any size; its title says so.
+        Columns (samples of the input) run to the right, rows (samples of the output) down. Places without an
+        entry stay empty: a zero that is written is a zero of the kernel. A pattern of more than a million
+        entries is drawn from a sample, three rows for each row of pixels and three columns for each column of
+        pixels, in the same time for any size; its title says so.
 
     Raises
     ------
     ImportError
         If matplotlib is missing.
-    TypeError, ValueError
-        If ``A`` is none of these, or empty; or a matrix of more than a million entries that would have to be
-        assembled and is neither a convolution's nor a resize's.
+    TypeError
+        If ``A`` is not an operator, a geometry or a matrix.
+    ValueError
+        If ``A`` is empty, is a ``LinearOperator`` other than ours with more than 64 rows or columns, or has
+        more than a million entries and is neither a matrix, a convolution nor a resize.
 
     Examples
     --------
@@ -113,9 +115,9 @@ def connectivity(A: Any, *, output: Any = None, input: Any = None, ax: Any = Non
         Of at most 64 samples on either side.
     output, input : int or tuple of int, optional
         Place of one output, or one input, whose connections stand out: many-to-one, or one-to-many. If
-        neither is given, the output in the middle, or the input where there are fewer of these.
+        neither is given, the output in the middle, or the input in the middle if there are fewer inputs.
     ax : matplotlib.axes.Axes, optional
-        Drawn onto; new ones if not given.
+        Axes to draw onto; new ones if not given.
 
     Returns
     -------
@@ -126,8 +128,10 @@ def connectivity(A: Any, *, output: Any = None, input: Any = None, ax: Any = Non
     ------
     ImportError
         If matplotlib is missing.
-    TypeError, ValueError
-        If ``A`` is none of these or too large, or a place is outside.
+    TypeError
+        If ``A`` is not an operator, a geometry or a matrix, or a place not of integers.
+    ValueError
+        If ``A`` is too large, a place is outside, or both ``output`` and ``input`` are given.
 
     Examples
     --------
@@ -186,25 +190,27 @@ def padding(
     Parameters
     ----------
     size : int
-        Samples of the row, at most 26: they are called by letters.
+        Samples of the row, at most 26: their names are letters.
     pad : int or pair of int
         Samples outside, on both sides or before and after.
     modes : str or sequence of str
-        A row for each; all of `ConvGeometry` if not given.
+        Modes to draw, a row for each; all of `ConvGeometry` if not given.
     ax : matplotlib.axes.Axes, optional
-        Drawn onto; new ones if not given.
+        Axes to draw onto; new ones if not given.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Samples are named and shaded; what stands outside is drawn smaller.
+        Samples are named and shaded; samples outside are drawn smaller.
 
     Raises
     ------
     ImportError
         If matplotlib is missing.
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given.
+    TypeError
+        If ``size`` or ``pad`` is not of integers, or a mode not a string.
+    ValueError
+        If there are more than 26 samples, more than 100 with padding, or no modes; or a mode is unknown.
 
     Examples
     --------
@@ -254,23 +260,26 @@ def kernel(weights: Any, *, ax: Any = None) -> Any:
     Parameters
     ----------
     weights : (k,), (k1, k2), (a, k1, k2) or (a, b, k1, k2) array_like, or an operator
-        One row, one picture, a row of pictures, or a grid of them, ``a`` down and ``b`` to the right: output
-        and input channels of a 2-D convolution. An operator is asked for its ``kernel``.
+        Drawn as one row, one picture, a row of pictures, or a grid of pictures, ``a`` down and ``b`` to the
+        right: output and input channels of a 2-D convolution. Of an operator, its ``kernel`` is drawn.
     ax : matplotlib.axes.Axes, optional
-        Drawn onto; new ones if not given.
+        Axes to draw onto; new ones if not given.
 
     Returns
     -------
     matplotlib.axes.Axes
-        One scale of colours for all weights, positive and negative alike strong; with their numbers where
-        there is room, and of more than 1,024 down or to the right that many, evenly chosen.
+        All weights have one scale of colours, in which positive and negative numbers are equally strong. The
+        numbers are written if there is room. Of more than 1,024 weights in one direction, 1,024 are drawn,
+        evenly chosen.
 
     Raises
     ------
     ImportError
         If matplotlib is missing.
+    TypeError
+        If the weights are not numbers.
     ValueError
-        If there are more than four axes.
+        If there are more than four axes, or no weights.
 
     Examples
     --------
@@ -290,7 +299,7 @@ def kernel(weights: Any, *, ax: Any = None) -> Any:
         raise ValueError(msg)
     tiles = array.reshape((1,) * (4 - array.ndim) + array.shape)
     down, right, height, width = tiles.shape
-    # one cell apart
+    # a gap of one cell between tiles
     rows, columns = down * (height + 1) - 1, right * (width + 1) - 1
     (i, y, inside_rows), (j, x, inside_columns) = _tiled(rows, height), _tiled(columns, width)
     values, drawn = tiles[i[:, None], j, y[:, None], x], inside_rows[:, None] & inside_columns
@@ -308,9 +317,9 @@ def kernel(weights: Any, *, ax: Any = None) -> Any:
 
 
 def _tiled(cells: int, size: int) -> tuple[Array, Array, Array]:
-    """Return, for cells in a line, their tile, their place in it, and whether it is no gap between tiles.
+    """Return, for cells in a line, their tile, their place in it, and whether the cell is not a gap.
 
-    Of more cells than a picture has pixels, as many as these, evenly.
+    Of more than ``MOST_CELLS`` cells, ``MOST_CELLS`` are chosen evenly.
     """
     chosen = np.arange(cells)
     if cells > MOST_CELLS:
@@ -337,26 +346,28 @@ def method_costs(
     kernel_sizes : sequence of int, optional
         Taps along each axis; odd numbers up to 63 that are no longer than the input if not given.
     channels : (c_out, c_in), optional
-        For a convolution with channels.
+        Number of channels of a convolution with channels.
     stride : int or sequence of int
         As for `ConvGeometry`.
     dtype : dtype
         Of the kernel.
     ax : matplotlib.axes.Axes, optional
-        Drawn onto; new ones if not given.
+        Axes to draw onto; new ones if not given.
 
     Returns
     -------
     matplotlib.axes.Axes
-        A line for each method. The estimates are those that ``method="auto"`` compares, with padding
+        A line for each method. These are the estimates that ``method="auto"`` compares, with padding
         ``"same"``; their ratios matter, not the seconds.
 
     Raises
     ------
     ImportError
         If matplotlib is missing.
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given.
+    TypeError
+        If a size is not an integer, or the dtype is not supported.
+    ValueError
+        If a size is less than 1, or there are more than 100 kernel sizes, or not two numbers of channels.
 
     Examples
     --------

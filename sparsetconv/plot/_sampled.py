@@ -1,8 +1,8 @@
 """The pattern of a matrix at the resolution of a picture, from a sample of its rows.
 
-Floor 5. For matrices that have more entries than a picture can show. The matrix of an operator is a Kronecker
-product of one pattern for each axis, and a row or a column of each pattern is an arithmetic progression or a
-few of them; so what a line of pixels needs is computed from integers, whatever the sizes.
+For matrices with more entries than a picture can show. The matrix of an operator is a Kronecker product of
+one pattern for each axis, and a row or a column of each pattern is a few arithmetic progressions. So a line
+of pixels is computed from a few integers, whatever the sizes.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.axis import Axis
 
-    # ascending numbers that a row or a column holds, thinned evenly to about so many
+    # line(number, most): the entries of a row or column, ascending, thinned evenly to about ``most``
     Line = Callable[[int, int], Array]
 
-# rows that are looked at for each row of pixels: of an operator, and of a matrix, whose rows may all differ
+# rows sampled for each row of pixels: of an operator, and of a matrix, whose rows may all differ
 SAMPLES, MATRIX_SAMPLES = 3, 32
 
 
 class AxisPattern(NamedTuple):
-    """Where the matrix of one axis has entries, row by row and column by column."""
+    """Where the matrix of one axis has entries, by row and by column."""
 
     rows: int
     columns: int
@@ -48,7 +48,7 @@ class AxisPattern(NamedTuple):
         return AxisPattern(self.columns, self.rows, self.column, self.row)
 
     def gram(self) -> AxisPattern:
-        """Return the pattern of the transpose times this one."""
+        """Return the pattern of the Gram matrix: the transpose times the matrix."""
 
         def row(number: int, most: int) -> Array:
             met = [self.row(int(middle), most) for middle in self.column(number, SAMPLES)]
@@ -58,17 +58,17 @@ class AxisPattern(NamedTuple):
 
 
 class Rows(Protocol):
-    """A matrix whose rows can be looked at one by one."""
+    """A matrix whose rows can be read one by one."""
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
 
     def sample(self, start: int, stop: int) -> Sequence[int]:
-        """Return a few rows of a range."""
+        """Return the numbers of a few rows of a range."""
 
     def pixels(self, row: int, width: int) -> Array:
-        """Return the pixels, of ``width`` for all columns, in which a row has entries."""
+        """Return the pixels in which a row has entries, if ``width`` pixels show all columns."""
 
 
 class ProductRows:
@@ -86,7 +86,7 @@ class ProductRows:
         columns, inner = self.shape[1], self.shape[1]
         lines = []
         for axis, number in zip(self.axes, _place(row, [axis.rows for axis in self.axes]), strict=True):
-            # two in each pixel that one sample of the axes before it spreads over
+            # two entries for each of the pixels that one entry of the axes before covers
             lines.append(axis.row(number, 2 * ceil(width * inner / columns) + 2))
             inner //= axis.columns
         if not all(line.size for line in lines):
@@ -94,7 +94,7 @@ class ProductRows:
         found, prefixes, inner = [], np.zeros(1), columns
         for axis, line in zip(self.axes, lines, strict=True):
             inner //= axis.columns
-            # exact below 2**53, and beyond it nearer than a pixel
+            # exact below 2**53; beyond, the error is less than a pixel
             prefixes = (prefixes[:, None] * axis.columns + line).ravel()
             first = np.floor(prefixes * (inner * width) / columns)
             last = np.floor(((prefixes + 1) * inner - 1) * width / columns)
@@ -104,7 +104,7 @@ class ProductRows:
 
 
 def _place(row: int, sizes: list[int]) -> list[int]:
-    """Return the indices of a flat index; of any size, other than NumPy's."""
+    """Return the indices of a flat index, in Python integers of any size."""
     place = []
     for size in reversed(sizes):
         row, index = divmod(row, size)
@@ -120,10 +120,10 @@ class MatrixRows:
         self.shape: tuple[int, int] = matrix.shape
 
     def sample(self, start: int, stop: int) -> Sequence[int]:
-        # rows that have entries, where there are any
+        # sample entries, not rows: rows without entries show nothing
         pointers = self.matrix.indptr
         entries = _thinned(range(int(pointers[start]), int(pointers[stop])), MATRIX_SAMPLES)
-        # of one dtype, or NumPy converts all pointers
+        # in the dtype of the pointers, since else NumPy would convert all of these
         found = np.searchsorted(pointers, entries.astype(pointers.dtype), "right") - 1
         rows: list[int] = np.unique(found).tolist()
         return rows
@@ -136,7 +136,7 @@ class MatrixRows:
 
 
 def _thinned(numbers: range, most: int) -> Array:
-    """Return a range, or where it is longer, about so many of its numbers, evenly and with both ends."""
+    """Return the numbers of a range; of a longer one ``most`` of them, evenly spaced, with both ends."""
     if len(numbers) <= most:
         return np.arange(numbers.start, numbers.stop, numbers.step)
     last = len(numbers) - 1
@@ -153,7 +153,7 @@ def _solutions(a: int, b: int, total: int, most_x: int, most_y: int) -> range:
 
 
 def _copies(axis: Axis, sample: int, most: int) -> Array:
-    """Return positions at which a sample stands, of those that are read."""
+    """Return the positions of the extension that are read and show a sample, thinned to about ``most``."""
     runs = [range(max(sample, axis.low), min(sample, axis.high) + 1)]
     mode = axis.effective_mode
     if mode.edge:
@@ -176,7 +176,7 @@ def _readers(axis: Axis, sample: int, most: int, taps: bool) -> Array:
 
 
 def _taps_of(axis: Axis, output: int) -> range:
-    """Return the taps of an output that read a sample."""
+    """Return the taps of an output that read any sample, not a padded zero."""
     if not axis.effective_mode.zero:
         return range(axis.taps)
     first = axis.first(output)
@@ -186,7 +186,7 @@ def _taps_of(axis: Axis, output: int) -> range:
 
 
 def _outputs_of(axis: Axis, tap: int) -> range:
-    """Return the outputs for which a tap reads a sample."""
+    """Return the outputs for which a tap reads any sample, not a padded zero."""
     if not axis.effective_mode.zero:
         return range(axis.outputs)
     first = tap * axis.dilation - axis.before
@@ -206,7 +206,7 @@ def _convolution(axis: Axis) -> AxisPattern:
 
 
 def _kernel(axis: Axis, flip: bool, transposed: bool) -> AxisPattern:
-    """Return the pattern of outputs by taps, or of samples by taps."""
+    """Return the pattern of outputs by taps; of samples by taps if transposed."""
 
     def as_given(taps: Array) -> Array:
         return axis.taps - 1 - taps[::-1] if flip else taps
@@ -257,14 +257,14 @@ def _factor(factor: Any) -> AxisPattern:
 
 
 def axes_of(A: Any) -> list[AxisPattern] | None:
-    """Return the patterns of an operator's or a geometry's axes, None for another operator."""
+    """Return the patterns of the axes of an operator or a geometry; None for an operator not of ours."""
     if isinstance(A, ConvGeometry):
         c_in, c_out = A.channels
         outer = [_blocks(A.groups, c_out, c_in)] if A.has_channels else []
         return outer + [_convolution(axis) for axis in A.axes]
     if isinstance(A, KernelCore):
         g, (c_in, c_out) = A.geometry, A.geometry.channels
-        # of a kernel (c_out, c_in // groups, ...) the channel that is no row's own is met in full
+        # a row has its own channel of the kernel (c_out, c_in // groups, ...), and all of the other one
         outer = [_blocks(1, 1, c_out), _blocks(c_in, 1, 1)] if A.transposed else [_blocks(c_out, 1, 1)]
         outer = [_blocks(g.groups, 1, 1), *outer] + ([] if A.transposed else [_blocks(1, 1, c_in)])
         return outer + [_kernel(axis, g.flip, A.transposed) for axis in g.axes]
@@ -284,19 +284,19 @@ def axes_of(A: Any) -> list[AxisPattern] | None:
 
 
 def picture(A: Any, height: int, width: int) -> Array | None:
-    """Return in which pixels an operator, a geometry or a matrix has entries; None for another operator."""
+    """Return the pixels in which an operator, a geometry or a matrix has entries; None if not known."""
     if sp.issparse(A) or isinstance(A, np.ndarray):
         return sampled(MatrixRows(sp.csr_array(A)), height, width)
     axes = axes_of(A)
     if axes is None:
         return None
-    # by columns too: most rows of a transpose with a large stride are empty
+    # sampled by columns too: most rows of a transposed convolution of large stride are empty
     transposed = ProductRows([axis.transposed() for axis in axes])
     return sampled(ProductRows(axes), height, width) | sampled(transposed, width, height).T
 
 
 def sampled(rows: Rows, height: int, width: int) -> Array:
-    """Return the pixels in which the sampled rows have entries, a few rows for each line of pixels."""
+    """Return the pixels in which sampled rows have entries: a few rows for each line of pixels."""
     count = rows.shape[0]
     shown = np.zeros((height, width), bool)
     for line in range(height):

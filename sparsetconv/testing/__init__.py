@@ -1,6 +1,6 @@
 """Tests of operators that users write: ``<A x, y> = <x, A.H y>``.
 
-``_adjoint`` (the public functions), ``_differences`` (what they say of two products that differ).
+``_adjoint`` (the public functions), ``_differences`` (messages about two products that differ).
 """
 
 from sparsetconv.testing._adjoint import AdjointTest, assert_adjoint, dot_test

@@ -1,9 +1,9 @@
-"""Tests of adjoints, for the operators here and for anybody's.
+"""Tests of adjoints, for our operators and for any other.
 
-Floor 5. ``A`` and its adjoint must satisfy ``<A x, y> = <x, A.H y>``. Comparing the two numbers to a
-fixed relative tolerance fails on correct operators, since a dot product of random vectors may be close
-to zero; the difference is measured against ``|A x| |y| + |x| |A.H y|`` instead. Shapes are checked
-first: broadcasting hides wrong ones.
+``A`` and its adjoint must satisfy ``<A x, y> = <x, A.H y>``. Comparing the two numbers with a fixed relative
+tolerance fails on correct operators, since a dot product of random vectors may be close to zero; the
+difference is measured against ``|A x| |y| + |x| |A.H y|`` instead. Shapes are checked first, since
+broadcasting hides wrong ones.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
 
 
-# units of round-off, relative to |A x| |y| + |x| |A.H y|, that a correct operator may lose
+# the largest error of a correct operator, relative to |A x| |y| + |x| |A.H y|, in units of round-off
 ROUNDOFFS = 64
 
 
@@ -40,11 +40,11 @@ class AdjointTest:
     Attributes
     ----------
     forward, adjoint : float or complex
-        ``<A x, y>`` and ``<x, A.H y>``, of the pair of vectors that differ most.
+        ``<A x, y>`` and ``<x, A.H y>`` for the pair of vectors with the largest error.
     error : float
         ``|forward - adjoint| / (|A x| |y| + |x| |A.H y|)``, unitless.
     tolerance : float
-        What ``error`` may be; 0 in the exact mode.
+        The largest ``error`` that passes; 0 in the exact mode.
     """
 
     forward: complex
@@ -70,9 +70,9 @@ def dot_test(
     ----------
     op : LinearOperator, sparse or dense matrix
         Anything with ``shape``, ``matvec`` and ``rmatvec``, or that
-        `scipy.sparse.linalg.aslinearoperator` takes; or CuPy's counterpart.
+        `scipy.sparse.linalg.aslinearoperator` accepts; or CuPy's counterpart.
     exact : bool
-        Draw small integers and ask for equality. The operator's entries must be integers.
+        Draw small integers and require equality. The operator's entries must be integers.
     rtol : float, optional
         Largest error; 64 units of round-off of the operator's dtype if not given.
     trials : int
@@ -91,14 +91,17 @@ def dot_test(
         If a product has the wrong shape.
     NotImplementedError
         If the operator has no adjoint.
+    TypeError
+        If ``op`` is not an operator or matrix.
     ValueError
-        In the exact mode, if the products are not integers, or in floating point too large to be exact.
+        If ``rtol`` is negative or ``trials`` less than 1; in the exact mode, if the products are not
+        integers, or floating-point numbers too large to be exact.
 
     Notes
     -----
     The error is ``|<A x, y> - <x, A.H y>| / (|A x| |y| + |x| |A.H y|)``. Complex operators get complex
-    vectors. In the exact mode integer operators get vectors of 64 bits, and where products come back in an
-    integer dtype, in which sums wrap, the two numbers are compared modulo its range.
+    vectors. In the exact mode integer operators get vectors of 64-bit integers; if products are of an integer
+    dtype, in which sums wrap around, the two numbers are compared modulo its range.
 
     Examples
     --------
@@ -139,7 +142,7 @@ def assert_adjoint(
     trials: int = 3,
     rng: np.random.Generator | int | None = 0,
 ) -> None:
-    """Raise unless an operator's products belong together.
+    """Raise unless an operator's adjoint is right, and its products with several vectors are, too.
 
     Parameters
     ----------
@@ -149,12 +152,13 @@ def assert_adjoint(
     Raises
     ------
     AssertionError
-        With the two dot products; where the operator has at most ``2**22`` entries also with the first entry
-        that disagrees.
+        If they are not. The message has the two dot products and, for an operator of at most ``2**22``
+        entries, the first entry that is wrong.
 
     Notes
     -----
-    The products with several vectors, ``matmat`` and ``rmatmat``, are compared with those with one.
+    The products with several vectors, ``matmat`` and ``rmatmat``, are compared with ``matvec`` and
+    ``rmatvec``.
 
     Examples
     --------
@@ -182,7 +186,7 @@ def assert_adjoint(
 
 
 class _OnHost:
-    """An operator on a GPU's arrays as one on NumPy's: the test's own sums are NumPy's."""
+    """An operator on a GPU's arrays as one on NumPy's, so that the test computes in NumPy."""
 
     def __init__(self, op: Any, backend: Backend) -> None:
         operator = backend.linalg.aslinearoperator(op)
@@ -239,7 +243,7 @@ def _integers(generator: np.random.Generator, size: int, dtype: np.dtype[Any]) -
 
 
 def _vector_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype of vectors of integers: wide where the operator's has little room for sums."""
+    """Return the dtype of vectors of integers: 64 bits where sums may overflow the operator's dtype."""
     if dtype.kind in "bi" or (dtype.kind == "u" and dtype.itemsize < 8):
         return np.dtype(np.int64)
     return dtype
@@ -253,7 +257,7 @@ def _product(name: str, operator: Any, vector: Array, size: int) -> Array:
         msg = f"op must define {name}: {error}"
         raise NotImplementedError(msg) from None
     except ValueError:
-        # SciPy reshapes what a function returned, and does not say which one it was
+        # SciPy failed to reshape the result of a user's function, and does not say which function it was
         shape = _own_shape(name, operator, vector)
         if shape is None or prod(shape) == size:
             raise
@@ -269,7 +273,7 @@ def _refuse_shape(name: str, size: int, vector: Array, shape: tuple[int, ...]) -
 
 
 def _own_shape(name: str, operator: Any, vector: Array) -> tuple[int, ...] | None:
-    """Return the shape of what an operator's own function gives, beneath SciPy's method of that name."""
+    """Return the shape of the result of the user's function, which SciPy's method of that name calls."""
     own = getattr(operator, f"_{name}", None)
     try:
         return None if own is None else np.shape(own(vector))
@@ -280,11 +284,11 @@ def _own_shape(name: str, operator: Any, vector: Array) -> tuple[int, ...] | Non
 def _result(
     x: Array, y: Array, forward: Array, adjoint: Array, dtype: np.dtype[Any], rtol: float | None
 ) -> AdjointTest:
-    # in double precision: the test's own sums shall not blur what it looks for
+    # in double precision, so that the test's own round-off does not hide errors
     x, y, forward, adjoint = (v.astype(np.result_type(v, np.float64)) for v in (x, y, forward, adjoint))
     with np.errstate(over="ignore", invalid="ignore"):
         left, right = _number(np.vdot(y, forward)), _number(np.vdot(adjoint, x))
-    # squares of very large or very small numbers have no room in double precision
+    # scaled, since squares of very large or very small numbers overflow or underflow
     largest = max(float(np.abs(v).max(initial=0)) for v in (forward, adjoint))
     error = 0.0
     if largest:
@@ -309,7 +313,7 @@ def _exact_result(x: Array, y: Array, forward: Array, adjoint: Array) -> Adjoint
         any((p - q) % modulus if modulus else p != q for p, q in ((left, right), (left_i, right_i)))
     )
     if modulus == 1:
-        # sums of truth values are true where any of them is
+        # sums of truth values are true if any of the values is
         error = float((left != 0) != (right != 0))
     if x.dtype.kind != "c" and not (left_i or right_i):
         return AdjointTest(float(left), float(right), error, 0.0)
@@ -317,9 +321,9 @@ def _exact_result(x: Array, y: Array, forward: Array, adjoint: Array) -> Adjoint
 
 
 def _modulus(*products: Array) -> int:
-    """Return the number modulo which sums of products are right: of the narrowest integers, 0 for floats.
+    """Return the range of the narrowest integer dtype, modulo which sums are right; 0 for floats.
 
-    It is 1 where truth values are returned, which cannot be summed.
+    It is 1 for truth values, which cannot be summed.
     """
     ranges = [2 ** (8 * p.dtype.itemsize) for p in products if p.dtype.kind in "iu"]
     ranges += [1 for p in products if p.dtype.kind == "b"]
@@ -327,7 +331,7 @@ def _modulus(*products: Array) -> int:
 
 
 def _check_exact(forward: Array, adjoint: Array) -> None:
-    """Raise unless products are integers that their dtype holds exactly, or modulo its range."""
+    """Raise unless products are integers that their dtype holds exactly, or (integers) modulo its range."""
     for name, product in (("A x", forward), ("A.H y", adjoint)):
         parts = [product.real, product.imag]
         if any((part != np.round(part)).any() for part in parts):
@@ -344,7 +348,7 @@ def _check_exact(forward: Array, adjoint: Array) -> None:
 
 
 def _exact_dot(a: Array, b: Array) -> tuple[int, int]:
-    """Return real and imaginary part of ``sum(conj(a) * b)`` in Python's integers."""
+    """Return the real and the imaginary part of ``sum(conj(a) * b)`` as Python integers."""
     ar, ai, br, bi = ([int(v) for v in part.tolist()] for part in (a.real, a.imag, b.real, b.imag))
     real = sum(p * q + r * s for p, q, r, s in zip(ar, br, ai, bi, strict=True))
     imaginary = sum(p * s - r * q for p, q, r, s in zip(ar, br, ai, bi, strict=True))
@@ -352,7 +356,7 @@ def _exact_dot(a: Array, b: Array) -> tuple[int, int]:
 
 
 def _hint(operator: Any, exact: bool, tolerance: float) -> str:
-    """Say how an adjoint is wrong that belongs to another operator."""
+    """Say if an adjoint that failed is the plain transpose."""
     dtype = _dtype_of(operator)
     if dtype.kind == "c" and dot_test(Conjugated(operator), exact=exact, rtol=tolerance):
         return "; A.H seems to be A.T: conjugate the entries"
@@ -360,7 +364,7 @@ def _hint(operator: Any, exact: bool, tolerance: float) -> str:
 
 
 def _check_columns(operator: Any, tolerance: float, rng: np.random.Generator | int | None) -> None:
-    """Compare products with three vectors at once with those one by one."""
+    """Compare products with three vectors at once with products with one vector."""
     generator = np.random.default_rng(rng)
     dtype = _dtype_of(operator)
     for name, single, size in (("matmat", "matvec", 1), ("rmatmat", "rmatvec", 0)):

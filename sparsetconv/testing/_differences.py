@@ -1,7 +1,4 @@
-"""How two products differ, and which entry is the first that does, in readable numbers.
-
-Floor 5, for ``testing``.
-"""
+"""How two products differ: which entry is the first, in readable numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ DENSE_ENTRIES = 1 << 22
 
 
 class Conjugated:
-    """An operator with the conjugate of its adjoint, which is right if that is the plain transpose."""
+    """An operator with its adjoint conjugated: this is right if the adjoint is the plain transpose."""
 
     def __init__(self, operator: Any) -> None:
         self.shape, self.dtype, self.matvec = operator.shape, operator.dtype, operator.matvec
@@ -44,9 +41,12 @@ def first_difference(operator: Any, dtype: np.dtype[Any], tolerance: float) -> s
 
 
 def different(a: Array, b: Array, tolerance: float) -> Array:
-    """Return where two arrays differ: integers modulo a range, others by more than a part of the largest."""
+    """Return where two arrays differ: integers modulo their range, others by more than a tolerance.
+
+    The tolerance is relative to the largest number of both arrays.
+    """
     if a.dtype.kind in "biu" and b.dtype.kind in "biu":
-        # modulo the range of the narrower one, in which sums may have wrapped
+        # modulo the range of the narrower dtype, in which sums may have wrapped around
         narrow = min(a.dtype, b.dtype, key=lambda dtype: dtype.itemsize)
         wrong: Array = a.astype(narrow) != b.astype(narrow)
         return wrong
@@ -56,7 +56,7 @@ def different(a: Array, b: Array, tolerance: float) -> Array:
 
 
 def readable(number: Any) -> str:
-    """Return a number in few digits, without a zero part."""
+    """Return a number in few digits; of a complex number without a part that is zero."""
     number = number.item()
     if isinstance(number, complex):
         number = number.real + 0.0 if not number.imag else number + 0.0

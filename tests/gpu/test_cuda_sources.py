@@ -8,14 +8,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import benchmark_suite  # noqa: F401 - puts the benchmarks on the path
+import gpu_predictions
 import numpy as np
 import pytest
-from operator_cases import FLOATS
-
-# isort: split
-import gpu_predictions
 from hour import limits
+from operator_cases import FLOATS
 
 import sparsetconv as stc
 from sparsetconv._arrays import cuda

@@ -173,7 +173,7 @@ class TestDevices:
         y = stc.ConvTransposeOperator(kernel, (9, 8), stride=2).apply(x)
         with cp.cuda.Device(1):
             pairs = cp.asarray(x), cp.asarray(y)
-        fitted = stc.fit_kernel(*pairs, (3, 2), stride=2, method=method)
+        fitted = stc.fit_kernel(*pairs, (3, 2), stride=2, transposed=True, method=method)
         assert fitted.device.id == 1
         np.testing.assert_allclose(fitted.get(), kernel, atol=1e-8)
 

@@ -1,5 +1,7 @@
 """Matrices on a GPU: the arrays of the CPU's matrices, entry for entry."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +11,6 @@ from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
 from sparsetconv._assembly import cuda as cuda_module
-from sparsetconv.operators._kernel import kernel_operator
 
 
 def assert_equal(device, host):
@@ -188,7 +189,8 @@ def by_kernel(cp, geometry, dtype, transposed):
     """Return the operator from kernels of a geometry on the device, and on the host."""
     shape = geometry.output_shape if transposed else geometry.input_shape
     fixed = integers(shape, dtype, 3)
-    return tuple(kernel_operator(x, geometry, transposed) for x in (cp.asarray(fixed), fixed))
+    make = partial(stc.KernelOperator.from_geometry, geometry=geometry, transposed=transposed)
+    return tuple(make(x) for x in (cp.asarray(fixed), fixed))
 
 
 @pytest.mark.parametrize("mode", MODES)

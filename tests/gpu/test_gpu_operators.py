@@ -390,7 +390,9 @@ class TestOtherOperators:
         kernel = rng.standard_normal((4, 1, 3, 2))
         x = rng.standard_normal((2, 4, 9, 8))
         y = stc.ConvTransposeOperator(kernel, (4, 9, 8), groups=2, stride=2).apply(x)
-        fitted = stc.fit_kernel(cp.asarray(x), cp.asarray(y), kernel.shape, groups=2, stride=2)
+        fitted = stc.fit_kernel(
+            cp.asarray(x), cp.asarray(y), kernel.shape, groups=2, stride=2, transposed=True
+        )
         np.testing.assert_allclose(fitted.get(), kernel, atol=1e-9)
 
 

@@ -1,4 +1,5 @@
-// Half precision: arrays are stored in it, nothing is computed in it. To the nearest, ties to even.
+// Half-precision types: arrays are stored in them, sums are computed in float. Conversion from float rounds to
+// nearest, ties to even.
 
 struct float16 {
     unsigned short bits;
@@ -31,7 +32,7 @@ struct bfloat16 {
     __device__ explicit bfloat16(float number) {
         unsigned int whole;
         memcpy(&whole, &number, 4);
-        // NaN is cut off, with the quiet bit set: rounding could make it infinite
+        // a NaN is truncated and its quiet bit set: rounding could make it infinite
         if (number != number) bits = (unsigned short)(whole >> 16 | 64);
         else bits = (unsigned short)((whole + 0x7fff + (whole >> 16 & 1)) >> 16);
     }

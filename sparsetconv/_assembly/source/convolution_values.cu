@@ -1,10 +1,10 @@
-// Values of a convolution's matrix: for each entry the sum of the weights whose taps land on its column; see
-// matrix.cuh. The same for all repetitions of a row, unless its taps slide: then each is summed for itself.
+// Values of a convolution's matrix: each entry is the sum of the weights whose taps land on its column; see
+// matrix.cuh. All repetitions of a row have the same values, unless its taps slide: then each is summed anew.
 //
-// VALUE, SUM and SLIDING are constants of the compilation: the type of the weights, that of sums of them, and
-// whether any segment slides (1) or none does (0).
+// VALUE, SUM and SLIDING are constants of the compilation: the type of the weights, the type in which these are
+// summed, and whether any segment slides (1) or none does (0).
 
-// weights: (channels, k1, ..., kd), the channels as `layout.weights` says
+// weights: (channels, k1, ..., kd), where `layout.weights` says how channels are numbered
 extern "C" __global__ void convolution_values(
     Layout layout, const long long* __restrict__ tables, const VALUE* __restrict__ weights,
     VALUE* __restrict__ values) {

@@ -1,14 +1,14 @@
-// Where the entries of a matrix lie that is a product of axes.
+// Where the entries of a matrix that is a product of axes lie.
 //
 // Rows are numbered by (channel, o1, ..., od), entries of a row by (channel of the column, j1, ..., jd), where
-// ja runs over the columns of row oa of axis a. An axis' matrix is told by segments: `period` rows that
-// differ, then the same again with all columns moved by `shift`, and again; or with the same columns, by taps
-// that are `slide` further on. Only the rows of one period stand in the tables, as templates; how many entries
-// precede a row follows from the segments in closed form.
+// ja runs over the columns of row oa of axis a. The matrix of an axis is a list of segments. A segment is
+// `period` rows that repeat: in each repetition all columns grow by `shift`, or the columns are the same and all
+// taps grow by `slide`. The tables hold only the rows of one period, as templates; the number of entries before
+// any row follows from the segments in closed form.
 //
-// A line is all rows that differ in the last axis alone. A thread finds out once what its line is, takes
-// places of a segment's period, works out what stands there, and writes it for every repetition. Neighbouring
-// threads write neighbouring places.
+// A line is all rows that differ in the last axis only. A thread looks up its line once, takes entries of a
+// segment's period, computes each once, and writes it for every repetition. Neighbouring threads write
+// neighbouring places.
 //
 // NDIM is a constant of the compilation.
 
@@ -22,39 +22,40 @@
 #define SEGMENT_REPEAT 6   // groups
 #define SEGMENT_SLIDE 7    // what taps move by from one group to the next
 #define SEGMENT_NUMBERS 8
-// Columns of the table of chunks: segments, and of a single one the repetitions.
+// Columns of the table of chunks: the range of segments, and the range of repetitions if it is one segment.
 #define CHUNK_NUMBERS 4
 
-// One axis: its matrix' rows, columns and entries; how many segments; where its tables begin. For template t
-// the columns stand at places begins[t] to begins[t + 1] of `columns`; the taps that land on the column at
-// place c at places folds[c] to folds[c + 1] of `taps`.
+// One axis: the rows, columns and entries of its matrix, the number of segments, and where its tables begin. The
+// columns of template row t are at places begins[t] to begins[t + 1] of `columns`; the taps that land on the
+// column at place c are at places folds[c] to folds[c + 1] of `taps`.
 struct AxisLayout {
     long long rows, columns, entries, segments;
     long long segment_table, begin_table, column_table, fold_table, tap_table, taps;
 };
 
-// Where the channel of a column, or of a weight, stands among all: it grows by so much from one group to the
-// next, from one channel of the rows, and from one channel of the columns.
+// By how much the channel of a column, or of a weight, grows from one group to the next, from one channel of the
+// rows to the next, and from one channel of the columns to the next.
 struct ChannelSteps {
     long long group, row, column;
 };
 
-// Channels are those of one group. Wanted are rows `start` to `stop`, before which stand `before` entries, and
-// in which `entries`. The last axis is divided into `chunks`, listed in `chunk_table`.
+// Channels are those of one group. Rows `start` to `stop` are written: they have `entries` entries, and there are
+// `before` entries before them. The last axis is divided into `chunks` chunks, listed in `chunk_table`.
 struct Layout {
     long long row_channels, column_channels, start, stop, before, entries, chunks, chunk_table;
     ChannelSteps columns, weights;
     AxisLayout axes[NDIM];
 };
 
-// A row of an axis: where the columns of its template begin in the tables and how many there are, what is
-// added to them and to their taps, and the entries of the axis before it.
+// A row of an axis: where the columns of its template begin in the tables, the number of columns, what is added
+// to the columns and to their taps, and the number of entries of the axis before the row.
 struct AxisRow {
     long long place, count, shift, slide, before;
 };
 
-// A line: the entries before it, counted from the first that is wanted; channels; rows of all axes but the
-// last; the combinations of their columns, channels included; the wanted rows along the last axis.
+// A line: its number; the entries before it, counted from the first written; its channel; the number of
+// combinations of columns of all axes but the last, channels included; the written rows along the last axis, from
+// `low` to `high`; its rows of all axes but the last.
 struct Line {
     long long number, begin, channel, upper, low, high;
     AxisRow rows[NDIM];
@@ -83,7 +84,7 @@ __device__ __forceinline__ AxisRow axis_row(const AxisLayout& axis, const long l
     return found;
 }
 
-// Find the line that a thread works on; false where there is none.
+// Find the line that a thread works on; false if the thread has no line.
 __device__ __forceinline__ bool find_line(
     const Layout& layout, const long long* tables, long long block, Line& line) {
     const long long length = layout.axes[NDIM - 1].rows;
@@ -113,14 +114,14 @@ __device__ __forceinline__ bool find_line(
     return true;
 }
 
-// The part of a channel's place that all entries of a line have in common.
+// The part of a channel's number that all entries of a line have in common.
 __device__ __forceinline__ long long first_channel(
     const Layout& layout, const Line& line, const ChannelSteps& steps) {
     const long long group = line.channel / layout.row_channels, row = line.channel - group * layout.row_channels;
     return group * steps.group + row * steps.row;
 }
 
-// Of the repetitions `time` to `end` of a line's row, take those that are wanted; neighbours are `abreast` apart.
+// Narrow the repetitions `time` to `end` of a line's row to the written rows; a thread takes every `abreast`-th.
 __device__ __forceinline__ void take_wanted(
     const Line& line, long long rows, long long row, long long period, long long abreast, long long& time,
     long long& end) {
@@ -145,12 +146,12 @@ __device__ __forceinline__ void each_entry(
         const long long first = segment[SEGMENT_ROW], period = segment[SEGMENT_PERIOD];
         const long long length = line.upper * segment[SEGMENT_ENTRIES];
         if (!length) continue;
-        // as many repetitions side by side as there are threads for
+        // the threads of a block write `abreast` repetitions at once
         const long long width = length < blockDim.x ? length : blockDim.x, abreast = blockDim.x / width;
         if (threadIdx.x >= width * abreast) continue;
         const long long start = line.begin + line.upper * segment[SEGMENT_BEFORE];
         for (long long entry = threadIdx.x % width; entry < length; entry += width) {
-            // the row of the period that the entry belongs to
+            // find the row of the period that has the entry
             long long low = first, high = first + period - 1;
             while (low < high) {
                 const long long middle = (low + high + 1) / 2;
@@ -177,7 +178,7 @@ __device__ __forceinline__ void each_entry(
     }
 }
 
-// The places in the tables of the columns that one combination is made of, and the channel of the column.
+// One combination of columns of all axes, as places in their tables, and the channel of the column.
 struct Combination {
     long long places[NDIM], channel;
 };

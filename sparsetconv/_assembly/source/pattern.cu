@@ -2,9 +2,10 @@
 //
 // INDEX is a constant of the compilation: the type of row pointers and columns.
 
-// pointers[r] is the number of entries before row start + r; there is one more for the end. Chunks are listed in
-// `chunk_table`, as for entries, but of about as many rows; several segments of a chunk are whole ones. A thread
-// works out the pointer of a row of a period, and adds what a period has for every repetition.
+// pointers[r] is the number of entries before row start + r; the last one is the end. Chunks are listed in
+// `chunk_table`, but have about equally many rows instead of entries; a chunk of several segments has all their
+// repetitions. A thread computes the pointer of a row of the first period, and adds the entries of a period for
+// each repetition.
 extern "C" __global__ void row_pointers(
     Layout layout, const long long* __restrict__ tables, INDEX* __restrict__ pointers, long long chunks,
     long long chunk_table) {
@@ -43,7 +44,7 @@ extern "C" __global__ void row_pointers(
     }
 }
 
-// indices[e] is the column of entry e: the sum over axes of the axis' column times the size of what is behind.
+// indices[e] is the column of entry e: the sum over axes of the axis' column times its stride.
 extern "C" __global__ void columns(
     Layout layout, const long long* __restrict__ tables, INDEX* __restrict__ indices) {
     const long long block = blockIdx.x / layout.chunks, chunk = blockIdx.x % layout.chunks;

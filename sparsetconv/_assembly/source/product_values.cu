@@ -2,7 +2,7 @@
 //
 // VALUE is a constant of the compilation: the type of the entries. The factors' are double.
 
-// factors: the values of the templates' entries, in the order of `columns`, axis by axis from places `firsts`
+// factors: the values of the template rows, in the order of their `columns`; those of axis a from firsts.of[a] on
 struct Firsts {
     long long of[NDIM];
 };

@@ -14,10 +14,13 @@ import numpy as np
 
 from sparsetconv._arrays import memory
 from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.record import filled, numbers
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._methods.base import PaddedMethod, far_padding
 from sparsetconv._methods.cpu.rates import vector_bytes
-from sparsetconv._methods.cpu.stencil.plan import BESIDE, NUMBER, ROWS, SCRATCH, SLOTS, Layout, Plan
+from sparsetconv._methods.cpu.stencil.partition import Layout
+from sparsetconv._methods.cpu.stencil.plan import Plan, loop_tables, plan_of
+from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, MOST_VECTORS, SCRATCH
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
@@ -41,7 +44,7 @@ _kept = threading.local()
 
 
 class DirectMethod(PaddedMethod):
-    """Sums of sixteen vectors stay in registers while all taps go by.
+    """The micro-kernel keeps a register block of up to sixteen vectors of sums while all taps go by.
 
     The first call for a dtype compiles (a second or less, kept on disk by numba). Integers are summed in 64
     bits and wrap around as NumPy's do.
@@ -98,13 +101,12 @@ class DirectMethod(PaddedMethod):
         flat, result = values.reshape(-1), out.view(real).reshape(-1)
         items = batch * groups * plan.layout.item_parts
 
-        setting = len(plan.units) - plan.waiting
         large = batch * self.geometry.nnz >= THREAD_WORK
-        workers = min(thread_count(), items * setting) if large else 1
-        loops.run(flat, result, items, 0, setting, workers)
-        if plan.waiting:
+        workers = min(thread_count(), items * plan.storing) if large else 1
+        loops.run(flat, result, items, 0, plan.storing, workers)
+        if plan.accumulating:
             # what is added to a result is added in one order
-            loops.run(flat, result, items, setting, plan.waiting, 1)
+            loops.run(flat, result, items, plan.storing, plan.accumulating, 1)
         return out.astype(dtype, copy=False)
 
     def _prepare(self, transposed: bool, dtype: np.dtype[Any], real: np.dtype[Any]) -> tuple[Plan, _Loops]:
@@ -126,7 +128,7 @@ class DirectMethod(PaddedMethod):
         layout = Layout(groups, planes, results, plane_parts, item_parts, real.itemsize)
         plan = self._plans.get((transposed, layout))
         if plan is None:
-            plan = self._plans.setdefault((transposed, layout), Plan(self._axes, transposed, layout))
+            plan = self._plans.setdefault((transposed, layout), plan_of(self._axes, transposed, layout))
         loops = _Loops(plan, weights.astype(real, copy=False))
         return self._prepared.setdefault(key, (plan, loops))
 
@@ -146,30 +148,34 @@ class _Loops:
 
         self._stencil = stencil
         width = VECTOR_BYTES // weights.itemsize
-        # rows of the buffer for four slots and their mates, then the slab, then what vectors read beyond it
-        buffer = 2 * SLOTS * VECTORS * width
-        self._kernel = plan.compiled(weights, buffer)
+        # rows for the register block, of both phases of a pair, then the tile buffer, then what vectors read
+        # beyond it
+        rows = np.arange(2 * BLOCK_ROWS) * VECTORS * width
+        buffer = rows.size * VECTORS * width
+        self._kernel = loop_tables(plan, weights, buffer)
         self._elements = buffer + plan.elements + 2 * VECTORS * width
-        self._scratch = np.zeros(SCRATCH, np.int64)
-        self._scratch[ROWS : ROWS + 2 * SLOTS] = np.arange(2 * SLOTS) * VECTORS * width
-        self._scratch[NUMBER] = VECTORS
-        self._scratch[BESIDE : BESIDE + VECTORS] = np.arange(VECTORS) * width
+        there = np.arange(MOST_VECTORS) < VECTORS
+        steps = np.arange(MOST_VECTORS) * width * there
+        written = dict.fromkeys(("out_rows", "out_steps", "bases", "reads", "counts"), 0)
+        self._scratch = numbers(
+            filled(SCRATCH, **written, buffer_rows=rows, buffer_steps=steps, vectors=VECTORS)
+        )
 
     def run(self, x: Array, out: Array, items: int, first: int, count: int, workers: int) -> None:
-        """Compute ``count`` units of each item, from unit ``first`` on, in so many threads."""
+        """Compute ``count`` tiles of each item, from tile ``first`` on, in some threads."""
         weights, tables = self._kernel
         counter = np.zeros(1, np.int64)
 
         def work(_: int) -> None:
-            slab = _slab(self._elements, x.dtype)
+            buffer = _buffer(self._elements, x.dtype)
             scratch = self._scratch.copy()
-            self._stencil(x, out, slab, weights, tables, scratch, counter, first, count, items * count)
+            self._stencil(x, out, buffer, weights, tables, scratch, counter, first, count, items * count)
 
         for_each(work, range(workers), workers)
 
 
-def _slab(elements: int, dtype: np.dtype[Any]) -> Array:
-    """Return a thread's memory for the extended source, which it keeps: the system's takes longer to come.
+def _buffer(elements: int, dtype: np.dtype[Any]) -> Array:
+    """Return a thread's memory for a tile buffer, which it keeps: the system's takes longer to come.
 
     What a vector reads beyond its results is multiplied too and thrown away. At first that is zeros, since
     subnormal numbers are slow; later what another product has left.
@@ -178,10 +184,10 @@ def _slab(elements: int, dtype: np.dtype[Any]) -> Array:
     if known is not None and known.size >= elements:
         return known
     memory.require("the padded input", elements * dtype.itemsize, "method='fft' needs less")
-    slab = np.zeros(elements, dtype)
-    if slab.nbytes <= KEPT_BYTES:
-        setattr(_kept, dtype.char, slab)
-    return slab
+    buffer = np.zeros(elements, dtype)
+    if buffer.nbytes <= KEPT_BYTES:
+        setattr(_kept, dtype.char, buffer)
+    return buffer
 
 
 def _wrapped(x: Array) -> Array:

@@ -148,7 +148,7 @@ class FFTMethod(TransformMethod):
 
 
 class TileTransforms:
-    """Tiles of the extended source in compiled loops: one direction, for one dtype and one choice of lengths.
+    """Tiles of the padded input in compiled loops: one direction, for one dtype and one choice of lengths.
 
     Parameters
     ----------
@@ -188,13 +188,13 @@ class TileTransforms:
         parts = dtype.itemsize // real.itemsize
         groups, c_out, c_in = weights.shape[:3]
         # two real tiles travel as one complex one
-        self._slots = width * 2 // parts
+        self._pack = width * 2 // parts
         sizes = [axis.outputs if transposed else axis.size for axis in geometry.axes]
-        tiling = plan.Tiling(axes, lengths, sizes)
+        tiling = plan.tiling_of(axes, lengths, sizes)
         self._shape = (groups, c_out, *(axis.results for axis in axes))
         self._dtype, self._real, self._groups, self._tiles = dtype, real, groups, tiling.tiles
-        self._table = tiling.table(parts, (c_in, c_out, groups), self._slots)
-        spectrum = tiling.spectrum(weights)
+        self._table = plan.loop_table(tiling, parts, (c_in, c_out, groups), self._pack)
+        spectrum = plan.spectrum_of(tiling, weights)
         self._spectra = np.stack([spectrum.real, spectrum.imag], -1).astype(real).reshape(-1)
         self._twiddles = plan.twiddles(max(lengths)).astype(real)
         regions = 1 if c_in == c_out == 1 else c_in + 1
@@ -206,13 +206,13 @@ class TileTransforms:
         out = np.empty((len(x), *self._shape), self._dtype)
         source, result = x.view(self._real).reshape(-1), out.view(self._real).reshape(-1)
         tiles = self._tiles * len(x)
-        units = -(-tiles // self._slots)
-        counter, last = np.zeros(1, np.int64), units * self._groups
+        packs = -(-tiles // self._pack)
+        counter, last = np.zeros(1, np.int64), packs * self._groups
 
         def work(_: int) -> None:
             buffer = np.zeros(self._elements, self._real)
             kernel = self._spectra, self._twiddles, self._table
-            self._convolve(source, result, *kernel, buffer, counter, tiles, units, last)
+            self._convolve(source, result, *kernel, buffer, counter, tiles, packs, last)
 
         workers = min(thread_count(), last)
         for_each(work, range(workers), workers)

@@ -13,13 +13,16 @@ import numpy as np
 
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.layout import last_axes
+from sparsetconv._arrays.record import filled, numbers
 from sparsetconv._arrays.switches import compiler_switch
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._geometry.extension import Extension
 from sparsetconv._methods.base import PaddedMethod, far_padding
 from sparsetconv._methods.choice import choose
 from sparsetconv._methods.cpu.direct import DirectMethod
-from sparsetconv._methods.cpu.stencil.plan import SCRATCH, SLOTS, Layout, Plan
+from sparsetconv._methods.cpu.stencil.partition import Layout
+from sparsetconv._methods.cpu.stencil.plan import Plan, loop_tables, plan_of
+from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS
 from sparsetconv._methods.finite import all_finite, confined
 from sparsetconv._methods.kernel.windows import Windows
 from sparsetconv._methods.merge import arrangement
@@ -138,17 +141,18 @@ class KernelGradient:
 
         geometry = self.geometry
         c_in, _ = geometry.channels
-        # with as many results as slots each line is a group of its own, and the taps are one list
-        layout = Layout(geometry.groups, c_in * parts, SLOTS, parts, 1, itemsize)
-        plan = Plan(self._axes, False, layout)
+        # with as many results as rows of a register block each line is a row block of its own, and the taps
+        # are one list
+        layout = Layout(geometry.groups, c_in * parts, BLOCK_ROWS, parts, 1, itemsize)
+        plan = plan_of(self._axes, False, layout)
         taps = tuple(axis.taps for axis in geometry.axes)
-        line = int((plan.units[:, 5] - plan.units[:, 4]).max()) + 4 * VECTOR_BYTES
-        _, tables = plan.compiled(np.zeros((geometry.groups, SLOTS, c_in * parts, *taps)), line)
+        line = int((plan.tiles["end"] - plan.tiles["begin"]).max()) + 4 * VECTOR_BYTES
+        _, tables = loop_tables(plan, np.zeros((geometry.groups, BLOCK_ROWS, c_in * parts, *taps)), line)
         known = plan, tables, line + plan.elements + 4 * VECTOR_BYTES
         return self._plans.setdefault((parts, itemsize), known)
 
     def _summed(self, large: Array, small: Array, dtype: np.dtype[Any]) -> Array:
-        from sparsetconv._methods.cpu.stencil.gradient_loops import ENTRIES, SMALL_PLANES, kernel_gradient
+        from sparsetconv._methods.cpu.stencil.gradient_loops import SCRATCH, kernel_gradient
 
         geometry = self.geometry
         groups, (c_in, c_out) = geometry.groups, geometry.channels
@@ -156,18 +160,17 @@ class KernelGradient:
         parts = 2 if dtype.kind == "c" else 1
         real = large.real.dtype
         plan, tables, elements = self._plan(parts, real.itemsize)
-        units, entries = len(plan.units), c_in * parts * prod(taps)
-        partial = np.zeros((groups, units, c_out * parts, entries), real)
+        tiles, entries = len(plan.tiles), c_in * parts * prod(taps)
+        partial = np.zeros((groups, tiles, c_out * parts, entries), real)
         large = np.ascontiguousarray(self._padding.extend(large))
         flat = [array.view(real).reshape(-1) for array in (large, small)]
-        scratch = np.zeros(SCRATCH, np.int64)
-        scratch[SMALL_PLANES], scratch[ENTRIES] = c_out * parts, entries
-        counter, last = np.zeros(1, np.int64), groups * units
+        scratch = numbers(filled(SCRATCH, small_planes=c_out * parts, entries=entries))
+        counter, last = np.zeros(1, np.int64), groups * tiles
 
         def work(_: int) -> None:
-            slab = np.zeros(elements, real)
+            buffer = np.zeros(elements, real)
             x, out, y = flat[0], partial.reshape(-1), flat[1]
-            kernel_gradient(x, out, slab, y, tables, scratch, counter, 0, units, last)
+            kernel_gradient(x, out, buffer, y, tables, scratch, counter, 0, tiles, last)
 
         workers = min(thread_count(), last)
         for_each(work, range(workers), workers)

@@ -1,8 +1,8 @@
 // A sparse matrix times every line of an array along one axis: result (lead, rows, trail) from
-// x (lead, columns, trail). A thread makes one number; neighbouring threads are neighbours in the result.
+// x (lead, columns, trail). A thread computes one number; neighbouring threads are neighbours in the result.
 //
-// Constants of the compilation: VALUE, the type of the arrays; FACTOR, that of the matrix; ID, the type that
-// numbers threads.
+// Constants of the compilation: VALUE, the type of the arrays; FACTOR, the type of the matrix' entries; ID, an
+// unsigned type that can number all threads.
 
 struct Sizes {
     long long lead, rows, columns, trail;

@@ -1,1 +1,1 @@
-"""Convolution by Fourier transforms of tiles (overlap-save): the ``plan`` and the ``loops``."""
+"""Convolution by Fourier transforms of tiles (overlap-save): ``records``, ``plan``, ``loops``."""

@@ -13,25 +13,18 @@ same order, so nothing is ever sorted (decimation in frequency forward, in time 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from llvmlite import ir
 
+from sparsetconv._arrays import record as record_module
 from sparsetconv._arrays.compiler import compiled, version_of
+from sparsetconv._arrays.record import Record, Records, size
 from sparsetconv._methods.cpu import emit
-from sparsetconv._methods.cpu.emit import (
-    INTEGER,
-    SHORT,
-    VECTOR_BYTES,
-    Code,
-    Memory,
-    Value,
-    bytes_of,
-    loops_of,
-)
-from sparsetconv._methods.cpu.overlap_save import plan
-from sparsetconv._methods.cpu.overlap_save import plan as tb
+from sparsetconv._methods.cpu.emit import INTEGER, SHORT, VECTOR_BYTES, Memory, Value, bytes_of, loops_of
+from sparsetconv._methods.cpu.overlap_save import records
+from sparsetconv._methods.cpu.overlap_save.records import AXIS, HEADER
 
 
 class _Arrays(NamedTuple):
@@ -53,32 +46,44 @@ class _Complex(NamedTuple):
 
 
 class _Vectors:
-    """Vector arithmetic in a function that is being written."""
+    """Arithmetic on vectors of tiles, in a function that is being written.
 
-    def __init__(self, code: Code, element: Any) -> None:
-        self.code, self.builder, self.element = code, code.builder, element
-        self.size = bytes_of(element)
-        self.vector = ir.VectorType(element, VECTOR_BYTES // self.size)
-        self._everywhere = ir.Constant(
-            ir.VectorType(SHORT, self.vector.count), [SHORT(0)] * self.vector.count
-        )
+    Attributes
+    ----------
+    header : Record
+        The numbers at the front of all tables.
+    width : int
+        Elements of a vector.
+    apart : Value
+        Elements of the buffer from real parts to their imaginary parts.
+    """
 
-    def _pointer(self, memory: Memory, place: Value) -> Any:
-        return self.builder.bitcast(memory.at(place), self.vector.as_pointer())
+    def __init__(self, m: _Arrays) -> None:
+        self.m, self.code, self.builder = m, m.t.code, m.t.code.builder
+        self.header = Record(m.t, 0, HEADER)
+        self._size = bytes_of(m.buffer.element)
+        self.width = VECTOR_BYTES // self._size
+        self._vector = ir.VectorType(m.buffer.element, self.width)
+        self._everywhere = ir.Constant(ir.VectorType(SHORT, self.width), [SHORT(0)] * self.width)
+        self.apart: Value = self.header.size * self.width
 
-    def load(self, memory: Memory, place: Value, apart: Value) -> _Complex:
-        """Load a vector of real parts, and that of imaginary parts ``apart`` from it."""
-        return _Complex(
-            *(self.builder.load(self._pointer(memory, p), align=self.size) for p in (place, place + apart))
-        )
+    def _pointers(self, place: Value) -> Iterator[Any]:
+        """Yield where the real parts are and where the imaginary parts are."""
+        for part in (place, place + self.apart):
+            yield self.builder.bitcast(self.m.buffer.at(part), self._vector.as_pointer())
 
-    def store(self, memory: Memory, place: Value, apart: Value, value: _Complex) -> None:
-        for where, part in ((place, value.re), (place + apart, value.im)):
-            self.builder.store(part, self._pointer(memory, where), align=self.size)
+    def load(self, place: Value) -> _Complex:
+        """Load a vector of the buffer."""
+        return _Complex(*(self.builder.load(pointer, align=self._size) for pointer in self._pointers(place)))
+
+    def store(self, place: Value, value: _Complex) -> None:
+        """Store a vector in the buffer."""
+        for pointer, part in zip(self._pointers(place), value, strict=True):
+            self.builder.store(part, pointer, align=self._size)
 
     def splat(self, memory: Memory, place: Value) -> _Complex:
         """Load one complex number into all lanes."""
-        nothing = ir.Constant(self.vector, ir.Undefined)
+        nothing = ir.Constant(self._vector, ir.Undefined)
         parts = []
         for number in (memory[place], memory[place + 1]):
             first = self.builder.insert_element(nothing, number.value, SHORT(0))
@@ -108,13 +113,11 @@ def _times_i(v: _Vectors, a: _Complex, inverse: bool) -> _Complex:
     return _Complex(negative, a.re) if inverse else _Complex(a.im, negative)
 
 
-def _radix_4(
-    v: _Vectors, m: _Arrays, place: Value, apart: Value, quarter: Value, twiddle: Value, inverse: bool
-) -> None:
+def _radix_4(v: _Vectors, place: Value, quarter: Value, twiddle: Value, inverse: bool) -> None:
     """Do one butterfly of four numbers, ``quarter`` apart from one another."""
     places = [place + quarter * n for n in range(4)]
-    a = [v.load(m.buffer, p, apart) for p in places]
-    w = [v.splat(m.twiddles, twiddle + 2 * n) for n in range(3)]
+    a = [v.load(p) for p in places]
+    w = [v.splat(v.m.twiddles, twiddle + 2 * n) for n in range(3)]
     if inverse:
         a[1:] = [v.product(number, factor, True) for number, factor in zip(a[1:], w, strict=True)]
     even, odd = (v.add(a[0], a[2]), v.add(a[1], a[3])), (v.sub(a[0], a[2]), v.sub(a[1], a[3]))
@@ -123,27 +126,35 @@ def _radix_4(
     if not inverse:
         results[1:] = [v.product(number, factor) for number, factor in zip(results[1:], w, strict=True)]
     for p, result in zip(places, results, strict=True):
-        v.store(m.buffer, p, apart, result)
+        v.store(p, result)
 
 
-def _emit_line(code: Code, m: _Arrays, start: Value, step: Value, apart: Value, length: Value, bits: Value,
-               inverse: bool) -> None:  # fmt: skip
-    """Transform ``length = 2**bits`` vectors, ``step`` elements apart."""
-    v = _Vectors(code, m.buffer.element)
+class _Line(NamedTuple):
+    """Vectors of the buffer, ``step`` elements apart; ``length`` is two to the power of ``bits``."""
+
+    start: Value
+    step: Value
+    length: Value
+    bits: Value
+
+
+def _emit_line(v: _Vectors, line: _Line, inverse: bool) -> None:
+    """Transform a line."""
+    code, (start, step, length, bits) = v.code, line
     odd = bits % 2
 
     def pairs() -> None:
         with code.when(odd.equals(1)), code.loop(0, length, 2) as number:
             place = start + number * step
-            a, b = v.load(m.buffer, place, apart), v.load(m.buffer, place + step, apart)
-            v.store(m.buffer, place, apart, v.add(a, b))
-            v.store(m.buffer, place + step, apart, v.sub(a, b))
+            a, b = v.load(place), v.load(place + step)
+            v.store(place, v.add(a, b))
+            v.store(place + step, v.sub(a, b))
 
     def stage(quarter: Value) -> None:
         twiddles = quarter * 6
         with code.loop(0, length, quarter * 4) as block, code.loop(0, quarter) as k:
             place = start + (block + k) * step
-            _radix_4(v, m, place, apart, quarter * step, twiddles + k * 6, inverse)
+            _radix_4(v, place, quarter * step, twiddles + k * 6, inverse)
 
     size = code.variable(length // 4)
     if inverse:
@@ -159,126 +170,122 @@ def _emit_line(code: Code, m: _Arrays, start: Value, step: Value, apart: Value, 
         pairs()
 
 
-def _emit_multiply(code: Code, m: _Arrays, start: Value, to: Value, apart: Value, count: Value,
-                   spectrum: Value, more: Value) -> None:  # fmt: skip
-    """Set, or with ``more`` add to, ``count`` vectors: those at ``start`` times the kernel's spectrum."""
-    v = _Vectors(code, m.buffer.element)
-    width = v.vector.count
-    with code.loop(0, count) as number:
-        factor = v.splat(m.spectra, spectrum + number * 2)
-        product = v.product(v.load(m.buffer, start + number * width, apart), factor)
-        place = to + number * width
-        with code.either(more.differs(0)) as (further, first):
+def _emit_multiply(v: _Vectors, start: Value, to: Value, spectrum: Value, more: Value) -> None:
+    """Set, or with ``more`` add to, the vectors of a tile: those at ``start`` times the kernel's spectrum."""
+    with v.code.loop(0, v.header.size) as number:
+        factor = v.splat(v.m.spectra, spectrum + number * 2)
+        product = v.product(v.load(start + number * v.width), factor)
+        place = to + number * v.width
+        with v.code.either(more.differs(0)) as (further, first):
             with further:
-                v.store(m.buffer, place, apart, v.add(v.load(m.buffer, place, apart), product))
+                v.store(place, v.add(v.load(place), product))
             with first:
-                v.store(m.buffer, place, apart, product)
+                v.store(place, product)
 
 
-def _emit_transform(code: Code, m: _Arrays, origin: Value, axis: Value, apart: Value, inverse: bool) -> None:
-    """Transform all lines of tiles along the axis whose numbers are at ``axis``."""
-    width = VECTOR_BYTES // bytes_of(m.buffer.element)
-    step, starts = m.t[axis + tb.STRIDE] * width, m.t[axis + tb.LINE_STARTS]
-    with code.loop(0, m.t[axis + tb.LINES]) as line:
-        start = origin + m.t[starts + line] * width
-        _emit_line(code, m, start, step, apart, m.t[axis + tb.LENGTH], m.t[axis + tb.BITS], inverse)
+def _emit_transform(v: _Vectors, origin: Value, axis: Record, inverse: bool) -> None:
+    """Transform all lines of tiles along an axis."""
+    step, starts = axis.stride * v.width, axis.line_starts
+    with v.code.loop(0, axis.lines) as line:
+        start = origin + v.m.t[starts + line] * v.width
+        _emit_line(v, _Line(start, step, axis.length, axis.bits), inverse)
 
 
-def _emit_lanes(
-    code: Code, m: _Arrays, first: Value, tiles: Value, origin: Value, apart: Value,
-    body: Callable[..., None],
-) -> None:  # fmt: skip
-    """Emit ``body`` for each tile of a unit: its item, its number, where it goes, and which part it is."""
-    t = m.t
-    width = VECTOR_BYTES // bytes_of(m.buffer.element)
-    parts = t[tb.PARTS]
+class _Pack(NamedTuple):
+    """Tiles that are computed at once: the first, how many there are in all packs, and the channel group."""
+
+    first: Value
+    tiles: Value
+    group: Value
+
+
+def _emit_lanes(v: _Vectors, pack: _Pack, origin: Value, body: Callable[..., None]) -> None:
+    """Emit ``body`` for each tile of a pack: its item, its number, where it goes, and which part it is."""
+    code, header, parts = v.code, v.header, v.header.parts
     # a complex tile has both its parts in a lane; of real ones the second half are imaginary parts
-    with code.loop(0, t[tb.SLOTS] * parts) as number:
-        part, lane = number // width, number % width
-        slot = first + parts.equals(2).choose(lane, number)
-        place = origin + lane + apart * part
-        there = slot < tiles
-        body(slot // t[tb.TILES], slot % t[tb.TILES], place, parts.equals(2).choose(part, 0), there)
+    with code.loop(0, header.pack * parts) as number:
+        part, lane = number // v.width, number % v.width
+        tile = pack.first + parts.equals(2).choose(lane, number)
+        place = origin + lane + v.apart * part
+        there = tile < pack.tiles
+        body(tile // header.tiles, tile % header.tiles, place, parts.equals(2).choose(part, 0), there)
 
 
-def _emit_gather(code: Code, m: _Arrays, first: Value, tiles: Value, group: Value, channel: Value,
-                 origin: Value, apart: Value) -> None:  # fmt: skip
-    """Copy tiles of the extended source of one channel into lanes."""
-    t = m.t
-    width = VECTOR_BYTES // bytes_of(m.buffer.element)
+def _emit_gather(v: _Vectors, pack: _Pack, channel: Value, origin: Value) -> None:
+    """Copy tiles of the padded input of one channel into lanes."""
+    code, m, header = v.code, v.m, v.header
 
     def gather(item: Value, tile: Value, place: Value, part: Value, there: Value) -> None:
-        plane = (item * t[tb.CHANNEL_GROUPS] + group) * t[tb.C_IN] + channel
-        start = plane * t[tb.IN_SIZE] * t[tb.PARTS] + part
-        columns = t[tb.COLUMNS] + tile % t[tb.LAST_TILES] * t[tb.LAST_STEP]
-        rows = t[tb.IN_ROWS] + tile // t[tb.LAST_TILES] * t[tb.ROWS]
-        with code.loop(0, t[tb.ROWS]) as row:
-            base = there.choose(t[there.choose(rows + row, 0)], -1)
-            to = place + t[t[tb.ROW_VECTORS] + row] * width
+        plane = (item * header.channel_groups + pack.group) * header.c_in + channel
+        start = plane * header.in_size * header.parts + part
+        columns = header.columns + tile % header.last_tiles * header.last_step
+        rows = header.in_rows + tile // header.last_tiles * header.rows
+        with code.loop(0, header.rows) as row:
+            base = there.choose(m.t[there.choose(rows + row, 0)], -1)
+            to = place + m.t[header.row_vectors + row] * v.width
             with code.either(base < 0) as (nothing, something):
-                with nothing, code.loop(0, t[tb.LAST_LENGTH]) as j:
-                    m.buffer[to + j * width] = 0
-                with something, code.loop(0, t[tb.LAST_LENGTH]) as j:
-                    sample = t[columns + j]
-                    known = m.x[start + (base + sample.maximum(0)) * t[tb.PARTS]]
+                with nothing, code.loop(0, header.last_length) as j:
+                    m.buffer[to + j * v.width] = 0
+                with something, code.loop(0, header.last_length) as j:
+                    sample = m.t[columns + j]
+                    known = m.x[start + (base + sample.maximum(0)) * header.parts]
                     zero = Value(code, ir.Constant(m.x.element, 0))
-                    m.buffer[to + j * width] = (sample < 0).choose(zero, known)
+                    m.buffer[to + j * v.width] = (sample < 0).choose(zero, known)
 
-    _emit_lanes(code, m, first, tiles, origin, apart, gather)
+    _emit_lanes(v, pack, origin, gather)
 
 
-def _emit_scatter(code: Code, m: _Arrays, first: Value, tiles: Value, group: Value, channel: Value,
-                  origin: Value, apart: Value) -> None:  # fmt: skip
+def _emit_scatter(v: _Vectors, pack: _Pack, channel: Value, origin: Value) -> None:
     """Copy what is valid of the results from lanes to one channel of the output."""
-    t = m.t
-    width = VECTOR_BYTES // bytes_of(m.buffer.element)
+    code, m, header = v.code, v.m, v.header
 
     def scatter(item: Value, tile: Value, place: Value, part: Value, there: Value) -> None:
-        plane = (item * t[tb.CHANNEL_GROUPS] + group) * t[tb.C_OUT] + channel
-        begin = tile % t[tb.LAST_TILES] * t[tb.LAST_VALID]
-        start = plane * t[tb.OUT_SIZE] * t[tb.PARTS] + part
-        count = t[tb.LAST_VALID].minimum(t[tb.LAST_OUTPUTS] - begin)
-        step = t[tb.LAST_SUBSTEP] * width
-        rows = t[tb.OUT_ROWS] + tile // t[tb.LAST_TILES] * t[tb.VALID_ROWS]
-        with code.when(there), code.loop(0, t[tb.VALID_ROWS]) as row:
-            base, source = t[rows + row], place + t[t[tb.VALID_VECTORS] + row] * width
+        plane = (item * header.channel_groups + pack.group) * header.c_out + channel
+        begin = tile % header.last_tiles * header.last_valid
+        start = plane * header.out_size * header.parts + part
+        count = header.last_valid.minimum(header.last_outputs - begin)
+        step = header.last_substep * v.width
+        rows = header.out_rows + tile // header.last_tiles * header.valid_rows
+        with code.when(there), code.loop(0, header.valid_rows) as row:
+            base, source = m.t[rows + row], place + m.t[header.valid_vectors + row] * v.width
             with code.when(base >= 0), code.loop(0, count) as j:
-                m.out[start + (base + begin + j) * t[tb.PARTS]] = m.buffer[source + j * step]
+                m.out[start + (base + begin + j) * header.parts] = m.buffer[source + j * step]
 
-    _emit_lanes(code, m, first, tiles, origin, apart, scatter)
+    _emit_lanes(v, pack, origin, scatter)
 
 
-def emit_tiles(code: Code, m: _Arrays, counter: Any, tiles: Value, units: Value, last: Value) -> None:
-    """Convolve units of tiles until ``counter``, which tells all threads the next, has reached ``last``."""
-    t = m.t
-    apart = t[tb.SIZE] * (VECTOR_BYTES // bytes_of(m.buffer.element))
-    end = t[tb.AXES] + t[tb.DIMENSIONS] * tb.AXIS
+def emit_tiles(m: _Arrays, counter: Any, tiles: Value, packs: Value, last: Value) -> None:
+    """Convolve packs of tiles until ``counter``, which tells all threads the next, has reached ``last``."""
+    v = _Vectors(m)
+    code, header, axes = v.code, v.header, Records(m.t, v.header.axes, AXIS)
+    end = axes.at(header.ndim)
 
     def take() -> Any:
         return Value(code, code.builder.atomic_rmw("add", counter, INTEGER(1), "monotonic"))
 
     number = code.variable(take())
     with code.repeat(lambda: number.now < last):
-        group, slot = number.now // units, number.now % units * t[tb.SLOTS]
-        with code.loop(0, t[tb.C_IN]) as channel:
-            origin = channel * apart * 2
-            _emit_gather(code, m, slot, tiles, group, channel, origin, apart)
-            with code.loop(t[tb.AXES], end, tb.AXIS) as axis:
-                _emit_transform(code, m, origin, axis, apart, False)
+        group, first = number.now // packs, number.now % packs * header.pack
+        pack = _Pack(first, tiles, group)
+        with code.loop(0, header.c_in) as channel:
+            origin = channel * v.apart * 2
+            _emit_gather(v, pack, channel, origin)
+            with code.loop(header.axes, end, size(AXIS)) as axis:
+                _emit_transform(v, origin, Record(m.t, axis, AXIS), False)
         # with one channel the product takes the place of its factor
-        alone = t[tb.C_IN].equals(1) & t[tb.C_OUT].equals(1)
-        result = alone.choose(0, t[tb.C_IN]) * apart * 2
-        with code.loop(0, t[tb.C_OUT]) as channel:
-            with code.loop(0, t[tb.C_IN]) as source:
-                kernel = ((group * t[tb.C_OUT] + channel) * t[tb.C_IN] + source) * t[tb.SIZE] * 2
-                _emit_multiply(code, m, source * apart * 2, result, apart, t[tb.SIZE], kernel, source)
-            with code.loop(t[tb.AXES], end, tb.AXIS) as axis:
-                _emit_transform(code, m, result, axis, apart, True)
-            _emit_scatter(code, m, slot, tiles, group, channel, result, apart)
+        alone = header.c_in.equals(1) & header.c_out.equals(1)
+        result = alone.choose(0, header.c_in) * v.apart * 2
+        with code.loop(0, header.c_out) as channel:
+            with code.loop(0, header.c_in) as source:
+                kernel = ((group * header.c_out + channel) * header.c_in + source) * header.size * 2
+                _emit_multiply(v, source * v.apart * 2, result, kernel, source)
+            with code.loop(header.axes, end, size(AXIS)) as axis:
+                _emit_transform(v, result, Record(m.t, axis, AXIS), True)
+            _emit_scatter(v, pack, channel, result)
         number.set(take())
 
 
-_loops = loops_of(lambda code, arrays, *rest: emit_tiles(code, _Arrays(*arrays), *rest))
+_loops = loops_of(lambda _, arrays, *rest: emit_tiles(_Arrays(*arrays), *rest))
 
 
 def _compiled(version: int) -> Any:
@@ -287,15 +294,15 @@ def _compiled(version: int) -> Any:
     @compiled
     def convolve_tiles(
         x: Any, out: Any, spectra: Any, twiddles: Any, t: Any, buffer: Any, counter: Any, tiles: int,
-        units: int, last: int,
+        packs: int, last: int,
     ) -> None:  # fmt: skip
-        """Compute ``last`` units, ``units`` for each channel group; threads share them by ``counter``.
+        """Compute ``last`` packs, ``packs`` for each channel group; threads share them by ``counter``.
 
         ``tiles`` are those of all items of the batch.
         """
-        _loops(x, out, spectra, twiddles, t, buffer, counter, tiles, units, last, version)
+        _loops(x, out, spectra, twiddles, t, buffer, counter, tiles, packs, last, version)
 
     return convolve_tiles
 
 
-convolve_tiles = _compiled(version_of(emit, plan))
+convolve_tiles = _compiled(version_of(emit, record_module, records))

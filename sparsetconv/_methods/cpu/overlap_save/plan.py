@@ -1,13 +1,14 @@
 """How a convolution is divided into tiles for Fourier transforms: the tables of ``loops``.
 
-Floor 3. Overlap-save: a tile of the extended source, convolved on a circle of its own length, gives results
-that are right wherever the kernel did not reach around the circle. Both directions are correlations without
-stride of an extended source: forward of the input, of whose results every ``stride``-th is kept; transposed,
-with the kernel reversed, of the small array with zeros between its samples, which stand in tables only.
+Overlap-save: a tile of the padded input, convolved on a circle of its own length, gives results that
+are right wherever the kernel did not reach around the circle. Both directions are correlations without stride
+of a padded input: forward of the input itself, of whose results every ``stride``-th is kept; transposed, with
+the kernel reversed, of the small array with zeros between its samples, which stand in tables only.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sparsetconv._arrays.layout import last_axes
+from sparsetconv._arrays.record import filled, numbers, size
 from sparsetconv._methods.base import quiet
-from sparsetconv._methods.phases import check, forward_side, read_range, sums
+from sparsetconv._methods.cpu.overlap_save.records import AXIS, HEADER
+from sparsetconv._methods.phases import check, forward_axis, read_range, sums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,24 +27,7 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.axis import Axis
 
-# The array of all tables begins with these numbers, at these places:
-# - channels and groups, parts of a sample (2 if complex), samples and results of a plane;
-# - tiles of an item, and along the last axis; tiles in a unit; vectors of a channel's tiles; axes;
-# - rows of a tile, and of its valid results; along the last axis the length of a tile, what separates it from
-#   the next, its valid results, what separates them, and all results;
-# - where the tables begin: axes, samples of rows, vectors of rows, samples along the last axis, results of
-#   valid rows, and their vectors.
-(
-    C_IN, C_OUT, CHANNEL_GROUPS, PARTS, IN_SIZE, OUT_SIZE,
-    TILES, LAST_TILES, SLOTS, SIZE, DIMENSIONS,
-    ROWS, VALID_ROWS, LAST_LENGTH, LAST_STEP, LAST_VALID, LAST_SUBSTEP, LAST_OUTPUTS,
-    AXES, IN_ROWS, ROW_VECTORS, COLUMNS, OUT_ROWS, VALID_VECTORS,
-    HEADER,
-) = range(25)  # fmt: skip
-# of each axis: its length and the logarithm, vectors from one place to the next, lines, and where they start
-LENGTH, BITS, STRIDE, LINES, LINE_STARTS, AXIS = range(6)
-
-# bytes that the tiles of a unit may take; past the second-level cache they are slower by this much
+# bytes that the tiles of a pack may take; past the second-level cache they are slower by this much
 MOST_BYTES, NEAR_BYTES, FAR = 1 << 23, 1 << 21, 1.3
 # what gathering, multiplying and scattering a tile's sample costs beside one step of a vector's transforms
 OVERHEAD = 0.4
@@ -53,12 +39,12 @@ class Span(NamedTuple):
     Attributes
     ----------
     source : int
-        Places of the extended source.
+        Places of the padded input.
     extent : int
         Places from the first that a result reads to the last.
     results : int
     step : int
-        Places of the source from one result to the next.
+        Places of the padded input from one result to the next.
     """
 
     source: int
@@ -77,12 +63,12 @@ class Correlated(NamedTuple):
     Attributes
     ----------
     samples : (source,) array
-        Of the extended source, -1 for zeros.
+        Of the padded input, -1 for zeros.
     reads : (taps,) array
         What each tap of the kernel reads, counted from a result's first place.
     results : int
     step : int
-        Places of the source from one result to the next.
+        Places of the padded input from one result to the next.
     """
 
     samples: Array
@@ -97,8 +83,8 @@ class Correlated(NamedTuple):
 
 def forward(axis: Axis) -> Correlated:
     """Return the forward direction of an axis."""
-    side = forward_side(axis)
-    return Correlated(side.source.rows, side.reads, axis.outputs, side.source.columns.size)
+    own = forward_axis(axis)
+    return Correlated(own.source.rows, own.reads, axis.outputs, own.source.columns.size)
 
 
 def transposed(axis: Axis) -> Correlated:
@@ -141,7 +127,7 @@ class TileCost(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def best_tiles(
-    spans: tuple[Span, ...], items: int, slots: int, vector_bytes: int,
+    spans: tuple[Span, ...], items: int, pack: int, vector_bytes: int,
     channels: tuple[int, int, int] = (1, 1, 1),
 ) -> TileCost:  # fmt: skip
     """Choose the powers of two that cost least.
@@ -151,7 +137,7 @@ def best_tiles(
     spans : tuple of Span
     items : int
         Independent convolutions that share a kernel.
-    slots : int
+    pack : int
         Tiles that are computed at once.
     vector_bytes : int
         Bytes of a vector of complex numbers.
@@ -163,10 +149,10 @@ def best_tiles(
 
     def cost(total: int, tiles: int) -> float:
         far = FAR if vector_bytes << total > NEAR_BYTES else 1
-        steps = transforms * (total + OVERHEAD * slots) + products
-        # a unit keeps one thread busy; another thread has nothing to do beside the last of an odd number
-        units = -(-tiles * items // slots) * groups
-        return float((units + units % 2) * (1 << total) * steps * far)
+        steps = transforms * (total + OVERHEAD * pack) + products
+        # a pack keeps one thread busy; another thread has nothing to do beside the last of an odd number
+        packs = -(-tiles * items // pack) * groups
+        return float((packs + packs % 2) * (1 << total) * steps * far)
 
     fewest = _fewest_tiles(spans)
     fitting = {total: c for total, c in fewest.items() if vector_bytes << total <= MOST_BYTES}
@@ -216,117 +202,175 @@ def twiddles(length: int) -> Array:
     return table.reshape(-1)
 
 
+@dataclass(frozen=True)
 class Tiling:
-    """The tiles of one direction of one geometry.
+    """The tiles of one direction of one geometry; see `tiling_of`.
 
-    Parameters
+    Attributes
     ----------
-    axes : sequence of Correlated
+    axes : tuple of Correlated
     lengths : tuple of int
         Of a tile.
-    sizes : sequence of int
+    strides : tuple of int
+        Vectors from one place of an axis to the next.
+    valid : tuple of int
+        Results of a tile that are right, along each axis.
+    counts : tuple of int
+        Tiles along each axis.
+    sizes : tuple of int
         Of a plane of the source.
     """
 
-    def __init__(self, axes: Sequence[Correlated], lengths: tuple[int, ...], sizes: Sequence[int]) -> None:
-        self.axes, self.lengths, self.sizes = axes, lengths, sizes
-        # an odd number of vectors from one place of an axis to the next: a line's vectors do not meet in the
-        # same sets of a cache
-        strides = [1]
-        for length in lengths[:0:-1]:
-            strides.insert(0, strides[0] * length + 1)
-        self._strides = strides
-        self.size = strides[0] * lengths[0]
-        self._valid = [axis.span.valid(length) for axis, length in zip(axes, lengths, strict=True)]
-        self._tiles = [-(-axis.results // v) for axis, v in zip(axes, self._valid, strict=True)]
-        self.tiles = prod(self._tiles)
-        windows = [count * length for count, length in zip(self._tiles, lengths, strict=True)]
-        check(prod(windows[:-1]) + windows[-1])
+    axes: tuple[Correlated, ...]
+    lengths: tuple[int, ...]
+    strides: tuple[int, ...]
+    valid: tuple[int, ...]
+    counts: tuple[int, ...]
+    sizes: tuple[int, ...]
 
-    def _samples(self, axis: int) -> Array:
-        """Return the samples along an axis, zeros added until all tiles are full."""
-        samples, step = self.axes[axis].samples, self._valid[axis] * self.axes[axis].step
-        padded = np.full((self._tiles[axis] - 1) * step + self.lengths[axis], -1)
-        padded[: samples.size] = samples[: padded.size]
-        return padded
+    @property
+    def size(self) -> int:
+        """Vectors of a tile."""
+        return self.strides[0] * self.lengths[0]
 
-    def _windows(self, axis: int) -> Array:
-        """Return the samples of each tile along an axis, ``(tiles, length)``."""
-        begins = np.arange(self._tiles[axis]) * self._valid[axis] * self.axes[axis].step
-        windows: Array = self._samples(axis)[begins[:, None] + np.arange(self.lengths[axis])]
-        return windows
+    @property
+    def tiles(self) -> int:
+        """Tiles of an item."""
+        return prod(self.counts)
 
-    def _results(self, axis: int) -> Array:
-        """Return the results of each tile along an axis, ``(tiles, valid)``, -1 past the end."""
-        results = np.arange(self._tiles[axis] * self._valid[axis]).reshape(-1, self._valid[axis])
-        return np.where(results < self.axes[axis].results, results, -1)
 
-    def _line_starts(self, axis: int) -> Array:
-        pairs = enumerate(zip(self.lengths, self._strides, strict=True))
-        return sums([np.arange(length) * stride for n, (length, stride) in pairs if n != axis])
+def tiling_of(axes: Sequence[Correlated], lengths: tuple[int, ...], sizes: Sequence[int]) -> Tiling:
+    """Return the tiles of some lengths; ``sizes`` are those of a plane of the source."""
+    # an odd number of vectors from one place of an axis to the next: a line's vectors do not meet in the same
+    # sets of a cache
+    strides = [1]
+    for length in lengths[:0:-1]:
+        strides.insert(0, strides[0] * length + 1)
+    valid = [axis.span.valid(length) for axis, length in zip(axes, lengths, strict=True)]
+    counts = [-(-axis.results // v) for axis, v in zip(axes, valid, strict=True)]
+    windows = [count * length for count, length in zip(counts, lengths, strict=True)]
+    check(prod(windows[:-1]) + windows[-1])
+    return Tiling(tuple(axes), lengths, tuple(strides), tuple(valid), tuple(counts), tuple(sizes))
 
-    def table(self, parts: int, channels: tuple[int, int, int], slots: int) -> Array:
-        """Return all numbers and tables, which are the same for all sizes of a batch.
 
-        Parameters
-        ----------
-        parts : int
-        channels : tuple of int
-            Channels of the source and of the result, and groups.
-        slots : int
-            Tiles of a unit.
-        """
-        front, last = range(len(self.axes) - 1), self.axes[-1]
-        out_sizes = [axis.results for axis in self.axes]
-        rows = sums([np.arange(self.lengths[n]) * self._strides[n] for n in front])
-        steps = [np.arange(self._valid[n]) * self.axes[n].step * self._strides[n] for n in front]
-        tables = [
-            _rows([self._windows(n) for n in front], self.sizes).reshape(-1),
-            rows,
-            self._samples(len(front)),
-            _rows([self._results(n) for n in front], out_sizes).reshape(-1),
-            sums(steps),
-        ]
-        c_in, c_out, groups = channels
-        numbers = [
-            *(c_in, c_out, groups, parts, prod(self.sizes), prod(out_sizes)),
-            *(self.tiles, self._tiles[-1], slots, self.size, len(self.axes)),
-            *(rows.size, prod(self._valid[:-1]), self.lengths[-1], self._valid[-1] * last.step),
-            *(self._valid[-1], last.step, last.results, HEADER),
-        ]
-        at = HEADER + AXIS * len(self.axes)
-        starts = [self._line_starts(n) for n in range(len(self.axes))]
-        about_axes = []
-        for length, stride, own in zip(self.lengths, self._strides, starts, strict=True):
-            about_axes += [length, length.bit_length() - 1, stride, own.size, at]
-            at += own.size
-        begins = np.cumsum([at, *(table.size for table in tables)])[:-1]
-        return np.concatenate([numbers, begins, about_axes, *starts, *tables])
+def _samples(tiling: Tiling, axis: int) -> Array:
+    """Return the samples along an axis, zeros added until all tiles are full."""
+    samples, step = tiling.axes[axis].samples, tiling.valid[axis] * tiling.axes[axis].step
+    padded = np.full((tiling.counts[axis] - 1) * step + tiling.lengths[axis], -1)
+    padded[: samples.size] = samples[: padded.size]
+    return padded
 
-    @quiet
-    def spectrum(self, weights: Array) -> Array:
-        """Return the kernel's transform in the order and with the gaps of a tile, divided by its size.
 
-        Parameters
-        ----------
-        weights : (groups, c_out, c_in, k1, ..., kd) array
+def _windows(tiling: Tiling, axis: int) -> Array:
+    """Return the samples of each tile along an axis, ``(tiles, length)``."""
+    begins = np.arange(tiling.counts[axis]) * tiling.valid[axis] * tiling.axes[axis].step
+    windows: Array = _samples(tiling, axis)[begins[:, None] + np.arange(tiling.lengths[axis])]
+    return windows
 
-        Returns
-        -------
-        (groups, c_out, c_in, size) complex array
-        """
-        import scipy.fft
 
-        lead = weights.shape[:3]
-        circle = np.zeros((*lead, *self.lengths), np.complex128)
-        places = [-axis.reads % length for axis, length in zip(self.axes, self.lengths, strict=True)]
-        circle[last_axes(np.ix_(*places))] = weights
-        transform = scipy.fft.fftn(circle, axes=tuple(range(3, circle.ndim)), overwrite_x=True)
-        ordered = transform[last_axes(np.ix_(*map(frequencies, self.lengths)))]
-        spectrum = np.zeros((*lead, self.size), np.complex128)
-        where = sums([np.arange(m) * s for m, s in zip(self.lengths, self._strides, strict=True)])
-        spectrum[..., where] = ordered.reshape(*lead, -1) / prod(self.lengths)
-        return spectrum
+def _results(tiling: Tiling, axis: int) -> Array:
+    """Return the results of each tile along an axis, ``(tiles, valid)``, -1 past the end."""
+    results = np.arange(tiling.counts[axis] * tiling.valid[axis]).reshape(-1, tiling.valid[axis])
+    return np.where(results < tiling.axes[axis].results, results, -1)
+
+
+def _line_starts(tiling: Tiling, axis: int) -> Array:
+    """Return the first vector of each line along an axis."""
+    pairs = enumerate(zip(tiling.lengths, tiling.strides, strict=True))
+    return sums([np.arange(length) * stride for n, (length, stride) in pairs if n != axis])
+
+
+def _row_tables(tiling: Tiling) -> dict[str, Array]:
+    """Return the tables of rows and columns, by the fields of `HEADER` that say where they begin."""
+    front, axes = range(len(tiling.axes) - 1), tiling.axes
+    steps = [np.arange(tiling.valid[n]) * axes[n].step * tiling.strides[n] for n in front]
+    out_sizes = [axis.results for axis in axes]
+    return {
+        "in_rows": _rows([_windows(tiling, n) for n in front], tiling.sizes).reshape(-1),
+        "row_vectors": sums([np.arange(tiling.lengths[n]) * tiling.strides[n] for n in front]),
+        "columns": _samples(tiling, len(front)),
+        "out_rows": _rows([_results(tiling, n) for n in front], out_sizes).reshape(-1),
+        "valid_vectors": sums(steps),
+    }
+
+
+def loop_table(tiling: Tiling, parts: int, channels: tuple[int, int, int], pack: int) -> Array:
+    """Return all numbers and tables, which are the same for all sizes of a batch.
+
+    Parameters
+    ----------
+    tiling : Tiling
+    parts : int
+    channels : tuple of int
+        Channels of the source and of the result, and groups.
+    pack : int
+        Tiles that are computed at once.
+    """
+    starts = [_line_starts(tiling, n) for n in range(len(tiling.axes))]
+    first = size(HEADER) + size(AXIS) * len(starts)
+    *begins, end = np.cumsum([first, *(own.size for own in starts)]).tolist()
+    axes = filled(
+        AXIS,
+        length=tiling.lengths,
+        bits=[length.bit_length() - 1 for length in tiling.lengths],
+        stride=tiling.strides,
+        lines=[own.size for own in starts],
+        line_starts=begins,
+    )
+    tables, last = _row_tables(tiling), tiling.axes[-1]
+    places = np.cumsum([end, *(table.size for table in tables.values())]).tolist()
+    c_in, c_out, groups = channels
+    header = filled(
+        HEADER,
+        **dict(zip(tables, places, strict=False)),
+        c_in=c_in,
+        c_out=c_out,
+        channel_groups=groups,
+        parts=parts,
+        in_size=prod(tiling.sizes),
+        out_size=prod(axis.results for axis in tiling.axes),
+        tiles=tiling.tiles,
+        last_tiles=tiling.counts[-1],
+        pack=pack,
+        size=tiling.size,
+        ndim=len(tiling.axes),
+        rows=prod(tiling.lengths[:-1]),
+        valid_rows=prod(tiling.valid[:-1]),
+        last_length=tiling.lengths[-1],
+        last_step=tiling.valid[-1] * last.step,
+        last_valid=tiling.valid[-1],
+        last_substep=last.step,
+        last_outputs=last.results,
+        axes=size(HEADER),
+    )
+    return np.concatenate([numbers(header), numbers(axes), *starts, *tables.values()])
+
+
+@quiet
+def spectrum_of(tiling: Tiling, weights: Array) -> Array:
+    """Return the kernel's transform in the order and with the gaps of a tile, divided by its size.
+
+    Parameters
+    ----------
+    tiling : Tiling
+    weights : (groups, c_out, c_in, k1, ..., kd) array
+
+    Returns
+    -------
+    (groups, c_out, c_in, size) complex array
+    """
+    import scipy.fft
+
+    lead, lengths = weights.shape[:3], tiling.lengths
+    circle = np.zeros((*lead, *lengths), np.complex128)
+    places = [-axis.reads % length for axis, length in zip(tiling.axes, lengths, strict=True)]
+    circle[last_axes(np.ix_(*places))] = weights
+    transform = scipy.fft.fftn(circle, axes=tuple(range(3, circle.ndim)), overwrite_x=True)
+    ordered = transform[last_axes(np.ix_(*map(frequencies, lengths)))]
+    spectrum = np.zeros((*lead, tiling.size), np.complex128)
+    where = sums([np.arange(m) * s for m, s in zip(lengths, tiling.strides, strict=True)])
+    spectrum[..., where] = ordered.reshape(*lead, -1) / prod(lengths)
+    return spectrum
 
 
 def _rows(windows: Sequence[Array], sizes: Sequence[int]) -> Array:

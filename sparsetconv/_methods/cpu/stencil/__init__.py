@@ -1,4 +1,6 @@
-"""The compiled stencil of ``direct``: its ``plan``, the plan's ``tap_lists``, and its ``loops``.
+"""The compiled stencil of ``direct``.
 
-``gradient_loops`` are those of the gradient with respect to a kernel, on the same plan.
+``records`` are what the plan hands to the loops. ``partition`` (results in tiles), ``tap_lists``, ``plan``;
+``micro_kernel``, ``loops``. ``gradient_loops`` are those of the gradient with respect to a kernel, on the
+same plan.
 """

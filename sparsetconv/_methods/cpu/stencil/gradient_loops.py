@@ -1,9 +1,9 @@
 """The gradient with respect to a kernel, compiled. Imported when first needed, by ``gradient`` alone.
 
-Written with the operators of ``emit``, on the extended source of the stencil. A weight's gradient is the
-inner product of the result's gradient with what its tap reads: line by line, a vector of the one meets four
-taps' vectors of the other. Every unit has partial sums of its own, which are added up in one order, so that
-the bits do not depend on the threads.
+Written with the operators of ``emit``, on the tile buffer of the stencil. A weight's gradient is the inner
+product of the result's gradient with what its tap reads: line by line, a vector of the one meets four taps'
+vectors of the other. Every tile has partial sums of its own, which are added up in one order, so that the
+bits do not depend on the threads.
 """
 
 from __future__ import annotations
@@ -12,31 +12,43 @@ from typing import Any
 
 from llvmlite import ir
 
+from sparsetconv._arrays import record as record_module
 from sparsetconv._arrays.compiler import compiled, version_of
+from sparsetconv._arrays.record import Record, record
 from sparsetconv._methods.cpu import emit
-from sparsetconv._methods.cpu.emit import INTEGER, SHORT, VECTOR_BYTES, Code, Value, bytes_of, loops_of
+from sparsetconv._methods.cpu.emit import (
+    INTEGER,
+    SHORT,
+    VECTOR_BYTES,
+    Value,
+    bytes_of,
+    loops_of,
+)
 from sparsetconv._methods.cpu.stencil import loops as stencil_module
-from sparsetconv._methods.cpu.stencil import plan
-from sparsetconv._methods.cpu.stencil import plan as tb
-from sparsetconv._methods.cpu.stencil.loops import Arrays, emit_source, multiply_add
+from sparsetconv._methods.cpu.stencil import micro_kernel as micro_kernel_module
+from sparsetconv._methods.cpu.stencil import records
+from sparsetconv._methods.cpu.stencil.loops import emit_source
+from sparsetconv._methods.cpu.stencil.micro_kernel import Arrays, multiply_add
+from sparsetconv._methods.cpu.stencil.records import RUN
 
 # taps at a time, and vectors of a line at a time
 TAPS, STEPS = 4, 2
-# in a thread's scratch: planes of the small array, taps of all planes of the source
-SMALL_PLANES, ENTRIES = 0, 1
+# a thread's own: planes of the small array, taps of all planes of the source
+SCRATCH = record("small_planes", "entries")
 
 
-def _emit_inner(code: Code, m: Arrays, source: Value, count: Value, entry: Value, to: Value) -> None:
+def _emit_inner(m: Arrays, source: Value, count: Value, entry: Value, to: Value) -> None:
     """Add to ``TAPS`` sums from ``to`` on the products of a line, in the buffer, with what the taps read."""
-    builder, element = code.builder, m.slab.element
-    size = bytes_of(element)
-    vector = ir.VectorType(element, VECTOR_BYTES // size)
+    code, own = m.code, Record(m.w, 0, SCRATCH)
+    builder, element = code.builder, m.buffer.element
+    nbytes = bytes_of(element)
+    vector = ir.VectorType(element, VECTOR_BYTES // nbytes)
     zero = ir.Constant(vector, [ir.Constant(element, 0)] * vector.count)
-    last = m.w[ENTRIES] - 1
-    reads = [source + m.t[m.t[tb.OFFSETS] + (entry + n).minimum(last)] for n in range(TAPS)]
+    last = own.entries - 1
+    reads = [source + m.t[m.header.offsets + (entry + n).minimum(last)] for n in range(TAPS)]
 
     def vector_at(place: Value) -> Any:
-        return builder.load(builder.bitcast(m.slab.at(place), vector.as_pointer()), align=size)
+        return builder.load(builder.bitcast(m.buffer.at(place), vector.as_pointer()), align=nbytes)
 
     before = builder.block
     head, body, after = (builder.append_basic_block(name) for name in ("line", "vectors", "summed"))
@@ -65,42 +77,42 @@ def _emit_inner(code: Code, m: Arrays, source: Value, count: Value, entry: Value
             mask = ir.Constant(ir.VectorType(SHORT, width), [SHORT(i + width) for i in range(width)])
             low = ir.Constant(ir.VectorType(SHORT, width), [SHORT(i) for i in range(width)])
             total = add(builder.shuffle_vector(total, total, low), builder.shuffle_vector(total, total, mask))
-        with code.when((entry + n) < m.w[ENTRIES]):
+        with code.when((entry + n) < own.entries):
             number = Value(code, builder.extract_element(total, SHORT(0)))
             m.out[to + n] = m.out.sum(m.out[to + n], number)
 
 
-def emit_gradient(code: Code, m: Arrays, counter: Any, first: Value, units: Value, last: Value) -> None:
-    """Compute partial sums of units until ``counter``, which tells the next, has reached ``last``."""
-    t, small = m.t, m.weights
-    parts = t[tb.PLANE_PARTS]
-    ahead = STEPS * (VECTOR_BYTES // bytes_of(m.slab.element))
+def emit_gradient(m: Arrays, counter: Any, first: Value, tiles: Value, last: Value) -> None:
+    """Compute partial sums of tiles until ``counter``, which tells the next, has reached ``last``."""
+    code, header, small, own = m.code, m.header, m.weights, Record(m.w, 0, SCRATCH)
+    parts = header.plane_parts
+    ahead = STEPS * (VECTOR_BYTES // bytes_of(m.buffer.element))
 
     def take() -> Value:
         return Value(code, code.builder.atomic_rmw("add", counter, INTEGER(1), "monotonic"))
 
     number = code.variable(take())
     with code.repeat(lambda: number.now < last):
-        item, unit = number.now // units, t[tb.UNITS] + (first + number.now % units) * tb.UNIT
-        source = emit_source(code, m, item, unit)
-        base = t[t[tb.RUNS]]
+        item, tile = number.now // tiles, m.tiles[first + number.now % tiles]
+        source = emit_source(m, item, tile)
+        base = Record(m.t, header.runs, RUN).base
         low = (source.begin - base).maximum(0)
-        count = (source.end - base).minimum(t[t[tb.RUNS] + 1]) - low
-        with code.loop(t[unit], t[unit + 1]) as line, code.loop(0, m.w[SMALL_PLANES]) as plane:
-            group = t[tb.GROUPS] + line * tb.GROUP
-            place = (item * m.w[SMALL_PLANES] + plane) // parts * t[tb.OUT_SIZE]
-            start = (place + t[group] * t[tb.OUT_LINE] + low) * parts + plane % parts
+        count = (source.end - base).minimum(Record(m.t, header.runs, RUN).count) - low
+        with code.loop(tile.first_block, tile.end_block) as line, code.loop(0, own.small_planes) as plane:
+            block = m.row_blocks[line]
+            place = (item * own.small_planes + plane) // parts * header.out_size
+            start = (place + block.lines[0] * header.out_line + low) * parts + plane % parts
             with code.loop(0, count) as j:
-                m.slab[j] = small[start + j * parts]
+                m.buffer[j] = small[start + j * parts]
             with code.loop(count, count + ahead) as j:
-                m.slab[j] = 0
-            to = (number.now * m.w[SMALL_PLANES] + plane) * m.w[ENTRIES]
-            with code.loop(0, m.w[ENTRIES], TAPS) as entry:
-                _emit_inner(code, m, source.origin + t[group + 5] + base + low, count, entry, to + entry)
+                m.buffer[j] = 0
+            to = (number.now * own.small_planes + plane) * own.entries
+            with code.loop(0, own.entries, TAPS) as entry:
+                _emit_inner(m, source.origin + block.base + base + low, count, entry, to + entry)
         number.set(take())
 
 
-_loops = loops_of(lambda code, arrays, *rest: emit_gradient(code, Arrays(*arrays), *rest))
+_loops = loops_of(lambda _, arrays, *rest: emit_gradient(Arrays(*arrays), *rest))
 
 
 def _compiled(version: int) -> Any:
@@ -108,13 +120,13 @@ def _compiled(version: int) -> Any:
 
     @compiled
     def kernel_gradient(
-        x: Any, out: Any, slab: Any, small: Any, t: Any, w: Any, counter: Any, first: int, units: int,
+        x: Any, out: Any, buffer: Any, small: Any, t: Any, w: Any, counter: Any, first: int, tiles: int,
         last: int,
     ) -> None:  # fmt: skip
-        """Compute partial sums of units, ``units`` for each item, of ``last`` in all."""
-        _loops(x, out, slab, small, t, w, counter, first, units, last, version)
+        """Compute partial sums of tiles, ``tiles`` for each item, of ``last`` in all."""
+        _loops(x, out, buffer, small, t, w, counter, first, tiles, last, version)
 
     return kernel_gradient
 
 
-kernel_gradient = _compiled(version_of(emit, plan, stencil_module))
+kernel_gradient = _compiled(version_of(emit, record_module, records, micro_kernel_module, stencil_module))

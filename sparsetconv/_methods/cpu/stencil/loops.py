@@ -6,352 +6,353 @@ fused with sums; nothing else is reordered, so that NaN and infinity behave.
 
 The loops are written with the operators of ``emit``; numba compiles them for the processor at hand, keeps
 the result on disk, and calls them. Every function below emits a piece of code where it is called. The tables
-of a plan stand in one array of integers, ``t``; ``tb.NAME`` is the place of its number, or of where a table
-begins (see ``plan``). ``w`` is a thread's own scratch.
+of a plan stand in one array of integers, which begins with a header; its records are those of
+``records``.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from llvmlite import ir
-
+from sparsetconv._arrays import record as record_module
 from sparsetconv._arrays.compiler import compiled, version_of
+from sparsetconv._arrays.record import Record, Records, size
 from sparsetconv._methods.cpu import emit
 from sparsetconv._methods.cpu.emit import (
     INTEGER,
-    SHORT,
     TRUTH,
-    VECTOR_BYTES,
     VECTORS,
-    Code,
     Memory,
     Value,
     Variable,
     bytes_of,
     loops_of,
 )
-from sparsetconv._methods.cpu.stencil import plan
-from sparsetconv._methods.cpu.stencil import plan as tb
+from sparsetconv._methods.cpu.stencil import micro_kernel as micro_kernel_module
+from sparsetconv._methods.cpu.stencil import records
+from sparsetconv._methods.cpu.stencil.micro_kernel import Arrays, micro_kernel
+from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, MAIN, ROW_BLOCK, RUN
 
 
-class Arrays(NamedTuple):
-    """What the loops work on."""
+class Item(NamedTuple):
+    """Where the planes of an item's result begin, and the weights of its channel group."""
 
-    x: Memory
-    out: Memory
-    slab: Memory
-    weights: Memory
-    t: Memory
-    w: Memory
+    result: Value
+    weights: Value
 
 
-def emit_sums(code: Code, m: Arrays, out: Memory, starts: Value, steps: Value, slots: Value,
-              weight: Value, bounds: Value) -> None:  # fmt: skip
-    """Set ``out[w[starts + s] + w[steps + v] + j]`` to sums of ``weight * slab[w[FROM + v] + offset + j]``.
+class Span(NamedTuple):
+    """Places of a line, from ``low`` up to ``high``."""
 
-    ``s`` runs over ``slots`` results, ``v`` over `VECTORS` vectors, ``j`` over the places of a vector:
-    callers see to it that so many can be read and written. In ``t`` stand the offsets of all taps, and from
-    ``bounds`` on what divides them into the lists of ``RANGES``. A tap has a weight for each slot of its
-    range, in ``weights`` from ``weight`` on.
+    low: Value
+    high: Value
 
-    Left to itself a compiler keeps one sum in memory and adds one tap after another to it: two loads and a
-    store for each multiplication. Here each vector of input that is loaded serves up to four results, which
-    may be four output channels, or four lines of one picture: a line of input meets one row of the kernel in
-    one output line, and the next row in the next. At a kernel's first and last rows only some of the lines
-    take part, so the taps come in ten lists, one for each range of slots.
+
+class Source(NamedTuple):
+    """Where in the tile buffer a tile's padded input is.
+
+    Attributes
+    ----------
+    begin, end : Value
+        The tile's bases along the last axis.
+    origin : Value
+        Base 0 of its first line.
     """
-    builder, element = code.builder, out.element
-    size = bytes_of(element)
-    vector = ir.VectorType(element, VECTOR_BYTES // size)
-    zero = ir.Constant(vector, [ir.Constant(element, 0)] * vector.count)
-    everywhere = ir.Constant(ir.VectorType(SHORT, vector.count), [SHORT(0)] * vector.count)
-
-    def vector_at(pointer: Any) -> Any:
-        return builder.bitcast(pointer, vector.as_pointer())
-
-    def splat(scalar: Any) -> Any:
-        first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, SHORT(0))
-        return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), everywhere)
-
-    sums = [[zero] * VECTORS for _ in range(tb.SLOTS)]
-    sources = [m.slab.at(m.w[tb.FROM + v]) for v in range(VECTORS)]
-    reads = m.t.at(m.t[tb.OFFSETS])
-    tap, place = m.t[bounds].value, m.weights.at(weight)
-    for number, (low, high) in enumerate(tb.RANGES):
-        stop = m.t[bounds + (number + 1)].value
-        before = builder.block
-        head, body, after = (builder.append_basic_block(name) for name in ("taps", "tap", "summed"))
-        builder.branch(head)
-        builder.position_at_end(head)
-
-        def running(value: Any, before: Any = before) -> Any:
-            phi = builder.phi(value.type)
-            phi.add_incoming(value, before)
-            return phi
-
-        tap, place = running(tap), running(place)
-        sums[low:high] = [[running(value) for value in row] for row in sums[low:high]]
-        builder.cbranch(builder.icmp_signed("<", tap, stop), body, after)
-        builder.position_at_end(body)
-        read = builder.load(builder.gep(reads, [tap]))
-        samples = [builder.load(vector_at(builder.gep(s, [read])), align=size) for s in sources]
-        for slot, row in enumerate(sums[low:high]):
-            w = splat(builder.load(builder.gep(place, [INTEGER(slot)])))
-            for phi, sample in zip(row, samples, strict=True):
-                phi.add_incoming(multiply_add(code, element, w, sample, phi), body)
-        tap.add_incoming(builder.add(tap, INTEGER(1)), body)
-        place.add_incoming(builder.gep(place, [INTEGER(high - low)]), body)
-        builder.branch(head)
-        builder.position_at_end(after)
-    for slot, row in enumerate(sums):
-        with code.when(code.integer(slot) < slots):
-            begin = m.w[starts + slot]
-            for v, value in enumerate(row):
-                builder.store(value, vector_at(out.at(begin + m.w[steps + v])), align=size)
-
-
-def multiply_add(code: Code, element: Any, a: Any, b: Any, c: Any) -> Any:
-    builder = code.builder
-    if isinstance(element, ir.IntType):
-        return builder.add(builder.mul(a, b), c)
-    return builder.fadd(builder.fmul(a, b, flags=("contract",)), c, flags=("contract",))
-
-
-def emit_fill(code: Code, m: Arrays, start: Value, step: Value, to: Variable, unit: Value, low: Value,
-              high: Value) -> None:  # fmt: skip
-    """Copy a unit's rows of a plane of ``x``, extended, into ``slab``: places ``low`` to ``high`` of a line.
-
-    The plane begins at ``x[start]``, its samples are ``step`` apart.
-    """
-    t, slab = m.t, m.slab
-    phases, lines = t[tb.PHASES], t[tb.LINE_COUNT]
-    first = t[unit + 2] * lines
-    with code.loop(first, first + t[unit + 3] * lines) as line:
-        row, inside = t[t[tb.SOURCE_ROWS] + line // lines], t[t[tb.SOURCE_LINES] + line % lines]
-        outside = (row < 0) | (inside < 0)
-        begin_line = start + (row + inside) * step
-        with code.loop(0, phases) as phase:
-            with code.either(outside) as (nothing, something):
-                with nothing, code.loop(low, high) as place:
-                    slab[to.now + place] = 0
-                with something:
-                    emit_fill_line(code, m, begin_line, step, to, t[tb.MAINS] + phase * tb.MAIN, low, high)
-            to.add(t[tb.PITCH])
-
-
-def emit_fill_line(code: Code, m: Arrays, line: Value, step: Value, to: Variable, main: Value, low: Value,
-                   high: Value) -> None:  # fmt: skip
-    """Copy places ``low`` to ``high`` of a phase of a line, which begins at ``x[line]``."""
-    t, x, slab = m.t, m.x, m.slab
-    jump = t[tb.APART] * step
-    # between these, samples follow one another at a fixed distance; the others are listed
-    first, apart, border = t[main], t[main + 1] - t[main], t[tb.BORDERS] + t[main + 3]
-    begin = first.maximum(low).minimum(high)
-    end = t[main + 1].minimum(high).maximum(begin)
-    place = code.variable(low)
-    with code.repeat(lambda: place.now < high):
-        # over what follows
-        place.set((place.now.equals(begin) & (begin < end)).choose(end, place.now))
-        with code.when(place.now < high):
-            sample = t[border + (place.now < first).choose(place.now, place.now - apart)]
-            with code.either(sample < 0) as (zero, known):
-                with zero:
-                    slab[to.now + place.now] = 0
-                with known:
-                    slab[to.now + place.now] = x[line + sample * step]
-            place.add(1)
-    count = end - begin
-    with code.when(code.integer(0) < count):
-        source = line + (t[main + 2] + (begin - first) * t[tb.APART]) * step
-        with code.either(jump.equals(1)) as (near, far):
-            with near:
-                slab.copy(to.now + begin, x, source, count, bytes_of(x.element))
-            with far, code.loop(0, count) as number:
-                slab[to.now + begin + number] = x[source + number * jump]
-
-
-def emit_write(code: Code, m: Arrays, here: Value, mate: Value, to: Value, step: Value, count: Value,
-               pairing: Value, add: Value) -> None:  # fmt: skip
-    """Set, or add to, every ``step``-th result; with ``pairing`` the next ones too, from a second row."""
-    out, buffer = m.out, m.slab
-    with code.either(add.differs(0)) as (adding, setting):
-        with adding, code.loop(0, pairing.equals(0).choose(1, 2)) as second:
-            row = second.equals(0).choose(here, mate)
-            with code.loop(0, count) as i:
-                place = to + i * step + second
-                out[place] = out.sum(out[place], buffer[row + i])
-        with setting, code.either(pairing.differs(0)) as (pairs, single):
-            with pairs, code.loop(0, count) as i:
-                out[to + i * 2] = buffer[here + i]
-                out[to + i * 2 + 1] = buffer[mate + i]
-            with single, code.loop(0, count) as i:
-                out[to + i * step] = buffer[here + i]
-
-
-def emit_write_slots(code: Code, m: Arrays, slots: Value, step: Value, pairing: Value, add: Value) -> None:
-    """Bring results from the rows of the buffer, which stands in front of the slab, to where they belong.
-
-    ``pairing`` is 1 if slots are pairs of neighbours, 2 if every slot has a mate in a row of its own.
-    """
-    w = m.w
-    width = w[tb.BESIDE + 1]
-    with code.loop(0, slots, pairing.equals(1).choose(2, 1)) as slot:
-        here = w[slot + tb.ROWS]
-        mate = w[pairing.equals(2).choose(slot + tb.MATES, slot + pairing + tb.ROWS)]
-        v = code.variable(0)
-        vectors = w[tb.NUMBER]
-        with code.repeat(lambda: v.now < vectors):
-            # whole vectors that follow one another
-            first, place = v.now, w[v.now + tb.STEPS]
-            count = code.variable(w[v.now + tb.COUNTS])
-            v.add(1)
-
-            def follows() -> Value:
-                last = v.now.minimum(vectors - 1)
-                whole = w[v.now + (tb.COUNTS - 1)].equals(width)
-                return (v.now < vectors) & whole & w[last + tb.STEPS].equals(place + count.now * step)
-
-            with code.repeat(follows):
-                count.add(w[v.now + tb.COUNTS])
-                v.add(1)
-            shift = first * width
-            emit_write(code, m, here + shift, mate + shift, w[slot] + place, step, count.now, pairing, add)
-
-
-def emit_vectors(code: Code, m: Arrays, group: Variable, last: Value, j: Variable, low: Value, high: Value,
-                 source: Value, line: Value, step: Value, add: Value) -> Value:  # fmt: skip
-    """Take the next vectors of groups up to ``last``, which may belong to several of them.
-
-    ``group`` and ``j`` become the group and the place that come next. Returns whether all vectors are whole.
-    """
-    t, w = m.t, m.w
-    width, lead, origin, whole = w[tb.BESIDE + 1], t[group.now], j.now, code.variable(1)
-    with code.loop(0, w[tb.NUMBER]) as v, code.either(group.now.equals(last)) as (none, some):
-        with none:
-            # repeat the first
-            w[v + tb.AT], w[v + tb.STEPS], w[v + tb.COUNTS] = w[tb.AT], w[tb.STEPS], 0
-        with some:
-            # the last vector of a line lies over the one before, where that does no harm
-            place = add.differs(0).choose(j.now, j.now.minimum(high - width).maximum(low))
-            count = width.minimum(high - place)
-            whole.set(count.equals(width).choose(whole.now, 0))
-            w[v + tb.COUNTS] = count
-            w[v + tb.AT] = t[group.now + 5] + place + source
-            w[v + tb.STEPS] = (t[group.now] - lead) * line + (place - origin) * step
-            j.add(width)
-            with code.when(j.now >= high):
-                group.add(tb.GROUP)
-                j.set(low)
-    return whole.now
-
-
-def emit_run(code: Code, m: Arrays, first: Value, last: Value, run: Value, low: Value, high: Value,
-             source: Value, target: Value, weight: Value) -> None:  # fmt: skip
-    """Compute places ``low`` to ``high`` of one run of groups ``first`` to ``last``, of one pattern."""
-    t, w = m.t, m.w
-    parts, side = t[tb.PLANE_PARTS] * t[tb.ITEM_PARTS], t[tb.SIDE]
-    line, step = t[tb.OUT_LINE] * parts, t[run + 3] * parts
-    together, add, paired = t[first + 4], t[first + 7] | t[run + 4], t[run + 6]
-    pattern = t[first + 6] * t[tb.LISTS]
-    complex_pairs = t[tb.PLANE_PARTS].equals(2) & step.equals(2) & add.equals(0)
-    pairing = paired.differs(0).choose(2, complex_pairs.choose(1, 0))
-    group, j = code.variable(first), code.variable(low)
-    with code.repeat(lambda: group.now < last):
-        lead, place = group.now, target + t[run + 2] * parts + j.now * step
-        whole = emit_vectors(code, m, group, last, j, low, high, source, line, step, add)
-        # or else through the buffer
-        straight = whole.differs(0) & step.equals(1) & (add | paired).equals(0)
-        with code.loop(0, t[tb.BLOCKS]) as block:
-            starts, abreast = t[tb.STARTS] + block * side, side.minimum(t[tb.RESULTS] - block * side)
-            slots = together * abreast
-            with code.loop(0, slots) as slot:
-                w[slot] = place + t[lead + slot // abreast] * line + t[starts + slot % abreast]
-            with code.loop(0, paired + 1) as mate:
-                other = run + mate * tb.RUN
-                number, shift = pattern + t[other + 5], t[other]
-                with code.loop(0, VECTORS) as v:
-                    w[v + tb.FROM] = w[v + tb.AT] + shift
-                start = weight + block * t[tb.BLOCK_WEIGHTS] + t[t[tb.WSTARTS] + number]
-                where = Memory(
-                    code, code.builder.select(straight.value, m.out.pointer, m.slab.pointer), m.out.element
-                )
-                rows = straight.choose(0, mate * (tb.MATES - tb.ROWS) + tb.ROWS)
-                steps = straight.choose(tb.STEPS, tb.BESIDE)
-                bounds = t[tb.BOUNDS] + number * t[tb.LIMITS]
-                emit_sums(code, m, where, rows, steps, slots, start, bounds)
-            with code.when(straight.equals(Value(code, TRUTH(0)))):
-                emit_write_slots(code, m, slots, step, pairing, add)
-
-
-class UnitSource(NamedTuple):
-    """Where the extended source of a unit is: its bases along the last axis, and base 0 of its first line."""
 
     begin: Value
     end: Value
     origin: Value
 
 
-def emit_source(code: Code, m: Arrays, item: Value, unit: Value) -> UnitSource:
-    """Extend what a unit of an item reads, all planes of it."""
-    t = m.t
-    plane_parts, parts = t[tb.PLANE_PARTS], t[tb.PLANE_PARTS] * t[tb.ITEM_PARTS]
-    whole_item, part = item // t[tb.ITEM_PARTS], item % t[tb.ITEM_PARTS]
-    begin, end = t[unit + 4], t[unit + 5]
-    near = (begin + t[tb.LOWEST]).maximum(0)
-    far = (end + t[tb.LOWEST] + t[tb.SPREAD]).minimum(t[tb.PLACES])
-    at = t[tb.SLAB] - begin - t[tb.LOWEST]
-    with code.loop(0, t[tb.PLANES]) as plane:
-        start = (whole_item * t[tb.PLANES] + plane) // plane_parts * t[tb.IN_SIZE] * parts
-        to = code.variable(at + plane * t[tb.PLANE_SIZE])
-        emit_fill(code, m, start + part + plane % plane_parts, parts, to, unit, near, far)
-    return UnitSource(begin, end, at - t[unit + 2] * t[tb.ROW_SIZE])
+class Target(NamedTuple):
+    """The steps from one line of results to the next and from one result to the next; if they are added."""
+
+    line: Value
+    step: Value
+    adds: Value
 
 
-def emit_unit(code: Code, m: Arrays, item: Value, unit: Value) -> None:
-    """Compute one unit of one item: extend its source, then run after run of its groups."""
-    t = m.t
-    plane_parts, parts = t[tb.PLANE_PARTS], t[tb.PLANE_PARTS] * t[tb.ITEM_PARTS]
-    whole_item, part = item // t[tb.ITEM_PARTS], item % t[tb.ITEM_PARTS]
-    target = whole_item * (t[tb.RESULTS] // plane_parts) * t[tb.OUT_SIZE] * parts + part
-    weight = whole_item % t[tb.CHANNEL_GROUPS] * t[tb.BLOCKS] * t[tb.BLOCK_WEIGHTS]
-    source = emit_source(code, m, item, unit)
-    group, last = code.variable(t[tb.GROUPS] + t[unit] * tb.GROUP), t[tb.GROUPS] + t[unit + 1] * tb.GROUP
-    with code.repeat(lambda: group.now < last):
-        # groups of one pattern that set results go together
-        first, stop = group.now, code.variable(group.now + tb.GROUP)
+def emit_fill(m: Arrays, plane: tuple[Value, Value], to: Variable, tile: Record, span: Span) -> None:
+    """Copy a tile's rows of a plane of ``x``, padded, into the tile buffer: places of ``span`` of each line.
 
-        def goes_along() -> Value:
-            there = (stop.now < last).choose(stop.now, first)
-            alike = t[there + 6].equals(t[first + 6]) & (t[there + 7] | t[first + 7]).equals(0)
+    ``plane`` is where in ``x`` it begins, and how far apart its samples are.
+    """
+    code, t, buffer = m.code, m.t, m.buffer
+    start, step = plane
+    phases, lines = m.header.phases, m.header.line_count
+    first = tile.first_row * lines
+    with code.loop(first, first + tile.rows * lines) as line:
+        row, inside = t[m.header.source_rows + line // lines], t[m.header.source_lines + line % lines]
+        outside = (row < 0) | (inside < 0)
+        begin_line = start + (row + inside) * step
+        with code.loop(0, phases) as phase:
+            with code.either(outside) as (nothing, something):
+                with nothing, code.loop(span.low, span.high) as place:
+                    buffer[to.now + place] = 0
+                with something:
+                    main = Records(t, m.header.mains, MAIN)[phase]
+                    emit_fill_line(m, (begin_line, step), to, main, span)
+            to.add(m.header.pitch)
+
+
+def emit_fill_line(m: Arrays, line: tuple[Value, Value], to: Variable, main: Record, span: Span) -> None:
+    """Copy the places ``span`` of a phase of a line.
+
+    ``line`` is where in ``x`` it begins, and how far apart its samples are.
+    """
+    code, x, buffer = m.code, m.x, m.buffer
+    start, step = line
+    jump = m.header.apart * step
+    # between these, samples follow one another at a fixed distance; the others are listed
+    first, apart, border = main.begin, main.end - main.begin, m.header.borders + main.border
+    begin = first.maximum(span.low).minimum(span.high)
+    end = main.end.minimum(span.high).maximum(begin)
+    place = code.variable(span.low)
+    with code.repeat(lambda: place.now < span.high):
+        # over what follows
+        place.set((place.now.equals(begin) & (begin < end)).choose(end, place.now))
+        with code.when(place.now < span.high):
+            sample = m.t[border + (place.now < first).choose(place.now, place.now - apart)]
+            with code.either(sample < 0) as (zero, known):
+                with zero:
+                    buffer[to.now + place.now] = 0
+                with known:
+                    buffer[to.now + place.now] = x[start + sample * step]
+            place.add(1)
+    count = end - begin
+    with code.when(code.integer(0) < count):
+        source = start + (main.sample + (begin - first) * m.header.apart) * step
+        with code.either(jump.equals(1)) as (near, far):
+            with near:
+                buffer.copy(to.now + begin, x, source, count, bytes_of(x.element))
+            with far, code.loop(0, count) as number:
+                buffer[to.now + begin + number] = x[source + number * jump]
+
+
+def emit_store(m: Arrays, phases: tuple[Value, Value], to: Value, count: Value, target: Target,
+               pairing: Value) -> None:  # fmt: skip
+    """Store, or add, ``count`` results from a row of the buffer, the even one of ``phases``, from ``to`` on.
+
+    With ``pairing`` those of the odd one are interleaved: they go to the places between.
+    """
+    code, out, buffer = m.code, m.out, m.buffer
+    even, odd = phases
+    with code.either(target.adds.differs(0)) as (adding, setting):
+        with adding, code.loop(0, pairing.equals(0).choose(1, 2)) as second:
+            row = second.equals(0).choose(even, odd)
+            with code.loop(0, count) as i:
+                place = to + i * target.step + second
+                out[place] = out.sum(out[place], buffer[row + i])
+        with setting, code.either(pairing.differs(0)) as (pairs, single):
+            with pairs, code.loop(0, count) as i:
+                out[to + i * 2] = buffer[even + i]
+                out[to + i * 2 + 1] = buffer[odd + i]
+            with single, code.loop(0, count) as i:
+                out[to + i * target.step] = buffer[even + i]
+
+
+def emit_store_rows(m: Arrays, rows: Value, target: Target, pairing: Value) -> None:
+    """Bring results from the rows in front of the tile buffer to where they belong.
+
+    ``pairing`` is 1 if the rows are pairs of neighbours, 2 if every row has an odd phase in a row of its own.
+    """
+    code, w, scratch = m.code, m.w, m.scratch
+    width = scratch.buffer_steps[1]
+    with code.loop(0, rows, pairing.equals(1).choose(2, 1)) as row:
+        places = scratch.buffer_rows
+        even = places[row]
+        odd = w[pairing.equals(2).choose(places.at(row, BLOCK_ROWS), places.at(row + pairing))]
+        v = code.variable(0)
+        vectors = scratch.vectors
+        with code.repeat(lambda: v.now < vectors):
+            # whole vectors that follow one another
+            first, place = v.now, scratch.out_steps[v.now]
+            count = code.variable(scratch.counts[v.now])
+            v.add(1)
+
+            def follows() -> Any:
+                last = v.now.minimum(vectors - 1)
+                whole = w[scratch.counts.at(v.now, -1)].equals(width)
+                there = (v.now < vectors) & whole
+                return there & scratch.out_steps[last].equals(place + count.now * target.step)
+
+            with code.repeat(follows):
+                count.add(scratch.counts[v.now])
+                v.add(1)
+            shift = first * width
+            phases = even + shift, odd + shift
+            emit_store(m, phases, scratch.out_rows[row] + place, count.now, target, pairing)
+
+
+class Cursor(NamedTuple):
+    """The place of ``span`` that comes next, and its row block; those up to ``last`` have one pattern."""
+
+    block: Variable
+    last: Value
+    j: Variable
+    span: Span
+
+
+def emit_vectors(m: Arrays, cursor: Cursor, source: Value, target: Target) -> Value:
+    """Take the next vectors, which may belong to several row blocks; return whether all of them are whole.
+
+    ``source`` is where in the tile buffer base 0 stands.
+    """
+    code, scratch, (block, last, j, span) = m.code, m.scratch, cursor
+    own = Record(m.t, block, ROW_BLOCK)
+    width, lead, origin, whole = scratch.buffer_steps[1], own.lines[0], j.now, code.variable(1)
+    with code.loop(0, scratch.vectors) as v, code.either(block.now.equals(last)) as (none, some):
+        with none:
+            # repeat the first
+            scratch.bases[v], scratch.out_steps[v] = scratch.bases[0], scratch.out_steps[0]
+            scratch.counts[v] = 0
+        with some:
+            # the last vector of a line lies over the one before, where that does no harm
+            place = target.adds.differs(0).choose(j.now, j.now.minimum(span.high - width).maximum(span.low))
+            count = width.minimum(span.high - place)
+            whole.set(count.equals(width).choose(whole.now, 0))
+            scratch.counts[v] = count
+            scratch.bases[v] = own.base + place + source
+            scratch.out_steps[v] = (own.lines[0] - lead) * target.line + (place - origin) * target.step
+            j.add(width)
+            with code.when(j.now >= span.high):
+                block.add(size(ROW_BLOCK))
+                j.set(span.low)
+    return whole.now
+
+
+class RegisterBlock(NamedTuple):
+    """What the micro-kernel computes.
+
+    Attributes
+    ----------
+    channels : Value
+        The number of the block of channels.
+    rows : Value
+        How many there are: lines times channels.
+    pattern : Value
+        The first list of taps.
+    straight : Value
+        Whether results go straight to where they belong, or else to the buffer.
+    """
+
+    channels: Value
+    rows: Value
+    pattern: Value
+    straight: Value
+
+
+def emit_phase(m: Arrays, run: Record, odd: Value, block: RegisterBlock, item: Item) -> None:
+    """Compute a register block for a run, the odd phase of a pair or any other."""
+    code, header, scratch = m.code, m.header, m.scratch
+    taps, shift = block.pattern + run.phase, run.base
+    with code.loop(0, VECTORS) as v:
+        scratch.reads[v] = scratch.bases[v] + shift
+    weights = item.weights + block.channels * header.block_weights + m.t[header.weight_starts + taps]
+    out = code.builder.select(block.straight.value, m.out.pointer, m.buffer.pointer)
+    # the odd phase's rows of the buffer are those after the even one's
+    first = block.straight.choose(0, scratch.buffer_rows.at(odd * BLOCK_ROWS))
+    steps = block.straight.choose(scratch.out_steps.at(0), scratch.buffer_steps.at(0))
+    bounds = header.bounds + taps * header.limits
+    micro_kernel(m, Memory(code, out, m.out.element), (first, block.rows), steps, weights, bounds)
+
+
+def emit_run(m: Arrays, blocks: tuple[Value, Variable], run: Variable, source: Source, item: Item) -> None:
+    """Compute what a tile has of a run, in row blocks of one pattern: from one to another of ``blocks``."""
+    code, header = m.code, m.header
+    moving = Record(m.t, run, RUN)
+    base, count = moving.base, moving.count
+    span = Span((source.begin - base).maximum(0), (source.end - base).minimum(count))
+    with code.when(span.low < span.high):
+        last, place_of_run = blocks[1].now, run.now
+        runs, own = Records(m.t, place_of_run, RUN), Record(m.t, place_of_run, RUN)
+        lead = Record(m.t, blocks[0], ROW_BLOCK)
+        parts, side = header.plane_parts * header.item_parts, header.block_channels
+        line, step = header.out_line * parts, own.step * parts
+        together, adds, paired = lead.count, lead.adds | own.adds, own.paired
+        pattern = lead.pattern * header.lists
+        complex_pairs = header.plane_parts.equals(2) & step.equals(2) & adds.equals(0)
+        pairing = paired.differs(0).choose(2, complex_pairs.choose(1, 0))
+        target = Target(line, step, adds)
+        cursor = Cursor(code.variable(blocks[0]), last, code.variable(span.low), span)
+        with code.repeat(lambda: cursor.block.now < last):
+            first = Record(m.t, cursor.block.now, ROW_BLOCK)
+            place = item.result + own.target * parts + cursor.j.now * step
+            whole = emit_vectors(m, cursor, source.origin, target)
+            # or else through the buffer
+            straight = whole.differs(0) & step.equals(1) & (adds | paired).equals(0)
+            with code.loop(0, header.channel_blocks) as channels:
+                starts = header.starts + channels * side
+                abreast = side.minimum(header.results - channels * side)
+                block = RegisterBlock(channels, together * abreast, pattern, straight)
+                with code.loop(0, block.rows) as row:
+                    begin = place + first.lines[row // abreast] * line
+                    m.scratch.out_rows[row] = begin + m.t[starts + row % abreast]
+                with code.loop(0, paired + 1) as odd:
+                    emit_phase(m, runs[odd], odd, block, item)
+                with code.when(straight.equals(Value(code, TRUTH(0)))):
+                    emit_store_rows(m, block.rows, target, pairing)
+
+
+def emit_source(m: Arrays, item: Value, tile: Record) -> Source:
+    """Pad what a tile of an item reads, all planes of it."""
+    code, header = m.code, m.header
+    plane_parts, parts = header.plane_parts, header.plane_parts * header.item_parts
+    whole_item, part = item // header.item_parts, item % header.item_parts
+    begin, end = tile.begin, tile.end
+    near = (begin + header.lowest).maximum(0)
+    far = (end + header.lowest + header.spread).minimum(header.places)
+    at = header.buffer - begin - header.lowest
+    with code.loop(0, header.planes) as plane:
+        start = (whole_item * header.planes + plane) // plane_parts * header.in_size * parts
+        to = code.variable(at + plane * header.plane_size)
+        emit_fill(m, (start + part + plane % plane_parts, parts), to, tile, Span(near, far))
+    return Source(begin, end, at - tile.first_row * header.row_size)
+
+
+def emit_tile(m: Arrays, number: Value, tile: Record) -> None:
+    """Compute one tile of one item: pad its input, then run after run of its row blocks."""
+    code, header = m.code, m.header
+    plane_parts, parts = header.plane_parts, header.plane_parts * header.item_parts
+    whole_item, part = number // header.item_parts, number % header.item_parts
+    result = whole_item * (header.results // plane_parts) * header.out_size * parts + part
+    weights = whole_item % header.channel_groups * header.channel_blocks * header.block_weights
+    item, source = Item(result, weights), emit_source(m, number, tile)
+    block, last = code.variable(m.row_blocks.at(tile.first_block)), m.row_blocks.at(tile.end_block)
+    with code.repeat(lambda: block.now < last):
+        # row blocks of one pattern that set results go together
+        first, stop = block.now, code.variable(block.now + size(ROW_BLOCK))
+
+        def goes_along() -> Any:
+            places = first, (stop.now < last).choose(stop.now, first)
+            own, there = (Record(m.t, place, ROW_BLOCK) for place in places)
+            alike = there.pattern.equals(own.pattern) & (there.adds | own.adds).equals(0)
             return (stop.now < last) & alike
 
         with code.repeat(goes_along):
-            stop.add(tb.GROUP)
-        run = code.variable(t[tb.RUNS] + t[unit + 6] * tb.RUN)
-        with code.repeat(lambda: run.now < t[tb.RUNS] + t[unit + 7] * tb.RUN):
-            base, count = t[run.now], t[run.now + 1]
-            low, high = (source.begin - base).maximum(0), (source.end - base).minimum(count)
-            with code.when(low < high):
-                emit_run(code, m, first, stop.now, run.now, low, high, source.origin, target, weight)
-            run.add((t[run.now + 6] + 1) * tb.RUN)
-        group.set(stop.now)
+            stop.add(size(ROW_BLOCK))
+        run = code.variable(m.runs.at(tile.first_run))
+        with code.repeat(lambda: run.now < m.runs.at(tile.end_run)):
+            emit_run(m, (first, stop), run, source, item)
+            run.add((Record(m.t, run, RUN).paired + 1) * size(RUN))
+        block.set(stop.now)
 
 
-def emit_stencil(code: Code, m: Arrays, counter: Any, first: Value, units: Value, last: Value) -> None:
-    """Compute units until ``counter``, which tells all threads the next one, has reached ``last``."""
+def emit_stencil(m: Arrays, counter: Any, first: Value, tiles: Value, last: Value) -> None:
+    """Compute tiles until ``counter``, which tells all threads the next one, has reached ``last``."""
+    code = m.code
 
     def take() -> Any:
         return Value(code, code.builder.atomic_rmw("add", counter, INTEGER(1), "monotonic"))
 
     number = code.variable(take())
     with code.repeat(lambda: number.now < last):
-        unit = m.t[tb.UNITS] + (first + number.now % units) * tb.UNIT
-        emit_unit(code, m, number.now // units, unit)
+        tile = m.tiles[first + number.now % tiles]
+        emit_tile(m, number.now // tiles, tile)
         number.set(take())
 
 
-_loops = loops_of(lambda code, arrays, *rest: emit_stencil(code, Arrays(*arrays), *rest))
+_loops = loops_of(lambda _, arrays, *rest: emit_stencil(Arrays(*arrays), *rest))
 
 
 def _compiled(version: int) -> Any:
@@ -359,17 +360,17 @@ def _compiled(version: int) -> Any:
 
     @compiled
     def stencil(
-        x: Any, out: Any, slab: Any, weights: Any, t: Any, w: Any, counter: Any, first: int, units: int,
+        x: Any, out: Any, buffer: Any, weights: Any, t: Any, w: Any, counter: Any, first: int, tiles: int,
         last: int,
     ) -> None:  # fmt: skip
-        """Compute units, ``units`` for each item, from unit number ``first`` on, of ``last`` in all.
+        """Compute tiles, ``tiles`` for each item, from tile number ``first`` on, of ``last`` in all.
 
         ``counter`` says which is next; threads that share it divide the work as it goes. Which thread
-        computes a unit makes no difference to its bits.
+        computes a tile makes no difference to its bits.
         """
-        _loops(x, out, slab, weights, t, w, counter, first, units, last, version)
+        _loops(x, out, buffer, weights, t, w, counter, first, tiles, last, version)
 
     return stencil
 
 
-stencil = _compiled(version_of(emit, plan))
+stencil = _compiled(version_of(emit, record_module, records, micro_kernel_module))

@@ -1,8 +1,9 @@
 """Which taps the results of a stencil meet, as lists: part of the tables of ``plan``.
 
-Floor 3. Lines that are computed together form a group; the taps that a line of source meets differ by line.
-A list belongs to the phases of all axes and to a number of lines; its taps are divided by the range of slots
-that they serve. All lists are made at once, by vectors over lists and over their entries.
+Lines that are computed together form a row block; the taps that a line of the source meets differ by
+line. A list belongs to the phases of all axes and to a number of lines; its taps are divided by the range of
+rows of the register block that they serve. All lists are made at once, by vectors over lists and over their
+entries.
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ class Taps(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """What groups of lines read: for each cell a list of places, each with a tap for each line of a range.
+    """What row blocks read: for each cell a list of places, each with a tap for each line of a range.
 
-    A cell belongs to a phase, a number of lines and a range of slots.
+    A cell belongs to a phase, a number of lines and a range of rows.
 
     Attributes
     ----------
@@ -88,7 +89,7 @@ class TapLists(NamedTuple):
     bounds : (lists, ranges + 1) array
         Where the entries of each range of each list begin.
     starts : (lists,) array
-        Where each list's weights begin, in slots.
+        Where each list's weights begin.
     """
 
     chosen: Array
@@ -98,14 +99,14 @@ class TapLists(NamedTuple):
 
 
 def met_together(own: Taps, numbers: Sequence[int], cycle: int, step: int, ranges: Array) -> Lines:
-    """Return the lines of source that groups of lines read, and through which tap each does.
+    """Return the lines of the source that row blocks read, and through which tap each of their lines does.
 
     Parameters
     ----------
     own : Taps
         A list for each phase.
     numbers : sequence of int
-        The sizes of groups of lines that occur.
+        The numbers of lines that row blocks have.
     cycle : int
         What is added to a tap so that it reads for a line what the tap reads for the next one; negative
         where taps read backwards.
@@ -135,7 +136,7 @@ def met_together(own: Taps, numbers: Sequence[int], cycle: int, step: int, range
     return Lines(places[first], bounds, taps[order][first[which] + line], np.cumsum(counts) - counts, counts)
 
 
-def tap_lists(before: Sequence[Taps], own: Lines, last: Taps, slots: Array) -> TapLists:
+def tap_lists(before: Sequence[Taps], own: Lines, last: Taps, rows: Array) -> TapLists:
     """Combine the taps of all axes: a list for each choice of phases and number of lines.
 
     Parameters
@@ -145,27 +146,27 @@ def tap_lists(before: Sequence[Taps], own: Lines, last: Taps, slots: Array) -> T
     own : Lines
     last : Taps
         Those of the last axis.
-    slots : (ranges,) array
-        Of each range.
+    rows : (ranges,) array
+        Of the register block, in each range.
     """
-    # ranges that no group has need no cells; the first stands for lists without taps
-    lengths = own.lengths.reshape(-1, slots.size)
-    used = np.flatnonzero(lengths.any(0) | (slots.cumsum() == 1))
+    # ranges that no row block has need no cells; the first stands for lists without taps
+    lengths = own.lengths.reshape(-1, rows.size)
+    used = np.flatnonzero(lengths.any(0) | (rows.cumsum() == 1))
     shape = (*(axis.lengths.size for axis in before), len(lengths), last.lengths.size, used.size)
     _require(prod(shape))
     grid = np.ix_(*map(np.arange, shape))
     kinds, phases, ranges = grid[-3:]
-    cells = kinds * slots.size + used[ranges]
+    cells = kinds * rows.size + used[ranges]
     counts = own.lengths[cells] * last.lengths[phases]
     for axis, place in zip(before, grid, strict=False):
         counts = counts * axis.lengths[place]
-    weights = counts * slots[used]
+    weights = counts * rows[used]
     _require(int(weights.sum()))
     cell, rest = ragged(counts.reshape(-1))
     grid = np.unravel_index(cell, shape)
     # the last axis runs fastest, the planes slowest
     reads, taps, rest = _part(last, grid[-2], rest)
-    where = grid[-3] * slots.size + used[grid[-1]]
+    where = grid[-3] * rows.size + used[grid[-1]]
     rest, number = np.divmod(rest, own.lengths[where])
     place = own.bounds[where] + number
     reads += own.reads[place]
@@ -177,7 +178,7 @@ def tap_lists(before: Sequence[Taps], own: Lines, last: Taps, slots: Array) -> T
     chosen = taps[which] + own.taps[own.begins[place][which] + line]
     ends = np.cumsum(counts).reshape(-1, used.size)
     begins = ends[:, :1] - counts.reshape(ends.shape)[:, :1]
-    bounds = np.concatenate([begins, ends], 1)[:, np.searchsorted(used, np.arange(slots.size + 1))]
+    bounds = np.concatenate([begins, ends], 1)[:, np.searchsorted(used, np.arange(rows.size + 1))]
     starts = np.cumsum(weights).reshape(ends.shape)[:, 0] - weights.reshape(ends.shape)[:, 0]
     return TapLists(chosen, reads, bounds, starts)
 

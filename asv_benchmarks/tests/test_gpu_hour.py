@@ -12,24 +12,23 @@ from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
+import gpu_hour
+import hour_of_accidents
 import numpy as np
 import pytest
 from benchmark_suite import ROOT, SUITE
-
-import sparsetconv as stc
-from sparsetconv._arrays import cuda
-from sparsetconv._methods import cost
-from sparsetconv._methods.cuda import tiles
-from sparsetconv._methods.cuda import tuning as tuning_module
-
-# isort: split
-import gpu_hour
 from hour import checks, costs, measure, peers, problems, products, programs, report, smallest, tuning
 from hour.lab import Lab
 from hour.record import Outcome, Results, package_digest
 from hour.runner import run_part
 from hour.steps import Unavailable
 from hour.worker import Worker
+
+import sparsetconv as stc
+from sparsetconv._arrays import cuda
+from sparsetconv._methods import cost
+from sparsetconv._methods.cuda import tiles
+from sparsetconv._methods.cuda import tuning as tuning_module
 
 cupy = pytest.importorskip("cupy", reason="the emulation uses texts of CuPy")
 CARD = {"card": "a card", "commit": "a" * 40, "toy": False, "cuda": 13000, "cupy": "14.2.0"}
@@ -80,6 +79,7 @@ def test_products_are_checked_timed_and_compared(toy):
         elif "by" in row and "until there, us" not in row:
             assert row["skipped"]
     ours = [row for row in rows if row.get("by") == "direct" and "share" in row]
+    assert ours
     assert all({"cuSPARSE"} <= set(row["their time over ours"]) for row in ours)
     bits = [row for row in steps_of(toy, "products")["same bits"]["rows"] if row["method"] == "direct"]
     assert [row["equal"] for row in bits] == [True, True]
@@ -169,14 +169,12 @@ def test_without_a_card_it_says_so(tmp_path):
 
 @pytest.fixture
 def worker():
-    made = Worker({"accidents": "gpu.hour_of_accidents"}, toy=True)
+    made = Worker({"accidents": "hour_of_accidents"}, toy=True)
     yield made
     made.close()
 
 
 def accidents():
-    from gpu import hour_of_accidents
-
     return hour_of_accidents.steps(True)
 
 

@@ -5,16 +5,14 @@ import math
 import sys
 import types
 
+import machines
 import numpy as np
 import pytest
 from benchmark_suite import ON_CPU, QUESTIONS, forget, measurements, smallest
-
-import sparsetconv as stc
-
-# isort: split
-import machines
 from benchmarks import _backend, _problems, _roofline
 from benchmarks.break_even import break_even
+
+import sparsetconv as stc
 
 
 @pytest.fixture(autouse=True)

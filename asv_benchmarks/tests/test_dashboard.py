@@ -13,14 +13,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import browser
 import pytest
+import result_files
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = ROOT / "asv_benchmarks"
-sys.path.insert(0, str(SUITE))
-
-import browser  # noqa: E402
-import result_files  # noqa: E402
 
 # looks at the page again and again, and leaves what it last saw in the page
 PROBE = """<script>

@@ -7,16 +7,13 @@ import html
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
+import browser
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "_build" / "html"
-sys.path.insert(0, str(ROOT / "asv_benchmarks"))
-
-import browser  # noqa: E402
 
 pytestmark = [
     pytest.mark.skipif(browser.find() is None, reason="chromium is not installed"),

@@ -9,17 +9,15 @@ import subprocess
 import sys
 import types
 
-import pytest
-from benchmark_suite import ON_CPU, QUESTIONS, ROOT, SUITE, measurements
-
-# isort: split
 import compare
 import machines
 import offline
 import publish
+import pytest
 import result_files
 import run_detached
 import selection
+from benchmark_suite import ON_CPU, QUESTIONS, ROOT, SUITE, measurements
 from benchmarks import _backend
 
 # selection

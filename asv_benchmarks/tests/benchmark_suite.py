@@ -2,14 +2,11 @@
 
 import importlib
 import inspect
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks import _backend, _problems, _roofline
+from trees import ROOT
+
 SUITE = ROOT / "asv_benchmarks"
-sys.path.insert(0, str(SUITE))
-
-from benchmarks import _backend, _problems, _roofline  # noqa: E402
 
 MODULES = sorted(path.stem for path in (SUITE / "benchmarks").glob("[a-z]*.py"))
 KINDS = ("time_", "track_", "peakmem_")

@@ -3,9 +3,6 @@
 import os
 import time
 
-import benchmark_suite  # noqa: F401
-
-# isort: split
 from hour.steps import Step, Unavailable
 
 

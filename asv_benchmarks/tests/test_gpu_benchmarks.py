@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from benchmark_suite import QUESTIONS, forget, measurements, smallest
-
-# isort: split
 from benchmarks import _backend
 
 

@@ -1,0 +1,172 @@
+"""Records of 64-bit integers with names: one schema for NumPy, for emitted loops and for C.
+
+NumPy writes records (`filled`) and lays them end to end in one flat array (`numbers`). Loops that
+are being emitted read them there by name (`Record`, `Records`): where a field stands is a constant of the
+emission. CUDA sources get the same records as structs (`c_struct`). A name that a record does not have is an
+error when loops are emitted, and when C is compiled.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sparsetconv._arrays.types import Array
+
+NUMBER = np.dtype(np.int64)
+
+Kind = np.dtype[Any]
+
+
+def record(*fields: str | tuple[str, int] | tuple[str, Kind] | tuple[str, Kind, int]) -> Kind:
+    """Return a dtype of 64-bit integers with names.
+
+    Parameters
+    ----------
+    *fields : str or tuple
+        The name of a number, or a name with how many numbers it stands for, with the record that it is, or
+        with a record and how many of them.
+
+    Examples
+    --------
+    >>> record("base", ("lines", 2)).names
+    ('base', 'lines')
+    """
+    return np.dtype([_field(*((field,) if isinstance(field, str) else field)) for field in fields])
+
+
+def _field(name: str, *kind: Any) -> tuple[Any, ...]:
+    if kind and isinstance(kind[0], int):
+        return name, NUMBER, kind
+    return name, *(kind or (NUMBER,))
+
+
+def size(kind: Kind) -> int:
+    """Return how many numbers a record is.
+
+    Examples
+    --------
+    >>> size(record("base", ("lines", 2)))
+    3
+    """
+    return kind.itemsize // NUMBER.itemsize
+
+
+def filled(kind: Kind, **fields: Any) -> Array:
+    """Return an array of records. Fields are broadcast against one another; each of them has to be given.
+
+    Examples
+    --------
+    >>> filled(record("base", "step"), base=[3, 4], step=1).tolist()
+    [(3, 1), (4, 1)]
+    """
+    names = kind.names or ()
+    if set(fields) != set(names):
+        msg = f"a record of {', '.join(names)} was given {', '.join(fields)}"
+        raise TypeError(msg)
+    shapes = [np.shape(fields[name])[: np.ndim(fields[name]) - kind[name].ndim] for name in names]
+    records = np.empty(np.broadcast_shapes(*shapes), kind)
+    for name in names:
+        records[name] = fields[name]
+    return records
+
+
+def numbers(records: Array) -> Array:
+    """Return records end to end, as one flat array.
+
+    Examples
+    --------
+    >>> numbers(filled(record("base", "step"), base=[3, 4], step=1)).tolist()
+    [3, 1, 4, 1]
+    """
+    flat: Array = np.ascontiguousarray(records).reshape(-1).view(NUMBER)
+    return flat
+
+
+def c_struct(name: str, kind: Kind, known: Mapping[str, Kind]) -> str:
+    """Return a record as a struct in C; ``known`` has the structs that stand before it.
+
+    Examples
+    --------
+    >>> print(c_struct("Run", record("base", ("lines", 2)), {}))
+    struct Run {
+        long long base;
+        long long lines[2];
+    };
+    """
+    lines = []
+    for field in kind.names or ():
+        inner, shape = kind[field].base, kind[field].shape
+        own = next((word for word, other in known.items() if other == inner), "long long")
+        lines.append(f"    {own} {field}{''.join(f'[{count}]' for count in shape)};")
+    return "\n".join([f"struct {name} {{", *lines, "};"])
+
+
+class Record:
+    """A record in memory, for code that is being emitted: reading an attribute loads the field.
+
+    Parameters
+    ----------
+    memory : Memory
+    place : int, Value or Variable
+        Where the record begins. A variable is asked again for each field, so that the record moves with it.
+    kind : dtype
+    """
+
+    def __init__(self, memory: Any, place: Any, kind: Kind) -> None:
+        self._memory, self._place, self._kind = memory, place, kind
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in (self._kind.names or ()):
+            msg = f"a record of {', '.join(self._kind.names or ())} has no {name}"
+            raise AttributeError(msg)
+        fields: Any = self._kind.fields
+        inner, offset = fields[name][:2]
+        place = getattr(self._place, "now", self._place)
+        if inner.shape:
+            return Numbers(self._memory, place, offset // NUMBER.itemsize)
+        return self._memory[_further(place, offset // NUMBER.itemsize)]
+
+
+class Numbers:
+    """A field of several numbers, for code that is being emitted."""
+
+    def __init__(self, memory: Any, place: Any, offset: int) -> None:
+        self._memory, self._place, self._offset = memory, place, offset
+
+    def at(self, index: Any, more: int = 0) -> Any:
+        """Return where in memory number ``index + more`` stands."""
+        if isinstance(index, int):
+            return _further(self._place, self._offset + index + more)
+        if isinstance(self._place, int):
+            return _further(index, self._place + self._offset + more)
+        return _further(self._place + index, self._offset + more)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._memory[self.at(index)]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._memory[self.at(index)] = value
+
+
+class Records:
+    """Records one after the other, from a place in memory on, for code that is being emitted."""
+
+    def __init__(self, memory: Any, place: Any, kind: Kind) -> None:
+        self._memory, self._place, self._kind = memory, place, kind
+
+    def at(self, index: Any) -> Any:
+        """Return where in memory a record begins."""
+        return self._place + index * size(self._kind)
+
+    def __getitem__(self, index: Any) -> Record:
+        return Record(self._memory, self.at(index), self._kind)
+
+
+def _further(place: Any, offset: int) -> Any:
+    """Return a place moved by a constant; nothing is emitted where it does not move."""
+    return place + offset if offset else place

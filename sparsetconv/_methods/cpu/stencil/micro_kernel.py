@@ -1,0 +1,131 @@
+"""The stencil's micro-kernel, the loop in which all multiplications are, and the arrays of all loops.
+
+Written with the operators of ``emit``; ``loops`` emits it where it is called.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+
+from sparsetconv._arrays.record import Record, Records
+from sparsetconv._methods.cpu.emit import INTEGER, SHORT, VECTOR_BYTES, VECTORS, Code, Memory, Value, bytes_of
+from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, HEADER, RANGES, ROW_BLOCK, RUN, SCRATCH, TILE
+
+
+class Arrays(NamedTuple):
+    """What the loops work on.
+
+    ``buffer``, rows of results and then the tile buffer, and ``w``, the scratch, are a thread's own.
+    """
+
+    x: Memory
+    out: Memory
+    buffer: Memory
+    weights: Memory
+    t: Memory
+    w: Memory
+
+    @property
+    def code(self) -> Code:
+        """The function that is being written."""
+        return self.t.code
+
+    @property
+    def header(self) -> Record:
+        """The numbers at the front of all tables."""
+        return Record(self.t, 0, HEADER)
+
+    @property
+    def scratch(self) -> Record:
+        """A thread's own numbers."""
+        return Record(self.w, 0, SCRATCH)
+
+    @property
+    def tiles(self) -> Records:
+        """The tiles of the plan."""
+        return Records(self.t, self.header.tiles, TILE)
+
+    @property
+    def row_blocks(self) -> Records:
+        """The row blocks of the plan."""
+        return Records(self.t, self.header.row_blocks, ROW_BLOCK)
+
+    @property
+    def runs(self) -> Records:
+        """The runs of the plan."""
+        return Records(self.t, self.header.runs, RUN)
+
+
+def micro_kernel(m: Arrays, out: Memory, rows: tuple[Value, Value], steps: Value, weight: Value,
+                 bounds: Value) -> None:  # fmt: skip
+    """Set ``out[w[first + r] + w[steps + v] + j]`` to sums of ``weight * buffer[reads[v] + offset + j]``.
+
+    ``rows`` are ``first`` and how many there are. ``r`` runs over the rows of the register block, ``v`` over
+    its `VECTORS` vectors, ``j`` over the places of a vector: callers see to it that all of these can be read
+    and written. The tables hold the offsets of all taps, and from ``bounds`` on what divides them into the
+    lists of ``RANGES``. A tap has a weight for each row of its range, in ``weights`` from ``weight`` on.
+
+    Left to itself a compiler keeps one sum in memory and adds one tap after another to it: two loads and a
+    store for each multiplication. Here each vector of input that is loaded serves up to four results, which
+    may be four output channels, or four lines of one picture: a line of input meets one row of the kernel in
+    one output line, and the next row in the next. At a kernel's first and last rows only some of the lines
+    take part, so the taps come in ten lists, one for each range of rows.
+    """
+    code, builder, element = m.code, m.code.builder, out.element
+    nbytes = bytes_of(element)
+    vector = ir.VectorType(element, VECTOR_BYTES // nbytes)
+    zero = ir.Constant(vector, [ir.Constant(element, 0)] * vector.count)
+    everywhere = ir.Constant(ir.VectorType(SHORT, vector.count), [SHORT(0)] * vector.count)
+
+    def vector_at(pointer: Any) -> Any:
+        return builder.bitcast(pointer, vector.as_pointer())
+
+    def splat(scalar: Any) -> Any:
+        first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, SHORT(0))
+        return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), everywhere)
+
+    sums = [[zero] * VECTORS for _ in range(BLOCK_ROWS)]
+    sources = [m.buffer.at(m.scratch.reads[v]) for v in range(VECTORS)]
+    reads = m.t.at(m.header.offsets)
+    tap, place = m.t[bounds].value, m.weights.at(weight)
+    for number, (low, high) in enumerate(RANGES):
+        stop = m.t[bounds + (number + 1)].value
+        before = builder.block
+        head, body, after = (builder.append_basic_block(name) for name in ("taps", "tap", "summed"))
+        builder.branch(head)
+        builder.position_at_end(head)
+
+        def running(value: Any, before: Any = before) -> Any:
+            phi = builder.phi(value.type)
+            phi.add_incoming(value, before)
+            return phi
+
+        tap, place = running(tap), running(place)
+        sums[low:high] = [[running(value) for value in row] for row in sums[low:high]]
+        builder.cbranch(builder.icmp_signed("<", tap, stop), body, after)
+        builder.position_at_end(body)
+        read = builder.load(builder.gep(reads, [tap]))
+        samples = [builder.load(vector_at(builder.gep(s, [read])), align=nbytes) for s in sources]
+        for number_of_row, row in enumerate(sums[low:high]):
+            w = splat(builder.load(builder.gep(place, [INTEGER(number_of_row)])))
+            for phi, sample in zip(row, samples, strict=True):
+                phi.add_incoming(multiply_add(code, element, w, sample, phi), body)
+        tap.add_incoming(builder.add(tap, INTEGER(1)), body)
+        place.add_incoming(builder.gep(place, [INTEGER(high - low)]), body)
+        builder.branch(head)
+        builder.position_at_end(after)
+    first, count = rows
+    for number_of_row, row in enumerate(sums):
+        with code.when(code.integer(number_of_row) < count):
+            begin = m.w[first + number_of_row]
+            for v, value in enumerate(row):
+                builder.store(value, vector_at(out.at(begin + m.w[steps + v])), align=nbytes)
+
+
+def multiply_add(code: Code, element: Any, a: Any, b: Any, c: Any) -> Any:
+    builder = code.builder
+    if isinstance(element, ir.IntType):
+        return builder.add(builder.mul(a, b), c)
+    return builder.fadd(builder.fmul(a, b, flags=("contract",)), c, flags=("contract",))

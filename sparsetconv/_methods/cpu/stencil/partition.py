@@ -1,0 +1,308 @@
+"""How the results of a stencil are divided: runs, row blocks, bands, tiles.
+
+All functions here are pure; what they return are arrays of the records of
+``records``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gcd, prod
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sparsetconv._arrays import memory
+from sparsetconv._arrays.record import filled, record, size
+from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, ROW_BLOCK, RUN, TILE
+from sparsetconv._methods.phases import forward_axis, is_plain, results, sums, transposed_axis
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sparsetconv._arrays.types import Array
+    from sparsetconv._geometry.axis import Axis
+    from sparsetconv._methods.phases import DirectedAxis
+
+# the least number of bands that a long axis is divided into
+MOST_BANDS = 16
+
+# row blocks whose tiles have the same rows of the padded input, and whether their rows are added
+BAND = record("first_block", "end_block", "first_row", "rows", "adds")
+# the rows of the padded input that a row block's first and last base stand in, and if the row is added
+_SPAN = record("first", "last", "adds")
+
+
+class Layout(NamedTuple):
+    """What the planes of arrays are.
+
+    Attributes
+    ----------
+    channel_groups : int
+    planes, results : int
+        Planes of the source and of the result, for each channel group.
+    plane_parts, item_parts : int
+        2 if planes, or items of the batch, are real and imaginary parts in turn, else 1.
+    itemsize : int
+        Bytes of an element.
+    """
+
+    channel_groups: int
+    planes: int
+    results: int
+    plane_parts: int
+    item_parts: int
+    itemsize: int
+
+    @property
+    def channel_blocks(self) -> int:
+        """Blocks of channels that are computed together."""
+        return -(-self.results // BLOCK_ROWS)
+
+    @property
+    def block_channels(self) -> int:
+        """Channels of a block; real and imaginary parts stay side by side."""
+        return -(-self.results // (self.channel_blocks * self.plane_parts)) * self.plane_parts
+
+    @property
+    def lines_together(self) -> int:
+        """Lines of a row block."""
+        return BLOCK_ROWS // self.block_channels
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One direction of a convolution, axis by axis.
+
+    Attributes
+    ----------
+    axes : tuple of Axis
+        Without those that are one sample, which one tap reads.
+    outer : tuple of DirectedAxis
+        Those axes but the last, as this direction reads them.
+    last : DirectedAxis
+    transposed : bool
+    """
+
+    axes: tuple[Axis, ...]
+    outer: tuple[DirectedAxis, ...]
+    last: DirectedAxis
+    transposed: bool
+
+    @property
+    def whole(self) -> bool:
+        """Whether every sample of the result is stored."""
+        return all(axis.whole for axis in (*self.outer, self.last))
+
+    @property
+    def source_sizes(self) -> list[int]:
+        """Samples of the source along each axis."""
+        return [axis.outputs if self.transposed else axis.size for axis in self.axes]
+
+    @property
+    def phases(self) -> int:
+        """Phases of a line of the padded input."""
+        return self.last.source.columns.size
+
+    def strides(self, pitch: int) -> tuple[int, ...]:
+        """Return the elements of a tile buffer from one place of an axis in front to the next."""
+        lengths = [axis.source.places for axis in self.outer[1:]]
+        return tuple(prod(lengths[n:]) * self.phases * pitch for n in range(len(self.outer)))
+
+    @property
+    def spacing(self) -> int:
+        """How far apart, in the sequence of a phase, lines are that read the same lines of the source."""
+        if not self.outer:
+            return 1
+        axis = self.axes[-2]
+        return axis.dilation // gcd(axis.dilation, axis.stride)
+
+    @property
+    def cycle(self) -> int:
+        """The distance of the taps through which lines, ``spacing`` apart, read the same line."""
+        axis = self.axes[-2]
+        cycle = axis.stride // gcd(axis.dilation, axis.stride)
+        return -cycle if self.transposed else cycle
+
+
+def directed(axes: Sequence[Axis], transposed: bool) -> Direction:
+    """Return the axes as a direction reads them."""
+    # an axis of one sample that one tap reads adds nothing
+    own = [axis for axis in axes if not is_plain(axis)] or list(axes[-1:])
+    *outer, last = map(transposed_axis if transposed else forward_axis, own)
+    return Direction(tuple(own), tuple(outer), last, transposed)
+
+
+def find_runs(direction: Direction, layout: Layout) -> Array:
+    """Return the runs; two whose samples alternate become an even and an odd phase of one length."""
+    own = direction.last.runs
+    runs = filled(
+        RUN,
+        base=own.base,
+        count=own.number,
+        target=own.target,
+        step=own.step,
+        adds=own.added,
+        phase=own.phase,
+        paired=0,
+    )
+    alternating = np.flatnonzero(~own.added & (own.step == 2))
+    if layout.plane_parts * layout.item_parts == 1 and alternating.size == 2:
+        pair = runs[alternating]
+        pair = pair[np.argsort(pair["target"], kind="stable")]
+        if np.diff(pair["target"]) == 1:
+            runs = np.concatenate([_paired(pair), np.delete(runs, alternating)])
+    return runs[np.argsort(runs["adds"], kind="stable")]
+
+
+def _paired(pair: Array) -> Array:
+    """Return two runs as a pair of equal length, and what the longer one has beyond."""
+    count = pair["count"].min()
+    rest = pair[pair["count"] > count]
+    rest["base"] += count
+    rest["count"] -= count
+    rest["target"] += 2 * count
+    pair["count"], pair["paired"] = count, [1, 0]
+    return np.concatenate([pair, rest])
+
+
+def find_reach(direction: Direction, runs: Array) -> tuple[int, int]:
+    """Return the first and the last place that is read along the last axis, counted from a base."""
+    reads = direction.last.reads // direction.phases
+    # the odd phase's bases lie beside those of the even one
+    shifts = np.diff(runs["base"])[runs["paired"][:-1] == 1]
+    low, high = (int(f(reads, initial=0) + f(shifts, initial=0)) for f in (np.min, np.max))
+    return low, high
+
+
+class LineBlocks(NamedTuple):
+    """The results of the last axis but one, in row blocks.
+
+    Attributes
+    ----------
+    lines : (blocks, BLOCK_ROWS) array
+        -1 for none.
+    first, last : (blocks,) arrays
+        Bases.
+    adds : (blocks,) bool array
+    phase : (blocks,) array
+    """
+
+    lines: Array
+    first: Array
+    last: Array
+    adds: Array
+    phase: Array
+
+
+def line_blocks(direction: Direction, layout: Layout) -> LineBlocks:
+    """Divide the results of the last axis but one into row blocks."""
+    own = results(direction.outer[-1])
+    spacing, wide = direction.spacing, direction.spacing * layout.lines_together
+    edge = np.append(True, (np.diff(own.phase) != 0) | np.diff(own.added))
+    begins = np.flatnonzero(edge)
+    part = np.cumsum(edge) - 1
+    i = np.arange(part.size) - begins[part]
+    block, row = i // wide * spacing + i % spacing, i % wide // spacing
+    number = np.maximum.reduceat(block, begins) + 1
+    block += (np.cumsum(number) - number)[part]
+    lines = np.full((int(number.sum()), BLOCK_ROWS), -1, np.int64)
+    lines[block, row] = own.target
+    first, last = np.zeros((2, len(lines)), np.int64)
+    first[block[row == 0]] = own.base[row == 0]
+    # later rows overwrite earlier ones
+    last[block] = own.base
+    of_part = np.repeat(begins, number)
+    return LineBlocks(lines, first, last, own.added[of_part], own.phase[of_part])
+
+
+def find_row_blocks(direction: Direction, layout: Layout, strides: Sequence[int]) -> tuple[Array, Array]:
+    """Return all row blocks, and the rows of the padded input that each of them stands in (`_SPAN`)."""
+    if not direction.outer:
+        alone = [0] + [-1] * (BLOCK_ROWS - 1)
+        return filled(ROW_BLOCK, lines=[alone], count=1, base=0, pattern=0, adds=0), np.zeros(1, _SPAN)
+    sizes = [axis.size for axis in direction.outer]
+    phases = [axis.bounds.size - 1 for axis in direction.outer]
+    front = [results(axis) for axis in direction.outer[:-1]]
+    own = line_blocks(direction, layout)
+    shape = prod(axis.base.size for axis in front), len(own.lines)
+    each = 8 * (size(ROW_BLOCK) + size(_SPAN))
+    memory.require("the plan of a product", 3 * each * prod(shape), "the number of lines sets that")
+    start = sums([axis.target * prod(sizes[n + 1 :]) for n, axis in enumerate(front)])
+    base = sums([axis.base * stride for axis, stride in zip(front, strides, strict=False)])
+    choice = sums([axis.phase * prod(phases[n + 1 :]) for n, axis in enumerate(front)])
+    outside = sums([axis.added.astype(np.int64) for axis in front])
+    count = (own.lines >= 0).sum(1)
+    kinds, kind = np.unique(count, return_inverse=True)
+    blocks = filled(
+        ROW_BLOCK,
+        lines=np.where(own.lines >= 0, start[:, None, None] + own.lines, -1),
+        count=count,
+        base=np.add.outer(base, own.first * strides[-1]),
+        pattern=np.add.outer(choice, own.phase) * kinds.size + kind,
+        adds=np.add.outer(outside, own.adds) > 0,
+    )
+    # the rows, and what is added there, belong to the first axis
+    spans = filled(_SPAN, first=own.first, last=own.last, adds=own.adds)
+    if front:
+        of_first = filled(_SPAN, first=front[0].base, last=front[0].base, adds=front[0].added)
+        spans = np.repeat(of_first, prod(axis.base.size for axis in front[1:]))[:, None]
+    return blocks.reshape(-1), np.broadcast_to(spans, shape).reshape(-1)
+
+
+def find_bands(
+    direction: Direction, layout: Layout, blocks: Array, spans: Array, room: int
+) -> tuple[Array, Array]:
+    """Sort the row blocks into bands, whose rows of padded input fit in a tile buffer; return both.
+
+    ``room`` is how many rows a tile buffer may have.
+    """
+    low, high = 0, 0
+    if direction.outer:
+        reads = direction.outer[0].reads
+        low, high = int(reads.min(initial=0)), int(reads.max(initial=0))
+    first, last = int(spans["first"].min()), int(spans["last"].max())
+    # bases of a band along the first axis
+    height = max(1, min(room - (high - low), -(-(last - first + 1) // MOST_BANDS)))
+    grain = direction.spacing * layout.lines_together if len(direction.outer) == 1 else 1
+    height = -(-height // grain) * grain
+    number = (spans["first"] - first) // height
+    order = np.lexsort((blocks["base"], blocks["pattern"], blocks["adds"], number, spans["adds"]))
+    blocks, spans, number = blocks[order], spans[order], number[order]
+    starts = np.append(0, np.flatnonzero(np.diff(number) | np.diff(spans["adds"])) + 1)
+    rows = direction.outer[0].source.places if direction.outer else 1
+    top = (np.minimum.reduceat(spans["first"], starts) + low).clip(0)
+    bottom = (np.maximum.reduceat(spans["last"], starts) + high + 1).clip(max=rows)
+    return blocks, filled(
+        BAND,
+        first_block=starts,
+        end_block=np.append(starts[1:], len(number)),
+        first_row=top,
+        rows=bottom - top,
+        adds=spans["adds"][starts],
+    )
+
+
+def find_tiles(bands: Array, runs: Array, begins: range, end: int) -> tuple[Array, int]:
+    """Return the tiles, and how many of them are of the accumulate pass.
+
+    Tiles begin along the last axis at ``begins``; the last one stops at ``end``.
+    """
+    low = np.array(begins)
+    high = (low + begins.step).clip(max=end)
+
+    def tiles(bands: Array, there: Array, first_run: int, end_run: int) -> Array:
+        rows = {name: bands[name][:, None] for name in ("first_block", "end_block", "first_row", "rows")}
+        columns = {"begin": low[there], "end": high[there]}
+        return filled(TILE, **rows, **columns, first_run=first_run, end_run=end_run).reshape(-1)
+
+    everywhere, stored = np.ones(low.size, bool), len(runs)
+    if low.size > 1:
+        # what a tile adds to others' results it adds later
+        stored = int((runs["adds"] == 0).sum())
+    base, count = runs["base"][stored:], runs["count"][stored:]
+    meets = ((base < high[:, None]) & (base + count > low[:, None])).any(1)
+    storing, adding = (bands[bands["adds"] == adds] for adds in (0, 1))
+    store = tiles(storing, everywhere, 0, stored)
+    accumulate = tiles(storing, meets, stored, len(runs)), tiles(adding, everywhere, 0, len(runs))
+    return np.concatenate([store, *accumulate]), sum(map(len, accumulate))
