@@ -1,4 +1,4 @@
-"""How much runs: by default what a user waits for, with ``--all`` the full product, which ``.ci/run`` waits for.
+"""How much runs: by default what a user waits for, with ``--all`` everything, with ``--rest`` what that is more.
 
 A test of three factors or more (dtype, method, padding mode, ...) is tried on a choice of their combinations in
 which every two values that may meet do meet. Most faults need no more than two to show. On the emulation of a GPU,
@@ -26,25 +26,31 @@ def pytest_addoption(parser):
     parser.addoption(
         "--all", action="store_true", help="run all combinations of factors, not all pairs alone"
     )
+    parser.addoption("--rest", action="store_true", help="run what --all adds, and tests that draw examples")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "full: runs with --all alone, since other cases stand for it")
+    config.addinivalue_line("markers", "draws: asks for a number of examples inside")
     # in per cent of what a test asks for
-    share = 100 if config.getoption("--all") else 20
+    share = 100 if config.getoption("--all") or config.getoption("--rest") else 20
     settings.register_profile("share", settings(), max_examples=share, deadline=None)
     settings.load_profile("share")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    groups, kept = {}, set()
+    groups = {}
     for item in items:
-        if config.getoption("--all") and not is_emulated(item):
-            kept.add(item)
-        elif not item.get_closest_marker("full"):
+        if not item.get_closest_marker("full"):
             groups.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    kept |= {item for group in groups.values() for item in choice(group)}
+    short = {item for group in groups.values() for item in choice(group)}
+    more = {item for item in items if not is_emulated(item)} - short
+    kept = short
+    if config.getoption("--rest"):
+        kept = more | {item for item in short if draws(item) and not is_emulated(item)}
+    elif config.getoption("--all"):
+        kept = more | short
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = [item for item in items if item in kept]
 
@@ -52,6 +58,12 @@ def pytest_collection_modifyitems(config, items):
 def is_emulated(item):
     """Return whether a test runs on the emulation of a GPU."""
     return hasattr(item, "callspec") and item.callspec.params.get("cp") == "emulated"
+
+
+def draws(item):
+    """Return whether a test draws examples, of which there are more with ``--all``."""
+    by_hypothesis = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    return by_hypothesis or item.get_closest_marker("draws") is not None
 
 
 def choice(group):

@@ -61,6 +61,7 @@ def features(geometry):
         yield "flipped"
 
 
+@pytest.mark.draws
 def test_closed_form_equals_naive_loops(monkeypatch):
     """Over 2,000 geometries with ``--all``; each feature in one of 25 or more."""
     seen, wanted = Counter(), examples(2500)

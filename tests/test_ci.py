@@ -101,7 +101,7 @@ def test_commands_are_the_same_everywhere():
     assert f"grep -Fx '{readme}' README.md" in ours
     assert "- run: .ci/run\n" in workflow
     # what the checks need, for a contributor editable
-    (needs,) = re.findall(r"^python -m pip install --quiet (\S+ --group .*)$", ours, re.MULTILINE)
+    (needs,) = re.findall(r"^ *python -m pip install --quiet (\S+ --group .*)$", ours, re.MULTILINE)
     assert f"python -m pip install -e {needs}\n" in contributing
     # the pages, which are quiet in a log
     (pages,) = re.findall(r"^python -m sphinx .*$", contributing, re.MULTILINE)
@@ -144,6 +144,8 @@ def test_citation_names_what_the_project_says():
 
 TABLE = """
 import pytest
+from hypothesis import given
+from hypothesis.strategies import integers
 
 @pytest.mark.parametrize("mode", "abcd")
 @pytest.mark.parametrize("dtype", [1, 2, 3])
@@ -159,14 +161,15 @@ def test_rows_of_a_table(mode, x, y, z):
 @pytest.mark.parametrize("x", [1, 2, pytest.param(3, marks=pytest.mark.full)])
 def test_one(x):
     pass
+
+@given(integers())
+def test_drawn(x):
+    pass
 """
 
 
-@pytest.mark.parametrize("everything", [False, True])
-def test_pairs_of_factors(everything, tmp_path):
-    """All pairs run by default, rows of a table never fall out but those that say so; ``--all`` runs the product."""
-    (tmp_path / "conftest.py").write_text((Path(__file__).parent / "conftest.py").read_text(encoding="utf-8"))
-    (tmp_path / "test_table.py").write_text(TABLE)
+def collected(folder, *options):
+    """Return the names of the tests that pytest would run, by this suite's configuration."""
     command = [
         sys.executable,
         "-m",
@@ -174,18 +177,27 @@ def test_pairs_of_factors(everything, tmp_path):
         "--collect-only",
         "-q",
         "--rootdir",
-        tmp_path,
+        folder,
         "-p",
         "no:cacheprovider",
     ]
-    done = subprocess.run(
-        [*command, *["--all"] * everything, tmp_path], capture_output=True, text=True, check=True
-    )
-    ids = [line.partition("::")[2] for line in done.stdout.splitlines() if "::" in line]
-    three = [re.fullmatch(r"test_three\[(.*)-(.*)-(.*)\]", name) for name in ids]
-    three = [match.groups() for match in three if match]
-    assert sum(name.startswith("test_rows") for name in ids) == 16
-    assert sum(name.startswith("test_one") for name in ids) == 2 + everything
-    sizes = [len({(match[a], match[b]) for match in three}) for a, b in ((0, 1), (0, 2), (1, 2))]
+    done = subprocess.run([*command, *options, folder], capture_output=True, text=True, check=True)
+    return [line.partition("::")[2] for line in done.stdout.splitlines() if "::" in line]
+
+
+def test_pairs_of_factors(tmp_path):
+    """All pairs run by default, rows of a table never fall out but those that say so; ``--all`` runs the product."""
+    (tmp_path / "conftest.py").write_text((Path(__file__).parent / "conftest.py").read_text(encoding="utf-8"))
+    (tmp_path / "test_table.py").write_text(TABLE)
+    short, everything, rest = (collected(tmp_path, *options) for options in ([], ["--all"], ["--rest"]))
+    assert len(set(everything)) == len(everything) == 36 + 16 + 3 + 1
+    # of the rest, examples are drawn again
+    assert sorted([*short, *rest]) == sorted([*everything, "test_drawn"])
+    assert "test_drawn" in rest
+    assert [sum(name.startswith(f"test_{test}") for name in short) for test in ("rows", "one")] == [16, 2]
+    three = [
+        name.removeprefix("test_three[").removesuffix("]").split("-") for name in short if "three" in name
+    ]
+    assert 12 <= len(three) < 20
+    sizes = [len({(values[a], values[b]) for values in three}) for a, b in ((0, 1), (0, 2), (1, 2))]
     assert sorted(sizes) == [9, 12, 12]
-    assert len(three) == 36 if everything else 12 <= len(three) < 20

@@ -2,7 +2,8 @@
 
 A source is a text in which some names are undefined (types, numbers of axes and taps); each compilation
 defines them as constants, so that loops over them unroll. CuPy compiles with NVRTC at the first launch and
-keeps the result on disk. Beside arrays a kernel takes one structure of 64-bit integers, passed by value.
+keeps the result on disk. Beside arrays a kernel takes records of 64-bit integers, passed by value; their
+structs are constants of the compilation too, made of the dtypes by which they are filled.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsetconv._arrays.record import c_struct, numbers
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.record import Kind
     from sparsetconv._arrays.types import Array
 
 # folders of sources, each beside the module that launches them; no two sources have the same name
@@ -36,7 +40,8 @@ COMPLEX_TYPES = {"F": "complex<float>", "D": "complex<double>"}
 HALF_TYPES = ("float16", "bfloat16")
 TYPES = REAL_TYPES | COMPLEX_TYPES
 
-Constants = tuple[tuple[str, str], ...]
+# constants of a compilation: types, what macros stand for, and records, each behind those that it holds
+Constants = tuple[tuple[str, "str | Kind"], ...]
 
 
 def type_name(dtype: np.dtype[Any]) -> str:
@@ -73,16 +78,18 @@ def source_text(name: str) -> str:
 
 
 def assembled_source(names: Sequence[str], constants: Constants) -> str:
-    """Return one text: the constants as type aliases and macros, then the sources one after the other."""
+    """Return one text: the constants as aliases, macros and structs, then the sources one after the other."""
     types = {*TYPES.values(), *HALF_TYPES}
+    words = [(name, value) for name, value in constants if isinstance(value, str)]
+    structs = {name: value for name, value in constants if not isinstance(value, str)}
     lines = [
-        f"using {name} = {value};" if value in types else f"#define {name} {value}"
-        for name, value in constants
+        f"using {name} = {value};" if value in types else f"#define {name} {value}" for name, value in words
     ]
-    if any(value in COMPLEX_TYPES.values() for _, value in constants):
+    if any(value in COMPLEX_TYPES.values() for _, value in words):
         lines.insert(0, "#include <cupy/complex.cuh>")
-    if any(value in HALF_TYPES for _, value in constants):
+    if any(value in HALF_TYPES for _, value in words):
         lines.insert(0, source_text("half.cuh"))
+    lines += [c_struct(name, kind, structs) for name, kind in structs.items()]
     return "\n".join([*lines, *map(source_text, names)])
 
 
@@ -112,9 +119,10 @@ def contiguous(xp: Any, x: Array, dtype: np.dtype[Any]) -> Array:
     return array
 
 
-def by_value(numbers: Sequence[int]) -> Array:
-    """Return 64-bit integers as one structure that a kernel takes by value."""
-    return np.array(numbers, np.int64).view(np.dtype((np.void, 8 * len(numbers))))
+def by_value(record: Array) -> Array:
+    """Return a record as one structure that a kernel takes by value."""
+    flat = numbers(record)
+    return flat.view(np.dtype((np.void, flat.nbytes)))
 
 
 def launch(function: Any, blocks: int, threads: Sequence[int], arguments: Sequence[Any]) -> None:

@@ -40,9 +40,8 @@ def record(*fields: str | tuple[str, int] | tuple[str, Kind] | tuple[str, Kind, 
 
 
 def _field(name: str, *kind: Any) -> tuple[Any, ...]:
-    if kind and isinstance(kind[0], int):
-        return name, NUMBER, kind
-    return name, *(kind or (NUMBER,))
+    inner, *shape = kind if kind and not isinstance(kind[0], int) else (NUMBER, *kind)
+    return name, inner, tuple(shape)
 
 
 def size(kind: Kind) -> int:

@@ -38,6 +38,14 @@ THREAD_ENTRIES = 1 << 20
 COMPILED_ENTRIES = 1 << 19
 
 
+class ChannelSteps(NamedTuple):
+    """By how much a channel grows from one group, row channel or column channel to the next."""
+
+    group: int
+    row: int
+    column: int
+
+
 class MatrixLayout(NamedTuple):
     """Where the entries of a convolution's matrix lie, forward or transposed.
 
@@ -62,14 +70,14 @@ class MatrixLayout(NamedTuple):
         return cls(geometry.groups, rows, columns, axes)
 
     @property
-    def column_steps(self) -> tuple[int, int, int]:
-        """By how much a column's channel grows from one group, row channel or column channel to the next."""
-        return self.column_channels, 0, 1
+    def column_steps(self) -> ChannelSteps:
+        """The steps of a column's channel."""
+        return ChannelSteps(self.column_channels, 0, 1)
 
     @property
-    def weight_steps(self) -> tuple[int, int, int]:
-        """The same numbers for the channel of a weight, among all channels of ``weights``."""
-        return self.row_channels * self.column_channels, self.column_channels, 1
+    def weight_steps(self) -> ChannelSteps:
+        """The steps of a weight's channel, among all channels of ``weights``."""
+        return ChannelSteps(self.row_channels * self.column_channels, self.column_channels, 1)
 
     def offsets(self, first: int, last: int) -> tuple[Array, Array]:
         """Return where each column channel of row channel ``first`` begins, and the shifts of later channels.
@@ -78,10 +86,10 @@ class MatrixLayout(NamedTuple):
         that is added to the columns of row channel ``first``.
         """
         size = prod(self.column_sizes)
-        by_group, by_row, by_column = self.column_steps
+        steps = self.column_steps
         group, row = np.divmod(np.arange(first, last), self.row_channels)
-        bases = (group * by_group + row * by_row) * size
-        return bases[0] + np.arange(self.column_channels) * (by_column * size), bases[1:] - bases[0]
+        bases = (group * steps.group + row * steps.row) * size
+        return bases[0] + np.arange(self.column_channels) * (steps.column * size), bases[1:] - bases[0]
 
     def weights_of(self, weights: Array, first: int, last: int) -> Array:
         """Return the ``(last - first, column_channels, k1, ..., kd)`` weights of some row channels."""

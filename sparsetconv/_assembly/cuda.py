@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sparsetconv._arrays import cuda
+from sparsetconv._arrays.record import filled, numbers, record, size
+from sparsetconv._assembly.csr import ChannelSteps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.record import Kind
     from sparsetconv._arrays.types import Array
     from sparsetconv._assembly.axis_rows import Rows, RunRows
     from sparsetconv._assembly.csr import MatrixLayout
@@ -34,6 +37,31 @@ THREADS = 128
 POINTER_ROWS = 1 << 12
 # the most rows of a factor that are compared at once on the host: the arrays stay in its cache
 COMPARED_ROWS = 1 << 14
+
+
+# the structs that ``source/matrix.cuh`` and ``source/product_values.cu`` explain
+SEGMENT = record("start", "period", "shift", "row", "before", "entries", "repeat", "slide")
+CHUNK = record("first_segment", "end_segment", "first_time", "end_time")
+AXIS_LAYOUT = record(
+    "rows", "columns", "entries", "segments", "segment_table", "begin_table", "column_table", "fold_table",
+    "tap_table", "taps",
+)  # fmt: skip
+CHANNEL_STEPS = record(*ChannelSteps._fields)
+
+
+def layout_record(ndim: int) -> Kind:
+    """Return a layout in numbers, as the kernels take it: ``Layout`` in ``source/matrix.cuh``."""
+    return record(
+        "row_channels", "column_channels", "start", "stop", "before", "entries", "chunks", "chunk_table",
+        ("columns", CHANNEL_STEPS), ("weights", CHANNEL_STEPS), ("axes", AXIS_LAYOUT, ndim),
+    )  # fmt: skip
+
+
+def shared_constants(ndim: int) -> dict[str, str | Kind]:
+    """Return what a compilation knows of every matrix of some axes."""
+    structs = {"Segment": SEGMENT, "Chunk": CHUNK, "AxisLayout": AXIS_LAYOUT, "ChannelSteps": CHANNEL_STEPS}
+    structs |= {"Layout": layout_record(ndim), "Firsts": record(("of", ndim))}
+    return {"NDIM": str(ndim), **structs}
 
 
 class Group(NamedTuple):
@@ -55,8 +83,7 @@ class AxisTable(NamedTuple):
         Rows and columns.
     taps : int
         Taps of the kernel along the axis; 1 for a factor without a kernel.
-    segments : (s, 8) int64 array
-        One row for each segment, with the numbers that ``matrix.cuh`` lists.
+    segments : array of `SEGMENT`
     begins, columns : int64 arrays
         Where each template row's columns begin, and the columns.
     folds, tap_list : int64 arrays
@@ -77,13 +104,13 @@ class AxisTable(NamedTuple):
     @property
     def entries(self) -> int:
         """Entries of the axis' matrix."""
-        *_, before, group, repeat, _ = self.segments[-1].tolist()
-        return int(before + repeat * group)
+        last = self.segments[-1]
+        return int(last["before"] + last["repeat"] * last["entries"])
 
     @property
     def slides(self) -> bool:
         """Whether the taps of any segment slide."""
-        return bool(self.segments[:, -1].any())
+        return bool(self.segments["slide"].any())
 
 
 def _balanced(segments: Sequence[Group], begins: Array) -> Iterator[Group]:
@@ -239,12 +266,12 @@ def _joined(arrays: list[Array]) -> Array:
 
 
 def _segment_table(segments: Sequence[Group], begins: Array) -> Array:
-    table, row, before = [], 0, 0
-    for start, period, repeat, shift, slide in segments:
-        entries = int(begins[row + period] - begins[row])
-        table.append((start, period, shift, row, before, entries, repeat, slide))
-        row, before = row + period, before + repeat * entries
-    return np.array(table, np.int64)
+    columns = dict(zip(Group._fields, np.array(segments, np.int64).T, strict=True))
+    ends = columns["period"].cumsum()
+    rows = ends - columns["period"]
+    entries = begins[ends] - begins[rows]
+    total = columns["repeat"] * entries
+    return filled(SEGMENT, **columns, row=rows, before=total.cumsum() - total, entries=entries)
 
 
 class Channels(NamedTuple):
@@ -252,13 +279,31 @@ class Channels(NamedTuple):
 
     rows: int
     columns: int
-    column_steps: tuple[int, int, int]
-    weight_steps: tuple[int, int, int]
+    column_steps: ChannelSteps
+    weight_steps: ChannelSteps
 
     @classmethod
     def of(cls, layout: MatrixLayout) -> Channels:
         """Return the channels of a layout."""
         return cls(layout.row_channels, layout.column_channels, layout.column_steps, layout.weight_steps)
+
+
+class Wanted(NamedTuple):
+    """A range of rows of a matrix: its first and last row, the entries before it and in it."""
+
+    start: int
+    stop: int
+    before: int
+    entries: int
+
+
+class Chunk(NamedTuple):
+    """A range of whole segments, or of the repetitions of one segment."""
+
+    first_segment: int
+    end_segment: int
+    first_time: int
+    end_time: int
 
 
 class DeviceLayout:
@@ -269,56 +314,61 @@ class DeviceLayout:
     backend : Backend
     axes : sequence of AxisTable
     channels : Channels
-    rows : tuple of int
-        Range of rows of the matrix.
-    before, entries : int
-        Entries before the range, and in it.
+    wanted : Wanted
     """
 
     def __init__(
-        self,
-        backend: Backend,
-        axes: Sequence[AxisTable],
-        channels: Channels,
-        rows: tuple[int, int],
-        before: int,
-        entries: int,
+        self, backend: Backend, axes: Sequence[AxisTable], channels: Channels, wanted: Wanted
     ) -> None:
         self.backend, self.axes = backend, axes
-        start, stop = rows
-        length = axes[-1].shape[0]
+        start, length = wanted.start, axes[-1].shape[0]
         # lines are rows that differ in the last axis only; the range may lie within a single line
-        self._lines = -(-stop // length) - start // length
-        span = (start % length, start % length + stop - start) if self._lines == 1 else (0, length)
+        self._lines = -(-wanted.stop // length) - start // length
+        span = (start % length, start % length + wanted.stop - start) if self._lines == 1 else (0, length)
         upper = channels.columns * prod(
             max(1, int(np.diff(axis.begins).max(initial=0))) for axis in axes[:-1]
         )
         short = upper * axes[-1].entries < SHORT_LINE
         self._threads = (32, THREADS // 32) if short else (THREADS, 1)
         low, high = CHUNK_ENTRIES
-        target = min(max(entries // CHUNKS, low), high)
-        chunks = np.array(list(_chunks(axes[-1], span, upper, target)), np.int64)
-        row_chunks = np.array(list(_row_chunks(axes[-1], span)), np.int64)
+        target = min(max(wanted.entries // CHUNKS, low), high)
+        chunks = np.array(list(_chunks(axes[-1], span, upper, target)), CHUNK)
+        row_chunks = np.array(list(_row_chunks(axes[-1], span)), CHUNK)
         self._chunk_count, self._row_chunk_count = len(chunks), len(row_chunks)
-        tables: list[Array] = [chunks.reshape(-1), row_chunks.reshape(-1)]
-        self._row_chunk_table, at = chunks.size, chunks.size + row_chunks.size
-        numbers = [channels.rows, channels.columns, start, stop, before, entries, len(chunks), 0]
-        numbers += [*channels.column_steps, *channels.weight_steps]
+        self._row_chunk_table = len(chunks) * size(CHUNK)
+        tables = [numbers(chunks), numbers(row_chunks)]
+        layouts, at = [], sum(table.size for table in tables)
         for axis in axes:
-            parts = axis.segments.reshape(-1), axis.begins, axis.columns, axis.folds, axis.tap_list
-            places = at + np.cumsum([0, *(part.size for part in parts)])
-            numbers += [*axis.shape, axis.entries, len(axis.segments), *places[:-1].tolist(), axis.taps]
+            own, parts = _axis_layout(axis, at)
+            layouts.append(own)
             tables += parts
-            at = int(places[-1])
+            at += sum(part.size for part in parts)
         self._tables = backend.xp.asarray(np.concatenate(tables))
-        self._layout = cuda.by_value(numbers)
+        self._layout = cuda.by_value(
+            filled(
+                layout_record(len(axes)),
+                row_channels=channels.rows,
+                column_channels=channels.columns,
+                **wanted._asdict(),
+                chunks=len(chunks),
+                chunk_table=0,
+                columns=filled(CHANNEL_STEPS, **channels.column_steps._asdict()),
+                weights=filled(CHANNEL_STEPS, **channels.weight_steps._asdict()),
+                axes=np.array(layouts),
+            )
+        )
 
     def __call__(
-        self, source: str, name: str, constants: dict[str, str], arguments: Sequence[Any], chunks: int = 0
+        self,
+        source: str,
+        name: str,
+        constants: dict[str, str],
+        arguments: Sequence[Any],
+        chunks: int = 0,
     ) -> None:
         """Launch a kernel: each block of threads works on one of ``chunks`` chunks of one or a few lines."""
-        fixed = (("NDIM", str(len(self.axes))), *constants.items())
-        function = cuda.kernel(self.backend, ("matrix.cuh", source), fixed, name)
+        known = shared_constants(len(self.axes)) | constants
+        function = cuda.kernel(self.backend, ("matrix.cuh", source), tuple(known.items()), name)
         blocks = -(-self._lines // self._threads[1]) * (chunks or self._chunk_count)
         if blocks:
             cuda.launch(function, blocks, self._threads, (self._layout, self._tables, *arguments))
@@ -335,67 +385,92 @@ class DeviceLayout:
         self("pattern.cu", "columns", {"INDEX": cuda.type_name(out.dtype)}, (out,))
 
 
-def _chunks(
-    axis: AxisTable, span: tuple[int, int], upper: int, target: int
-) -> Iterator[tuple[int, int, int, int]]:
-    """Divide a range of an axis' rows into chunks of about ``target`` entries.
+def _axis_layout(axis: AxisTable, at: int) -> tuple[Array, list[Array]]:
+    """Return an axis in numbers, and its tables, which begin at place ``at``."""
+    rows, columns = axis.shape
+    tables = {
+        "segment_table": numbers(axis.segments),
+        "begin_table": axis.begins,
+        "column_table": axis.columns,
+        "fold_table": axis.folds,
+        "tap_table": axis.tap_list,
+    }
+    places = at + np.cumsum([0, *(table.size for table in tables.values())])
+    own = filled(
+        AXIS_LAYOUT,
+        rows=rows,
+        columns=columns,
+        entries=axis.entries,
+        segments=len(axis.segments),
+        **dict(zip(tables, places.tolist(), strict=False)),
+        taps=axis.taps,
+    )
+    return own, list(tables.values())
 
-    A chunk is a range of whole segments, or of the repetitions of one segment.
+
+def _in_span(axis: AxisTable, span: tuple[int, int]) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield the segments with rows in a range: number, period, entries of a group, first and last row there.
+
+    Rows are counted from the segment's first.
     """
-    joined: tuple[int, int, int] | None = None
-    for number, (start, period, _, _, _, entries, repeat, _) in enumerate(axis.segments.tolist()):
+    columns = (axis.segments[name].tolist() for name in ("start", "period", "entries", "repeat"))
+    for number, (start, period, entries, repeat) in enumerate(zip(*columns, strict=True)):
         low, high = max(start, span[0]), min(start + period * repeat, span[1])
-        if low >= high or not entries:
+        if low < high:
+            yield number, period, entries, low - start, high - start
+
+
+def _chunks(axis: AxisTable, span: tuple[int, int], upper: int, target: int) -> Iterator[Chunk]:
+    """Divide a range of an axis' rows into chunks of about ``target`` entries."""
+    joined: tuple[int, int, int] | None = None
+    for number, period, entries, low, high in _in_span(axis, span):
+        if not entries:
             continue
-        first, last = (low - start) // period, -(-(high - start) // period)
+        first, last = low // period, -(-high // period)
         size = entries * upper
         if last == 1:
             if joined and joined[1] == number and joined[2] + size <= target:
                 joined = joined[0], number + 1, joined[2] + size
                 continue
             if joined:
-                yield *joined[:2], 0, 1
+                yield Chunk(*joined[:2], 0, 1)
             joined = number, number + 1, size
             continue
         if joined:
-            yield *joined[:2], 0, 1
+            yield Chunk(*joined[:2], 0, 1)
             joined = None
         step = max(1, target // size)
         for time in range(first, last, step):
-            yield number, number + 1, time, min(time + step, last)
+            yield Chunk(number, number + 1, time, min(time + step, last))
     if joined:
-        yield *joined[:2], 0, 1
+        yield Chunk(*joined[:2], 0, 1)
 
 
-def _row_chunks(axis: AxisTable, span: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
-    """Divide a range of an axis' rows into chunks of about ``POINTER_ROWS`` rows, of the same two kinds."""
+def _row_chunks(axis: AxisTable, span: tuple[int, int]) -> Iterator[Chunk]:
+    """Divide a range of an axis' rows into chunks of about ``POINTER_ROWS`` rows."""
     first, last, joined = 0, 0, 0
-    for number, (start, period, *_, repeat, _) in enumerate(axis.segments.tolist()):
-        low, high = max(start, span[0]), min(start + period * repeat, span[1])
-        if low >= high:
-            continue
+    repeats = axis.segments["repeat"].tolist()
+    for number, period, _, low, high in _in_span(axis, span):
         rows = high - low
         if joined and joined + rows > POINTER_ROWS:
-            yield first, last, 0, int(axis.segments[first, 6])
+            yield Chunk(first, last, 0, repeats[first])
             joined = 0
         if rows <= POINTER_ROWS:
             first, last, joined = first if joined else number, number + 1, joined + rows
             continue
-        begin, end = (low - start) // period, -(-(high - start) // period)
+        begin, end = low // period, -(-high // period)
         step = max(1, POINTER_ROWS // period)
         for time in range(begin, end, step):
-            yield number, number + 1, time, min(time + step, end)
+            yield Chunk(number, number + 1, time, min(time + step, end))
     if joined:
-        yield first, last, 0, int(axis.segments[first, 6])
+        yield Chunk(first, last, 0, repeats[first])
 
 
 def csr_arrays(
     backend: Backend,
     axes: Sequence[AxisTable],
     channels: Channels,
-    rows: tuple[int, int],
-    before: int,
-    entries: int,
+    wanted: Wanted,
     dtypes: tuple[np.dtype[Any], np.dtype[Any]],
     write: Callable[[DeviceLayout, Array], None],
 ) -> tuple[Array, Array, Array]:
@@ -403,7 +478,7 @@ def csr_arrays(
 
     Parameters
     ----------
-    backend, axes, channels, rows, before, entries : Backend, sequence, Channels, tuple, int, int
+    backend, axes, channels, wanted : Backend, sequence, Channels, Wanted
         As for `DeviceLayout`.
     dtypes : tuple of dtype
         Of the values and of the indices.
@@ -411,13 +486,13 @@ def csr_arrays(
         Writes the values.
     """
     xp, (values, index) = backend.xp, dtypes
-    data, indices = xp.empty(entries, values), xp.empty(entries, index)
-    if rows[0] == rows[1]:
+    data, indices = xp.empty(wanted.entries, values), xp.empty(wanted.entries, index)
+    if wanted.start == wanted.stop:
         return data, indices, xp.zeros(1, index)
-    pointers = xp.empty(rows[1] - rows[0] + 1, index)
-    launch = DeviceLayout(backend, axes, channels, rows, before, entries)
+    pointers = xp.empty(wanted.stop - wanted.start + 1, index)
+    launch = DeviceLayout(backend, axes, channels, wanted)
     launch.pointers(pointers)
-    if entries:
+    if wanted.entries:
         launch.columns(indices)
         write(launch, data)
     return data, indices, pointers
@@ -443,9 +518,8 @@ def convolution_arrays(
     def write(launch: DeviceLayout, values: Array) -> None:
         launch("convolution_values.cu", "convolution_values", constants, (flat, values))
 
-    before = layout.entries_before(rows[0])
-    dtypes = flat.dtype, index
-    return csr_arrays(backend, axes, Channels.of(layout), rows, before, entries, dtypes, write)
+    wanted = Wanted(*rows, layout.entries_before(rows[0]), entries)
+    return csr_arrays(backend, axes, Channels.of(layout), wanted, (flat.dtype, index), write)
 
 
 def product_arrays(
@@ -455,14 +529,13 @@ def product_arrays(
     axes = [factor_table(factor) for factor in factors]
     values = backend.xp.asarray(np.concatenate([axis.values for axis in axes], dtype=np.float64))
     # the kernel gets places in the tables of columns; values are one array, axis after axis
-    firsts = np.cumsum([0, *(axis.values.size for axis in axes[:-1])])
+    firsts = filled(record(("of", len(axes))), of=np.cumsum([0, *(axis.values.size for axis in axes[:-1])]))
 
     def write(launch: DeviceLayout, out: Array) -> None:
         constants = {"VALUE": cuda.type_name(out.dtype)}
-        arguments = values, cuda.by_value(firsts.tolist()), out
+        arguments = values, cuda.by_value(firsts), out
         launch("product_values.cu", "product_values", constants, arguments)
 
-    rows = prod(axis.shape[0] for axis in axes)
-    entries = prod(axis.entries for axis in axes)
-    channels = Channels(1, 1, (1, 0, 1), (1, 0, 1))
-    return csr_arrays(backend, axes, channels, (0, rows), 0, entries, (dtype, index), write)
+    rows, entries = prod(axis.shape[0] for axis in axes), prod(axis.entries for axis in axes)
+    channels = Channels(1, 1, ChannelSteps(1, 0, 1), ChannelSteps(1, 0, 1))
+    return csr_arrays(backend, axes, channels, Wanted(0, rows, 0, entries), (dtype, index), write)

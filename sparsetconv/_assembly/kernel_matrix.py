@@ -13,7 +13,7 @@ import numpy as np
 
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._assembly.axis_rows import AxisRows, RunRows
-from sparsetconv._assembly.csr import MatrixLayout, csr_arrays, matrix_size
+from sparsetconv._assembly.csr import ChannelSteps, MatrixLayout, csr_arrays, matrix_size
 from sparsetconv._assembly.cuda import convolution_arrays
 from sparsetconv._assembly.runs import Runs, kernel_runs
 from sparsetconv._geometry.segments import Segment
@@ -105,14 +105,14 @@ class KernelLayout(MatrixLayout):
         return rows, columns * self.row_channels
 
     @property
-    def column_steps(self) -> tuple[int, int, int]:
+    def column_steps(self) -> ChannelSteps:
         """See `MatrixLayout.column_steps`: weights are (groups, row_channels, column_channels, taps)."""
-        return self.row_channels * self.column_channels, self.column_channels, 1
+        return ChannelSteps(self.row_channels * self.column_channels, self.column_channels, 1)
 
     @property
-    def weight_steps(self) -> tuple[int, int, int]:
+    def weight_steps(self) -> ChannelSteps:
         """See `MatrixLayout.weight_steps`: all row channels of a group read the same channels."""
-        return self.column_channels, 0, 1
+        return ChannelSteps(self.column_channels, 0, 1)
 
     def weights_of(self, weights: Array, first: int, last: int) -> Array:
         """See `MatrixLayout.weights_of`: all row channels of a group read the same channels."""
@@ -124,9 +124,9 @@ class TransposedLayout(KernelLayout):
     """The same layout for a transposed convolution."""
 
     @property
-    def column_steps(self) -> tuple[int, int, int]:
+    def column_steps(self) -> ChannelSteps:
         """See `MatrixLayout.column_steps`: weights are (groups, column_channels, row_channels, taps)."""
-        return self.row_channels * self.column_channels, 1, self.row_channels
+        return ChannelSteps(self.row_channels * self.column_channels, 1, self.row_channels)
 
 
 def kernel_arrays(

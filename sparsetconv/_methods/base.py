@@ -1,8 +1,8 @@
-"""What every way of multiplying offers.
+"""The base classes of the methods, and helpers that several methods share.
 
-Floor 3. A method knows a geometry and weights in the one layout ``(groups, c_out, c_in, k1, ..., kd)``,
-channels those of a group; it knows neither operators nor users. Arrays have a batch axis and a group
-axis in front. Axes that need not be axes are merged before anything is planned.
+A method is given a geometry and weights of the shape ``(groups, c_out, c_in, k1, ..., kd)``, with the
+channels of one group; it knows nothing of operators. Arrays have a batch axis and a group axis in front.
+Axes are merged where possible (``merge``) before anything is planned.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sparsetconv._methods.work import Rates, Work
 
 
-# NaN and infinity are what the user has given, and compiled loops do not warn of them either
+# no warnings about NaN and infinity, which the user has given; compiled loops do not warn either
 quiet = np.errstate(invalid="ignore", over="ignore")
 
 
@@ -43,15 +43,17 @@ class Method(ABC):
     weights : (groups, c_out, c_in, k1, ..., kd) array
         Never written to.
     backend : Backend
-        That of the weights, and of all arrays.
+        The backend of the weights and of all other arrays.
 
     Attributes
     ----------
     geometry, weights : ConvGeometry, array
-        With merged axes: the same elements in the same order, and the same matrix.
+        Those given, with merged axes: arrays have the same elements in the same order, and the matrix is the
+        same.
     name : str
+        What ``method=`` calls it.
     compiled : bool
-        Whether the CPU's loops are compiled.
+        Whether the method needs numba's compiler.
     assembles : bool
         Whether it multiplies with the assembled matrix.
     large_shape, small_shape : tuple of int
@@ -73,7 +75,7 @@ class Method(ABC):
 
     @staticmethod
     def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
-        """Return what this method does not accept of such a convolution, or None."""
+        """Return what this method does not accept in a convolution, or None if it accepts all of it."""
         del geometry, weights
         return None
 
@@ -84,7 +86,7 @@ class Method(ABC):
 
     @classmethod
     def objection(cls, geometry: ConvGeometry, weights: Array) -> str | None:
-        """Return what keeps this method from such a convolution, as what is said of it, or None."""
+        """Return why this method cannot compute a convolution, for an error message, or None if it can."""
         switch = compiler_switch() if cls.compiled else None
         if switch is not None:
             return f"needs numba's compiler, which {switch} turns off"
@@ -107,15 +109,15 @@ class Method(ABC):
 
 
 class PaddedMethod(Method):
-    """A method that computes with an input extended by its padding.
+    """A method that computes on the padded input.
 
-    Padded zeros are multiplied like any sample: with a kernel that is not finite they would make NaN
-    where the matrix has no entry, so such kernels are refused.
+    Padded zeros are multiplied like any sample: times NaN or infinity in a kernel they would give NaN where
+    the matrix has no entry, so such kernels are refused.
     """
 
     @staticmethod
     def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
-        """Return why this method does not take such a convolution, or None."""
+        """See `Method.refusal`."""
         del geometry
         if is_half(weights.dtype):
             return "a kernel of half precision"
@@ -125,19 +127,19 @@ class PaddedMethod(Method):
 
 
 def folding(axes: Sequence[Axis], xp: Any = np) -> Extension:
-    """Return what folds the padding back: nothing along axes with zeros outside, which is dropped."""
+    """Return the extension that pads and unpads all axes but those whose effective padding mode is zeros."""
     return Extension(tuple(_unpadded(a) if a.effective_mode.zero else a for a in axes), xp)
 
 
 def far_padding(axes: Sequence[Axis]) -> tuple[Extension, tuple[Axis, ...]]:
-    """Take away the padding of axes that repeat the signal more than once on a side.
+    """Split off the padding of axes that is longer than the signal on either end.
 
     Returns
     -------
     padding : Extension
-        What pads arrays along these axes, and folds them back. It does nothing along all others.
+        Pads arrays along these axes, and unpads them. It does nothing along all other axes.
     axes : tuple of Axis
-        What is left to do: these axes of the padded array, unpadded, and the others as they are.
+        The axes of the padded array: those that were padded need none, the others are as they were.
     """
     far = [not a.effective_mode.zero and (a.low < -a.size or a.high >= 2 * a.size) for a in axes]
     padded = tuple(a if long else _unpadded(a) for a, long in zip(axes, far, strict=True))
@@ -149,15 +151,15 @@ def far_padding(axes: Sequence[Axis]) -> tuple[Extension, tuple[Axis, ...]]:
 
 
 def _unpadded(axis: Axis) -> Axis:
-    """Return an axis of as many samples that needs no padding."""
+    """Return an axis of the same size with one tap and no padding, along which nothing happens."""
     return Axis.plain(axis.size)
 
 
 def entry_dtype(geometry: ConvGeometry, weights: np.dtype[Any], result: np.dtype[Any]) -> np.dtype[Any]:
     """Return the dtype in which a matrix holds its entries, for products with results of a dtype.
 
-    It is that of the weights, unless padding folds taps onto each other: their sum is the result's to take.
-    Real weights stay real.
+    It is the dtype of the weights, unless padding makes several taps read one sample: their sum is an entry,
+    and it is taken in the result's dtype (its real dtype for real weights).
     """
     folds = any(
         not axis.effective_mode.zero and axis.nnz < axis.outputs * axis.taps for axis in geometry.axes
@@ -174,7 +176,7 @@ def real_parts(x: Array, xp: Any = np) -> Array:
 
 
 def joined_parts(x: Array, dtype: np.dtype[Any], xp: Any = np) -> Array:
-    """Return the complex arrays of which `real_parts` are given."""
+    """Return the batch of complex arrays whose `real_parts` are ``x``: the inverse of `real_parts`."""
     batch = len(x) // 2
     joined: Array = xp.empty((batch, *x.shape[1:]), dtype)
     joined.real[...], joined.imag[...] = x[:batch], x[batch:]

@@ -1,10 +1,10 @@
-"""NaN and infinity stay where the matrix sends them, with methods that would spread them further.
+"""Keep NaN and infinity where the matrix sends them, in methods that would spread them further.
 
-Floor 3. The rule, for every method and operator: a result is not finite exactly where its row has an entry
-(stored zeros of the kernel included) in a column whose sample is not finite, or an entry that is not finite
-itself; whether it is infinite or NaN is not said. Transforms sum over everything, and padded zeros times NaN
-are NaN. So these products are taken with the finite numbers alone, and a second product, of where the others
-are with a kernel of ones, counts how many of them a result reads.
+The rule for every method and operator: a result is not finite exactly if its row has an entry (stored zeros
+of the kernel included) in a column whose sample is not finite, or an entry that is not finite itself. Whether
+the result is infinite or NaN is not specified. Fourier transforms sum over all samples, and padded zeros
+times NaN are NaN. These products are therefore taken with all samples that are not finite set to zero, and a
+second product, of the mask of these samples with a kernel of ones, counts how many of them each result reads.
 """
 
 from __future__ import annotations
@@ -32,18 +32,19 @@ def all_finite(x: Array, xp: Any = np) -> bool:
     """Return whether an array holds neither NaN nor infinity."""
     if x.dtype.kind not in "fc":
         return True
-    # a sum reads the array and writes nothing; where it overflows, look closer
+    # a sum reads the array and writes nothing; it may overflow, and only then each element is tested
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(xp.isfinite(x.sum())) or bool(xp.isfinite(x).all())
 
 
 def confined(product: Callable[[Array, Array], Array], left: Array, right: Array, xp: Any = np) -> Array:
-    """Return a bilinear product whose operands may hold NaN or infinity.
+    """Return a bilinear product of arrays that may hold NaN or infinity.
 
     Parameters
     ----------
     product : callable
-        Of two arrays; it sums products of a number of each, and of padded zeros.
+        A function of two arrays; each of its results is a sum of products of an element of ``left`` and an
+        element of ``right`` or a padded zero.
     left, right : array
     xp : module
 
@@ -57,17 +58,18 @@ def confined(product: Callable[[Array, Array], Array], left: Array, right: Array
         xp.where(bad[0], 0, left).astype(left.dtype), xp.where(bad[1], 0, right).astype(right.dtype)
     )
     ones = [xp.ones(operand.shape) for operand in (left, right)]
-    # these sums are of zeros and ones, in double precision
+    # counts of summed products that have a non-finite factor, in double precision
     reached = product(bad[0].astype(np.float64), ones[1]) + product(ones[0], bad[1].astype(np.float64))
     result[reached > 0.5] = np.nan
     return result
 
 
 class TransformMethod(PaddedMethod):
-    """A method whose results are sums over more samples than they read, with round-off in their order.
+    """A method whose results sum over more samples than they read; the others cancel but for round-off.
 
-    A NaN or an infinity would reach all of these results. Where one does, the product is taken again without
-    them, and once more to see which results read them.
+    A NaN or an infinity would reach all of these results. If a result is not finite, the product is taken
+    again without the samples that are not finite, and once more of their mask, to find the results that read
+    them.
     """
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
@@ -76,14 +78,14 @@ class TransformMethod(PaddedMethod):
 
     @staticmethod
     def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
-        """Return why this method does not take such a convolution, or None."""
+        """See `Method.refusal`."""
         if weights.dtype.kind in "iu":
             return "an integer kernel (its sums would not be exact)"
         return PaddedMethod.refusal(geometry, weights)
 
     @abstractmethod
     def _convolved(self, x: Array, transposed: bool) -> Array:
-        """Return the product in a direction; a sample that is not finite may spread."""
+        """Return the product in a direction; NaN and infinity may spread to other results."""
 
     def forward(self, x: Array) -> Array:
         """See `Method.forward`."""
@@ -100,7 +102,7 @@ class TransformMethod(PaddedMethod):
             return result
         bad = ~xp.isfinite(x)
         result = self._scaled(xp.where(bad, 0, x).astype(x.dtype), transposed)
-        # each result of a group reads all channels of it
+        # each result reads all channels of its group: one mask for all of them
         pattern = self._pattern
         shape = pattern.small_shape if transposed else pattern.large_shape
         places = bad.any(2).reshape(-1, *shape).astype(np.float64)
@@ -110,7 +112,7 @@ class TransformMethod(PaddedMethod):
 
     @property
     def _pattern(self) -> Self:
-        """The same with one channel and a kernel of ones."""
+        """The same method for one channel and a kernel of ones."""
         return self._patterns.get(None, self._of_ones)
 
     def _of_ones(self) -> Self:
@@ -120,14 +122,14 @@ class TransformMethod(PaddedMethod):
         return type(self)(geometry, ones, self.backend)
 
     def _scaled(self, x: Array, transposed: bool) -> Array:
-        """Return the product with finite numbers, whose sums in between may have no room in their dtype."""
+        """Return the product with finite samples, scaled if an intermediate sum overflows."""
         xp = self.backend.xp
         result = self._convolved(x, transposed)
         if all_finite(result, xp):
             return result
         exponents = [_exponent(array, xp) for array in (x, self.weights)]
         smaller = type(self)(self.geometry, self.weights / 2.0 ** exponents[1], self.backend)
-        # half of the exponent at a time, so that nothing overflows that has room in the end
+        # in two steps: 2**(whole exponent) may overflow where the result does not
         first = sum(exponents) // 2
         with np.errstate(over="ignore", invalid="ignore"):
             scaled: Array = smaller._convolved(x / 2.0 ** exponents[0], transposed)
@@ -137,5 +139,5 @@ class TransformMethod(PaddedMethod):
 
 
 def _exponent(array: Array, xp: Any) -> int:
-    """Return the exponent of the largest part of a finite array, by which it becomes about 1."""
+    """Return the binary exponent of the largest real or imaginary part of a finite array."""
     return frexp(float(xp.abs(xp.stack([array.real, array.imag])).max()))[1] - 1

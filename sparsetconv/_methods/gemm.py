@@ -1,10 +1,10 @@
-"""Method ``"gemm"``: channels and taps as one matrix product, tile by tile.
+"""Method ``"gemm"``: implicit im2col, one matrix product over channels and taps for each tile of results.
 
-Floor 3. For a tile of results, what all taps read of all channels is copied into a panel that stays in cache,
-and the kernel as a matrix multiplies it. The input is never unfolded as a whole. The transposed direction is
-the same, once for each phase of the strides, on the small array extended by zeros. On a GPU a panel is one
-launch for all taps, the product another, a third puts the results where they belong; small items of a batch
-share a panel, so that launches are few.
+For a tile of results, the samples that all taps read in all channels are copied into a panel that stays in
+cache, and BLAS multiplies the kernel, as a matrix, with it; the input is never unfolded as a whole. The
+transposed direction does the same for each phase of the strides, on the small array with a halo of zeros.
+On a GPU, filling a panel is one launch for all taps, the product a second, and scattering the results a
+third; small items of a batch share a panel, to keep launches few.
 """
 
 from __future__ import annotations
@@ -32,24 +32,25 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv._methods.work import Rates, Work
 
-# bytes of a panel on the CPU: what a core's cache holds; on a GPU it is half of the second-level cache
+# bytes of a panel on the CPU, which a core's cache holds; on a GPU it takes half of the second-level cache
 PANEL_BYTES = 1 << 21
 
 
 class _AxisPhases(NamedTuple):
-    """Phases of an axis whose results read the same places, each through its own taps.
+    """Phases of an axis whose results read the same places, each phase through taps of its own.
 
     Attributes
     ----------
     taps : (phases, t) array
     reads : range
-        What a phase's taps read for its first result, in the extended source.
+        The places of the padded source that the taps of each phase read for its first result.
     step : int
-        From there to what they read for the next result.
+        Places from one result's reads to the next one's.
     number : int
         Results of a phase.
     start, apart, stride : int
-        The first result of the first phase, and how far from it that of the next phase, and its own next.
+        The first result of the first phase, the distance from the first result of a phase to that of the next
+        phase, and the distance between results of one phase.
     """
 
     taps: Array
@@ -66,7 +67,7 @@ class _AxisPhases(NamedTuple):
 
 
 def _polyphases(axis: Axis) -> tuple[list[_AxisPhases], Axis]:
-    """Return the phases of the transposed direction that meet taps, and the zeros around what they read."""
+    """Return the phases of the transposed direction that have taps, and the small axis with its zeros."""
     start, stop = read_range(axis)
     by_stride = polyphase(axis.taps, axis.dilation, axis.stride)
     first = start + (by_stride.residues - start) % axis.stride
@@ -80,7 +81,7 @@ def _polyphases(axis: Axis) -> tuple[list[_AxisPhases], Axis]:
     low = int((origin - (by_stride.counts - 1) * by_stride.fall)[kept].min())
     high = int((origin + number)[kept].max())
     before = max(-low, 1 - axis.outputs)
-    # neighbours are together where they read alike and none is left out between them
+    # neighbouring phases are grouped if they read the same places and no phase between them is left out
     apart = axis.stride // by_stride.cycle
     edges = (np.diff(alike, axis=0) != 0).any(1) | (np.diff(first) != apart)
     found = []
@@ -94,15 +95,16 @@ def _polyphases(axis: Axis) -> tuple[list[_AxisPhases], Axis]:
 
 
 class _Direction:
-    """One direction: how the source is extended, and the phases of its results.
+    """One direction: the padding of the source, and the phases of the results.
 
     Parameters
     ----------
     extension : Extension
     axes : sequence of list of _AxisPhases
     sizes : tuple of int
-        Of the results.
+        Results along each axis.
     weights : (groups, results, channels, k1, ..., kd) array
+        With the result's channels before those of the source.
     backend : Backend
     """
 
@@ -117,12 +119,12 @@ class _Direction:
         self._extension, self._sizes, self._results = extension, sizes, weights.shape[1]
         self._backend, self._xp = backend, backend.xp
         self._panel_bytes = backend.cache_bytes() // 2 if backend.on_gpu else PANEL_BYTES
-        # every result is of some phase, so that none need be set to zero before
+        # if every result belongs to some phase, the output need not be set to zero first
         self._covers_results = all(
             sum(p.phases * p.number for p in own) == n for own, n in zip(axes, sizes, strict=True)
         )
         self._phases = list(product(*axes))
-        # with one phase a product of all rows is the result, in its own layout
+        # with one phase the product over all rows has the layout of the result
         single = len(self._phases) == 1 and all(p.phases == p.stride == 1 for p in self._phases[0])
         self._is_result = single and self._covers_results
         self._is_complex = weights.dtype.kind == "c"
@@ -152,7 +154,7 @@ class _Direction:
     def product(self, x: Array, dtype: np.dtype[np.generic]) -> Array:
         """Return the results for ``(batch, groups, channels, ...)``."""
         if dtype.kind == "c" and not self._is_complex:
-            # a real kernel acts on real and imaginary parts alike
+            # a real kernel multiplies real and imaginary parts separately
             parts = real_parts(x.astype(dtype, copy=False), self._xp)
             return joined_parts(self.product(parts, parts.dtype), dtype, self._xp)
         shape = (*x.shape[:2], self._results, *self._sizes)
@@ -161,7 +163,7 @@ class _Direction:
         )
         extended = self._extension.extend(x.astype(dtype, copy=False))
         if self._is_result and len(x) == 1:
-            # where one panel is enough its product is the result as it stands
+            # if one panel holds everything, its product is the result, without a scatter
             (phases,), (weights,) = self._phases, self._of_dtype(dtype)
             first = phases[0].number
             if self._tile(1, phases, weights, dtype)[1] >= first:
@@ -175,7 +177,8 @@ class _Direction:
                 part, count = slice(item, item + items), min(rows, first - start)
                 values = weights @ self._panel(extended[part], phases, start, count)
                 target = self._target(out[part], phases, start, count)
-                # phases come first, results after them; in the target each phase stands before its numbers
+                # the product has all phases in front of the channels; the target has each axis' phase in
+                # front of the results of that phase
                 groups, results, own, *pairs = target.shape
                 apart = values.reshape(groups, *pairs[::2], results, own, *pairs[1::2])
                 ndim = len(phases)
@@ -186,21 +189,21 @@ class _Direction:
     def _tile(
         self, batch: int, phases: Sequence[_AxisPhases], weights: Array, dtype: np.dtype[Any]
     ) -> tuple[int, int]:
-        """Return how many items of a batch, and rows of their results, are made at once."""
+        """Return the size of a tile: the items of the batch, and the rows of results along the first axis."""
         first, *others = phases
         points, (groups, results, terms) = prod(p.number for p in others), weights.shape
         if not self._backend.on_gpu:
-            # a row of results takes so many bytes in the panel, or where there are many phases in the product
+            # elements for each result: in the panel (terms), or, if phases outnumber terms, in the product
             width = max(1, terms, prod(p.phases for p in phases))
             return 1, max(1, self._panel_bytes // (groups * width * points * dtype.itemsize))
         if batch == 1 and all(len(p.reads) == 1 for p in phases):
-            # what a single tap reads is multiplied where it stands
+            # what a single tap reads is multiplied in place, without a panel
             return 1, first.number
         rows = max(1, self._panel_bytes // (groups * (terms + results) * points * dtype.itemsize))
         return max(1, min(batch, rows // first.number)), min(rows, first.number)
 
     def _target(self, out: Array, phases: Sequence[_AxisPhases], start: int, count: int) -> Array:
-        """Return a view of where rows of results belong: ``(groups, results, items, phase, number, ...)``."""
+        """Return the view of ``out`` for rows: ``(groups, results, items, phase, number, ...)``."""
         begins = [phase.start for phase in phases]
         begins[0] += start * phases[0].stride
         numbers = [count, *(phase.number for phase in phases[1:])]
@@ -214,7 +217,7 @@ class _Direction:
         return view
 
     def _panel(self, source: Array, phases: Sequence[_AxisPhases], start: int, count: int) -> Array:
-        """Return what rows of results of some items read: ``(groups, channels * taps, results)``."""
+        """Return the im2col panel for rows of results: ``(groups, channels * taps, results)``."""
         numbers = [count, *(phase.number for phase in phases[1:])]
         begins = [phase.reads.start for phase in phases]
         begins[0] += start * phases[0].step
@@ -232,12 +235,12 @@ class _Direction:
         )
         view = self._xp.lib.stride_tricks.as_strided(here, shape, strides)
         panel: Array = view.reshape(lead[0], lead[1] * prod(taps), items * prod(numbers))
-        # a single tap needs no copy; BLAS takes no windows that overlap
+        # a single tap needs no copy; with several, windows overlap, which BLAS does not take
         return panel if prod(taps) == 1 else self._xp.ascontiguousarray(panel)
 
 
 class GemmMethod(PaddedMethod):
-    """BLAS products of the kernel with panels of the extended source; best with many channels."""
+    """BLAS products of the kernel with panels of the padded source; best with many channels."""
 
     name = "gemm"
 
@@ -283,9 +286,9 @@ class GemmMethod(PaddedMethod):
         return self._summed(y, lambda y, dtype: self._folding.fold(self._backward.product(y, dtype)))
 
     def _summed(self, x: Array, product: Callable[[Array, np.dtype[Any]], Array]) -> Array:
-        """Return a product, with sums in float32 where the result is of half precision.
+        """Return a product, with sums in float32 if the result is of half precision.
 
-        Such are results of a kernel of small integers with a GPU's arrays of half precision.
+        Such results come from a kernel of small integers and an array of half precision on a GPU.
         """
         dtype = np.result_type(x.dtype, self.weights.dtype)
         if not is_half(dtype):

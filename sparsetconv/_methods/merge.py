@@ -1,8 +1,8 @@
-"""Axes that need not be axes: of one sample, or without taps of their own.
+"""Merge axes of one sample, and axes along which nothing is convolved, into fewer axes.
 
-Floor 3. Loops run along the last axis, and vectors fill with its samples: a last axis of one sample, or of a
-few, wastes them. So that no method has to care, each plans for a geometry with the same matrix, whose arrays
-have the same elements in the same order.
+Inner loops and SIMD vectors run along the last axis; if it has one sample, or a few, most of each vector is
+wasted. Every method therefore plans for the geometry that `arrangement` returns: its matrix is the same, and
+its arrays have the same elements in the same order.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.types import Array
 
-# samples of a last axis without taps that is worth being merged: what is left of it fills no vectors
+# a last axis of one tap and at most this many samples is merged with the axis before it: it fills no vectors
 NARROW = 16
 
 
 class Arrangement(NamedTuple):
-    """A geometry with as few axes as may be.
+    """A geometry with merged axes.
 
     Attributes
     ----------
     geometry : ConvGeometry
     order : tuple of int
-        Of the given axes in the kernel.
+        The numbers of the given axes, in the order in which the merged kernel has them.
     """
 
     geometry: ConvGeometry
     order: tuple[int, ...]
 
     def weights(self, given: Array) -> Array:
-        """Return ``(groups, c_out, c_in, k1, ..., kd)`` weights of the given axes in the new ones."""
+        """Return ``(groups, c_out, c_in, k1, ..., kd)`` weights of the given axes as those of merged axes."""
         ordered = given.transpose(0, 1, 2, *(3 + number for number in self.order))
         return ordered.reshape(*given.shape[:3], *(axis.taps for axis in self.geometry.axes))
 
     def given(self, weights: Array, geometry: ConvGeometry) -> Array:
-        """Return weights as those of the given geometry: the inverse of `weights`."""
+        """Return weights of merged axes as those of the given geometry: the inverse of `weights`."""
         taps = [axis.taps for axis in geometry.axes]
         ordered = weights.reshape(*weights.shape[:3], *(taps[number] for number in self.order))
         back = sorted(range(len(taps)), key=self.order.__getitem__)
@@ -53,9 +53,10 @@ class Arrangement(NamedTuple):
 def arrangement(geometry: ConvGeometry) -> Arrangement:
     """Return the geometry that a method plans for.
 
-    Axes of one sample and one output stand in front, which moves no element; without taps they are left out.
-    Neighbouring axes that are copied as they are become one. So does a narrow last one with the axis before
-    it, of which neighbouring samples then stand apart.
+    Axes of one sample and one output go to the front, which moves no element in memory; there they are left
+    out if they have one tap. Neighbouring axes along which nothing is convolved (one tap, each output reads
+    the sample at its place) become one axis. A narrow last axis of that kind merges with the axis before it,
+    whose size, padding and dilation are multiplied by the narrow axis' size.
     """
     axes = geometry.axes
     order = sorted(range(len(axes)), key=lambda number: not axes[number].size == axes[number].outputs == 1)
@@ -80,18 +81,18 @@ def merged(geometry: ConvGeometry) -> ConvGeometry:
 
 
 def _is_copied(axis: Axis) -> bool:
-    """Return whether each output is the sample at its place times the only tap."""
+    """Return whether nothing is convolved: each output is the sample at its place times the only tap."""
     return axis.taps == 1 and axis.low == 0 and axis.outputs == axis.size and axis.high == axis.size - 1
 
 
 def _is_dense(axis: Axis) -> bool:
-    """Return whether an axis keeps its rules when each sample becomes a few."""
+    """Return whether an axis can be interleaved: its rules hold when each sample becomes several."""
     mode = axis.effective_mode
     return axis.stride == 1 and not (mode.edge or mode.mirrored)
 
 
 def _interleaved(axis: Axis, times: int) -> Axis:
-    """Return the axis with each sample become ``times``, which do not meet."""
+    """Return the axis on which each sample becomes ``times`` neighbours that no output mixes."""
     return replace(
         axis,
         size=axis.size * times,
@@ -115,7 +116,7 @@ def geometry_of(
     groups: int = 1,
     flip: bool = False,
 ) -> ConvGeometry:
-    """Return the geometry that has some axes, and channels in front where they are given."""
+    """Return the geometry of given axes, with channels in front where they are given."""
     return ConvGeometry.of_settled(
         (*channels, *(axis.size for axis in axes)),
         (*kernel_channels, *(axis.taps for axis in axes)),

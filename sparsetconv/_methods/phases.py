@@ -1,9 +1,9 @@
-"""An axis of a stencil, as either direction sees it, and how axes combine.
+"""One axis of a stencil as either direction reads it (polyphase), and tables of several axes combined.
 
-Floor 3. A directed axis is a padded input and the results that read it. Forward, all results meet all taps.
-Transposed, they fall into phases by stride, each with its own taps. What is not read has no place in the
-padded input, and a phase that no tap meets is left out: the cost grows with taps and results, not with the
-stride or the dilation.
+A directed axis is a padded input and the results that read it. Forward, every result has all taps.
+Transposed, results fall into phases by their position modulo the stride, and each phase has its own taps. The
+padded input has no places that no result reads, and phases without taps are left out, so that the cost grows
+with taps and results, not with the stride or the dilation.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.types import Array
 
-# the arrays of a directed axis are about this many numbers for each tap, result and place
+# int64 numbers that the arrays of a directed axis hold per tap, result and place, roughly
 NUMBERS = 16
 
 
 class Source(NamedTuple):
-    """The places of a padded input, in columns: what steps of one length lead to from one place.
+    """The places of a padded input, in columns: within a column, positions are ``step`` apart.
 
     Attributes
     ----------
@@ -39,13 +39,14 @@ class Source(NamedTuple):
     step : int
         Positions from one place of a column to the next.
     columns : (columns,) array
-        The positions of each column's first place, counted from ``first``.
+        The position of the first place of each column, counted from ``first``.
     begins, skipped : (segments,) arrays
-        From place ``begins[i]`` of a column on, ``skipped[i]`` places are left out in all.
+        Before place ``begins[i]`` of a column, ``skipped[i]`` places in total are left out, as no result
+        reads them.
     length : int
         Places of a column.
     places : int
-        Places in all, counted row by row: a few of the last row may be missing.
+        Total number of places, counted row by row; the last row may be incomplete.
     """
 
     axis: Axis
@@ -69,7 +70,7 @@ class Source(NamedTuple):
         return self.samples(*np.divmod(np.arange(self.places), self.columns.size)[::-1])
 
     def mains(self) -> tuple[Array, Array]:
-        """Return where each column's longest run of places inside the signal begins, and where it ends."""
+        """Return the begin and the end of the longest run of places inside the signal, for each column."""
         origin = self.first + self.columns[:, None] + self.skipped * self.step
         ends = np.append(self.begins[1:], self.length)
         begin = (-(origin // self.step)).clip(self.begins, ends)
@@ -79,14 +80,21 @@ class Source(NamedTuple):
 
 
 class Runs(NamedTuple):
-    """Results of an axis that stand at neighbouring bases and belong to equally spaced samples.
+    """Runs of results of an axis, with neighbouring bases and equally spaced samples.
+
+    The base of a result is the place of the padded input from which the reads of its taps are counted.
 
     Attributes
     ----------
-    phase, base, number, target, step : (runs,) arrays
-        ``number`` is how many results there are, ``base`` and ``target`` are those of the first result.
+    phase : (runs,) array
+    base, target : (runs,) arrays
+        The base of the first result, and the sample that it belongs to.
+    number : (runs,) array
+        Results of the run.
+    step : (runs,) array
+        Samples from one result to the next.
     added : (runs,) bool array
-        Whether it is added to its sample, as a position in the padding is.
+        Whether the results are added to their samples, since they are positions in the padding.
     """
 
     phase: Array
@@ -104,13 +112,13 @@ class DirectedAxis(NamedTuple):
     ----------
     source : Source
     taps, reads : (taps,) arrays
-        The taps of one phase after the other, and what each reads, as a place counted from a result's base.
+        The taps, sorted by phase, and the place that each tap reads, counted from a result's base.
     bounds : (phases + 1,) array
-        Where the taps of each phase begin.
+        The taps of phase ``p`` are ``bounds[p]`` to ``bounds[p + 1]``.
     runs : Runs
-        Sorted by phase; each phase has some. Bases count rows of places.
+        Sorted by phase, at least one for each. Bases count rows of places.
     size : int
-        Samples that results belong to.
+        Samples of the result.
     """
 
     source: Source
@@ -122,12 +130,12 @@ class DirectedAxis(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether every sample is set by a result."""
+        """Whether every sample of the result is stored, so that it need not be set to zero first."""
         return int(self.runs.number[~self.runs.added].sum()) == self.size
 
 
 class Results(NamedTuple):
-    """The results of an axis one by one, sorted by phase, as in `Runs`."""
+    """The results of an axis one by one, sorted by phase; the attributes are those of `Runs`."""
 
     phase: Array
     base: Array
@@ -144,17 +152,16 @@ def results(axis: DirectedAxis) -> Results:
 
 
 class Polyphase(NamedTuple):
-    """The residues of ``tap * dilation`` modulo ``stride``, and the taps that have them.
+    """Phases: the residues of ``tap * dilation`` modulo ``stride``, and the taps of each residue.
 
-    Tap ``first + n * cycle`` has the residue of tap ``first``, and reads ``n * fall`` further than it, in
-    strides.
+    Tap ``first + n * cycle`` has the same residue as tap ``first``, and reads ``n * fall`` strides beyond it.
 
     Attributes
     ----------
     residues : (phases,) array
         Increasing.
     first, counts : (phases,) arrays
-        The first tap of each residue, and how many have it.
+        The first tap of each residue, and the number of taps with that residue.
     cycle, fall : int
     """
 
@@ -165,13 +172,13 @@ class Polyphase(NamedTuple):
     fall: int
 
     def taps(self) -> tuple[Array, Array]:
-        """Return the phase and the number of each tap, one phase after the other."""
+        """Return the phases and the numbers of all taps, sorted by phase."""
         phase, number = ragged(self.counts)
         return phase, self.first[phase] + number * self.cycle
 
 
 def polyphase(taps: int, dilation: int, stride: int) -> Polyphase:
-    """Divide taps by what they leave over of strides."""
+    """Sort the taps into phases by the residue of their position modulo the stride."""
     common = gcd(dilation, stride)
     cycle = stride // common
     first = np.arange(min(taps, cycle))
@@ -182,13 +189,13 @@ def polyphase(taps: int, dilation: int, stride: int) -> Polyphase:
 
 
 def is_plain(axis: Axis) -> bool:
-    """Return whether an axis is one sample, which one tap reads for one output."""
+    """Return whether an axis is one sample that one tap reads for one output."""
     return axis.size == axis.taps == axis.outputs == 1 and axis.low == 0
 
 
 def forward_axis(axis: Axis) -> DirectedAxis:
     """Return an axis of the forward direction: one phase, all taps."""
-    # one output makes no stride: its taps are read as a line
+    # with one output the stride does not matter; a stride of `dilation` puts all its reads in one column
     stride = axis.stride if axis.outputs > 1 else axis.dilation
     check(axis.taps + axis.outputs)
     by_stride = polyphase(axis.taps, axis.dilation, stride)
@@ -197,7 +204,7 @@ def forward_axis(axis: Axis) -> DirectedAxis:
     column[by_stride.first] = np.arange(width)
     rows, begins, skipped = _compact(np.arange(by_stride.counts.max()) * by_stride.fall, axis.outputs)
     taps = np.arange(axis.taps)
-    # a column begins at what its first tap reads for the first output
+    # a column begins where its first tap reads for the first output
     reads = rows[taps // by_stride.cycle] * width + column[taps % by_stride.cycle]
     length = axis.outputs + int(rows[-1])
     count = (axis.outputs - 1) * width + int(reads.max()) + 1
@@ -217,10 +224,10 @@ def transposed_axis(axis: Axis) -> DirectedAxis:
     kept = np.flatnonzero(np.bincount(own.phase))
     phase, taps = by_stride.taps()
     if not kept.size:
-        # no tap reads the signal: results of one phase, of no taps, stand for all
+        # no tap reads the signal: all results are of one phase without taps
         own, kept = _phase_runs(axis, np.array([-axis.low % axis.stride])), np.zeros(1, np.int64)
         phase, taps = phase[:0], taps[:0]
-    # phases without results are none
+    # phases without results are left out
     place = np.full(by_stride.counts.size, -1)
     place[kept] = np.arange(kept.size)
     phase, taps = place[phase], taps[place[phase] >= 0]
@@ -239,18 +246,20 @@ def transposed_axis(axis: Axis) -> DirectedAxis:
 
 
 def check(numbers: int) -> None:
-    """Raise ``MemoryError`` where the arrays for this many taps, results and places cannot be had."""
+    """Raise ``MemoryError`` if there is no memory for the arrays of this many taps, results and places."""
     hint = "the sizes of an axis, its padding and its kernel set that"
     memory.require("the plan of a product", 8 * NUMBERS * numbers, hint)
 
 
 def _compact(places: Array, span: int) -> tuple[Array, Array, Array]:
-    """Leave out what is not read: ``span`` places are read from each of ``places`` on, which increase.
+    """Leave out places that no result reads; each tap reads ``span`` places, from one of ``places`` on.
+
+    ``places`` are sorted.
 
     Returns
     -------
     places : (taps,) array
-        Without what is left out.
+        The same places, counted without those left out.
     begins, skipped : (segments,) arrays
         As in `Source`.
     """
@@ -261,7 +270,7 @@ def _compact(places: Array, span: int) -> tuple[Array, Array, Array]:
 
 
 def _phase_runs(axis: Axis, residues: Array) -> Runs:
-    """Return the positions of each residue as runs; those outside of the signal are added."""
+    """Return the positions of each residue as runs; those outside the signal are added to their samples."""
     start, stop = read_range(axis)
     pieces = list(runs(axis, min(start + axis.low, 0), max(stop + axis.low, axis.size)))
     # (residues, pieces)
@@ -277,10 +286,11 @@ def _phase_runs(axis: Axis, residues: Array) -> Runs:
 
 
 def read_range(axis: Axis) -> tuple[int, int]:
-    """Return the positions that the transposed direction computes before it unpads.
+    """Return the range of positions that the transposed direction computes before it unpads.
 
-    They are counted from the first that the forward direction reads. Where zeros stand outside they are the
-    signal itself, as what is outside is dropped; else all that the forward direction reads.
+    Positions count from the first one that the forward direction reads. With zeros outside the signal the
+    range is the signal, since unpadding drops the rest; with any other mode it is all that the forward
+    direction reads.
     """
     if axis.effective_mode.zero:
         return -axis.low, axis.size - axis.low
@@ -288,14 +298,14 @@ def read_range(axis: Axis) -> tuple[int, int]:
 
 
 def ragged(counts: Array) -> tuple[Array, Array]:
-    """Return each entry's list, and its place in it; ``counts`` are the lengths of lists laid end to end."""
+    """Return each entry's list and its place in the list, for lists of lengths ``counts`` laid end to end."""
     which = np.repeat(np.arange(counts.size), counts)
     begins = np.cumsum(counts) - counts
     return which, np.arange(which.size) - begins[which]
 
 
 def flat_samples(samples: Sequence[Array], sizes: Sequence[int]) -> Array:
-    """Return the flat sample of each combination of places of some axes; -1 if outside along any."""
+    """Return the flat sample number of each combination of places of the axes; -1 if any is a zero."""
     total = np.zeros(1, np.int64)
     for number, own in enumerate(samples):
         inside = (total >= 0)[:, None] & (own >= 0)
@@ -305,5 +315,5 @@ def flat_samples(samples: Sequence[Array], sizes: Sequence[int]) -> Array:
 
 
 def sums(parts: Sequence[Array]) -> Array:
-    """Return all sums of one number of each part; the last part's runs fastest."""
+    """Return all sums of one number from each part, flat; the numbers of the last part vary fastest."""
     return reduce(lambda total, part: np.add.outer(total, part).reshape(-1), parts, np.zeros(1, np.int64))

@@ -1,4 +1,4 @@
-"""A bounded store of what is prepared once and used again. Floor 3."""
+"""A bounded cache, least recently used out first, for tables and transforms that products use again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Sized(Protocol):
-    """What knows the bytes that it keeps."""
+    """An object that knows how many bytes it holds."""
 
     @property
     def nbytes(self) -> int: ...
@@ -21,12 +21,12 @@ S = TypeVar("S", bound=Sized)
 
 
 class Store(Generic[S]):
-    """The things used last, by their keys. Several threads may ask at once.
+    """A cache of the objects used last, by their keys; safe to use from several threads.
 
     Parameters
     ----------
     most, most_bytes : int
-        How many are kept, and the bytes of all together; the newest stays, however large.
+        The largest number of objects, and of bytes of all of them; the one used last always stays.
     """
 
     def __init__(self, most: int, most_bytes: int) -> None:
@@ -43,7 +43,7 @@ class Store(Generic[S]):
             return sum(thing.nbytes for thing in self._kept.values())
 
     def get(self, key: Hashable, make: Callable[[], S]) -> S:
-        """Return what has the key, made now if it is not kept; what is used least recently goes first."""
+        """Return the object of a key, made now if it is not kept; the least recently used goes first."""
         with self._lock:
             known = self._kept.get(key)
             if known is not None:
@@ -51,7 +51,7 @@ class Store(Generic[S]):
                 return known
         made = make()
         with self._lock:
-            # another thread may have been faster
+            # another thread may have made it meanwhile
             known = self._kept.setdefault(key, made)
             self._kept.move_to_end(key)
             while len(self._kept) > 1 and self._is_full():

@@ -1,6 +1,6 @@
 """Fourier transforms of arrays of either backend, in the precision of the array.
 
-Floor 3. SciPy's in threads, or CuPy's, which keeps cuFFT's plans.
+NumPy arrays go through `scipy.fft` with several threads, CuPy arrays through CuPy, which keeps cuFFT's plans.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 class Transforms:
-    """Transforms along the last axes, padded with zeros to lengths that are fast.
+    """Discrete Fourier transforms along the last axes, zero-padded to fast lengths.
 
     Parameters
     ----------
     backend : Backend
     sizes : sequence of int
-        The least lengths.
+        The smallest allowed length of each axis.
     real : bool
-        Whether the arrays are real: half of the transform is kept.
+        Whether the arrays are real; then only half of the spectrum is kept (``rfftn``).
     """
 
     def __init__(self, backend: Backend, sizes: Sequence[int], real: bool) -> None:
@@ -41,7 +41,7 @@ class Transforms:
         return self._called(self._names[0], x)
 
     def backward(self, x: Array) -> Array:
-        """Return what has this transform; ``x`` may be overwritten."""
+        """Return the inverse transform; ``x`` may be overwritten."""
         return self._called(self._names[1], x)
 
     def _called(self, name: str, x: Array) -> Array:
@@ -51,7 +51,7 @@ class Transforms:
 
 
 def fast_lengths(sizes: Sequence[int], real: bool) -> tuple[int, ...]:
-    """Return the least lengths with small factors that are not below some sizes."""
+    """Return for each size the smallest length at or above it that has only small prime factors."""
     return tuple(next_fast_len(size, real) for size in sizes)
 
 
@@ -60,5 +60,5 @@ def _library(backend: Backend) -> tuple[Any, dict[str, Any]]:
         return backend.xp.fft, {}
     import scipy.fft
 
-    # a single line is one thread's work anyway
+    # SciPy divides lines among the threads; a single 1-D transform runs on one thread
     return scipy.fft, {"workers": thread_count()}

@@ -1,9 +1,9 @@
-"""A convolution as one product of transforms of the whole signal, for either direction and either backend.
+"""A convolution as one product of Fourier transforms of the whole signal, for both directions and backends.
 
-Floor 3. The signal lies on a circle along each axis, one that is just long enough: padded zeros before and
-after the signal are the same places of the circle, and of a periodic signal the circle may be one period.
-The matrix is then a selection of places, times a circulant matrix, times an embedding; the transposed
-direction is the product of the transposes in reverse order, on the same circle.
+Along each axis the signal is laid on a circle, the domain of a DFT, that is just long enough: padded zeros
+before and after the signal share places of the circle, and for circular padding the circle may be one period.
+The matrix of the convolution is then a selection of places, times a circulant matrix, times an embedding; the
+transposed direction is the product of the transposes in reverse order, on the same circle.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
 
-# bytes of a part of a batch that is transformed together; one item may be larger
+# bytes of the items of a batch that are transformed together, by backend; a single item may be larger
 PART_BYTES = {"numpy": 1 << 23, "cupy": 1 << 28}
 
 
@@ -35,13 +35,14 @@ class Circle(NamedTuple):
     Attributes
     ----------
     window : Axis
-        What of the extended signal is copied to the circle, from place 0 on.
+        An axis whose padded signal is what the circle holds from place 0 on.
     first : int
-        The place that the first tap of the first result reads; negative ones count from the end.
+        The place that the first tap of the first output reads; a negative one counts from the circle's end.
     least : int
-        The least length at which no result meets what it does not read.
+        The smallest length at which no output wraps around to a place that it does not read.
     reads, step : int
-        Places from the first that the results read with their first taps to the last; from one to the next.
+        Places that the first tap covers from the first output to the last (both counted), and from one output
+        to the next.
     """
 
     window: Axis
@@ -52,14 +53,14 @@ class Circle(NamedTuple):
 
 
 def circle(axis: Axis, real: bool) -> Circle:
-    """Return the shortest circle for an axis, for transforms of real or of complex arrays."""
+    """Return the shortest circle for an axis, for transforms of real or complex arrays."""
     reads = (axis.outputs - 1) * axis.stride + 1
     if axis.effective_mode.copies == 1 and max(axis.extent, reads) <= axis.size:
         period = axis.size
         if fast_lengths([period], real) == (period,):
             return Circle(Axis.plain(period), axis.low, period, reads, axis.stride)
     if axis.effective_mode.zero:
-        # the samples that are read, at least one; the circle's own zeros stand for those outside
+        # only samples that are read, at least one; padded zeros are the zeros of the circle itself
         start = min(max(axis.low, 0), axis.size - 1)
         stop = max(min(axis.high + 1, axis.size), start + 1)
     else:
@@ -77,16 +78,16 @@ class WholeTransform:
     ----------
     axes : sequence of Axis
     weights : (groups, c_out, c_in, k1, ..., kd) array
-        Of the forward direction.
+        The kernel of the forward direction.
     dtype : dtype
-        Of the results.
+        The dtype of the results.
     transposed : bool
     backend : Backend
 
     Attributes
     ----------
     nbytes : int
-        Of what is kept.
+        Bytes of the kernel's spectrum.
     """
 
     def __init__(
@@ -107,10 +108,10 @@ class WholeTransform:
         self.nbytes = int(self._spectrum.nbytes)
 
     def _transformed(self, weights: Array, places: Sequence[Array]) -> Array:
-        """Return the kernel's transform, ``(groups, results, sources, ...)``, its taps put on the circle.
+        """Return the kernel's spectrum, ``(groups, results, sources, ...)``.
 
-        A result reads from where the tap stands, so that the forward direction convolves with the reversed
-        kernel, and the transposed one with the kernel itself.
+        The forward direction is a correlation, so that its kernel is reversed on the circle; the transposed
+        direction convolves with the kernel itself.
         """
         lengths = self._transforms.lengths
         sign = 1 if self._transposed else -1
@@ -142,11 +143,11 @@ class WholeTransform:
             spread = self._backend.xp.zeros((*y.shape[:3], *self._reads), self._dtype)
             spread[self._results] = y
         window = self._summed(self._transforms.forward(spread))[self._window]
-        # what is folded is written to
+        # unpadding writes to its argument
         return self._extension.fold(self._backend.xp.ascontiguousarray(window))
 
     def _summed(self, x: Array) -> Array:
-        """Sum over source channels, one after the other, so that their products are never all there."""
+        """Multiply by the spectrum, sum over source channels one at a time, and transform back."""
         spectrum = self._spectrum
         if spectrum.shape[1] == spectrum.shape[2] == 1:
             x *= spectrum[:, :, 0]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sparsetconv._arrays import cuda
+from sparsetconv._arrays.record import filled, record
 from sparsetconv._arrays.streams import Kept
 from sparsetconv._resize.separable import least_work
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
 
 THREADS = 128
+# the struct of ``source/along_axis.cu``
+SIZES = record("lead", "rows", "columns", "trail")
 
 
 class _Factor(NamedTuple):
@@ -69,10 +72,12 @@ class CudaSeparable:
         constants = (
             ("VALUE", cuda.type_name(x.dtype)),
             ("FACTOR", cuda.type_name(factor.values.dtype)),
+            ("Sizes", SIZES),
             ("ID", "unsigned int" if result.size + THREADS < 2**32 else "unsigned long long"),
         )
+        sizes = filled(SIZES, lead=lead, rows=rows, columns=columns, trail=trail)
         function = cuda.kernel(self._backend, ("along_axis.cu",), constants, "along_axis")
-        numbers, array = cuda.by_value([lead, rows, columns, trail]), cuda.contiguous(xp, x, x.dtype)
+        numbers, array = cuda.by_value(sizes), cuda.contiguous(xp, x, x.dtype)
         arguments = numbers, *factor[1:], array, result
         cuda.launch(function, -(-result.size // THREADS), (THREADS,), arguments)
         return result

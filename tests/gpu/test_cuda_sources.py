@@ -18,7 +18,9 @@ import sparsetconv as stc
 from sparsetconv._arrays import cuda
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.layout import oriented_weights
+from sparsetconv._assembly.cuda import shared_constants
 from sparsetconv._methods.cuda.direct import CudaDirectMethod
+from sparsetconv._resize.cuda import SIZES
 
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 try:
@@ -51,11 +53,11 @@ def matrix_sources():
     """Yield (name, sources, constants) of what writes matrices."""
     for ndim in (1, 3):
         for index in ("int32", "int64"):
-            constants = {"NDIM": ndim, "INDEX": cuda.type_name(np.dtype(index))}
+            constants = {**shared_constants(ndim), "INDEX": cuda.type_name(np.dtype(index))}
             yield f"pattern-{ndim}-{index}", ("matrix.cuh", "pattern.cu"), constants
         for name in FLOATS:
             dtype = np.dtype(name)
-            value = {"NDIM": ndim, "VALUE": cuda.type_name(dtype)}
+            value = {**shared_constants(ndim), "VALUE": cuda.type_name(dtype)}
             yield f"product-{ndim}-{name}", ("matrix.cuh", "product_values.cu"), value
             for sliding in "01":
                 constants = {**value, "SUM": cuda.sum_name(dtype), "SLIDING": sliding}
@@ -65,6 +67,7 @@ def matrix_sources():
         dtype = np.dtype(name)
         factor = np.zeros(0, dtype).real.dtype
         constants = {"VALUE": cuda.type_name(dtype), "FACTOR": cuda.type_name(factor), "ID": "unsigned int"}
+        constants["Sizes"] = SIZES
         yield f"along_axis-{name}", ("along_axis.cu",), constants
 
 
@@ -119,6 +122,39 @@ def test_nvrtc_finds_errors(compiled):
         compiled('extern "C" __global__ void f(float* x) { x[0] = y; }', 90)
     with pytest.raises(RuntimeError, match="warning"):
         compiled('extern "C" __global__ void f(float* x) { int unused; x[0] = 1; }', 90)
+
+
+@pytest.mark.parametrize(
+    ("sources", "name", "member"),
+    [
+        pytest.param(
+            ("places.cuh", "stencil.cuh", "gather.cu"), "gather-float32-far-forward", "lead", id="axis"
+        ),
+        pytest.param(("matrix.cuh", "pattern.cu"), "pattern-1-int32", "period", id="segment"),
+        pytest.param(("along_axis.cu",), "along_axis-float32", "trail", id="sizes"),
+    ],
+)
+def test_a_member_that_a_record_lacks_does_not_compile(compiled, sources, name, member):
+    """Structs are made of the records: a name that one side lacks is an error, not a number that has moved."""
+    constants = {key: without(value, member) for key, value in SOURCES[name][1].items()}
+    text = cuda.assembled_source(sources, tuple(constants.items()))
+    with pytest.raises(RuntimeError, match=member):
+        compiled(text, 80)
+
+
+def without(value, member):
+    """Return a record, and those that it holds, without a member; all else as it is."""
+    if isinstance(value, str):
+        return value
+    kinds = {name: value[name] for name in value.names if name != member}
+    return np.dtype(
+        [
+            (name, without(kind.base, member), kind.shape)
+            if kind.base.names
+            else (name, kind.base, kind.shape)
+            for name, kind in kinds.items()
+        ]
+    )
 
 
 @pytest.mark.parametrize("number", ["float", "double"])

@@ -1,7 +1,6 @@
 """The stencil of ``method="direct"``: both kernels, in every shape of a launch, against naive loops."""
 
 import itertools
-import re
 from dataclasses import replace
 from math import prod
 
@@ -15,9 +14,8 @@ from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
 from sparsetconv._arrays.backend import NUMPY
-from sparsetconv._arrays.cuda import source_text
 from sparsetconv._geometry.axis import Axis
-from sparsetconv._methods.cuda import direct, stencil, tiles, tuning
+from sparsetconv._methods.cuda import direct, tiles, tuning
 from sparsetconv._methods.cuda.direct import CudaDirectMethod
 from sparsetconv._methods.cuda.stencil import Problem, StencilAxis
 from sparsetconv._methods.cuda.tiles import Tile, candidates, default_tile, tile
@@ -195,20 +193,6 @@ def test_padded_zeros_do_not_meet_weights_that_are_no_numbers(cp, bad, stride):
         device = stc.ConvOperator(cp.asarray(kernel), (30, 20), method="direct", **options)
         np.testing.assert_array_equal(device.apply(cp.asarray(x)).get(), host.apply(x))
         np.testing.assert_array_equal(device.T.apply(cp.asarray(y)).get(), host.T.apply(y))
-
-
-def test_structures_are_those_of_the_source():
-    """A member that one side lacks or has elsewhere would shift all numbers behind it."""
-    text = source_text("places.cuh")
-    for struct, members in (
-        ("StencilAxis", stencil.AXIS_MEMBERS),
-        ("Stencil", stencil.PROBLEM_MEMBERS),
-    ):
-        (body,) = re.findall(rf"struct {struct} {{(.*?)}};", text, re.DOTALL)
-        assert tuple(re.findall(r"\w+(?=[,;])", body)) == members
-    unpad = source_text("unpad.cu")
-    (body,) = re.findall(r"struct Samples {(.*?)};", unpad, re.DOTALL)
-    assert tuple(re.findall(r"\w+(?=[,;])", body)) == stencil.Outside._fields
 
 
 def axes():

@@ -10,42 +10,26 @@
 // segment's period, computes each once, and writes it for every repetition. Neighbouring threads write
 // neighbouring places.
 //
-// NDIM is a constant of the compilation.
+// Constants of the compilation: NDIM, and these structs, which are made of the records in cuda.py. Channels are those
+// of one group; `end` is one past the last.
+//
+// Segment: the first row `start`; `period` rows of a group; what columns move by from one group to the next (`shift`),
+// and what taps do (`slide`); the first template `row`; the entries of the axis `before` it; the `entries` of a group;
+// the number of groups, `repeat`.
+// Chunk: a range of segments, and the range of repetitions if it is one segment.
+// AxisLayout: the rows, columns and entries of an axis' matrix, the number of segments, and where its tables begin. The
+// columns of template row t are at places begins[t] to begins[t + 1] of `columns`; the taps that land on the column at
+// place c are at places folds[c] to folds[c + 1] of `taps`.
+// ChannelSteps: by how much the channel of a column, or of a weight, grows from one group to the next, from one channel
+// of the rows to the next, and from one channel of the columns to the next.
+// Layout: rows `start` to `stop` are written: they have `entries` entries, and there are `before` entries before them.
+// The last axis is divided into `chunks` chunks, listed in `chunk_table`.
 
-// Columns of the table of segments.
-#define SEGMENT_START 0    // first row
-#define SEGMENT_PERIOD 1   // rows of a group
-#define SEGMENT_SHIFT 2    // what columns move by from one group to the next
-#define SEGMENT_ROW 3      // its first template
-#define SEGMENT_BEFORE 4   // entries of the axis before it
-#define SEGMENT_ENTRIES 5  // entries of a group
-#define SEGMENT_REPEAT 6   // groups
-#define SEGMENT_SLIDE 7    // what taps move by from one group to the next
-#define SEGMENT_NUMBERS 8
-// Columns of the table of chunks: the range of segments, and the range of repetitions if it is one segment.
-#define CHUNK_NUMBERS 4
-
-// One axis: the rows, columns and entries of its matrix, the number of segments, and where its tables begin. The
-// columns of template row t are at places begins[t] to begins[t + 1] of `columns`; the taps that land on the
-// column at place c are at places folds[c] to folds[c + 1] of `taps`.
-struct AxisLayout {
-    long long rows, columns, entries, segments;
-    long long segment_table, begin_table, column_table, fold_table, tap_table, taps;
-};
-
-// By how much the channel of a column, or of a weight, grows from one group to the next, from one channel of the
-// rows to the next, and from one channel of the columns to the next.
-struct ChannelSteps {
-    long long group, row, column;
-};
-
-// Channels are those of one group. Rows `start` to `stop` are written: they have `entries` entries, and there are
-// `before` entries before them. The last axis is divided into `chunks` chunks, listed in `chunk_table`.
-struct Layout {
-    long long row_channels, column_channels, start, stop, before, entries, chunks, chunk_table;
-    ChannelSteps columns, weights;
-    AxisLayout axes[NDIM];
-};
+// A record of a table.
+template <class T>
+__device__ __forceinline__ const T& record(const long long* table, long long number) {
+    return *(const T*)(table + number * (long long)(sizeof(T) / sizeof(long long)));
+}
 
 // A row of an axis: where the columns of its template begin in the tables, the number of columns, what is added
 // to the columns and to their taps, and the number of entries of the axis before the row.
@@ -68,19 +52,19 @@ __device__ __forceinline__ AxisRow axis_row(const AxisLayout& axis, const long l
     long long low = 0, high = axis.segments - 1;
     while (low < high) {
         const long long middle = (low + high + 1) / 2;
-        if (segments[middle * SEGMENT_NUMBERS + SEGMENT_START] <= row) low = middle;
+        if (record<Segment>(segments, middle).start <= row) low = middle;
         else high = middle - 1;
     }
-    const long long* segment = segments + low * SEGMENT_NUMBERS;
-    const long long offset = row - segment[SEGMENT_START], period = segment[SEGMENT_PERIOD];
+    const Segment& segment = record<Segment>(segments, low);
+    const long long offset = row - segment.start, period = segment.period;
     const long long time = period == 1 ? offset : offset / period;
-    const long long first = segment[SEGMENT_ROW], own = first + offset - time * period;
+    const long long first = segment.row, own = first + offset - time * period;
     AxisRow found;
     found.place = begins[own];
     found.count = begins[own + 1] - begins[own];
-    found.shift = time * segment[SEGMENT_SHIFT];
-    found.slide = time * segment[SEGMENT_SLIDE];
-    found.before = segment[SEGMENT_BEFORE] + time * segment[SEGMENT_ENTRIES] + begins[own] - begins[first];
+    found.shift = time * segment.shift;
+    found.slide = time * segment.slide;
+    found.before = segment.before + time * segment.entries + begins[own] - begins[first];
     return found;
 }
 
@@ -139,17 +123,17 @@ template <class Make, class Store>
 __device__ __forceinline__ void each_entry(
     const Layout& layout, const long long* tables, const Line& line, long long chunk, Make make, Store store) {
     const AxisLayout& axis = layout.axes[NDIM - 1];
-    const long long* bounds = tables + layout.chunk_table + chunk * CHUNK_NUMBERS;
+    const Chunk& bounds = record<Chunk>(tables + layout.chunk_table, chunk);
     const long long* begins = tables + axis.begin_table;
-    for (long long number = bounds[0]; number < bounds[1]; ++number) {
-        const long long* segment = tables + axis.segment_table + number * SEGMENT_NUMBERS;
-        const long long first = segment[SEGMENT_ROW], period = segment[SEGMENT_PERIOD];
-        const long long length = line.upper * segment[SEGMENT_ENTRIES];
+    for (long long number = bounds.first_segment; number < bounds.end_segment; ++number) {
+        const Segment& segment = record<Segment>(tables + axis.segment_table, number);
+        const long long first = segment.row, period = segment.period;
+        const long long length = line.upper * segment.entries;
         if (!length) continue;
         // the threads of a block write `abreast` repetitions at once
         const long long width = length < blockDim.x ? length : blockDim.x, abreast = blockDim.x / width;
         if (threadIdx.x >= width * abreast) continue;
-        const long long start = line.begin + line.upper * segment[SEGMENT_BEFORE];
+        const long long start = line.begin + line.upper * segment.before;
         for (long long entry = threadIdx.x % width; entry < length; entry += width) {
             // find the row of the period that has the entry
             long long low = first, high = first + period - 1;
@@ -161,11 +145,11 @@ __device__ __forceinline__ void each_entry(
             const long long inside = entry - line.upper * (begins[low] - begins[first]);
             const long long count = begins[low + 1] - begins[low];
             const auto made = make(line, inside / count, begins[low] + inside % count);
-            const long long row = segment[SEGMENT_START] + low - first, shift = segment[SEGMENT_SHIFT];
-            long long time = bounds[2] + threadIdx.x / width, end = bounds[3];
+            const long long row = segment.start + low - first, shift = segment.shift;
+            long long time = bounds.first_time + threadIdx.x / width, end = bounds.end_time;
             take_wanted(line, axis.rows, row, period, abreast, time, end);
             const long long step = abreast * length, move = abreast * shift;
-            const long long slide = segment[SEGMENT_SLIDE];
+            const long long slide = segment.slide;
             long long target = start + time * length + entry, moved = time * shift, slid = time * slide;
 #pragma unroll 4
             for (int count = time < end ? (int)((end - time + abreast - 1) / abreast) : 0; count > 0; --count) {

@@ -15,22 +15,22 @@ extern "C" __global__ void row_pointers(
     Line line;
     if (!find_line(layout, tables, block, line)) return;
     const AxisLayout& axis = layout.axes[NDIM - 1];
-    const long long* bounds = tables + chunk_table + chunk * CHUNK_NUMBERS;
+    const Chunk& bounds = record<Chunk>(tables + chunk_table, chunk);
     const long long* begins = tables + axis.begin_table;
-    const bool several = bounds[1] - bounds[0] > 1;
-    for (long long number = bounds[0]; number < bounds[1]; ++number) {
-        const long long* segment = tables + axis.segment_table + number * SEGMENT_NUMBERS;
-        const long long first = segment[SEGMENT_ROW], period = segment[SEGMENT_PERIOD];
+    const bool several = bounds.end_segment - bounds.first_segment > 1;
+    for (long long number = bounds.first_segment; number < bounds.end_segment; ++number) {
+        const Segment& segment = record<Segment>(tables + axis.segment_table, number);
+        const long long first = segment.row, period = segment.period;
         const unsigned width = period < blockDim.x ? (unsigned)period : blockDim.x;
         const unsigned abreast = blockDim.x / width;
         if (threadIdx.x >= width * abreast) continue;
-        const long long before = line.begin + line.upper * segment[SEGMENT_BEFORE];
-        const long long entries = line.upper * segment[SEGMENT_ENTRIES];
+        const long long before = line.begin + line.upper * segment.before;
+        const long long entries = line.upper * segment.entries;
         const long long step = abreast * period, move = abreast * entries;
         for (long long own = threadIdx.x % width; own < period; own += width) {
-            const long long row = segment[SEGMENT_START] + own;
-            long long time = threadIdx.x / width + (several ? 0 : bounds[2]);
-            long long end = several ? segment[SEGMENT_REPEAT] : bounds[3];
+            const long long row = segment.start + own;
+            long long time = threadIdx.x / width + (several ? 0 : bounds.first_time);
+            long long end = several ? segment.repeat : bounds.end_time;
             take_wanted(line, axis.rows, row, period, abreast, time, end);
             long long target = line.number * axis.rows + row + time * period - layout.start;
             long long pointer = before + line.upper * (begins[first + own] - begins[first]) + time * entries;

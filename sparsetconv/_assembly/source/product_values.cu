@@ -1,12 +1,8 @@
 // Values of a Kronecker product of one matrix for each axis; see matrix.cuh.
 //
-// VALUE is a constant of the compilation: the type of the entries. The factors' are double.
+// Constants of the compilation: VALUE, the type of the entries (the factors' are double), and the struct Firsts.
 
 // factors: the values of the template rows, in the order of their `columns`; those of axis a from firsts.of[a] on
-struct Firsts {
-    long long of[NDIM];
-};
-
 extern "C" __global__ void product_values(
     Layout layout, const long long* __restrict__ tables, const double* __restrict__ factors, Firsts firsts,
     VALUE* __restrict__ values) {

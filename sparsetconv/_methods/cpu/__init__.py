@@ -1,5 +1,5 @@
 """The methods on the CPU: ``sparse``, ``direct``, ``fft``, and ``rates``, how fast a CPU is.
 
-``stencil`` and ``overlap_save`` each hold a plan and its compiled loops, which are written in the language of
-``emit``.
+``stencil`` (for ``direct``) and ``overlap_save`` (for ``fft``) each hold a plan and the compiled loops that
+run it; the loops are written with the operators of ``emit``.
 """

@@ -1,7 +1,7 @@
-"""Method ``"direct"``: a compiled stencil, the same loops in both directions.
+"""Method ``"direct"``: a compiled stencil, with the same loops for both directions.
 
-Floor 3. What differs between the directions, between padding modes, strides and numbers of channels, is in
-the tables of ``plan``; this module hands arrays to the loops of ``loops``, in several threads.
+Directions, padding modes, strides and numbers of channels differ only in the tables of ``stencil.plan``. This
+module passes arrays and tables to the loops of ``stencil.loops``, in several threads.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv._methods.work import Rates, Work
 
-# seconds: of a line of results, to begin; of a byte of weights, which every unit reads
+# seconds: of a line of results, to begin; of a byte of weights, which every tile reads
 LINE, WEIGHT_BYTE = 1e-8, 0.1e-9
 # a line is filled up as if it were longer by so many vectors
 NARROW = 3.0
 # lines of results that share what is loaded of the source; one line alone takes so much longer for a tap
 SHARING, ALONE = 4, 2.0
-# units are about so many
-UNITS = 16
-# multiplications for which a second thread pays
+# about the number of tiles
+TILES = 16
+# multiplications above which a second thread pays
 THREAD_WORK = 1 << 20
-# of memory that a thread keeps for each dtype
+# largest tile buffer that a thread keeps from call to call, for each dtype
 KEPT_BYTES = 1 << 23
 _kept = threading.local()
 
 
 class DirectMethod(PaddedMethod):
-    """The micro-kernel keeps a register block of up to sixteen vectors of sums while all taps go by.
+    """A stencil whose micro-kernel sums over all taps in a register block of up to sixteen vectors.
 
-    The first call for a dtype compiles (a second or less, kept on disk by numba). Integers are summed in 64
-    bits and wrap around as NumPy's do.
+    The first call for a dtype compiles (a second or less; numba keeps the result on disk). Integers are
+    summed in 64 bits and wrap around as NumPy's do.
     """
 
     name = "direct"
@@ -59,8 +59,8 @@ class DirectMethod(PaddedMethod):
         narrow = 1 + NARROW * vector_bytes() / work.real_bytes / work.line
         alone: float = ALONE ** (1 - log2(min(work.together, SHARING)) / log2(SHARING))
         multiplied = work.multiplies(rates.word) * rates.multiply * narrow * alone + work.lines * LINE
-        units = min(UNITS, work.sizes[0])
-        moved = rates.byte * work.moved + WEIGHT_BYTE * work.weights * units * work.real_bytes
+        tiles = min(TILES, work.sizes[0])
+        moved = rates.byte * work.moved + WEIGHT_BYTE * work.weights * tiles * work.real_bytes
         return rates.call + multiplied + moved
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
@@ -87,7 +87,7 @@ class DirectMethod(PaddedMethod):
     def _computed(self, x: Array, transposed: bool) -> Array:
         dtype = np.result_type(x, self.weights)
         exact = dtype.kind in "iu"
-        # real and imaginary parts are planes
+        # the loops see real and imaginary parts as planes of a real dtype
         real = np.dtype(np.int64) if exact else np.zeros(0, dtype).real.dtype
         plan, loops = self._prepare(transposed, dtype, real)
         batch, groups = x.shape[:2]
@@ -95,7 +95,7 @@ class DirectMethod(PaddedMethod):
         shape = batch, groups, channels, *plan.sizes
         memory.require("the product", prod(shape) * dtype.itemsize, "padding and the batch set its size")
         values = _wrapped(np.ascontiguousarray(x)) if exact else np.ascontiguousarray(x, dtype).view(real)
-        # narrower integers are summed in 64 bits
+        # narrower integers are summed in 64 bits and converted at the end
         summed = np.dtype(np.int64) if exact and dtype.itemsize < 8 else dtype
         out = np.empty(shape, summed) if plan.whole else np.zeros(shape, summed)
         flat, result = values.reshape(-1), out.view(real).reshape(-1)
@@ -105,12 +105,12 @@ class DirectMethod(PaddedMethod):
         workers = min(thread_count(), items * plan.storing) if large else 1
         loops.run(flat, result, items, 0, plan.storing, workers)
         if plan.accumulating:
-            # what is added to a result is added in one order
+            # one thread, so that terms are added to a result always in the same order
             loops.run(flat, result, items, plan.storing, plan.accumulating, 1)
         return out.astype(dtype, copy=False)
 
     def _prepare(self, transposed: bool, dtype: np.dtype[Any], real: np.dtype[Any]) -> tuple[Plan, _Loops]:
-        """Return the plan, and the loops that run by it, for a direction and a dtype of results."""
+        """Return the plan and its loops for a direction and a dtype of results."""
         key = transposed, dtype.char
         known = self._prepared.get(key)
         if known is not None:
@@ -122,7 +122,7 @@ class DirectMethod(PaddedMethod):
         elif weights.dtype.kind == "c":
             weights, plane_parts = _in_parts(weights), 2
         elif dtype.kind == "c":
-            # a real kernel acts on real and imaginary parts alike
+            # a real kernel multiplies real and imaginary parts separately: two items for each one
             item_parts = 2
         groups, results, planes = weights.shape[:3]
         layout = Layout(groups, planes, results, plane_parts, item_parts, real.itemsize)
@@ -134,7 +134,7 @@ class DirectMethod(PaddedMethod):
 
 
 class _Loops:
-    """The compiled loops of a plan, with all that they need.
+    """The compiled loops of a plan, with packed weights, tables and scratch.
 
     Parameters
     ----------
@@ -148,8 +148,8 @@ class _Loops:
 
         self._stencil = stencil
         width = VECTOR_BYTES // weights.itemsize
-        # rows for the register block, of both phases of a pair, then the tile buffer, then what vectors read
-        # beyond it
+        # a thread's memory: rows for the register blocks of an even and an odd phase, then the tile buffer,
+        # then room for vectors that reach past its end
         rows = np.arange(2 * BLOCK_ROWS) * VECTORS * width
         buffer = rows.size * VECTORS * width
         self._kernel = loop_tables(plan, weights, buffer)
@@ -175,10 +175,11 @@ class _Loops:
 
 
 def _buffer(elements: int, dtype: np.dtype[Any]) -> Array:
-    """Return a thread's memory for a tile buffer, which it keeps: the system's takes longer to come.
+    """Return a thread's memory for a tile buffer; the thread keeps it, as new memory from the system is slow.
 
-    What a vector reads beyond its results is multiplied too and thrown away. At first that is zeros, since
-    subnormal numbers are slow; later what another product has left.
+    Vectors also read past their last result; those elements are multiplied and their products thrown away.
+    The memory begins as zeros, because subnormal numbers are slow to multiply; later it holds what another
+    product has left.
     """
     known: Array | None = getattr(_kept, dtype.char, None)
     if known is not None and known.size >= elements:
@@ -196,7 +197,7 @@ def _wrapped(x: Array) -> Array:
 
 
 def _in_parts(weights: Array) -> Array:
-    """Return complex weights as real ones between real and imaginary parts, which are planes of their own."""
+    """Return complex weights as real weights between planes of real and of imaginary parts."""
     re, im = weights.real, weights.imag
     # (groups, results, part, sources, part, ...)
     parts = np.stack([np.stack([re, -im], 3), np.stack([im, re], 3)], 2)

@@ -1,8 +1,8 @@
-"""Integers, arrays and loops of LLVM's language, written as in Python.
+"""Write LLVM loops with Python operators, for the compiled modules.
 
-Floor 3, for the compiled modules. numba translates Python to LLVM well but slowly: seconds for the stencil's
-loops, most of them spent on what those loops do not need (types to infer, negative indices, exceptions). Here
-the same loops are written down directly, with operators that emit one instruction each.
+numba would translate the same loops from Python, but takes seconds for the stencil, mostly for features that
+they do not use (type inference, negative indices, exceptions). Here integers, arrays and loops are Python
+objects whose operators emit one LLVM instruction each.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ INTEGER, SHORT, TRUTH = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 
 
 def _register_shape(features: str) -> tuple[int, int]:
-    """Return the bytes of a vector, and how many stand side by side, for what a processor has."""
+    """Return the bytes of a vector and the vectors of a register block's row, for a processor's features."""
     known = set(features.split(","))
     if "+avx512f" in known:
         return 64, 4
     if "+avx2" in known:
-        # sixteen registers: eight of sums, two of input
+        # sixteen vector registers: eight for sums, two for input
         return 32, 2
     return 16, 4 if "+neon" in known else 2
 
 
-# As many as VECTORS times SLOTS vectors of sums stay in registers while all taps go by.
+# The micro-kernel keeps VECTORS * BLOCK_ROWS vectors of sums in registers while it runs over all taps.
 VECTOR_BYTES, VECTORS = _register_shape(config.CPU_FEATURES or get_host_cpu_features())
 
 
 class Value:
-    """A number, or a truth, of the emitted code. Division is for numbers that are not negative."""
+    """An integer or a truth value of the emitted code; ``//`` and ``%`` are for non-negative numbers."""
 
     def __init__(self, code: Code, value: Any) -> None:
         self.code, self.value = code, value
@@ -81,7 +81,7 @@ class Value:
         return self._compared("!=", other)
 
     def choose(self, yes: Any, no: Any) -> Value:
-        """Return one of two numbers, by a truth."""
+        """Return ``yes`` if this truth value is true, else ``no``; both are computed."""
         code = self.code
         return Value(code, code.builder.select(self.value, code.raw(yes), code.raw(no)))
 
@@ -95,7 +95,7 @@ class Value:
 
 
 class Variable:
-    """An integer that changes."""
+    """A mutable integer of the emitted code."""
 
     def __init__(self, code: Code, place: Any) -> None:
         self.code, self.place = code, place
@@ -112,7 +112,7 @@ class Variable:
 
 
 class Memory:
-    """An array: ``memory[place]`` loads, ``memory[place] = value`` stores."""
+    """An array of the emitted code: ``memory[place]`` loads, ``memory[place] = value`` stores."""
 
     def __init__(self, code: Code, pointer: Any, element: Any) -> None:
         self.code, self.pointer, self.element = code, pointer, element
@@ -134,7 +134,7 @@ class Memory:
         return Value(self.code, add(a.value, b.value))
 
     def copy(self, to: Any, source: Memory, start: Any, count: Value, size: int) -> None:
-        """Copy neighbouring elements of ``size`` bytes."""
+        """Copy ``count`` neighbouring elements of ``size`` bytes each."""
         builder, octets = self.code.builder, ir.IntType(8).as_pointer()
         move = builder.module.declare_intrinsic("llvm.memcpy", [octets, octets, INTEGER])
         pointers = (builder.bitcast(p, octets) for p in (self.at(to), source.at(start)))
@@ -142,12 +142,12 @@ class Memory:
 
 
 class Code:
-    """A function that is being written.
+    """The function whose code is being emitted.
 
     Parameters
     ----------
     builder : llvmlite.ir.IRBuilder
-        At the end of the function's first block.
+        Positioned at the end of the function's first block.
     """
 
     def __init__(self, builder: Any) -> None:
@@ -161,7 +161,7 @@ class Code:
         return Value(self, INTEGER(value))
 
     def variable(self, value: Any) -> Variable:
-        """Return a variable, with room of its own in the function's first block."""
+        """Return a variable, allocated in the function's first block so that no loop allocates it anew."""
         builder = self.builder
         with builder.goto_block(self._entry):
             builder.position_at_start(self._entry)
@@ -176,12 +176,12 @@ class Code:
             yield
 
     def either(self, truth: Value) -> Any:
-        """Return two contexts: for what is done if so, and if not."""
+        """Return the contexts of the two branches: if the truth value is true, and if it is false."""
         return self.builder.if_else(truth.value)
 
     @contextmanager
     def repeat(self, condition: Callable[[], Value]) -> Iterator[None]:
-        """Repeat what is written inside as long as the condition, asked anew each time, holds."""
+        """Repeat the code emitted inside while the condition, evaluated before each turn, is true."""
         builder = self.builder
         head, body, after = (builder.append_basic_block(name) for name in ("while", "do", "done"))
         builder.branch(head)
@@ -194,7 +194,7 @@ class Code:
 
     @contextmanager
     def loop(self, start: Any, stop: Any, step: Any = 1) -> Iterator[Value]:
-        """Count from ``start`` up to ``stop``."""
+        """Loop over ``range(start, stop, step)``, for a positive step."""
         number = self.variable(start)
         with self.repeat(lambda: number.now < stop):
             yield number.now
@@ -202,15 +202,16 @@ class Code:
 
 
 def bytes_of(element: Any) -> int:
-    """Return the size of an element: the loops know floats of two lengths and 64-bit integers."""
+    """Return the bytes of an element: 4 for a float, 8 for a double or a 64-bit integer."""
     return 4 if isinstance(element, ir.FloatType) else 8
 
 
 def loops_of(emit: Callable[..., None]) -> Any:
-    """Return what compiled code can call to run the loops that ``emit`` emits, as a function of their own.
+    """Return an intrinsic for compiled code: it calls the loops that ``emit`` emits, in their own function.
 
-    Its arguments are six arrays, a counter, three numbers, and one that stands for what the code depends on.
-    ``emit`` is called with a `Code`, the arrays, a pointer to the counter, and the numbers.
+    Its arguments are six arrays, a counter, three numbers, and a number that identifies the version of the
+    code. ``emit`` is called with a `Code`, the six arrays as `Memory`, a pointer to the counter, and the
+    three numbers.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -1,7 +1,7 @@
-"""Method ``"fft"``: products of transforms, tile by tile or of the whole signal; for large kernels.
+"""Method ``"fft"``: products of Fourier transforms, of tiles or of the whole signal; for large kernels.
 
-Floor 3. How tiles are cut is in ``plan``, their loops are in ``loops``; one transform of the whole
-signal is in ``whole``. Which of them a direction takes, and how long its tiles are, `fft_strategy` says.
+``overlap_save`` has the plan of the tiles and its compiled loops, ``whole`` one transform of the whole
+signal. `fft_strategy` chooses between them for each direction, and chooses the lengths of tiles.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv._methods.work import Rates
 
-# of each direction: how many are kept, and the bytes of all; the one used last always
+# prepared transforms that are kept for each direction: their number, and bytes of all of them; the one used
+# last always stays
 MOST_KEPT, MOST_BYTES = 4, 1 << 26
 # seconds: of a byte of a vector of tiles in one step of their transforms, and what goes with it
 STEP_BYTE = 2.8e-9 / 64
@@ -104,11 +105,11 @@ def _as_a_whole(work: Work, items: int, rates: Rates) -> FFTStrategy:
 
 
 class FFTMethod(TransformMethod):
-    """Signal and kernel meet as Fourier transforms: in tiles (overlap-save), or as a whole.
+    """Products of Fourier transforms of signal and kernel: of tiles (overlap-save), or of the whole signal.
 
-    Each result is a sum over all samples of its tile, or of the whole signal, in all channels of its group,
-    with round-off in the order of the largest. NaN and infinity in the input reach the outputs that the
-    matrix sends them to, and no others: see `TransformMethod`.
+    Each result is a sum over all samples of its tile, or of the whole signal, in all channels of its group;
+    its round-off is relative to the largest of these samples. NaN and infinity in the input reach the outputs
+    that the matrix sends them to, and no others: see `TransformMethod`.
     """
 
     name = "fft"
@@ -127,7 +128,7 @@ class FFTMethod(TransformMethod):
         )
 
     def strategy(self, transposed: bool, dtype: np.dtype[Any], items: int = 1) -> FFTStrategy:
-        """Return how a direction transforms: its lengths, and whether they are those of the whole signal."""
+        """Return the choice between tiles and the whole signal for a direction, with the lengths."""
         return fft_strategy(self.geometry, transposed, dtype, items)
 
     def _convolved(self, x: Array, transposed: bool) -> Array:
@@ -148,23 +149,23 @@ class FFTMethod(TransformMethod):
 
 
 class TileTransforms:
-    """Tiles of the padded input in compiled loops: one direction, for one dtype and one choice of lengths.
+    """Overlap-save in compiled loops: one direction, for one dtype and one choice of tile lengths.
 
     Parameters
     ----------
     geometry : ConvGeometry
     weights : (groups, c_out, c_in, k1, ..., kd) array
-        Of the forward direction.
+        The kernel of the forward direction.
     dtype : dtype
-        Of the results.
+        The dtype of the results.
     transposed : bool
     lengths : tuple of int
-        Of a tile; powers of two.
+        The lengths of a tile, powers of two.
 
     Attributes
     ----------
     nbytes : int
-        Of what is kept.
+        Bytes of tables, spectra and twiddle factors.
     """
 
     def __init__(
@@ -187,7 +188,7 @@ class TileTransforms:
         width = VECTOR_BYTES // real.itemsize
         parts = dtype.itemsize // real.itemsize
         groups, c_out, c_in = weights.shape[:3]
-        # two real tiles travel as one complex one
+        # two real tiles are transformed as one complex tile
         self._pack = width * 2 // parts
         sizes = [axis.outputs if transposed else axis.size for axis in geometry.axes]
         tiling = plan.tiling_of(axes, lengths, sizes)

@@ -1,8 +1,8 @@
 """Method ``"sparse"``: the CSR matrices of both directions, each assembled when first needed.
 
-Where padding folds several taps onto one sample, their sum is an entry, and it is taken in the dtype of the
-result: such a matrix is assembled for each dtype of results that is asked for. Where nothing is folded there
-is one matrix in the kernel's dtype, whatever it is multiplied with.
+Where padding makes several taps of an output read one sample, the entry is their sum, taken in the dtype of
+the result: one matrix is assembled for each dtype of results. Otherwise there is one matrix, in the kernel's
+dtype, for all dtypes.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ if TYPE_CHECKING:
 # seconds: of a product whatever its matrix, less than by other methods; of an entry, and how much longer of a
 # complex one; of a byte of its value
 CALL, ENTRY, COMPLEX, VALUE_BYTE = 3e-6, 0.4e-9, 1.6, 0.06e-9
-# entries for which a second thread pays
+# entries (times vectors) above which a second thread pays
 THREAD_WORK = 1 << 18
-# entries that are converted at a time, to a buffer that stays in cache
+# entries that are converted to another dtype at a time, in a buffer that stays in cache
 CONVERTED = 1 << 18
-# up to so many vectors are multiplied one by one: SciPy's product with several loops over them inside
+# up to this many vectors are multiplied one by one: the innermost loop of csr_matvecs runs over the vectors,
+# and with few of them it is too short
 FEW = 8
 
 
 class SparseMethod(Method):
-    """Products with the matrix, by SciPy's functions; many vectors at once read it once."""
+    """Products with the CSR matrix, by SciPy's functions; for many vectors at once it is read only once."""
 
     name = "sparse"
     assembles = True
@@ -56,7 +57,7 @@ class SparseMethod(Method):
         self._matrices: dict[tuple[bool, np.dtype[Any]], _Csr] = {}
 
     def _matrix(self, transposed: bool, result: np.dtype[Any]) -> _Csr:
-        """Return the matrix of a direction, its entries summed as results of a dtype ask."""
+        """Return the matrix of a direction, with the entry dtype for results of dtype ``result``."""
         known = self._matrices.get((transposed, result))
         if known is not None:
             return known
@@ -92,10 +93,10 @@ class SparseMethod(Method):
 
 
 class _Csr(NamedTuple):
-    """A matrix, multiplied by the functions that SciPy's own product calls.
+    """A CSR matrix, multiplied by the functions that SciPy's own product calls.
 
-    They release the interpreter's lock. Called directly they work on any range of rows, so that threads share
-    a matrix without copying it, and small products are not dominated by checks.
+    These functions release the interpreter's lock. Called directly they work on any range of rows, so that
+    threads share a matrix without copying it, and checks do not dominate small products.
     """
 
     rows: int
@@ -105,19 +106,19 @@ class _Csr(NamedTuple):
     data: Array
 
     def product(self, x: Array, dtype: np.dtype[Any]) -> Array:
-        """Return the products with the items of a batch, ``(batch, ...)`` or one vector, in a dtype.
+        """Return the products with the items of a batch, ``(batch, ...)``, or with one vector, in a dtype.
 
-        Entries of another dtype are converted as they are used, a block of them at a time.
+        Entries of another dtype are converted when they are used, ``CONVERTED`` of them at a time.
         """
         rows, columns = self.rows, self.columns
         vectors = x.reshape(x.size // columns, columns).astype(dtype, copy=False)
-        # a complex number that meets a real entry is two real ones
+        # with real entries, real and imaginary parts are multiplied as two real vectors
         real = dtype if self.data.dtype.kind == "c" else vectors.real.dtype
         if real != dtype:
             vectors = real_parts(vectors)
         count = len(vectors)
         few = count <= FEW
-        # of many vectors, the numbers that meet one entry stand side by side
+        # many vectors are transposed, so that the numbers that one entry multiplies are contiguous
         source = np.ascontiguousarray(vectors) if few else vectors.T.ravel()
         result = np.zeros((count, rows) if few else (rows, count), real)
         workers = 1 if self.data.size * count < THREAD_WORK else max(1, min(thread_count(), rows))
@@ -142,10 +143,10 @@ class _Csr(NamedTuple):
     def _parts(
         self, first: int, last: int, dtype: np.dtype[Any]
     ) -> Iterator[tuple[int, Array, Array, Array]]:
-        """Yield rows with their entries in a dtype: the first row, row pointers, columns and values.
+        """Yield parts of the matrix with entries in a dtype: first row, row pointers, columns and values.
 
-        A row that ends in a later part is in both: sums are added to, so that the order of its terms is the
-        same wherever it is divided.
+        A row that two parts share is in both. Each part adds to the sums, so that the terms of a row are
+        added in the same order wherever it is cut.
         """
         pointers, indices, data = self.indptr, self.indices, self.data
         if data.dtype == dtype:
@@ -154,7 +155,7 @@ class _Csr(NamedTuple):
         start, stop = int(pointers[first]), int(pointers[last])
         buffer = np.empty(min(CONVERTED, stop - start), dtype)
         rows = pointers[first : last + 1]
-        # a number of another dtype would make NumPy convert all pointers
+        # searchsorted with a number of another dtype would convert all row pointers
         index = rows.dtype.type
         for low in range(start, stop, CONVERTED):
             high = min(low + CONVERTED, stop)

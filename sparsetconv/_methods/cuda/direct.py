@@ -15,14 +15,17 @@ import numpy as np
 
 from sparsetconv._arrays import cuda
 from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.record import filled
 from sparsetconv._arrays.streams import Kept
 from sparsetconv._methods.base import Method
 from sparsetconv._methods.cuda.stencil import (
     CHANNELS,
     MANY_THREADS,
+    SAMPLES,
     SUM_BYTES,
     Problem,
     StencilAxis,
+    shared_constants,
     without_idle_steps,
 )
 from sparsetconv._methods.cuda.tiles import Tile, default_tile, tile
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.record import Kind
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv._methods.work import Rates, Work
@@ -57,7 +61,7 @@ class Launch(NamedTuple):
     """
 
     name: str
-    constants: dict[str, str]
+    constants: dict[str, str | Kind]
     blocks: int
     threads: int
     numbers: tuple[Array, ...]
@@ -156,7 +160,7 @@ class CudaDirectMethod(Method):
         weights = self.weights.dtype
         return dtype if weights.kind == "c" or dtype.kind != "c" else np.zeros(0, dtype).real.dtype
 
-    def types(self, dtype: np.dtype[Any]) -> dict[str, str]:
+    def types(self, dtype: np.dtype[Any]) -> dict[str, str | Kind]:
         """Return the types that a compilation knows, for results of a dtype."""
         return {
             "VALUE": cuda.type_name(dtype),
@@ -195,22 +199,22 @@ class CudaDirectMethod(Method):
         return default_tile(problem) if measured is None else measured
 
 
-def _tiles(own: Tile, constants: dict[str, str]) -> Launch:
+def _tiles(own: Tile, constants: dict[str, str | Kind]) -> Launch:
     """Return the launch of ``tiles.cu``."""
-    numbers = cuda.by_value(own.problem.numbers(own.shape.channels, own.tiles))
+    numbers = cuda.by_value(own.problem.record(own.shape.channels, own.tiles))
     return Launch("tiles", constants | own.constants(), own.blocks, prod(own.threads), (numbers,))
 
 
-def _gather(problem: Problem, constants: dict[str, str]) -> Launch:
+def _gather(problem: Problem, constants: dict[str, str | Kind]) -> Launch:
     """Return the launch of ``gather.cu``."""
     own, threads, channels = gather_constants(problem)
-    numbers = cuda.by_value(problem.numbers(channels, [1] * len(problem.axes)))
+    numbers = cuda.by_value(problem.record(channels, [1] * len(problem.axes)))
     return Launch("gather", constants | own, -(-threads // THREADS), THREADS, (numbers,))
 
 
-def _unpadding(problem: Problem, constants: dict[str, str]) -> Iterator[Launch]:
+def _unpadding(problem: Problem, constants: dict[str, str | Kind]) -> Iterator[Launch]:
     """Yield a launch of ``unpad.cu`` for each axis with copies of samples in its padding."""
-    numbers = cuda.by_value(problem.numbers(1, [1] * len(problem.axes)))
+    numbers = cuda.by_value(problem.record(1, [1] * len(problem.axes)))
     lines = problem.batch * problem.groups * problem.results
     for a, each in enumerate(problem.axes):
         if each.result == each.own:
@@ -219,13 +223,13 @@ def _unpadding(problem: Problem, constants: dict[str, str]) -> Iterator[Launch]:
         behind = prod(other.result for other in problem.axes[a + 1 :])
         threads = lines * before * each.outside.total * behind
         # nothing of the kernel's shape, so that one compilation serves many
-        own = {name: constants[name] for name in ("NDIM", "VALUE", "SUM")}
+        own = shared_constants(len(problem.axes)) | {name: constants[name] for name in ("VALUE", "SUM")}
         own |= {"UNPADDED": str(a), "ID": number_type(threads, each.result)}
-        samples = cuda.by_value(each.outside)
+        samples = cuda.by_value(filled(SAMPLES, **each.outside._asdict()))
         yield Launch("unpad", own, -(-threads // THREADS), THREADS, (numbers, samples))
 
 
-def gather_constants(problem: Problem) -> tuple[dict[str, str], int, int]:
+def gather_constants(problem: Problem) -> tuple[dict[str, str | Kind], int, int]:
     """Return what ``gather.cu`` is compiled with, its threads, and the channels of a thread."""
     blocked = problem.blocked
     sizes = [each.result for each in problem.axes]
@@ -240,7 +244,7 @@ def gather_constants(problem: Problem) -> tuple[dict[str, str], int, int]:
     lengths = list(sizes)
     lengths[blocked] = -(-lengths[blocked] // (results * span)) * span
     threads = rows * prod(lengths)
-    constants = {
+    constants: dict[str, str | Kind] = {
         "BLOCKED": str(blocked),
         "RESULTS": str(results),
         "CHANNELS": str(channels),

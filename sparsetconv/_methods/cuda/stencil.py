@@ -12,10 +12,13 @@ from math import gcd, prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparsetconv._arrays import cuda
+from sparsetconv._arrays.record import filled, record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sparsetconv._arrays.record import Kind
+    from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.axis import Axis
 
 # threads that a GPU wants at the least
@@ -23,15 +26,26 @@ MANY_THREADS = 1 << 16
 # bytes of sums that one thread keeps in registers; channels that it makes at once
 SUM_BYTES, CHANNELS = 128, 4
 
-# the members of the structures in cuda/places.cuh, in their order
-AXIS_MEMBERS = (
+# the structs that ``source/places.cuh`` and ``source/unpad.cu`` explain
+AXIS = record(
     "source", "result", "own", "lead", "origin", "phase", "copies", "edge", "period", "mirror", "first",
     "last", "source_stride", "result_stride", "band", "tiles",
 )  # fmt: skip
-PROBLEM_MEMBERS = (
-    "batch", "groups", "source_channels", "result_channels", "channel_blocks", "source_size", "result_size",
-    "band_size",
-)  # fmt: skip
+SAMPLES = record("begin", "number", "again", "total")
+
+
+def stencil_record(ndim: int) -> Kind:
+    """Return a problem in numbers, as the kernels take it: ``Stencil`` in ``source/places.cuh``."""
+    return record(
+        "batch", "groups", "source_channels", "result_channels", "channel_blocks", "source_size",
+        "result_size", "band_size", ("axes", AXIS, ndim),
+    )  # fmt: skip
+
+
+def shared_constants(ndim: int) -> dict[str, str | Kind]:
+    """Return what a compilation knows of every problem of some axes."""
+    structs = {"StencilAxis": AXIS, "Stencil": stencil_record(ndim), "Samples": SAMPLES}
+    return {"NDIM": str(ndim), **structs}
 
 
 class Outside(NamedTuple):
@@ -95,17 +109,6 @@ class StencilAxis:
             return axis.interior
         first = min(max(0, axis.extent - 1 - axis.before + self.lead), self.result)
         return first, max(first, min(axis.outputs * axis.stride - axis.before + self.lead, self.result))
-
-    @property
-    def extension(self) -> dict[str, int]:
-        """What stands outside the source of the forward direction: the numbers of `PaddingMode`."""
-        mode = self.axis.effective_mode
-        return {
-            "copies": mode.copies,
-            "edge": int(mode.edge),
-            "period": self.axis.period,
-            "mirror": mode.mirror,
-        }
 
     @property
     def outside(self) -> Outside:
@@ -200,7 +203,7 @@ class Problem:
         """Results along an axis that meet other taps than their neighbours."""
         return self.axes[a].axis.stride if self.transposed else 1
 
-    def constants(self) -> dict[str, str]:
+    def constants(self) -> dict[str, str | Kind]:
         """Return what a compilation knows of the axes."""
         axes = [each.axis for each in self.axes]
         common = [gcd(axis.stride, axis.dilation) for axis in axes]
@@ -215,41 +218,45 @@ class Problem:
             "INVERSE": [pow(fall, -1, cycle) for fall, cycle in zip(falls, cycles, strict=True)],
         }
         return {
-            "NDIM": str(len(axes)),
+            **shared_constants(len(axes)),
             "TRANSPOSED": str(int(self.transposed)),
             "PLACE": self.place_type,
             "NUMBER": self.number_type,
             **{name: cuda.braced(numbers) for name, numbers in lists.items()},
         }
 
-    def numbers(self, channels: int, tiles: Sequence[int]) -> list[int]:
-        """Return the members of ``Stencil``, for the channels of a thread, and the tiles along each axis."""
-        bands = self.bands
-        own = {
-            "batch": self.batch,
-            "groups": self.groups,
-            "source_channels": self.sources,
-            "result_channels": self.results,
-            "channel_blocks": -(-self.results // channels),
-            "source_size": prod(each.source for each in self.axes),
-            "result_size": prod(each.own for each in self.axes),
-            "band_size": bands[-1],
-        }
-        numbers = [own[name] for name in PROBLEM_MEMBERS]
-        for a, each in enumerate(self.axes):
-            first, last = each.inside
-            values = {
-                **{
-                    name: getattr(each, name)
-                    for name in ("source", "result", "own", "lead", "origin", "phase")
-                },
-                **each.extension,
-                "first": first,
-                "last": last,
-                "source_stride": prod(other.source for other in self.axes[a + 1 :]),
-                "result_stride": prod(other.own for other in self.axes[a + 1 :]),
-                "band": bands[a],
-                "tiles": tiles[a],
-            }
-            numbers += [values[name] for name in AXIS_MEMBERS]
-        return numbers
+    def record(self, channels: int, tiles: Sequence[int]) -> Array:
+        """Return the problem as ``Stencil``, for the channels of a thread, and the tiles along each axis."""
+        behind = [self.axes[a + 1 :] for a in range(len(self.axes))]
+        inside = [each.inside for each in self.axes]
+        axes = filled(
+            AXIS,
+            source=[each.source for each in self.axes],
+            result=[each.result for each in self.axes],
+            own=[each.own for each in self.axes],
+            lead=[each.lead for each in self.axes],
+            origin=[each.origin for each in self.axes],
+            phase=[each.phase for each in self.axes],
+            copies=[each.axis.effective_mode.copies for each in self.axes],
+            edge=[int(each.axis.effective_mode.edge) for each in self.axes],
+            period=[each.axis.period for each in self.axes],
+            mirror=[each.axis.effective_mode.mirror for each in self.axes],
+            first=[first for first, _ in inside],
+            last=[last for _, last in inside],
+            source_stride=[prod(other.source for other in axes) for axes in behind],
+            result_stride=[prod(other.own for other in axes) for axes in behind],
+            band=self.bands[:-1],
+            tiles=tiles,
+        )
+        return filled(
+            stencil_record(len(self.axes)),
+            batch=self.batch,
+            groups=self.groups,
+            source_channels=self.sources,
+            result_channels=self.results,
+            channel_blocks=-(-self.results // channels),
+            source_size=prod(each.source for each in self.axes),
+            result_size=prod(each.own for each in self.axes),
+            band_size=self.bands[-1],
+            axes=axes,
+        )

@@ -19,6 +19,8 @@ from sparsetconv._methods.cuda.tuning import LaunchShape
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sparsetconv._arrays.record import Kind
+
 # bytes of shared memory that every card since compute capability 7.5 gives a block without being asked
 SHARED_BYTES = 48 << 10
 MOST_THREADS = 1024
@@ -110,7 +112,7 @@ class Tile:
         """Whether a launch of it can be compiled and started."""
         return self.shared <= SHARED_BYTES and prod(self.threads) <= MOST_THREADS
 
-    def constants(self) -> dict[str, str]:
+    def constants(self) -> dict[str, str | Kind]:
         """Return what a compilation knows beside what it knows of the axes."""
         return {
             "BLOCKED": str(self.problem.blocked),

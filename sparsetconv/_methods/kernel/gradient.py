@@ -1,7 +1,7 @@
 """A convolution as a function of its kernel: products by the methods, and the gradient as a correlation.
 
-Floor 3, above the methods. For the gradient the input extended by its padding and the output meet in an inner
-product for each weight: few taps one by one in compiled loops, many at once by Fourier transforms.
+The gradient of a weight is an inner product of the padded input, shifted to what the weight's tap reads, with
+the output: for up to ``MANY_TAPS`` taps in compiled loops, for more by Fourier transforms.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv._methods.base import Method
 
-# taps past which transforms are faster
+# number of taps above which Fourier transforms are faster
 MANY_TAPS = 400
 
 
 class KernelProducts:
-    """Products with kernels that change, by the method that suits the geometry.
+    """Products with kernels that change, by the method that ``"auto"`` chooses for the geometry.
 
     Parameters
     ----------
     geometry : ConvGeometry
     dtype : dtype
-        Of the kernels.
+        The dtype of the kernels.
     backend : Backend
     """
 
@@ -74,7 +74,7 @@ class KernelProducts:
         return self._products(weights, small, True)
 
     def _products(self, weights: Array, fixed: Array, transposed: bool) -> Array:
-        """Return ``(batch, groups, channels, ...)``, from one fixed array for a batch of kernels."""
+        """Return ``(batch, groups, channels, ...)``: the products of a batch of kernels with one array."""
         groups, channels = self._geometry.groups, self._geometry.channels
         sizes = [axis.size if transposed else axis.outputs for axis in self._geometry.axes]
         xp = self._backend.xp
@@ -90,14 +90,14 @@ class KernelProducts:
 
 
 def _product(method: Method, x: Array, transposed: bool) -> Array:
-    """Return the product of one array, of any dtype, in a direction."""
+    """Return the product with one array of any dtype, in a direction."""
     if transposed:
         return method.transpose(x.reshape(1, *method.small_shape))
     return method.forward(x.reshape(1, *method.large_shape))
 
 
 class KernelGradient:
-    """Sums over outputs of what each tap reads times an output's number.
+    """The gradient of ``sum(small * conv(large))`` with respect to the kernel, by compiled loops.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class KernelGradient:
         large : (groups, c_in, n1, ..., nd) array
             The input.
         small : (groups, c_out, m1, ..., md) array
-            One number for each output. Nothing is conjugated.
+            A number for each output. Nothing is conjugated.
 
         Returns
         -------
@@ -141,8 +141,7 @@ class KernelGradient:
 
         geometry = self.geometry
         c_in, _ = geometry.channels
-        # with as many results as rows of a register block each line is a row block of its own, and the taps
-        # are one list
+        # with BLOCK_ROWS results each line is a row block of its own, and all taps are in one list
         layout = Layout(geometry.groups, c_in * parts, BLOCK_ROWS, parts, 1, itemsize)
         plan = plan_of(self._axes, False, layout)
         taps = tuple(axis.taps for axis in geometry.axes)
@@ -186,7 +185,7 @@ class KernelGradient:
 
 
 class TransformedGradient:
-    """The same by Fourier transforms, for many taps.
+    """The gradient of `KernelGradient` by Fourier transforms, for many taps.
 
     Parameters
     ----------
@@ -198,14 +197,14 @@ class TransformedGradient:
         self._axes, self._backend = geometry.axes, backend
 
     def __call__(self, large: Array, small: Array) -> Array:
-        """Correlate on circles on which no lag that is a tap's meets what it does not read."""
+        """Correlate on circles that are long enough for the lags of all taps not to wrap around."""
         real = large.dtype.kind == "f"
         circles = [circle(axis, real) for axis in self._axes]
         transforms = Transforms(self._backend, [c.least for c in circles], real)
         extension = Extension(tuple(c.window for c in circles), self._backend.xp)
         spread = self._backend.xp.zeros((*small.shape[:2], *(c.reads for c in circles)), small.dtype)
         spread[last_axes(slice(0, c.reads, c.step) for c in circles)] = small
-        # the transform of the reversed array is the conjugate of that of its conjugate
+        # the DFT of the reversed array is the conjugate of the DFT of the conjugated array
         reverse = transforms.forward(spread.conj()).conj()
         extended = transforms.forward(extension.extend(large))
         lags = transforms.backward(reverse[:, :, None] * extended[:, None])
@@ -216,9 +215,10 @@ class TransformedGradient:
 
 
 def kernel_gradient(geometry: ConvGeometry, backend: Backend) -> Callable[[Array, Array], Array]:
-    """Return what computes gradients of large problems.
+    """Return the function that computes gradients of large problems.
 
-    On a GPU, and where numba's compiler is turned off, window by window or by transforms.
+    It uses compiled loops or Fourier transforms on the CPU; on a GPU, and where numba's compiler is turned
+    off, windows or Fourier transforms.
     """
     arranged = arrangement(geometry)
     compute = _gradient_of(arranged.geometry, backend)
@@ -252,6 +252,6 @@ def _gradient_of(geometry: ConvGeometry, backend: Backend) -> Callable[[Array, A
 def _confined(
     gradient: Callable[[Array, Array], Array], large: Array, small: Array, backend: Backend
 ) -> Array:
-    """Return a gradient of arrays that may hold NaN or infinity, which padded zeros and transforms spread."""
+    """Return the gradient of arrays with NaN or infinity, which padded zeros and transforms would spread."""
     found = gradient(large, small)
     return found if all_finite(found, backend.xp) else confined(gradient, large, small, backend.xp)

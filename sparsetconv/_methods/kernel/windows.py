@@ -1,9 +1,9 @@
-"""A convolution, and its gradient with respect to the kernel, window by window in NumPy.
+"""A convolution and its gradient with respect to the kernel, one array operation per tap in NumPy or CuPy.
 
-Floor 3, for `KernelOperator` on small problems: nothing is compiled, and a new kernel costs nothing. Each tap
-of the kernel meets one window of the input; the product is a sum over taps of channel matrices times windows,
-the gradient the inner product of the output with each window. Where zeros stand outside, a window is what the
-tap reads inside: no padded zero is multiplied, so that NaN and infinity stay where they belong.
+`KernelOperator` uses this for small problems: nothing is compiled, and a new kernel costs nothing. A window
+is the strided slice of the padded input that one tap reads. The product is a sum over taps of a channel
+matrix times a window; the gradient of a tap is the inner product of its window with the output. Padded zeros
+are left out of the windows, so that none is multiplied, and NaN and infinity stay where they belong.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Windows:
-    """The windows of a geometry.
+    """A convolution and its gradient by windows, for one geometry.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Windows:
 
     @cached_property
     def _windows(self) -> list[tuple[Index, Index, Index, tuple[int, ...]]]:
-        """For each tap that reads anything: its place, its outputs, what it reads for them, their numbers."""
+        """For each tap that reads a sample: the indices of tap, outputs and window; the window's shape."""
         windows = []
         for tap in product(*map(range, self._taps)):
             parts = [_part(axis, t) for axis, t in zip(self._axes, tap, strict=True)]
@@ -77,7 +77,7 @@ class Windows:
 
     @quiet
     def gradient(self, large: Array, small: Array) -> Array:
-        """Return the sums over outputs of input times output, as `KernelGradient` does."""
+        """Return the sums over outputs of window times output, as `KernelGradient` does."""
         extended = self._extension.extend(large)
         channels = *small.shape[:2], large.shape[1]
         gradient: Array = self._xp.zeros((*channels, *self._taps), np.result_type(large.dtype, small.dtype))
@@ -88,7 +88,7 @@ class Windows:
 
 
 def _part(axis: Axis, tap: int) -> tuple[slice, slice]:
-    """Return the outputs of an axis that read through a tap, and what they read of the array by `folding`."""
+    """Return the outputs of an axis that read through a tap, and what they read, padded by `folding`."""
     first, last = 0, axis.outputs
     start = tap * axis.dilation
     if axis.effective_mode.zero:

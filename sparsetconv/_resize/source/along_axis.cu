@@ -2,11 +2,7 @@
 // x (lead, columns, trail). A thread computes one number; neighbouring threads are neighbours in the result.
 //
 // Constants of the compilation: VALUE, the type of the arrays; FACTOR, the type of the matrix' entries; ID, an
-// unsigned type that can number all threads.
-
-struct Sizes {
-    long long lead, rows, columns, trail;
-};
+// unsigned type that can number all threads; and the struct Sizes.
 
 extern "C" __global__ void along_axis(
     Sizes sizes, const int* __restrict__ pointers, const int* __restrict__ indices,

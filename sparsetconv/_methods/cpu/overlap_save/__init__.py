@@ -1,1 +1,1 @@
-"""Convolution by Fourier transforms of tiles (overlap-save): ``records``, ``plan``, ``loops``."""
+"""Overlap-save, convolution by Fourier transforms of tiles: ``records``, ``plan``, compiled ``loops``."""

@@ -1,14 +1,14 @@
-"""Convolution of tiles by Fourier transforms, compiled. Imported when first needed, by ``fft`` alone.
+"""The compiled loops of overlap-save: gather tiles, transform, multiply, transform back, scatter the results.
 
-Written with the operators of ``emit``, as the stencil is. A vector's lanes are tiles: each instruction does
-the same to as many tiles as a vector has elements, so that transforms along any axis read and write whole
-vectors. A real tile is half a complex one: two of them travel as real and imaginary part, which a real kernel
-does not mix.
+The module is imported when first needed, by ``fft`` only, and written with the operators of ``emit``. Each
+lane of a vector is a tile of its own: an instruction does the same to all of them, so that transforms along
+any axis read and write whole vectors. Two real tiles are transformed as the real and imaginary parts of one
+complex tile, which a real kernel does not mix.
 
-Transforms go in place through steps of radix 4 (a last one of 2): forward from long to short, which leaves
-the frequencies with their digits reversed, and back from short to long. The kernel's transform is kept in the
-same order, so nothing is ever sorted (decimation in frequency forward, in time backward; Cooley and Tukey
-1965).
+Transforms are in place, in stages of radix 4 and one of radix 2 if the logarithm of the length is odd. The
+forward one (decimation in frequency) goes from long stages to short ones and leaves the frequencies in
+digit-reversed order; the inverse (decimation in time) goes back from short to long. The kernel's spectrum is
+kept in the same order, so that no reordering pass is needed (Cooley and Tukey 1965).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sparsetconv._methods.cpu.overlap_save.records import AXIS, HEADER
 
 
 class _Arrays(NamedTuple):
-    """What the loops work on; ``buffer`` is a thread's own."""
+    """The arrays of the loops; each thread has its own ``buffer``."""
 
     x: Memory
     out: Memory
@@ -39,14 +39,14 @@ class _Arrays(NamedTuple):
 
 
 class _Complex(NamedTuple):
-    """A vector of complex numbers, or one number for all its lanes."""
+    """A vector of complex numbers, as a vector of real parts and one of imaginary parts."""
 
     re: Any
     im: Any
 
 
 class _Vectors:
-    """Arithmetic on vectors of tiles, in a function that is being written.
+    """Emit arithmetic on vectors, whose lanes are tiles.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class _Vectors:
     width : int
         Elements of a vector.
     apart : Value
-        Elements of the buffer from real parts to their imaginary parts.
+        Elements of the buffer from the real parts of a channel's tiles to the imaginary parts.
     """
 
     def __init__(self, m: _Arrays) -> None:
@@ -68,7 +68,7 @@ class _Vectors:
         self.apart: Value = self.header.size * self.width
 
     def _pointers(self, place: Value) -> Iterator[Any]:
-        """Yield where the real parts are and where the imaginary parts are."""
+        """Yield the pointers to a vector's real parts and to its imaginary parts."""
         for part in (place, place + self.apart):
             yield self.builder.bitcast(self.m.buffer.at(part), self._vector.as_pointer())
 
@@ -97,7 +97,7 @@ class _Vectors:
         return _Complex(self.builder.fsub(a.re, b.re), self.builder.fsub(a.im, b.im))
 
     def product(self, a: _Complex, b: _Complex, conjugate: bool = False) -> _Complex:
-        """Multiply, by the conjugate of ``b`` if so wanted."""
+        """Return ``a * b``, or ``a`` times the conjugate of ``b``."""
         fuse = ("contract",)
         multiply, add, sub = self.builder.fmul, self.builder.fadd, self.builder.fsub
         straight = multiply(a.re, b.re, flags=fuse), multiply(a.im, b.im, flags=fuse)
@@ -108,13 +108,13 @@ class _Vectors:
 
 
 def _times_i(v: _Vectors, a: _Complex, inverse: bool) -> _Complex:
-    """Return ``-i * a``, or ``i * a``."""
+    """Return ``-i * a``, or ``i * a`` for the inverse transform."""
     negative = v.builder.fneg(a.re if not inverse else a.im)
     return _Complex(negative, a.re) if inverse else _Complex(a.im, negative)
 
 
 def _radix_4(v: _Vectors, place: Value, quarter: Value, twiddle: Value, inverse: bool) -> None:
-    """Do one butterfly of four numbers, ``quarter`` apart from one another."""
+    """Emit one radix-4 butterfly, in place, on four vectors that are ``quarter`` elements apart."""
     places = [place + quarter * n for n in range(4)]
     a = [v.load(p) for p in places]
     w = [v.splat(v.m.twiddles, twiddle + 2 * n) for n in range(3)]
@@ -130,7 +130,7 @@ def _radix_4(v: _Vectors, place: Value, quarter: Value, twiddle: Value, inverse:
 
 
 class _Line(NamedTuple):
-    """Vectors of the buffer, ``step`` elements apart; ``length`` is two to the power of ``bits``."""
+    """A line of ``length = 2**bits`` vectors of the buffer, ``step`` elements apart."""
 
     start: Value
     step: Value
@@ -171,7 +171,7 @@ def _emit_line(v: _Vectors, line: _Line, inverse: bool) -> None:
 
 
 def _emit_multiply(v: _Vectors, start: Value, to: Value, spectrum: Value, more: Value) -> None:
-    """Set, or with ``more`` add to, the vectors of a tile: those at ``start`` times the kernel's spectrum."""
+    """Multiply the tiles at ``start`` by a spectrum; store the product at ``to``, or with ``more`` add it."""
     with v.code.loop(0, v.header.size) as number:
         factor = v.splat(v.m.spectra, spectrum + number * 2)
         product = v.product(v.load(start + number * v.width), factor)
@@ -184,7 +184,7 @@ def _emit_multiply(v: _Vectors, start: Value, to: Value, spectrum: Value, more: 
 
 
 def _emit_transform(v: _Vectors, origin: Value, axis: Record, inverse: bool) -> None:
-    """Transform all lines of tiles along an axis."""
+    """Transform all lines of a pack's tiles along an axis."""
     step, starts = axis.stride * v.width, axis.line_starts
     with v.code.loop(0, axis.lines) as line:
         start = origin + v.m.t[starts + line] * v.width
@@ -192,7 +192,7 @@ def _emit_transform(v: _Vectors, origin: Value, axis: Record, inverse: bool) -> 
 
 
 class _Pack(NamedTuple):
-    """Tiles that are computed at once: the first, how many there are in all packs, and the channel group."""
+    """Tiles that are computed at once: the first, the number of tiles of all packs, the channel group."""
 
     first: Value
     tiles: Value
@@ -200,9 +200,14 @@ class _Pack(NamedTuple):
 
 
 def _emit_lanes(v: _Vectors, pack: _Pack, origin: Value, body: Callable[..., None]) -> None:
-    """Emit ``body`` for each tile of a pack: its item, its number, where it goes, and which part it is."""
+    """Emit ``body(item, tile, place, part, there)`` for each tile of a pack, and each part of a complex tile.
+
+    ``place`` is the first element of its lane in the buffer, ``part`` 1 for imaginary parts of samples, and
+    ``there`` whether such a tile exists: the last pack may not be full.
+    """
     code, header, parts = v.code, v.header, v.header.parts
-    # a complex tile has both its parts in a lane; of real ones the second half are imaginary parts
+    # real and imaginary parts of a complex tile are in one lane; the second half of real tiles are imaginary
+    # parts
     with code.loop(0, header.pack * parts) as number:
         part, lane = number // v.width, number % v.width
         tile = pack.first + parts.equals(2).choose(lane, number)
@@ -236,7 +241,7 @@ def _emit_gather(v: _Vectors, pack: _Pack, channel: Value, origin: Value) -> Non
 
 
 def _emit_scatter(v: _Vectors, pack: _Pack, channel: Value, origin: Value) -> None:
-    """Copy what is valid of the results from lanes to one channel of the output."""
+    """Copy the valid results of tiles from their lanes to one channel of the output."""
     code, m, header = v.code, v.m, v.header
 
     def scatter(item: Value, tile: Value, place: Value, part: Value, there: Value) -> None:
@@ -255,7 +260,7 @@ def _emit_scatter(v: _Vectors, pack: _Pack, channel: Value, origin: Value) -> No
 
 
 def emit_tiles(m: _Arrays, counter: Any, tiles: Value, packs: Value, last: Value) -> None:
-    """Convolve packs of tiles until ``counter``, which tells all threads the next, has reached ``last``."""
+    """Convolve packs of tiles until ``counter``, from which threads take the next, reaches ``last``."""
     v = _Vectors(m)
     code, header, axes = v.code, v.header, Records(m.t, v.header.axes, AXIS)
     end = axes.at(header.ndim)
@@ -272,7 +277,7 @@ def emit_tiles(m: _Arrays, counter: Any, tiles: Value, packs: Value, last: Value
             _emit_gather(v, pack, channel, origin)
             with code.loop(header.axes, end, size(AXIS)) as axis:
                 _emit_transform(v, origin, Record(m.t, axis, AXIS), False)
-        # with one channel the product takes the place of its factor
+        # with one channel the product overwrites its factor
         alone = header.c_in.equals(1) & header.c_out.equals(1)
         result = alone.choose(0, header.c_in) * v.apart * 2
         with code.loop(0, header.c_out) as channel:
@@ -289,16 +294,17 @@ _loops = loops_of(lambda _, arrays, *rest: emit_tiles(_Arrays(*arrays), *rest))
 
 
 def _compiled(version: int) -> Any:
-    """Return the compiled function. Its closure, ``version``, is part of what numba's cache compares."""
+    """Return the compiled function; ``version`` is in its closure, so that numba's cache compares it."""
 
     @compiled
     def convolve_tiles(
         x: Any, out: Any, spectra: Any, twiddles: Any, t: Any, buffer: Any, counter: Any, tiles: int,
         packs: int, last: int,
     ) -> None:  # fmt: skip
-        """Compute ``last`` packs, ``packs`` for each channel group; threads share them by ``counter``.
+        """Compute ``packs`` packs of tiles for each channel group; ``last`` is the total number of packs.
 
-        ``tiles`` are those of all items of the batch.
+        Threads take the next pack from ``counter``, which they share. ``tiles`` is the number of tiles of all
+        items of the batch.
         """
         _loops(x, out, spectra, twiddles, t, buffer, counter, tiles, packs, last, version)
 

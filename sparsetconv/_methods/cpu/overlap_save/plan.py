@@ -1,9 +1,10 @@
-"""How a convolution is divided into tiles for Fourier transforms: the tables of ``loops``.
+"""Divide a convolution into tiles for Fourier transforms (overlap-save), and make the tables of ``loops``.
 
-Overlap-save: a tile of the padded input, convolved on a circle of its own length, gives results that
-are right wherever the kernel did not reach around the circle. Both directions are correlations without stride
-of a padded input: forward of the input itself, of whose results every ``stride``-th is kept; transposed, with
-the kernel reversed, of the small array with zeros between its samples, which stand in tables only.
+A tile of the padded input, correlated with the kernel on a circle of the tile's length (a product of DFTs),
+gives valid results wherever the kernel does not wrap around. Both directions are correlations with stride 1
+of a padded input. Forward, every ``stride``-th result is kept. Transposed, the padded input is the small
+array with zeros inserted between its samples, and the kernel is reversed; the zeros are in the tables only,
+not in memory.
 """
 
 from __future__ import annotations
@@ -27,22 +28,23 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.axis import Axis
 
-# bytes that the tiles of a pack may take; past the second-level cache they are slower by this much
+# largest bytes of the tiles of a pack; above NEAR_BYTES, a second-level cache, a step takes FAR times as long
 MOST_BYTES, NEAR_BYTES, FAR = 1 << 23, 1 << 21, 1.3
-# what gathering, multiplying and scattering a tile's sample costs beside one step of a vector's transforms
+# cost of gathering, multiplying and scattering a sample of a tile, in steps of a vector's transform
 OVERHEAD = 0.4
 
 
 class Span(NamedTuple):
-    """The sizes of one axis of a correlation: what `tile_lengths` has to know.
+    """The sizes of one axis of a correlation, for `best_tiles`.
 
     Attributes
     ----------
     source : int
         Places of the padded input.
     extent : int
-        Places from the first that a result reads to the last.
+        Places from the first to the last that a result reads, both counted.
     results : int
+        Number of results.
     step : int
         Places of the padded input from one result to the next.
     """
@@ -53,7 +55,7 @@ class Span(NamedTuple):
     step: int
 
     def valid(self, length: int) -> int:
-        """Return how many results of a tile are right."""
+        """Return the number of valid results of a tile."""
         return (length - self.extent) // self.step + 1
 
 
@@ -63,10 +65,11 @@ class Correlated(NamedTuple):
     Attributes
     ----------
     samples : (source,) array
-        Of the padded input, -1 for zeros.
+        The samples of the padded input, -1 for zeros.
     reads : (taps,) array
-        What each tap of the kernel reads, counted from a result's first place.
+        The place that each tap reads, counted from the first place of a result.
     results : int
+        Number of results.
     step : int
         Places of the padded input from one result to the next.
     """
@@ -88,10 +91,7 @@ def forward(axis: Axis) -> Correlated:
 
 
 def transposed(axis: Axis) -> Correlated:
-    """Return the transposed direction: results are the positions that the forward direction reads.
-
-    Where zeros stand outside, the results are the signal's samples.
-    """
+    """Return the transposed direction of an axis, whose results are the positions of `read_range`."""
     start, stop = read_range(axis)
     check(stop - start + axis.extent)
     output, rest = np.divmod(np.arange(start - axis.extent + 1, stop), axis.stride)
@@ -112,13 +112,14 @@ def transposed_span(axis: Axis) -> Span:
 
 
 class TileCost(NamedTuple):
-    """The tiles that cost least.
+    """The cheapest tiles.
 
     Attributes
     ----------
     lengths : tuple of int
+        The length of a tile along each axis.
     steps : float
-        What all their transforms take, in steps of one vector, with ``OVERHEAD`` and ``FAR``.
+        The estimated cost of all tiles, in steps of a vector's transform, with ``OVERHEAD`` and ``FAR``.
     """
 
     lengths: tuple[int, ...]
@@ -130,7 +131,7 @@ def best_tiles(
     spans: tuple[Span, ...], items: int, pack: int, vector_bytes: int,
     channels: tuple[int, int, int] = (1, 1, 1),
 ) -> TileCost:  # fmt: skip
-    """Choose the powers of two that cost least.
+    """Choose the lengths of a tile, powers of two, that cost least.
 
     Parameters
     ----------
@@ -142,7 +143,8 @@ def best_tiles(
     vector_bytes : int
         Bytes of a vector of complex numbers.
     channels : (int, int, int)
-        Of the source and of the result, a transform for each and a product for each pair; and groups.
+        Channels of the source, channels of the result, and groups. A tile takes one transform for each
+        channel and one product for each pair of channels.
     """
     c_in, c_out, groups = channels
     transforms, products = (c_in + c_out) / 2, 2 * (c_in * c_out - 1)
@@ -150,7 +152,7 @@ def best_tiles(
     def cost(total: int, tiles: int) -> float:
         far = FAR if vector_bytes << total > NEAR_BYTES else 1
         steps = transforms * (total + OVERHEAD * pack) + products
-        # a pack keeps one thread busy; another thread has nothing to do beside the last of an odd number
+        # each pack is one thread's work; with an odd number, a second thread waits during the last one
         packs = -(-tiles * items // pack) * groups
         return float((packs + packs % 2) * (1 << total) * steps * far)
 
@@ -163,15 +165,16 @@ def best_tiles(
 
 
 def _fewest_tiles(spans: Sequence[Span]) -> dict[int, tuple[int, tuple[int, ...]]]:
-    """Return for each size of a tile, as its logarithm, the fewest tiles and the logarithms of their lengths.
+    """Return the fewest tiles for each size of a tile, by the size's logarithm to base 2.
 
-    Tiles of one size cost the less the fewer they are, so that one choice is kept for each size while axes
-    are added: the work grows with the number of axes, not with that of all combinations.
+    The values are the number of tiles and the logarithms of their lengths. For tiles of one size fewer are
+    cheaper, so that while axes are added one choice is kept for each size: the work grows with the number of
+    axes, not with the number of all combinations of lengths.
     """
     fewest: dict[int, tuple[int, tuple[int, ...]]] = {0: (1, ())}
     for span in spans:
         least = (span.extent - 1).bit_length()
-        # past a few times the kernel nothing is gained; with one axis up to what fits
+        # with several axes nothing is gained beyond 32 times the kernel; with one, MOST_BYTES sets the limit
         most = min((span.source - 1).bit_length(), least + (5 if len(spans) > 1 else 16))
         longer: dict[int, tuple[int, tuple[int, ...]]] = {}
         for own in range(least, max(least, most) + 1):
@@ -185,14 +188,18 @@ def _fewest_tiles(spans: Sequence[Span]) -> dict[int, tuple[int, tuple[int, ...]
 
 
 def frequencies(length: int) -> Array:
-    """Return the order in which the forward transform leaves the frequencies: digits of base 4 reversed."""
+    """Return the order of frequencies after the forward transform: their base-4 digits reversed."""
     if length < 4:
         return np.arange(length)
     return sums([np.arange(4), 4 * frequencies(length // 4)])
 
 
 def twiddles(length: int) -> Array:
-    """Return the factors of all steps: of a quarter ``q``, powers 1 to 3 of the roots, from ``6 * q`` on."""
+    """Return the twiddle factors of all stages; those of quarter length ``q`` begin at ``6 * q``.
+
+    For each ``k`` below ``q`` they are powers 1 to 3 of ``exp(-2j * pi * k / (4 * q))``, as real and
+    imaginary parts.
+    """
     table = np.zeros((max(length // 2, 2), 3, 2))
     quarter = 1
     while 4 * quarter <= length:
@@ -210,15 +217,15 @@ class Tiling:
     ----------
     axes : tuple of Correlated
     lengths : tuple of int
-        Of a tile.
+        The length of a tile along each axis.
     strides : tuple of int
         Vectors from one place of an axis to the next.
     valid : tuple of int
-        Results of a tile that are right, along each axis.
+        Valid results of a tile along each axis.
     counts : tuple of int
         Tiles along each axis.
     sizes : tuple of int
-        Of a plane of the source.
+        Samples of a plane of the source along each axis.
     """
 
     axes: tuple[Correlated, ...]
@@ -230,7 +237,7 @@ class Tiling:
 
     @property
     def size(self) -> int:
-        """Vectors of a tile."""
+        """Vectors of a tile of one channel, gaps included."""
         return self.strides[0] * self.lengths[0]
 
     @property
@@ -240,9 +247,9 @@ class Tiling:
 
 
 def tiling_of(axes: Sequence[Correlated], lengths: tuple[int, ...], sizes: Sequence[int]) -> Tiling:
-    """Return the tiles of some lengths; ``sizes`` are those of a plane of the source."""
-    # an odd number of vectors from one place of an axis to the next: a line's vectors do not meet in the same
-    # sets of a cache
+    """Return the tiles of given lengths; ``sizes`` are those of a plane of the source."""
+    # odd strides, with a gap of one vector, so that the vectors of a line do not compete for the same cache
+    # sets
     strides = [1]
     for length in lengths[:0:-1]:
         strides.insert(0, strides[0] * length + 1)
@@ -254,7 +261,7 @@ def tiling_of(axes: Sequence[Correlated], lengths: tuple[int, ...], sizes: Seque
 
 
 def _samples(tiling: Tiling, axis: int) -> Array:
-    """Return the samples along an axis, zeros added until all tiles are full."""
+    """Return the samples along an axis, with zeros (-1) behind until the last tile is full."""
     samples, step = tiling.axes[axis].samples, tiling.valid[axis] * tiling.axes[axis].step
     padded = np.full((tiling.counts[axis] - 1) * step + tiling.lengths[axis], -1)
     padded[: samples.size] = samples[: padded.size]
@@ -281,7 +288,7 @@ def _line_starts(tiling: Tiling, axis: int) -> Array:
 
 
 def _row_tables(tiling: Tiling) -> dict[str, Array]:
-    """Return the tables of rows and columns, by the fields of `HEADER` that say where they begin."""
+    """Return the tables other than the axes', by the fields of `HEADER` that say where they begin."""
     front, axes = range(len(tiling.axes) - 1), tiling.axes
     steps = [np.arange(tiling.valid[n]) * axes[n].step * tiling.strides[n] for n in front]
     out_sizes = [axis.results for axis in axes]
@@ -295,14 +302,15 @@ def _row_tables(tiling: Tiling) -> dict[str, Array]:
 
 
 def loop_table(tiling: Tiling, parts: int, channels: tuple[int, int, int], pack: int) -> Array:
-    """Return all numbers and tables, which are the same for all sizes of a batch.
+    """Return the header and all tables as one array, which does not depend on the batch.
 
     Parameters
     ----------
     tiling : Tiling
     parts : int
-    channels : tuple of int
-        Channels of the source and of the result, and groups.
+        2 if samples are complex, else 1.
+    channels : (int, int, int)
+        Channels of the source, channels of the result, and groups.
     pack : int
         Tiles that are computed at once.
     """
@@ -348,7 +356,7 @@ def loop_table(tiling: Tiling, parts: int, channels: tuple[int, int, int], pack:
 
 @quiet
 def spectrum_of(tiling: Tiling, weights: Array) -> Array:
-    """Return the kernel's transform in the order and with the gaps of a tile, divided by its size.
+    """Return the kernel's DFT in the order and with the gaps of a tile, divided by the DFT's length.
 
     Parameters
     ----------
@@ -374,7 +382,7 @@ def spectrum_of(tiling: Tiling, weights: Array) -> Array:
 
 
 def _rows(windows: Sequence[Array], sizes: Sequence[int]) -> Array:
-    """Return the first element of each row of each combination of tiles; -1 if it is outside."""
+    """Return the first element of each row of each tile, over all axes but the last; -1 if it is a zero."""
     total = np.zeros((1, 1), np.int64)
     for number, window in enumerate(windows):
         left, right = total[:, None, :, None], window[None, :, None, :]

@@ -1,22 +1,21 @@
-"""The records in which tiles of Fourier transforms are handed to their loops.
-
-``plan`` writes them, ``loops`` reads them.
-"""
+"""The records of overlap-save's tables, which ``plan`` writes and ``loops`` reads."""
 
 from __future__ import annotations
 
 from sparsetconv._arrays.record import record
 
-# of each axis of a tile: its length and the logarithm, vectors from one place to the next, lines, and where
-# the list of the lines' first vectors begins
+# An axis of a tile: its length and the logarithm to base 2, vectors from one place to the next, the number of
+# lines along it, and where the table of the lines' first vectors begins.
 AXIS = record("length", "bits", "stride", "lines", "line_starts")
-# The array of all tables begins with these numbers:
-# - channels and groups, parts of a sample (2 if complex), samples and results of a plane;
-# - tiles of an item, and along the last axis; tiles in a pack; vectors of a channel's tiles; axes;
-# - rows of a tile, and of its valid results; along the last axis the length of a tile, what separates it from
-#   the next, its valid results, what separates them, and all results;
-# - where the tables begin: axes, samples of rows, vectors of rows, samples along the last axis, results of
-#   valid rows, and their vectors.
+# The numbers at the front of all tables, line by line of the record:
+# - channels and groups, parts of a sample (2 if complex), samples of a plane of the source and of the result;
+# - tiles of an item, tiles along the last axis, tiles of a pack, vectors of a tile of one channel, axes;
+# - rows of a tile (lines along the last axis), and rows of its valid results; then, along the last axis: the
+#   length of a tile, places from one tile to the next (last_step), valid results of a tile, places from one
+#   valid result to the next (last_substep), and the number of all results;
+# - where each table begins: the `AXIS` records; the first sample of each row of each tile (in_rows), and the
+#   rows' first vectors in a tile; the samples along the last axis (columns); the first result of each valid
+#   row of each tile (out_rows), and these rows' first vectors in a tile.
 HEADER = record(
     "c_in", "c_out", "channel_groups", "parts", "in_size", "out_size",
     "tiles", "last_tiles", "pack", "size", "ndim",

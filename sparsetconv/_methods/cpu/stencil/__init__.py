@@ -1,6 +1,6 @@
 """The compiled stencil of ``direct``.
 
-``records`` are what the plan hands to the loops. ``partition`` (results in tiles), ``tap_lists``, ``plan``;
-``micro_kernel``, ``loops``. ``gradient_loops`` are those of the gradient with respect to a kernel, on the
-same plan.
+``records`` (the tables' fields), ``partition`` (results divided into tiles), ``tap_lists`` and ``plan`` make
+the tables; ``micro_kernel`` and ``loops`` run by them. ``gradient_loops`` compute the gradient with respect
+to a kernel, by the same plan.
 """

@@ -1,9 +1,9 @@
-"""The gradient with respect to a kernel, compiled. Imported when first needed, by ``gradient`` alone.
+"""The compiled loops of the gradient with respect to a kernel, which ``kernel.gradient`` imports when needed.
 
-Written with the operators of ``emit``, on the tile buffer of the stencil. A weight's gradient is the inner
-product of the result's gradient with what its tap reads: line by line, a vector of the one meets four taps'
-vectors of the other. Every tile has partial sums of its own, which are added up in one order, so that the
-bits do not depend on the threads.
+They are written with the operators of ``emit``, on the tile buffer of the stencil. The gradient of a weight
+is the inner product of the result's gradient (the small array) with what the weight's tap reads: each loaded
+vector of a line of the small array is multiplied by the vectors that four taps read. Every tile has its own
+partial sums, which are added up in a fixed order, so that the bits do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from sparsetconv._methods.cpu.stencil.loops import emit_source
 from sparsetconv._methods.cpu.stencil.micro_kernel import Arrays, multiply_add
 from sparsetconv._methods.cpu.stencil.records import RUN
 
-# taps at a time, and vectors of a line at a time
+# taps that share a loaded vector, and vectors of a line in one turn of the loop, each with its own sum
 TAPS, STEPS = 4, 2
-# a thread's own: planes of the small array, taps of all planes of the source
+# planes of the small array, and weights of one of them (taps times planes of the source)
 SCRATCH = record("small_planes", "entries")
 
 
 def _emit_inner(m: Arrays, source: Value, count: Value, entry: Value, to: Value) -> None:
-    """Add to ``TAPS`` sums from ``to`` on the products of a line, in the buffer, with what the taps read."""
+    """Add inner products of the buffer's line with the reads of ``TAPS`` taps to ``out``, from ``to`` on."""
     code, own = m.code, Record(m.w, 0, SCRATCH)
     builder, element = code.builder, m.buffer.element
     nbytes = bytes_of(element)
@@ -83,7 +83,7 @@ def _emit_inner(m: Arrays, source: Value, count: Value, entry: Value, to: Value)
 
 
 def emit_gradient(m: Arrays, counter: Any, first: Value, tiles: Value, last: Value) -> None:
-    """Compute partial sums of tiles until ``counter``, which tells the next, has reached ``last``."""
+    """Compute partial sums of tiles until ``counter``, from which threads take the next, reaches ``last``."""
     code, header, small, own = m.code, m.header, m.weights, Record(m.w, 0, SCRATCH)
     parts = header.plane_parts
     ahead = STEPS * (VECTOR_BYTES // bytes_of(m.buffer.element))
@@ -116,14 +116,14 @@ _loops = loops_of(lambda _, arrays, *rest: emit_gradient(Arrays(*arrays), *rest)
 
 
 def _compiled(version: int) -> Any:
-    """Return the compiled function. Its closure, ``version``, is part of what numba's cache compares."""
+    """Return the compiled function; ``version`` is in its closure, so that numba's cache compares it."""
 
     @compiled
     def kernel_gradient(
         x: Any, out: Any, buffer: Any, small: Any, t: Any, w: Any, counter: Any, first: int, tiles: int,
         last: int,
     ) -> None:  # fmt: skip
-        """Compute partial sums of tiles, ``tiles`` for each item, of ``last`` in all."""
+        """Compute the partial sums of ``tiles`` tiles of each item; ``last`` is their total."""
         _loops(x, out, buffer, small, t, w, counter, first, tiles, last, version)
 
     return kernel_gradient

@@ -1,13 +1,13 @@
-"""The stencil's loops, compiled. Imported when first needed, by ``direct`` alone.
+"""The compiled loops of the stencil: pad a tile's input, run the micro-kernel, store or add the results.
 
-No loop here is parallel by itself: they release the interpreter's lock and are called by several threads,
-which is safe for concurrent callers and after a fork, as numba's own thread pools are not. Products may be
-fused with sums; nothing else is reordered, so that NaN and infinity behave.
+The module is imported when first needed, by ``direct`` and by the gradient's loops. No loop is parallel by
+itself: the loops release the interpreter's lock and are called from several threads, which is safe for
+concurrent callers and after a fork, unlike numba's own thread pools. Multiplications may be fused with
+additions; nothing else is reordered, so that NaN and infinity behave.
 
-The loops are written with the operators of ``emit``; numba compiles them for the processor at hand, keeps
-the result on disk, and calls them. Every function below emits a piece of code where it is called. The tables
-of a plan stand in one array of integers, which begins with a header; its records are those of
-``records``.
+The loops are written with the operators of ``emit``; numba compiles them for the processor at hand and keeps
+the result on disk. Each ``emit_`` function emits its code in place, where it is called. All tables of a plan
+are in one array of integers, which begins with a header; its records are those of ``records``.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, MAIN, ROW_BLOCK
 
 
 class Item(NamedTuple):
-    """Where the planes of an item's result begin, and the weights of its channel group."""
+    """Where the result of an item begins in ``out``, and the weights of its channel group in ``weights``."""
 
     result: Value
     weights: Value
 
 
 class Span(NamedTuple):
-    """Places of a line, from ``low`` up to ``high``."""
+    """Places of a line, from ``low`` to ``high``, without ``high``."""
 
     low: Value
     high: Value
 
 
 class Source(NamedTuple):
-    """Where in the tile buffer a tile's padded input is.
+    """The padded input of a tile in the tile buffer.
 
     Attributes
     ----------
     begin, end : Value
         The tile's bases along the last axis.
     origin : Value
-        Base 0 of its first line.
+        The place of base 0 of the first line.
     """
 
     begin: Value
@@ -65,7 +65,7 @@ class Source(NamedTuple):
 
 
 class Target(NamedTuple):
-    """The steps from one line of results to the next and from one result to the next; if they are added."""
+    """Elements of ``out`` from one line, and from one result, to the next; whether results are added."""
 
     line: Value
     step: Value
@@ -73,9 +73,9 @@ class Target(NamedTuple):
 
 
 def emit_fill(m: Arrays, plane: tuple[Value, Value], to: Variable, tile: Record, span: Span) -> None:
-    """Copy a tile's rows of a plane of ``x``, padded, into the tile buffer: places of ``span`` of each line.
+    """Copy a tile's rows of a plane of ``x``, padded, into the tile buffer: places ``span`` of each line.
 
-    ``plane`` is where in ``x`` it begins, and how far apart its samples are.
+    ``plane`` is the place in ``x`` where the plane begins, and the elements from one sample to the next.
     """
     code, t, buffer = m.code, m.t, m.buffer
     start, step = plane
@@ -96,20 +96,20 @@ def emit_fill(m: Arrays, plane: tuple[Value, Value], to: Variable, tile: Record,
 
 
 def emit_fill_line(m: Arrays, line: tuple[Value, Value], to: Variable, main: Record, span: Span) -> None:
-    """Copy the places ``span`` of a phase of a line.
+    """Copy the places ``span`` of one phase of a line.
 
-    ``line`` is where in ``x`` it begins, and how far apart its samples are.
+    ``line`` is the place in ``x`` where the line begins, and the elements from one sample to the next.
     """
     code, x, buffer = m.code, m.x, m.buffer
     start, step = line
     jump = m.header.apart * step
-    # between these, samples follow one another at a fixed distance; the others are listed
+    # from main.begin to main.end samples are equally spaced; those of all other places are in the border list
     first, apart, border = main.begin, main.end - main.begin, m.header.borders + main.border
     begin = first.maximum(span.low).minimum(span.high)
     end = main.end.minimum(span.high).maximum(begin)
     place = code.variable(span.low)
     with code.repeat(lambda: place.now < span.high):
-        # over what follows
+        # skip the main run, which is copied below
         place.set((place.now.equals(begin) & (begin < end)).choose(end, place.now))
         with code.when(place.now < span.high):
             sample = m.t[border + (place.now < first).choose(place.now, place.now - apart)]
@@ -131,9 +131,10 @@ def emit_fill_line(m: Arrays, line: tuple[Value, Value], to: Variable, main: Rec
 
 def emit_store(m: Arrays, phases: tuple[Value, Value], to: Value, count: Value, target: Target,
                pairing: Value) -> None:  # fmt: skip
-    """Store, or add, ``count`` results from a row of the buffer, the even one of ``phases``, from ``to`` on.
+    """Store, or add, ``count`` results from a row of the buffer to ``out``, from ``to`` on.
 
-    With ``pairing`` those of the odd one are interleaved: they go to the places between.
+    ``phases`` are the rows of the even and the odd phase. Without ``pairing`` only the even one is stored;
+    with it the odd one's results are interleaved, each behind its even neighbour.
     """
     code, out, buffer = m.code, m.out, m.buffer
     even, odd = phases
@@ -152,9 +153,10 @@ def emit_store(m: Arrays, phases: tuple[Value, Value], to: Value, count: Value, 
 
 
 def emit_store_rows(m: Arrays, rows: Value, target: Target, pairing: Value) -> None:
-    """Bring results from the rows in front of the tile buffer to where they belong.
+    """Store, or add, the results that are in the rows in front of the tile buffer.
 
-    ``pairing`` is 1 if the rows are pairs of neighbours, 2 if every row has an odd phase in a row of its own.
+    ``pairing`` is 0 for single rows, 1 if each row is interleaved with the next one (real and imaginary
+    parts), 2 if each row is interleaved with a row of its odd phase.
     """
     code, w, scratch = m.code, m.w, m.scratch
     width = scratch.buffer_steps[1]
@@ -165,7 +167,7 @@ def emit_store_rows(m: Arrays, rows: Value, target: Target, pairing: Value) -> N
         v = code.variable(0)
         vectors = scratch.vectors
         with code.repeat(lambda: v.now < vectors):
-            # whole vectors that follow one another
+            # join whole vectors whose results follow one another
             first, place = v.now, scratch.out_steps[v.now]
             count = code.variable(scratch.counts[v.now])
             v.add(1)
@@ -185,7 +187,7 @@ def emit_store_rows(m: Arrays, rows: Value, target: Target, pairing: Value) -> N
 
 
 class Cursor(NamedTuple):
-    """The place of ``span`` that comes next, and its row block; those up to ``last`` have one pattern."""
+    """The next results: place ``j`` of ``span``, in row block ``block``; the row blocks end at ``last``."""
 
     block: Variable
     last: Value
@@ -194,20 +196,21 @@ class Cursor(NamedTuple):
 
 
 def emit_vectors(m: Arrays, cursor: Cursor, source: Value, target: Target) -> Value:
-    """Take the next vectors, which may belong to several row blocks; return whether all of them are whole.
+    """Take the vectors of the next register block; return whether all of them are whole.
 
-    ``source`` is where in the tile buffer base 0 stands.
+    They may belong to several row blocks of one pattern. ``source`` is the place of base 0 in the tile
+    buffer.
     """
     code, scratch, (block, last, j, span) = m.code, m.scratch, cursor
     own = Record(m.t, block, ROW_BLOCK)
     width, lead, origin, whole = scratch.buffer_steps[1], own.lines[0], j.now, code.variable(1)
     with code.loop(0, scratch.vectors) as v, code.either(block.now.equals(last)) as (none, some):
         with none:
-            # repeat the first
+            # no results are left: read like the first vector, store nothing
             scratch.bases[v], scratch.out_steps[v] = scratch.bases[0], scratch.out_steps[0]
             scratch.counts[v] = 0
         with some:
-            # the last vector of a line lies over the one before, where that does no harm
+            # the last vector of a line overlaps the one before, unless results are added
             place = target.adds.differs(0).choose(j.now, j.now.minimum(span.high - width).maximum(span.low))
             count = width.minimum(span.high - place)
             whole.set(count.equals(width).choose(whole.now, 0))
@@ -222,18 +225,18 @@ def emit_vectors(m: Arrays, cursor: Cursor, source: Value, target: Target) -> Va
 
 
 class RegisterBlock(NamedTuple):
-    """What the micro-kernel computes.
+    """A block of results that the micro-kernel computes at once.
 
     Attributes
     ----------
     channels : Value
         The number of the block of channels.
     rows : Value
-        How many there are: lines times channels.
+        Rows of the register block: lines times channels.
     pattern : Value
-        The first list of taps.
+        The first tap list of the pattern.
     straight : Value
-        Whether results go straight to where they belong, or else to the buffer.
+        Whether results are stored directly in ``out``, or first in the rows in front of the tile buffer.
     """
 
     channels: Value
@@ -243,14 +246,14 @@ class RegisterBlock(NamedTuple):
 
 
 def emit_phase(m: Arrays, run: Record, odd: Value, block: RegisterBlock, item: Item) -> None:
-    """Compute a register block for a run, the odd phase of a pair or any other."""
+    """Compute a register block for a run; ``odd`` is 1 if the run is the odd phase of a pair, else 0."""
     code, header, scratch = m.code, m.header, m.scratch
     taps, shift = block.pattern + run.phase, run.base
     with code.loop(0, VECTORS) as v:
         scratch.reads[v] = scratch.bases[v] + shift
     weights = item.weights + block.channels * header.block_weights + m.t[header.weight_starts + taps]
     out = code.builder.select(block.straight.value, m.out.pointer, m.buffer.pointer)
-    # the odd phase's rows of the buffer are those after the even one's
+    # in the buffer, rows of the odd phase come after those of the even phase
     first = block.straight.choose(0, scratch.buffer_rows.at(odd * BLOCK_ROWS))
     steps = block.straight.choose(scratch.out_steps.at(0), scratch.buffer_steps.at(0))
     bounds = header.bounds + taps * header.limits
@@ -258,7 +261,7 @@ def emit_phase(m: Arrays, run: Record, odd: Value, block: RegisterBlock, item: I
 
 
 def emit_run(m: Arrays, blocks: tuple[Value, Variable], run: Variable, source: Source, item: Item) -> None:
-    """Compute what a tile has of a run, in row blocks of one pattern: from one to another of ``blocks``."""
+    """Compute a tile's part of a run for row blocks of one pattern, from ``blocks[0]`` to ``blocks[1]``."""
     code, header = m.code, m.header
     moving = Record(m.t, run, RUN)
     base, count = moving.base, moving.count
@@ -279,7 +282,7 @@ def emit_run(m: Arrays, blocks: tuple[Value, Variable], run: Variable, source: S
             first = Record(m.t, cursor.block.now, ROW_BLOCK)
             place = item.result + own.target * parts + cursor.j.now * step
             whole = emit_vectors(m, cursor, source.origin, target)
-            # or else through the buffer
+            # otherwise results go through the buffer
             straight = whole.differs(0) & step.equals(1) & (adds | paired).equals(0)
             with code.loop(0, header.channel_blocks) as channels:
                 starts = header.starts + channels * side
@@ -295,7 +298,7 @@ def emit_run(m: Arrays, blocks: tuple[Value, Variable], run: Variable, source: S
 
 
 def emit_source(m: Arrays, item: Value, tile: Record) -> Source:
-    """Pad what a tile of an item reads, all planes of it."""
+    """Copy the padded input of a tile, with its halo, into the tile buffer: all planes of an item."""
     code, header = m.code, m.header
     plane_parts, parts = header.plane_parts, header.plane_parts * header.item_parts
     whole_item, part = item // header.item_parts, item % header.item_parts
@@ -311,7 +314,7 @@ def emit_source(m: Arrays, item: Value, tile: Record) -> Source:
 
 
 def emit_tile(m: Arrays, number: Value, tile: Record) -> None:
-    """Compute one tile of one item: pad its input, then run after run of its row blocks."""
+    """Compute one tile of one item: fill the tile buffer, then compute each run of its row blocks."""
     code, header = m.code, m.header
     plane_parts, parts = header.plane_parts, header.plane_parts * header.item_parts
     whole_item, part = number // header.item_parts, number % header.item_parts
@@ -320,7 +323,7 @@ def emit_tile(m: Arrays, number: Value, tile: Record) -> None:
     item, source = Item(result, weights), emit_source(m, number, tile)
     block, last = code.variable(m.row_blocks.at(tile.first_block)), m.row_blocks.at(tile.end_block)
     with code.repeat(lambda: block.now < last):
-        # row blocks of one pattern that set results go together
+        # row blocks of one pattern whose results are stored, not added, go together
         first, stop = block.now, code.variable(block.now + size(ROW_BLOCK))
 
         def goes_along() -> Any:
@@ -339,7 +342,7 @@ def emit_tile(m: Arrays, number: Value, tile: Record) -> None:
 
 
 def emit_stencil(m: Arrays, counter: Any, first: Value, tiles: Value, last: Value) -> None:
-    """Compute tiles until ``counter``, which tells all threads the next one, has reached ``last``."""
+    """Compute tiles until ``counter``, from which all threads take the next number, reaches ``last``."""
     code = m.code
 
     def take() -> Any:
@@ -356,17 +359,17 @@ _loops = loops_of(lambda _, arrays, *rest: emit_stencil(Arrays(*arrays), *rest))
 
 
 def _compiled(version: int) -> Any:
-    """Return the compiled function. Its closure, ``version``, is part of what numba's cache compares."""
+    """Return the compiled function; ``version`` is in its closure, so that numba's cache compares it."""
 
     @compiled
     def stencil(
         x: Any, out: Any, buffer: Any, weights: Any, t: Any, w: Any, counter: Any, first: int, tiles: int,
         last: int,
     ) -> None:  # fmt: skip
-        """Compute tiles, ``tiles`` for each item, from tile number ``first`` on, of ``last`` in all.
+        """Compute ``tiles`` tiles of each item, from tile ``first`` of the plan on; ``last`` is their total.
 
-        ``counter`` says which is next; threads that share it divide the work as it goes. Which thread
-        computes a tile makes no difference to its bits.
+        Threads take the next tile from ``counter``, which they share, until none is left. The bits of a
+        result do not depend on the thread that computes it.
         """
         _loops(x, out, buffer, weights, t, w, counter, first, tiles, last, version)
 

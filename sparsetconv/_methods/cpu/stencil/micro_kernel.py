@@ -1,6 +1,6 @@
-"""The stencil's micro-kernel, the loop in which all multiplications are, and the arrays of all loops.
+"""The stencil's micro-kernel, the loop that does all multiplications, and the arrays that all loops share.
 
-Written with the operators of ``emit``; ``loops`` emits it where it is called.
+It is written with the operators of ``emit``, and ``loops`` emits it in place.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, HEADER, RANGES,
 
 
 class Arrays(NamedTuple):
-    """What the loops work on.
+    """The arrays of the loops.
 
-    ``buffer``, rows of results and then the tile buffer, and ``w``, the scratch, are a thread's own.
+    ``x``, ``out`` and ``weights`` hold numbers, ``t`` the plan's tables. Each thread has its own ``buffer``
+    (rows of results, then the tile buffer) and its own scratch ``w``.
     """
 
     x: Memory
@@ -29,7 +30,7 @@ class Arrays(NamedTuple):
 
     @property
     def code(self) -> Code:
-        """The function that is being written."""
+        """The function whose code is being emitted."""
         return self.t.code
 
     @property
@@ -39,7 +40,7 @@ class Arrays(NamedTuple):
 
     @property
     def scratch(self) -> Record:
-        """A thread's own numbers."""
+        """The thread's own numbers."""
         return Record(self.w, 0, SCRATCH)
 
     @property
@@ -62,16 +63,17 @@ def micro_kernel(m: Arrays, out: Memory, rows: tuple[Value, Value], steps: Value
                  bounds: Value) -> None:  # fmt: skip
     """Set ``out[w[first + r] + w[steps + v] + j]`` to sums of ``weight * buffer[reads[v] + offset + j]``.
 
-    ``rows`` are ``first`` and how many there are. ``r`` runs over the rows of the register block, ``v`` over
-    its `VECTORS` vectors, ``j`` over the places of a vector: callers see to it that all of these can be read
-    and written. The tables hold the offsets of all taps, and from ``bounds`` on what divides them into the
-    lists of ``RANGES``. A tap has a weight for each row of its range, in ``weights`` from ``weight`` on.
+    ``rows`` are ``first`` and the number of rows. ``r`` runs over the rows of the register block, ``v`` over
+    its `VECTORS` vectors, ``j`` over the elements of a vector; the caller makes sure that all of them can be
+    read and written. The tables hold the offsets of all taps, and from ``bounds`` on the bounds of the
+    entries of each of ``RANGES``. A tap has a weight for each row of its range, in ``weights`` from
+    ``weight`` on.
 
-    Left to itself a compiler keeps one sum in memory and adds one tap after another to it: two loads and a
-    store for each multiplication. Here each vector of input that is loaded serves up to four results, which
-    may be four output channels, or four lines of one picture: a line of input meets one row of the kernel in
-    one output line, and the next row in the next. At a kernel's first and last rows only some of the lines
-    take part, so the taps come in ten lists, one for each range of rows.
+    A compiler left to itself keeps each sum in memory and adds one tap after another to it: two loads and a
+    store for each multiplication. Here each loaded vector of input serves up to four results: four output
+    channels, or four lines of one picture, since a line of input is multiplied by one row of the kernel for
+    one output line, and by the next row for the next. At the first and last rows of a kernel only some of the
+    lines take part, so the taps come in ten lists, one for each range of rows.
     """
     code, builder, element = m.code, m.code.builder, out.element
     nbytes = bytes_of(element)

@@ -1,7 +1,6 @@
-"""How the results of a stencil are divided: runs, row blocks, bands, tiles.
+"""Divide the results of a stencil into runs, row blocks, bands and tiles.
 
-All functions here are pure; what they return are arrays of the records of
-``records``.
+All functions here are pure, and most return arrays of the records of ``records``.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.axis import Axis
     from sparsetconv._methods.phases import DirectedAxis
 
-# the least number of bands that a long axis is divided into
+# a first axis is divided into about this many bands, more where a band would not fit in a tile buffer
 MOST_BANDS = 16
 
-# row blocks whose tiles have the same rows of the padded input, and whether their rows are added
+# a band: its row blocks, the rows of the padded input that they read, and 1 if its results are added
 BAND = record("first_block", "end_block", "first_row", "rows", "adds")
-# the rows of the padded input that a row block's first and last base stand in, and if the row is added
+# the rows of the padded input with a row block's first and last base, and 1 if these rows' results are added
 _SPAN = record("first", "last", "adds")
 
 
 class Layout(NamedTuple):
-    """What the planes of arrays are.
+    """Planes and elements of the arrays; a plane is one channel, or the real or imaginary part of one.
 
     Attributes
     ----------
@@ -42,7 +41,7 @@ class Layout(NamedTuple):
     planes, results : int
         Planes of the source and of the result, for each channel group.
     plane_parts, item_parts : int
-        2 if planes, or items of the batch, are real and imaginary parts in turn, else 1.
+        2 if planes, or items of the batch, are alternately real and imaginary parts, else 1.
     itemsize : int
         Bytes of an element.
     """
@@ -56,12 +55,12 @@ class Layout(NamedTuple):
 
     @property
     def channel_blocks(self) -> int:
-        """Blocks of channels that are computed together."""
+        """Blocks into which the channels of the result are divided; a register block has those of one."""
         return -(-self.results // BLOCK_ROWS)
 
     @property
     def block_channels(self) -> int:
-        """Channels of a block; real and imaginary parts stay side by side."""
+        """Channels of a block; real and imaginary part of a channel are in the same block."""
         return -(-self.results // (self.channel_blocks * self.plane_parts)) * self.plane_parts
 
     @property
@@ -77,9 +76,9 @@ class Direction:
     Attributes
     ----------
     axes : tuple of Axis
-        Without those that are one sample, which one tap reads.
+        The axes, without those of one sample and one tap.
     outer : tuple of DirectedAxis
-        Those axes but the last, as this direction reads them.
+        All of ``axes`` but the last, as this direction reads them.
     last : DirectedAxis
     transposed : bool
     """
@@ -105,13 +104,13 @@ class Direction:
         return self.last.source.columns.size
 
     def strides(self, pitch: int) -> tuple[int, ...]:
-        """Return the elements of a tile buffer from one place of an axis in front to the next."""
+        """Return the elements of a tile buffer from one place to the next, for each axis but the last."""
         lengths = [axis.source.places for axis in self.outer[1:]]
         return tuple(prod(lengths[n:]) * self.phases * pitch for n in range(len(self.outer)))
 
     @property
     def spacing(self) -> int:
-        """How far apart, in the sequence of a phase, lines are that read the same lines of the source."""
+        """Distance, within a phase, between lines of results that read the same lines of the source."""
         if not self.outer:
             return 1
         axis = self.axes[-2]
@@ -119,7 +118,7 @@ class Direction:
 
     @property
     def cycle(self) -> int:
-        """The distance of the taps through which lines, ``spacing`` apart, read the same line."""
+        """Tap offset with which lines ``spacing`` apart read the same source line; negative if transposed."""
         axis = self.axes[-2]
         cycle = axis.stride // gcd(axis.dilation, axis.stride)
         return -cycle if self.transposed else cycle
@@ -127,14 +126,17 @@ class Direction:
 
 def directed(axes: Sequence[Axis], transposed: bool) -> Direction:
     """Return the axes as a direction reads them."""
-    # an axis of one sample that one tap reads adds nothing
+    # nothing happens along axes of one sample and one tap; at least one axis stays
     own = [axis for axis in axes if not is_plain(axis)] or list(axes[-1:])
     *outer, last = map(transposed_axis if transposed else forward_axis, own)
     return Direction(tuple(own), tuple(outer), last, transposed)
 
 
 def find_runs(direction: Direction, layout: Layout) -> Array:
-    """Return the runs; two whose samples alternate become an even and an odd phase of one length."""
+    """Return the runs; those that are added come last.
+
+    Two stored runs whose samples alternate become a pair in front, an even and an odd phase of equal length.
+    """
     own = direction.last.runs
     runs = filled(
         RUN,
@@ -156,7 +158,7 @@ def find_runs(direction: Direction, layout: Layout) -> Array:
 
 
 def _paired(pair: Array) -> Array:
-    """Return two runs as a pair of equal length, and what the longer one has beyond."""
+    """Return two runs as a pair of equal length, then the rest of the longer one."""
     count = pair["count"].min()
     rest = pair[pair["count"] > count]
     rest["base"] += count
@@ -169,7 +171,7 @@ def _paired(pair: Array) -> Array:
 def find_reach(direction: Direction, runs: Array) -> tuple[int, int]:
     """Return the first and the last place that is read along the last axis, counted from a base."""
     reads = direction.last.reads // direction.phases
-    # the odd phase's bases lie beside those of the even one
+    # the odd phase of a pair is computed with the bases of the even one, shifted
     shifts = np.diff(runs["base"])[runs["paired"][:-1] == 1]
     low, high = (int(f(reads, initial=0) + f(shifts, initial=0)) for f in (np.min, np.max))
     return low, high
@@ -181,11 +183,13 @@ class LineBlocks(NamedTuple):
     Attributes
     ----------
     lines : (blocks, BLOCK_ROWS) array
-        -1 for none.
+        The lines of results of a block, -1 past the last one.
     first, last : (blocks,) arrays
-        Bases.
+        The bases of the first and of the last line.
     adds : (blocks,) bool array
+        Whether the lines are added to the result.
     phase : (blocks,) array
+        The phase of all lines of the block.
     """
 
     lines: Array
@@ -210,14 +214,14 @@ def line_blocks(direction: Direction, layout: Layout) -> LineBlocks:
     lines[block, row] = own.target
     first, last = np.zeros((2, len(lines)), np.int64)
     first[block[row == 0]] = own.base[row == 0]
-    # later rows overwrite earlier ones
+    # the assignment of the last row of a block stays
     last[block] = own.base
     of_part = np.repeat(begins, number)
     return LineBlocks(lines, first, last, own.added[of_part], own.phase[of_part])
 
 
 def find_row_blocks(direction: Direction, layout: Layout, strides: Sequence[int]) -> tuple[Array, Array]:
-    """Return all row blocks, and the rows of the padded input that each of them stands in (`_SPAN`)."""
+    """Return all row blocks, and the rows of the padded input with the bases of each (`_SPAN`)."""
     if not direction.outer:
         alone = [0] + [-1] * (BLOCK_ROWS - 1)
         return filled(ROW_BLOCK, lines=[alone], count=1, base=0, pattern=0, adds=0), np.zeros(1, _SPAN)
@@ -242,7 +246,7 @@ def find_row_blocks(direction: Direction, layout: Layout, strides: Sequence[int]
         pattern=np.add.outer(choice, own.phase) * kinds.size + kind,
         adds=np.add.outer(outside, own.adds) > 0,
     )
-    # the rows, and what is added there, belong to the first axis
+    # rows are places of the first axis; with more than two axes it is not the axis of the lines
     spans = filled(_SPAN, first=own.first, last=own.last, adds=own.adds)
     if front:
         of_first = filled(_SPAN, first=front[0].base, last=front[0].base, adds=front[0].added)
@@ -253,16 +257,16 @@ def find_row_blocks(direction: Direction, layout: Layout, strides: Sequence[int]
 def find_bands(
     direction: Direction, layout: Layout, blocks: Array, spans: Array, room: int
 ) -> tuple[Array, Array]:
-    """Sort the row blocks into bands, whose rows of padded input fit in a tile buffer; return both.
+    """Sort the row blocks into bands whose rows of padded input fit in a tile buffer; return both.
 
-    ``room`` is how many rows a tile buffer may have.
+    ``room`` is the number of rows that a tile buffer may have.
     """
     low, high = 0, 0
     if direction.outer:
         reads = direction.outer[0].reads
         low, high = int(reads.min(initial=0)), int(reads.max(initial=0))
     first, last = int(spans["first"].min()), int(spans["last"].max())
-    # bases of a band along the first axis
+    # bases of a band along the first axis, whole row blocks where that is the axis of the lines
     height = max(1, min(room - (high - low), -(-(last - first + 1) // MOST_BANDS)))
     grain = direction.spacing * layout.lines_together if len(direction.outer) == 1 else 1
     height = -(-height // grain) * grain
@@ -284,7 +288,7 @@ def find_bands(
 
 
 def find_tiles(bands: Array, runs: Array, begins: range, end: int) -> tuple[Array, int]:
-    """Return the tiles, and how many of them are of the accumulate pass.
+    """Return the tiles of the store pass, then those of the accumulate pass, and the number of the latter.
 
     Tiles begin along the last axis at ``begins``; the last one stops at ``end``.
     """
@@ -298,7 +302,7 @@ def find_tiles(bands: Array, runs: Array, begins: range, end: int) -> tuple[Arra
 
     everywhere, stored = np.ones(low.size, bool), len(runs)
     if low.size > 1:
-        # what a tile adds to others' results it adds later
+        # runs that are added may belong to samples of other tiles, so they wait for the accumulate pass
         stored = int((runs["adds"] == 0).sum())
     base, count = runs["base"][stored:], runs["count"][stored:]
     meets = ((base < high[:, None]) & (base + count > low[:, None])).any(1)

@@ -1,14 +1,14 @@
-"""The plan by which the compiled stencil runs, for either direction.
+"""The tables by which the compiled stencil runs, for either direction.
 
-Both directions are the same gather: a result is a sum over taps of what stands beside its base in a
-padded input. Forward, this is the input with its padding, all results meet all taps, and the last axis is
-divided into as many phases as it has strides, so that neighbouring results read neighbouring samples.
-Transposed, it is the small array with a halo of zeros, and the positions of the padded result fall into
-phases by stride, each with its own taps: the polyphase form, no zero is inserted between samples. Positions
-in the padding are results that are added to the samples that stand there.
+Both directions are the same gather: a result is a sum over taps of elements at fixed offsets from its base in
+a padded input. Forward, this is the input with its padding, and every result has all taps. The padded last
+axis is split into phases by stride, so that neighbouring results read neighbouring elements. Transposed, the
+padded input is the small array with a halo of zeros, and results are the positions of the large padded array.
+They fall into phases by stride, each with its own taps: the polyphase form, which inserts no zeros between
+samples. Positions in the padding are results that are added to the samples that the padding reads.
 
 The input is never padded as a whole. Results are divided into tiles whose padded input, with its halo, fits
-in a tile buffer that stays in cache. A first pass stores results, a second one accumulates those in the
+in a tile buffer that stays in cache. A store pass writes results, then an accumulate pass adds those in the
 padding.
 """
 
@@ -42,20 +42,21 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.axis import Axis
     from sparsetconv._methods.phases import Source
 
-# bytes of a tile buffer, and most results of a tile along the last axis
+# bytes of a tile buffer, and results of a tile along the last axis (up to half more if that leaves one tile)
 BUFFER_BYTES = 1 << 20
 TILE_LENGTH = 4096
 
 
 class PaddedInput(NamedTuple):
-    """Where the samples of the padded input are; -1 stands for zeros.
+    """The samples of the padded input; -1 stands for a padded zero.
 
     Attributes
     ----------
     rows, lines : array
-        The first sample of each row, which is a place on the first axis, and of each of a row's lines.
+        The first sample of each row (a place on the first axis), and of each line of a row, counted from
+        there.
     borders : array
-        Samples along the last axis that ``mains`` leaves out, one phase after the other.
+        Samples along the last axis that are in none of ``mains``, one phase after the other.
     mains : (phases,) array of `MAIN`
     """
 
@@ -66,14 +67,14 @@ class PaddedInput(NamedTuple):
 
 
 class TileBuffer(NamedTuple):
-    """How far apart elements of a tile buffer are.
+    """The strides of a tile buffer, in elements.
 
     Attributes
     ----------
     pitch, row_size, plane_size : int
-        Elements from one line or phase to the next, from one row, and from one plane.
+        From one line or phase to the next, from one row to the next, and from one plane to the next.
     strides : tuple of int
-        Elements from one place of an axis in front to the next.
+        From one place to the next along each axis but the last.
     """
 
     pitch: int
@@ -91,19 +92,20 @@ class Plan:
     direction : Direction
     layout : Layout
     sizes : tuple of int
-        Of a plane of the result.
+        Samples of a plane of the result along each axis.
     padded : PaddedInput
     runs : array of `RUN`
-        Results along the last axis; those that are added come last.
+        Results along the last axis; runs that are added come last.
     row_blocks : array of `ROW_BLOCK`
     tiles : array of `TILE`
+        The tiles of the store pass, then those of the accumulate pass.
     accumulating : int
-        The tiles of the accumulate pass, which are the last ones; those of the store pass stand before them.
+        Number of tiles of the accumulate pass.
     reach : (int, int)
         The first and the last place that is read along the last axis, counted from a base.
     buffer : TileBuffer
     taps : TapLists
-        Of all patterns and phases of the last axis.
+        For all patterns and phases of the last axis.
     """
 
     direction: Direction
@@ -120,12 +122,12 @@ class Plan:
 
     @property
     def whole(self) -> bool:
-        """Whether the store pass sets all results; else what it leaves out is zero."""
+        """Whether the store pass writes all results; if not, the output must be set to zero first."""
         return self.direction.whole
 
     @property
     def storing(self) -> int:
-        """The number of tiles of the store pass."""
+        """Number of tiles of the store pass."""
         return len(self.tiles) - self.accumulating
 
     @property
@@ -136,7 +138,7 @@ class Plan:
     def tables(self) -> dict[str, Array]:
         """Return the tables as flat arrays, by the fields of `HEADER` that say where they begin."""
         layout, taps = self.layout, self.taps
-        # where each plane of the result begins, in an item
+        # where each plane of the result begins in an item; real and imaginary parts are interleaved
         number, parts = np.arange(layout.results), layout.plane_parts * layout.item_parts
         starts = number // layout.plane_parts * prod(self.sizes) * parts + number % layout.plane_parts
         tables = {
@@ -155,7 +157,7 @@ class Plan:
         return {name: numbers(table) for name, table in tables.items()}
 
     def header_numbers(self) -> dict[str, int]:
-        """Return the other fields of `HEADER`, but for those that the weights and the memory set."""
+        """Return the other fields of `HEADER`, but for ``buffer`` and ``block_weights``."""
         layout, last, buffer, reach = self.layout, self.direction.last, self.buffer, self.reach
         return {
             "planes": layout.planes,
@@ -189,7 +191,7 @@ def plan_of(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Plan:
     reach = find_reach(direction, runs)
     begin, end = int(runs["base"].min()), int((runs["base"] + runs["count"]).max())
     length = end - begin if end - begin <= TILE_LENGTH * 3 // 2 else TILE_LENGTH
-    # in whole cache lines, not a multiple of a page
+    # a whole number of cache lines (64 bytes), but not of 64 of them (4 KiB): lines would share cache sets
     quantum = 64 // layout.itemsize
     quanta = -(-(length + reach[1] - reach[0]) // quantum)
     pitch = (quanta + (quanta % 64 == 0)) * quantum
@@ -198,7 +200,7 @@ def plan_of(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Plan:
     room = BUFFER_BYTES // (layout.planes * row_size * layout.itemsize)
     blocks, bands = find_bands(direction, layout, blocks, spans, room)
     tiles, accumulating = find_tiles(bands, runs, range(begin, end, length), end)
-    # an odd number of cache lines: the planes do not meet in the same sets of a cache
+    # an odd number of cache lines, so that planes do not compete for the same cache sets
     plane_size = (int(bands["rows"].max()) * row_size // quantum | 1) * quantum
     buffer = TileBuffer(pitch, row_size, plane_size, strides)
     return Plan(
@@ -225,7 +227,7 @@ def padded_input(direction: Direction) -> PaddedInput:
 
 
 def _along(source: Source) -> tuple[Array, Array]:
-    """Return the samples of the padded input along the last axis: ``borders`` and ``mains``."""
+    """Return ``borders`` and ``mains`` of `PaddedInput`, for the last axis."""
     begin, end = source.mains()
     column, number = ragged(source.length - (end - begin))
     place = number + np.where(number < begin[column], 0, (end - begin)[column])
@@ -236,7 +238,7 @@ def _along(source: Source) -> tuple[Array, Array]:
 
 
 def find_taps(direction: Direction, layout: Layout, buffer: TileBuffer, kinds: Array) -> TapLists:
-    """Return the taps of all patterns and phases; ``kinds`` are the numbers of lines that row blocks have."""
+    """Return the tap lists of all patterns and phases, for row blocks of ``kinds`` numbers of lines."""
     axes, outer, last, side = direction.axes, direction.outer, direction.last, layout.block_channels
     steps = [prod(axis.taps for axis in axes[n + 1 :]) for n in range(len(axes))]
     planes = np.arange(layout.planes)
@@ -260,16 +262,17 @@ def find_taps(direction: Direction, layout: Layout, buffer: TileBuffer, kinds: A
 
 
 def packed_weights(plan: Plan, weights: Array) -> Array:
-    """Lay out the kernel.
+    """Pack the weights in the order in which the micro-kernel reads them.
 
     Parameters
     ----------
+    plan : Plan
     weights : (groups, results, planes, k1, ..., kd) array
 
     Returns
     -------
-    (groups, channel blocks, all) array
-        For each list, range and tap, those of the rows of the range.
+    (groups, channel blocks, weights of a block) array
+        For each list, range and entry of the list, the weights of the rows of the range.
     """
     groups, channels = weights.shape[:2]
     blocks, side = plan.layout.channel_blocks, plan.layout.block_channels
@@ -281,14 +284,14 @@ def packed_weights(plan: Plan, weights: Array) -> Array:
 
 
 def loop_tables(plan: Plan, weights: Array, buffer: int) -> tuple[Array, Array]:
-    """Return what the loops need.
+    """Return the packed weights and the tables for the loops.
 
     Parameters
     ----------
     plan : Plan
     weights : (groups, results, planes, k1, ..., kd) array
     buffer : int
-        Elements that a thread's memory has in front of the tile buffer.
+        Elements in front of the tile buffer in a thread's memory.
 
     Returns
     -------

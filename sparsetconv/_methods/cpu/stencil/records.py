@@ -1,49 +1,59 @@
-"""The records in which the stencil's plan is handed to its loops.
+"""The records of the stencil's tables, which ``plan`` writes and ``loops`` reads.
 
-``plan`` writes them, ``loops`` reads them. A name with ``end`` is one past the last.
+A name with ``end`` is one past the last.
 """
 
 from __future__ import annotations
 
 from sparsetconv._arrays.record import record
 
-# The micro-kernel keeps a register block of sums: this many rows, lines of a channel or channels of a line,
-# of some vectors each. A tap may serve any range of the rows.
+# Rows of the register block, the sums of the micro-kernel: lines of a channel, channels of a line, or both;
+# each row is several vectors. RANGES are all ranges of rows; a tap serves one of them.
 BLOCK_ROWS = 4
 RANGES = tuple((low, high) for low in range(BLOCK_ROWS) for high in range(low + 1, BLOCK_ROWS + 1))
-# room in a thread's scratch for the vectors of a row: how many there are is known when the loops are compiled
+# an upper bound of the vectors of a row (`emit.VECTORS`, which the processor sets), for the fields of SCRATCH
 MOST_VECTORS = 8
 
-# results along the last axis: `count` of them from `base` on, the first belongs to `target`, each further one
-# to the sample `step` further; whether they are added to what stands there; their phase; whether they are the
-# even phase of a pair, whose odd phase, the next run, has the samples between
+# A run of results along the last axis, of one phase:
+# - base, count: the base of the first result, and the number of results; bases follow one another;
+# - target, step: the sample of the first result, and samples from one result to the next;
+# - adds: 1 if results are added to the samples, 0 if they are stored;
+# - phase;
+# - paired: 1 for the even phase of a pair; the next run is the odd phase, with the samples between.
 RUN = record("base", "count", "target", "step", "adds", "phase", "paired")
-# lines computed together: their numbers (-1: none), how many, their base in the tile buffer, their pattern of
-# taps, whether they are added
+# A row block, the lines of results that a register block computes together:
+# - lines, count: their numbers (-1 past `count`);
+# - base: elements of the tile buffer to the base of the first line;
+# - pattern: which lists of taps they have, the same for all lines of the block;
+# - adds: 1 if results are added to the samples.
 ROW_BLOCK = record(("lines", BLOCK_ROWS), "count", "base", "pattern", "adds")
-# row blocks, rows of the padded input, bases along the last axis, and runs; `end` is one past the last
+# A tile: its row blocks, rows of the padded input, bases along the last axis (`begin`, `end`), and runs.
 TILE = record("first_block", "end_block", "first_row", "rows", "begin", "end", "first_run", "end_run")
-# A thread's own: where the results of the register block's rows begin, how far from there its vectors stand,
-# where their bases stand in the tile buffer, the same for one phase of a pair, and how many of their places
-# are wanted; where its rows stand when results go by way of the buffer, those of the odd phase after those of
-# the even one, and the vectors of a row there; how many vectors there are.
+# A thread's own numbers for one register block. For each row r and vector v:
+# - out_rows[r], out_steps[v]: where row r begins in the output, and elements from there to vector v;
+# - bases[v], reads[v]: where the base of vector v is in the tile buffer, without and with the run's base;
+# - counts[v]: the results of vector v that are stored or added;
+# - buffer_rows[r], buffer_steps[v]: as `out_rows` and `out_steps`, for results that go through the thread's
+#   memory; rows of the odd phase come after those of the even phase;
+# - vectors: the number of vectors of a row.
 SCRATCH = record(
     ("out_rows", BLOCK_ROWS), ("out_steps", MOST_VECTORS), ("bases", MOST_VECTORS), ("reads", MOST_VECTORS),
     ("counts", MOST_VECTORS), ("buffer_rows", 2 * BLOCK_ROWS), ("buffer_steps", MOST_VECTORS), "vectors",
 )  # fmt: skip
-# of a phase of the last axis, the longest run of places whose samples are equally far apart: where it begins
-# and ends, its first sample, and where in the list of border samples those of the phase's other places begin
+# The longest run of equally spaced samples in one phase of a line of the padded input: its first place, the
+# place after its last, its first sample, and where the phase's other places begin in the list of border
+# samples.
 MAIN = record("begin", "end", "sample", "border")
-# The array of all tables begins with these numbers:
-# - those of the `Layout`;
+# The numbers at the front of all tables, line by line of the record:
+# - planes to channel_groups: as in `Layout`;
 # - samples of a plane of the source, of a plane of the result, and of a line of the result;
-# - where in a thread's memory the tile buffer begins; its elements from one plane to the next, from one row,
-#   and from one line or phase; the lines of a row, the phases of a line, the places of a phase, and the
-#   samples from one place to the next;
-# - the first place read along the last axis, counted from a base, and how many further on the last;
-# - channels of the result are computed in blocks; the weights of a block;
+# - where the tile buffer begins in a thread's memory; its elements from one plane to the next, from one row
+#   to the next, and from one line or phase to the next (pitch); lines of a row, phases of a line, places of a
+#   phase; samples from one place to the next (apart);
+# - the first place that is read along the last axis, counted from a base, and places from there to the last;
+# - blocks of channels of the result, channels of a block, and weights of a block;
 # - lists of taps of a pattern, one for each phase of the last axis, and bounds of a list;
-# - where the tables of the `Plan` and those of its `TapLists` begin.
+# - where each table of the `Plan`, then each of its `TapLists`, begins.
 HEADER = record(
     "planes", "results", "plane_parts", "item_parts", "channel_groups",
     "in_size", "out_size", "out_line",

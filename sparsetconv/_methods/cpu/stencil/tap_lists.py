@@ -1,9 +1,9 @@
-"""Which taps the results of a stencil meet, as lists: part of the tables of ``plan``.
+"""Lists of the taps of row blocks: the part of the tables of ``plan`` that the micro-kernel reads.
 
-Lines that are computed together form a row block; the taps that a line of the source meets differ by
-line. A list belongs to the phases of all axes and to a number of lines; its taps are divided by the range of
-rows of the register block that they serve. All lists are made at once, by vectors over lists and over their
-entries.
+The lines of a row block share what is loaded of the source, and each line multiplies it by a tap of its own.
+There is a list for each combination of phases of all axes and each number of lines. The entries of a list are
+sorted by the range of rows of the register block that they serve. All lists are made at once, by NumPy
+operations over all lists and all entries.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.types import Array
 
-# numbers that are there at the same time for each list, and for each of its entries
+# int64 numbers that are held at the same time for each list, and for each entry of a list, roughly
 NUMBERS = 12
 
 
@@ -31,9 +31,11 @@ class Taps(NamedTuple):
     Attributes
     ----------
     reads : (taps,) array
-        What each reads, counted from a base.
+        The place that each tap reads, counted from a base.
     taps : (taps,) array
+        The numbers of the taps.
     bounds : (lists + 1,) array
+        Where each list begins; the last bound is the end.
     """
 
     reads: Array
@@ -42,27 +44,30 @@ class Taps(NamedTuple):
 
     @property
     def lengths(self) -> Array:
-        """The number of taps of each list."""
+        """Number of taps of each list."""
         return np.diff(self.bounds)
 
     def scaled(self, apart: int, step: int) -> Taps:
-        """Return the lists where places are ``apart`` elements from each other, and taps ``step``."""
+        """Return the lists with places ``apart`` elements from each other, and taps ``step`` weights."""
         return Taps(self.reads * apart, self.taps * step, self.bounds)
 
 
 class Lines(NamedTuple):
-    """What row blocks read: for each cell a list of places, each with a tap for each line of a range.
+    """The source lines that row blocks read, along the last axis but one.
 
-    A cell belongs to a phase, a number of lines and a range of rows.
+    There is a cell, a list of places, for each combination of a phase, a number of lines and a range of
+    lines. Each place of a cell has one tap for each line of the range.
 
     Attributes
     ----------
     reads : (places,) array
+        The places, cell by cell, counted from the base of a block's first line.
     bounds : (cells + 1,) array
+        Where the places of each cell begin; the last bound is the end.
     taps : 1-D array
-        Those of the first place's lines, of the second's, ...
+        The taps of the first place, one for each line, then those of the second, ...
     begins, counts : (places,) arrays
-        Where the taps of each place begin, and how many there are.
+        Where the taps of each place begin, and their number.
     """
 
     reads: Array
@@ -73,21 +78,21 @@ class Lines(NamedTuple):
 
     @property
     def lengths(self) -> Array:
-        """The number of places of each cell."""
+        """Number of places of each cell."""
         return np.diff(self.bounds)
 
 
 class TapLists(NamedTuple):
-    """All lists.
+    """All tap lists, for all axes together.
 
     Attributes
     ----------
     chosen : (weights,) array
-        For each entry and each line of its range which tap of which plane is meant.
+        The weight, numbered over planes and taps, of each line of the range of each entry.
     offsets : (entries,) array
-        What an entry reads, counted from a line's base.
+        Elements of the tile buffer from a row block's base to what an entry reads.
     bounds : (lists, ranges + 1) array
-        Where the entries of each range of each list begin.
+        Where the entries of each range of each list begin; the last bound of a list is its end.
     starts : (lists,) array
         Where each list's weights begin.
     """
@@ -99,27 +104,27 @@ class TapLists(NamedTuple):
 
 
 def met_together(own: Taps, numbers: Sequence[int], cycle: int, step: int, ranges: Array) -> Lines:
-    """Return the lines of the source that row blocks read, and through which tap each of their lines does.
+    """Return the source lines that row blocks read, with the tap of each line of the block.
 
     Parameters
     ----------
     own : Taps
         A list for each phase.
     numbers : sequence of int
-        The numbers of lines that row blocks have.
+        The different numbers of lines of row blocks.
     cycle : int
-        What is added to a tap so that it reads for a line what the tap reads for the next one; negative
-        where taps read backwards.
+        Tap ``t + cycle`` reads for a line the same place as tap ``t`` for the next line; negative if later
+        taps read earlier places.
     step : int
-        Places from one line's base to the next.
+        Distance from one line's base to the next, in the unit of ``own.reads``.
     ranges : 2-D array
-        ``ranges[a, b]`` is the number of the range from line ``a`` up to line ``b``.
+        ``ranges[a, b]`` is the number of the range of lines ``a`` to ``b``, without ``b``.
     """
     phase = np.repeat(np.arange(own.lengths.size), own.lengths)
     pairs = [(kind, line) for kind, count in enumerate(numbers) for line in range(count)]
     kinds, lines = (np.repeat(column, phase.size) for column in np.array(pairs).T)
     phases, reads, taps = (np.tile(column, len(pairs)) for column in (phase, own.reads, own.taps))
-    # the same for all lines that read the same place; in the order of places
+    # reads of the same place have equal keys, and keys are in the order of places
     keys = np.sign(cycle) * taps + lines * abs(cycle)
     order = np.lexsort((lines, keys, kinds, phases))
     phases, kinds, keys, lines = phases[order], kinds[order], keys[order], lines[order]
@@ -137,19 +142,19 @@ def met_together(own: Taps, numbers: Sequence[int], cycle: int, step: int, range
 
 
 def tap_lists(before: Sequence[Taps], own: Lines, last: Taps, rows: Array) -> TapLists:
-    """Combine the taps of all axes: a list for each choice of phases and number of lines.
+    """Combine the taps of all axes: a list for each combination of phases and number of lines.
 
     Parameters
     ----------
     before : sequence of Taps
-        Those of the planes, which are one list, and of the axes in front of the lines.
+        The planes as one list, then the taps of the axes in front of the axis of the lines.
     own : Lines
     last : Taps
-        Those of the last axis.
+        The taps of the last axis.
     rows : (ranges,) array
-        Of the register block, in each range.
+        Rows of the register block in each range.
     """
-    # ranges that no row block has need no cells; the first stands for lists without taps
+    # ranges that no row block has are left out, but for the first, which stands for lists without taps
     lengths = own.lengths.reshape(-1, rows.size)
     used = np.flatnonzero(lengths.any(0) | (rows.cumsum() == 1))
     shape = (*(axis.lengths.size for axis in before), len(lengths), last.lengths.size, used.size)
@@ -184,7 +189,7 @@ def tap_lists(before: Sequence[Taps], own: Lines, last: Taps, rows: Array) -> Ta
 
 
 def _part(axis: Taps, lists: Array, rest: Array) -> tuple[Array, Array, Array]:
-    """Return what entries read along an axis and through which tap, and what is left of their numbers."""
+    """Return the reads and taps of entries along an axis, and the quotients that number the other axes."""
     rest, number = np.divmod(rest, axis.lengths[lists])
     place = axis.bounds[lists] + number
     return axis.reads[place], axis.taps[place], rest

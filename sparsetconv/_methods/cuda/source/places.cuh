@@ -1,24 +1,16 @@
 // A problem of `direct` in numbers, and where its results lie.
 //
-// Constants of the compilation: NDIM; VALUE and SUM, the types of arrays and of sums.
-
-// One axis. `source` samples; `result` results, of which `own`, from `lead` on, are in the result's array and
-// the others in the bands. Forward, result e begins to read at e * stride + origin; transposed, it stands at
+// Constants of the compilation: NDIM; VALUE and SUM, the types of arrays and of sums; and the structs StencilAxis,
+// Stencil and Samples, which are made of the records in stencil.py.
+//
+// StencilAxis: one axis. `source` samples; `result` results, of which `own`, from `lead` on, are in the result's array
+// and the others in the bands. Forward, result e begins to read at e * stride + origin; transposed, it stands at
 // q = origin * stride + e + phase, with 0 <= phase < stride. All taps of results `first` to `last` read inside
-// the source. What stands outside the forward direction's source, `copies`, `edge` and `mirror` say, as in
-// _geometry/padding.py, and `period`. `band` is where the axis' band begins. A tiled launch has `tiles` tiles
+// the source. What stands outside the forward direction's source say `copies`, `edge` and `mirror`, which are those
+// of _geometry/padding.py, and `period`. `band` is where the axis' band begins. A tiled launch has `tiles` tiles
 // along the axis.
-struct StencilAxis {
-    long long source, result, own, lead, origin, phase, copies, edge, period, mirror, first, last;
-    long long source_stride, result_stride, band, tiles;
-};
-
-// `source_size`, `result_size`, `band_size`: numbers of one channel in each of the arrays.
-struct Stencil {
-    long long batch, groups, source_channels, result_channels, channel_blocks;
-    long long source_size, result_size, band_size;
-    StencilAxis axes[NDIM];
-};
+//
+// Stencil: `source_size`, `result_size` and `band_size` are numbers of one channel in each of the arrays.
 
 // Where a result lies, by its place along each axis: in the result's array, or in the bands. A band holds the
 // places of which its axis is the first that is outside: inside along the axes before, any along those behind.

@@ -4,11 +4,8 @@
 // of their positions, so that every run makes the same bits.
 //
 // UNPADDED and ID, the type that numbers threads, are constants of the compilation, beside those of places.cuh.
-
-// `number` samples from `begin` on, and of `total` the rest from `again` on, have copies along the axis.
-struct Samples {
-    long long begin, number, again, total;
-};
+//
+// Samples: `number` samples from `begin` on, and of `total` the rest from `again` on, have copies along the axis.
 
 // The next position after `position` at which sample `index` stands; `end` if there is none before it.
 __device__ __forceinline__ long long next_copy(
