@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .lab import Lab, Timing
     from .problems import Problem
 
-METHODS = (*REGISTERED, "auto")
+# the stencil first, which the others are compared with
+METHODS = (*sorted(REGISTERED, key="direct".__ne__), "auto")
 DIRECTIONS = ("forward", "adjoint")
 # a product for which the model estimates more is not measured
 LONGEST = 0.25
