@@ -306,10 +306,10 @@ assert "numba" not in sys.modules
 from sparsetconv._methods.cpu import emit
 assert known == emit.VECTOR_BYTES, (known, emit.VECTOR_BYTES)
 """
-    from sparsetconv._methods.cpu import emit
+    from sparsetconv._methods.cpu import emit, rates
 
     # here, where numba may have been imported, and in a new process, of another processor
-    assert cost.vector_bytes() == emit.VECTOR_BYTES
+    assert rates.vector_bytes() == emit.VECTOR_BYTES
     asked = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+sse2,+sse3"}
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | asked)
 

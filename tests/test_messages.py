@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import sparsetconv as stc
+from sparsetconv._geometry.padding import ALIASES, FOREIGN, PADDING_MODES
 from sparsetconv._methods.registry import METHODS
 from sparsetconv.operators._channels_last import ChannelsLastOperator
 
@@ -194,13 +195,13 @@ def test_words_of_other_packages(options, hint):
 
 
 def test_words_that_nobody_has():
-    with pytest.raises(ValueError, match=r"circular, constant, edge, wrap; got 'sideways'$"):
+    known = ", ".join((*PADDING_MODES, "constant", "edge", "wrap"))
+    with pytest.raises(ValueError, match=rf"one of {known}; got 'sideways'$"):
         stc.ConvGeometry(SIZES, (2, 3), padding_mode="sideways")
 
 
 def test_hints_lead_to_modes_that_exist():
     from sparsetconv._geometry import validation
-    from sparsetconv._geometry.padding import ALIASES, FOREIGN, PADDING_MODES
 
     assert set(FOREIGN.values()) <= set(PADDING_MODES)
     assert set(validation.PADDING_HINTS.values()) <= set(validation.PADDING_WORDS)
