@@ -15,7 +15,6 @@ PERIODS = {
     "circular": lambda n: [range(n)],
     "symmetric": lambda n: [range(n), range(n - 1, -1, -1)],
     "reflect": lambda n: [range(n), range(n - 2, 0, -1)],
-    "reflect_symmetric": lambda n: [range(n), range(n - 1, 0, -1)],
 }
 
 

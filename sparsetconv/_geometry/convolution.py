@@ -55,9 +55,8 @@ class ConvGeometry:
     padding_mode : str or sequence of str
         What stands outside the signal, for all axes or for each: ``"zeros"``, ``"reflect"``
         (``d c b | a b c d | c b a``), ``"symmetric"`` (``b a | a b c d | d c``), ``"replicate"``
-        (``a a | a b c d | d d``), ``"circular"`` (``c d | a b c d | a b``) or
-        ``"reflect_symmetric"`` (``c b | a b c d | d c``). NumPy's names ``constant``, ``edge``, ``wrap``
-        are understood.
+        (``a a | a b c d | d d``) or ``"circular"`` (``c d | a b c d | a b``). NumPy's names
+        ``constant``, ``edge``, ``wrap`` are understood.
     flip : bool
         Reverse the spatial axes of the kernel: the textbook's convolution.
 

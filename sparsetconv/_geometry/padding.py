@@ -110,10 +110,8 @@ REPLICATE = PaddingMode(
 CIRCULAR = PaddingMode(
     "circular", copies=1, alias="wrap", foreign=("periodic", "grid-wrap", "cyclic", "border_wrap")
 )
-# Brislawn's extension (1, 2): that of an odd wavelet's subbands, and of cosine transforms of types V to VIII
-REFLECT_SYMMETRIC = PaddingMode("reflect_symmetric", copies=2, on_first=1)
 
-PADDING = {mode.name: mode for mode in (ZEROS, REFLECT, SYMMETRIC, REPLICATE, CIRCULAR, REFLECT_SYMMETRIC)}
+PADDING = {mode.name: mode for mode in (ZEROS, REFLECT, SYMMETRIC, REPLICATE, CIRCULAR)}
 PADDING_MODES = tuple(PADDING)
 # what is understood beside the names, and what is not and only explained
 ALIASES = {mode.alias: mode.name for mode in PADDING.values() if mode.alias}
