@@ -98,7 +98,7 @@ def names_compared(tree, names):
         asked = []
         if isinstance(node, ast.Compare):
             asked = [node.left, *node.comparators]
-        elif isinstance(node, ast.Subscript):
+        elif isinstance(node, ast.Subscript) and ast.unparse(node.value) != "Literal":
             asked = [node.slice]
         elif isinstance(node, ast.MatchValue):
             asked = [node.value]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, cast
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,10 @@ CIRCULAR = PaddingMode(
 )
 
 PADDING = {mode.name: mode for mode in (ZEROS, REFLECT, SYMMETRIC, REPLICATE, CIRCULAR)}
-PADDING_MODES = tuple(PADDING)
+# the same names for type checkers, which read no tables
+OwnMode = Literal["zeros", "reflect", "symmetric", "replicate", "circular"]
+ModeAlias = Literal["constant", "edge", "wrap"]
+PADDING_MODES = cast("tuple[OwnMode, ...]", tuple(PADDING))
 # what is understood beside the names, and what is not and only explained
 ALIASES = {mode.alias: mode.name for mode in PADDING.values() if mode.alias}
 FOREIGN = {word: mode.name for mode in PADDING.values() for word in mode.foreign}

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from sparsetconv._arrays.display import shown, type_name
-from sparsetconv._geometry.padding import ALIASES, FOREIGN, PADDING_MODES
+from sparsetconv._geometry.padding import ALIASES, FOREIGN, PADDING_MODES, ModeAlias, OwnMode
 
-PADDING_WORDS = ("valid", "same", "same_lower", "full")
+PaddingWord = Literal["valid", "same", "same_lower", "full"]
+PADDING_WORDS: tuple[PaddingWord, ...] = get_args(PaddingWord)
 # other packages' words for our padding, used only for hints in error messages
 PADDING_HINTS = {"same_upper": "same", "half": "same", "none": "valid"}
 
@@ -21,9 +22,10 @@ LARGEST = 1 << 62
 # NumPy's limit on the axes of an array
 MOST_AXES = 64
 
+Word = TypeVar("Word", bound=str)
 IntOrInts = int | Sequence[int]
-Padding = int | str | Sequence[int | tuple[int, int]]
-PaddingMode = str | Sequence[str]
+Padding = int | PaddingWord | Sequence[int | tuple[int, int]]
+PaddingMode = OwnMode | ModeAlias | Sequence[OwnMode | ModeAlias]
 
 
 def integer(name: str, value: Any, minimum: int | None = None, hint: str = "") -> int:
@@ -108,7 +110,7 @@ def _pair(name: str, value: Any) -> tuple[int, int]:
     return integer(f"{name}[0]", sides[0]), integer(f"{name}[1]", sides[1])
 
 
-def word(name: str, value: Any, known: Sequence[str], hint: str = "") -> str:
+def word(name: str, value: Any, known: Sequence[Word], hint: str = "") -> Word:
     """Return ``value`` if it is one of the known words, or raise and list them, with a hint."""
     if not isinstance(value, str):
         msg = f"{name} must be a string, got {shown(value)} of type {type_name(value)}"
@@ -116,7 +118,7 @@ def word(name: str, value: Any, known: Sequence[str], hint: str = "") -> str:
     if value not in known:
         msg = f"{name} must be one of {', '.join(known)}; got {shown(value)}{hint}"
         raise ValueError(msg)
-    return value
+    return cast("Word", value)
 
 
 def _padding_hint(value: str) -> str:

@@ -6,7 +6,7 @@ that lists methods, or asks them, reads `METHODS` and `GPU_METHODS`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sparsetconv._methods.cpu.direct import DirectMethod
 from sparsetconv._methods.cpu.fft import FFTMethod
@@ -26,6 +26,8 @@ REGISTRY: tuple[tuple[type[Method], type[Method]], ...] = (
     (GemmMethod, GemmMethod),
     (FFTMethod, CudaFFTMethod),
 )
+# what ``method=`` takes, for type checkers, which read no registry
+MethodName = Literal["auto", "sparse", "direct", "gemm", "fft"]
 METHODS = {cpu.name: cpu for cpu, _ in REGISTRY}
 GPU_METHODS = {gpu.name: gpu for _, gpu in REGISTRY}
 
