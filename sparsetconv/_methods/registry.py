@@ -15,7 +15,6 @@ from sparsetconv._methods.cuda.direct import CudaDirectMethod
 from sparsetconv._methods.cuda.fft import CudaFFTMethod
 from sparsetconv._methods.cuda.sparse import CudaSparseMethod
 from sparsetconv._methods.gemm import GemmMethod
-from sparsetconv._methods.loops import LoopsMethod
 
 if TYPE_CHECKING:
     from sparsetconv._methods.base import Method
@@ -26,10 +25,9 @@ REGISTRY: tuple[tuple[type[Method], type[Method]], ...] = (
     (DirectMethod, CudaDirectMethod),
     (GemmMethod, GemmMethod),
     (FFTMethod, CudaFFTMethod),
-    (LoopsMethod, LoopsMethod),
 )
 # what ``method=`` takes, for type checkers, which read no registry
-MethodName = Literal["auto", "sparse", "direct", "gemm", "fft", "loops"]
+MethodName = Literal["auto", "sparse", "direct", "gemm", "fft"]
 METHODS = {cpu.name: cpu for cpu, _ in REGISTRY}
 GPU_METHODS = {gpu.name: gpu for _, gpu in REGISTRY}
 

@@ -223,12 +223,12 @@ class ConvOperator(Convolution, ArrayOperator):
         ``(n1, ..., nd)`` or ``(c_in, n1, ..., nd)``.
     stride, padding, dilation, groups, padding_mode, flip : int, sequence, str, bool
         As for `ConvGeometry`.
-    method : {"auto", "sparse", "direct", "gemm", "fft", "loops"}
+    method : {"auto", "sparse", "direct", "gemm", "fft"}
         ``"sparse"`` multiplies with the assembled matrix, takes everything, and is the fastest for
         small problems; ``"direct"`` is a compiled stencil; ``"gemm"`` one matrix product for each tile,
-        for many channels; ``"fft"`` for large kernels; ``"loops"`` the definition, to compare others
-        with. ``"auto"`` takes the one with the lowest estimate. ``"direct"`` on the CPU, ``"gemm"``,
-        ``"fft"`` and ``"loops"`` do not accept kernels with NaN or infinity, ``"fft"`` no integer kernels.
+        for many channels; ``"fft"`` for large kernels. ``"auto"`` takes the one with the lowest
+        estimate. ``"direct"`` on the CPU, ``"gemm"`` and ``"fft"`` do not accept kernels with NaN or
+        infinity, ``"fft"`` no integer kernels.
 
     Attributes
     ----------
