@@ -40,7 +40,13 @@ LARGEST_ROW = 100
 # the most weights of a kernel that are drawn in each direction
 MOST_CELLS = 1024
 # of the methods, in their order
-STYLES = ((BLUE, "o", "-"), (ORANGE, "s", "--"), (GREEN, "^", "-."), (PINK, "D", ":"), (GREY, "v", "-"))
+STYLES = (
+    (BLUE, "o", "-"),
+    (ORANGE, "s", "--"),
+    (GREEN, "^", "-."),
+    (PINK, "D", ":"),
+    (GREY, "v", (0, (5, 1, 1, 1, 1, 1))),
+)
 KERNEL_SIZES = (1, 3, 5, 7, 9, 11, 15, 21, 31, 45, 63)
 
 
