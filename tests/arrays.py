@@ -26,9 +26,21 @@ class Arrays:
         """What functions take that are given no array."""
         return {"device": "cupy"} if self.on_device else {}
 
+    @property
+    def threads(self):
+        """How many may call at the same time: the emulation's kernels run on one thread."""
+        return 1 if self.on_device and self.emulated else 8
+
     def put(self, host):
         """Return an array of this kind."""
         return self.xp.asarray(host)
+
+    def fixed(self, host):
+        """Return an array of this kind that nobody may write to, where there are such arrays."""
+        array = self.xp.array(host)
+        if not self.on_device:
+            array.setflags(write=False)
+        return array
 
     def get(self, value):
         """Return what is looked at: an array on the host."""
@@ -37,10 +49,14 @@ class Arrays:
         assert isinstance(value, self.xp.ndarray)
         return value.get()
 
+    def sparse(self, operator, format="csr"):
+        """Return an operator's matrix, as it is assembled here, as one of SciPy's."""
+        matrix = operator.tosparse(format)
+        return matrix.get() if self.on_device else matrix
+
     def dense(self, operator):
         """Return an operator's matrix, as it is assembled here, as a dense array on the host."""
-        matrix = operator.tosparse()
-        return (matrix.get() if self.on_device else matrix).toarray()
+        return self.sparse(operator).toarray()
 
     def pickled(self, operator):
         """Return a copy by way of a text, or, as the emulation's arrays have none, by what it is made of."""

@@ -10,10 +10,9 @@ of its test stand for: another dtype to compile for, another size.
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import pytest
 from hypothesis import settings
+from pairs import choice, pairs
 
 # laws are tests that other modules take from there
 pytest.register_assert_rewrite("operator_laws")
@@ -43,8 +42,12 @@ def pytest_collection_modifyitems(config, items):
     groups = {}
     for item in items:
         if not item.get_closest_marker("full"):
-            groups.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    short = {item for group in groups.values() for item in choice(group)}
+            groups.setdefault((item.nodeid.partition("[")[0], line(item)), []).append(item)
+    short = {
+        group[number]
+        for group in groups.values()
+        for number in choice([pairs(factors(item)) for item in group])
+    }
     more = {item for item in items if not is_emulated(item)} - short
     kept = short
     if config.getoption("--rest"):
@@ -66,31 +69,23 @@ def draws(item):
     return by_hypothesis or item.get_closest_marker("draws") is not None
 
 
-def choice(group):
-    """Return items of one test in which all pairs of its factors' values are that meet in any of them."""
-    meetings = [pairs(item) for item in group]
-    missing, left, chosen = set().union(*meetings), list(range(len(group))), []
-    if not missing:
-        return group
-    while missing:
-        best = max(left, key=lambda number: len(meetings[number] & missing))
-        missing -= meetings[best]
-        left.remove(best)
-        chosen.append(best)
-    return [group[number] for number in chosen]
-
-
-def pairs(item):
-    """Return which values of an item's factors meet."""
-    return set(combinations(factors(item), 2))
+def line(item):
+    """Return the line of `operator_cases` that an item's operator is from, if it is from one."""
+    case = item.callspec.params.get("case") if hasattr(item, "callspec") else None
+    return getattr(case, "name", None)
 
 
 def factors(item):
-    """Return the factors of an item in one order: their names, and which objects they are here."""
+    """Return the factors of an item: their names, and which objects they are here."""
     left = dict(item.callspec.params) if hasattr(item, "callspec") else {}
     found = []
     for mark in item.iter_markers("parametrize"):
         # names that are given together are one factor, a row of a table
         names = mark.args[0].replace(",", " ").split() if isinstance(mark.args[0], str) else mark.args[0]
-        found.append((tuple(names), tuple(id(left.pop(name)) for name in names)))
-    return sorted([*found, *(((name,), (id(value),)) for name, value in left.items())])
+        values = {name: left.pop(name) for name in names}
+        # a case of operators is made of factors itself
+        cases = [name for name in names if hasattr(values[name], "levels")]
+        found += [((name,), (level,)) for case in cases for name, level in values.pop(case).levels]
+        if values:
+            found.append((tuple(values), tuple(map(id, values.values()))))
+    return [*found, *(((name,), (id(value),)) for name, value in left.items())]

@@ -1,270 +1,279 @@
 """The laws of linear operators, one body for all kinds of operators, and for NumPy's and CuPy's arrays.
 
-`test_laws.py` runs them on NumPy's arrays, `gpu/test_gpu_laws.py` on CuPy's: both take all the tests that are
-here, and say by a fixture ``arrays`` on what. What a law compares with is computed on the host, from matrices
-that are proven against naive loops elsewhere.
+`operator_cases` has the operators. `test_laws.py` runs the laws on NumPy's arrays, `gpu/test_gpu_laws.py` on
+CuPy's: both take all the tests that are here, and say by a fixture ``arrays`` on what. What a law compares with
+is computed on the host, from matrices that are made by other means.
 """
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import product
 from math import prod
 
 import numpy as np
 import pytest
-from operator_cases import FLOATS, GEOMETRIES, METHODS, MODES, dense, integers, make
+from operator_cases import CASES, OPERATORS, integers
+from pairs import choice
 
 import sparsetconv as stc
-from sparsetconv.operators._channels_last import ChannelsLastOperator
+from sparsetconv._arrays.validation import SUPPORTED
 
-either = pytest.mark.parametrize("transposed", [False, True], ids=["forward", "transposed"])
-each_mode = pytest.mark.parametrize("mode", MODES)
-each_dtype = pytest.mark.parametrize("dtype", FLOATS)
-each_method = pytest.mark.parametrize("method", METHODS)
-each_geometry = pytest.mark.parametrize("name", GEOMETRIES)
-RESIZE_MODES = ("nearest", "linear", "cubic", "lanczos3", "area")
-# those whose arithmetic is exact on integers
-EXACT = [method for method in METHODS if method != "fft"]
+# rows and columns from which threads may share a product
+SHARED = 1000
+OPERANDS = ("int8", "bool", "float16", "float64", "complex64", "complex128")
 
 
-def close(method, dtype):
-    """Return the assertion for a method: equality on integers, round-off for the FFT."""
-    return within(0 if method != "fft" else 2e-4 if np.dtype(dtype).char in "fF" else 1e-11)
+def agree(actual, desired, roundoffs, dtype=None):
+    """Assert that arrays on the host are equal, or equal but for units of round-off of the largest entry.
 
-
-def within(tolerance):
-    """Return an assertion of equality, but for an error."""
-
-    def compare(actual, desired):
-        np.testing.assert_allclose(actual, desired, rtol=0, atol=tolerance)
-
-    return np.testing.assert_array_equal if tolerance == 0 else compare
-
-
-def on(arrays, name, dtype, mode, method, transposed=False):
-    """Return an operator of the table on arrays of one kind."""
-    kernel_shape, input_shape, options = GEOMETRIES[name]
-    kernel = arrays.put(integers(kernel_shape, dtype))
-    forward = stc.ConvOperator(kernel, input_shape, padding_mode=mode, method=method, **options)
-    return forward.T if transposed else forward
-
-
-def check_laws(arrays, A, M, equal, draw):
-    """All that a linear operator promises, by its matrix on the host.
-
-    Parameters
-    ----------
-    arrays : Arrays
-    A : linear operator
-    M : dense array
-        On the host.
-    equal : callable
-        Asserts that two arrays on the host agree.
-    draw : callable
-        From a shape and a seed to an array on the host.
+    The round-off is that of the arrays' dtype, or of another one where that is larger.
     """
-    assert A.shape == M.shape
-    assert A.dtype == M.dtype
-    x, y = draw((A.shape[1], 3), 1), draw((A.shape[0], 3), 2)
-    # products, one vector and several, in all directions
-    for operator, matrix, vectors in ((A, M, x), (A.T, M.T, y), (A.H, M.conj().T, y)):
-        product = operator @ arrays.put(vectors)[:, 0]
-        assert product.dtype == A.dtype
-        assert product.shape == (matrix.shape[0],)
-        equal(arrays.get(product), matrix @ vectors[:, 0])
-        equal(arrays.get(operator @ arrays.put(vectors[:, :1])), matrix @ vectors[:, :1])
-        equal(arrays.get(operator @ arrays.put(vectors)), matrix @ vectors)
-        equal(arrays.dense(operator), matrix)
-    equal(arrays.get(A.rmatvec(arrays.put(y)[:, 1])), M.conj().T @ y[:, 1])
-    equal(arrays.get(A.rmatmat(arrays.put(y))), M.conj().T @ y)
-    # the adjoint of the adjoint, and mixed with the transpose
-    equal(arrays.get(A.H.H @ arrays.put(x)), M @ x)
-    equal(arrays.get(A.T.T @ arrays.put(x)), M @ x)
-    equal(arrays.get(A.H.T @ arrays.put(x)), M.conj() @ x)
-    # linearity
-    whole = arrays.get(A @ arrays.put(2 * x[:, 0] - 3 * x[:, 1]))
-    equal(whole, arrays.get(2 * (A @ arrays.put(x[:, 0])) - 3 * (A @ arrays.put(x[:, 1]))))
-    # batches of arrays
-    batch = arrays.put(x.T.reshape(3, 1, *A.input_shape))
-    applied = A.apply(batch)
-    assert applied.shape == (3, 1, *A.output_shape)
-    equal(arrays.get(applied).reshape(3, -1).T, M @ x)
-    equal(arrays.get(A.apply(batch[0, 0])).ravel(), M @ x[:, 0])
-    assert A.apply(batch[:0]).shape == (0, 1, *A.output_shape)
-    # what comes back is the caller's, and what was given stays
-    again = A @ arrays.put(x)
-    again += 1
-    equal(arrays.get(A @ arrays.put(x)), M @ x)
-    equal(arrays.get(batch).reshape(3, -1).T, x)
-    assert stc.testing.dot_test(A)
-    stc.testing.assert_adjoint(A)
+    if not roundoffs:
+        np.testing.assert_array_equal(actual, desired)
+        return
+    scale = max(np.abs(desired).max(initial=0), 1)
+    eps = max(np.finfo(d).eps for d in (actual.dtype, dtype or actual.dtype))
+    tolerance = roundoffs * eps * scale
+    np.testing.assert_allclose(actual, desired, rtol=0, atol=tolerance)
 
 
-@either
-@each_mode
-@each_dtype
-@each_method
-@each_geometry
-def test_convolutions(arrays, name, method, dtype, mode, transposed):
-    A = on(arrays, name, dtype, mode, method, transposed)
-    M = dense(make(name, dtype, mode, "sparse", transposed))
-    check_laws(arrays, A, M, close(method, dtype), lambda shape, seed: integers(shape, dtype, seed))
-    assert A.method == method
-    assert type(A.H).__name__.endswith("ConvOperator" if transposed else "ConvTransposeOperator")
-    if method != "fft":
-        stc.testing.assert_adjoint(A, exact=True)
+def agree_sparse(matrix, desired, roundoffs):
+    """Assert the same of sparse matrices, which may be too large to be dense."""
+    difference = matrix != desired
+    if roundoffs and difference.nnz:
+        rows, columns = difference.nonzero()
+        agree(matrix[rows, columns], desired[rows, columns], roundoffs)
+        return
+    assert difference.nnz == 0
 
 
-def kernel_operator(arrays, name, dtype, mode, transposed):
-    """Return the convolution of the table as a function of its kernel."""
-    kernel_shape, input_shape, options = GEOMETRIES[name]
-    options = {**options, "padding_mode": mode}
-    forward = stc.ConvGeometry(input_shape, kernel_shape, **options)
-    if transposed:
-        # the padding with which the transpose gives the forward's sizes again
-        options["padding"] = tuple((a.before, a.high - a.size + 1) for a in forward.axes)
-    x = integers(forward.output_shape if transposed else input_shape, dtype, 1)
-    K = stc.KernelOperator(arrays.put(x), kernel_shape, transposed=transposed, **options)
-    function = stc.conv_transpose_matrix if transposed else stc.conv_matrix
-
-    def column(number):
-        kernel = np.zeros(prod(kernel_shape), dtype)
-        kernel[number] = 1
-        return function(kernel.reshape(kernel_shape), x.shape, **options) @ x.ravel()
-
-    return K, np.stack([column(number) for number in range(prod(kernel_shape))], 1)
+def drawn(shape, dtype, seed):
+    """Return numbers whose sums depend on their order."""
+    values = np.random.default_rng(seed).standard_normal((2, *shape))
+    if np.dtype(dtype).kind in "iu":
+        return integers(shape, dtype, seed)
+    return (values[0] + 1j * values[1] if np.dtype(dtype).kind == "c" else values[0]).astype(dtype)
 
 
-@either
-@each_mode
-@pytest.mark.parametrize("dtype", [*FLOATS, "int64"])
-@each_geometry
-def test_kernel_operators(arrays, name, dtype, mode, transposed):
-    if arrays.on_device and dtype == "int64":
-        pytest.skip("CuPy's matrices hold no integers")
-    K, M = kernel_operator(arrays, name, dtype, mode, transposed)
-    # on the card products may be the FFT's
-    equal = close("fft" if arrays.on_device else "direct", dtype)
-    check_laws(arrays, K, M, equal, lambda shape, seed: integers(shape, dtype, seed))
-    if not arrays.on_device:
-        stc.testing.assert_adjoint(K, exact=True)
+class Trial:
+    """An operator, its matrix, vectors for both, and how their products are compared."""
+
+    def __init__(self, arrays, subject):
+        self.arrays, (self.A, self.M, self.roundoffs, self.pattern) = arrays, subject
+        self.x = integers((self.M.shape[1], 3), self.M.dtype, 1)
+        self.y = integers((self.M.shape[0], 3), self.M.dtype, 2)
+
+    def equal(self, product, desired):
+        """Assert that a product on arrays of the case's kind is that of the matrix on the host."""
+        agree(self.arrays.get(product), desired, self.roundoffs)
+
+    @property
+    def directions(self):
+        """Operators with their matrices, and vectors."""
+        A, M = self.A, self.M
+        return (A, M, self.x), (A.T, M.T, self.y), (A.H, M.conj().T, self.y)
+
+    @property
+    def has_matrix(self):
+        """Whether there is one: CuPy's hold no integers."""
+        return not self.arrays.on_device or self.M.dtype.kind not in "iu"
 
 
-@each_dtype
-@pytest.mark.parametrize("mode", RESIZE_MODES)
-@pytest.mark.parametrize(
-    ("shape", "sizes"),
-    [
-        ((7,), {"output_shape": 4}),
-        ((7,), {"scale": 3}),
-        ((2, 5, 4), {"scale": (2, 1.5)}),
-        ((4, 3, 5), {"output_shape": (3, 8, 2)}),
-        ((4, 4), {"output_shape": (4, 4)}),
-        ((12, 10, 3), {"output_shape": (9, 14, 4)}),
-    ],
-    ids=str,
-)
-def test_resizes(arrays, shape, sizes, mode, dtype):
-    R = stc.ResizeOperator(shape, mode=mode, dtype=dtype, **sizes, **arrays.options)
-    M = stc.resize_matrix(shape, mode=mode, dtype=dtype, **sizes).toarray()
-
-    def draw(shape, seed):
-        values = np.random.default_rng(seed).standard_normal((2, *shape))
-        return (values[0] + 1j * values[1] if np.dtype(dtype).kind == "c" else values[0]).astype(dtype)
-
-    check_laws(arrays, R, M, within(200 * np.finfo(dtype).eps), draw)
-    assert R.H.H is R
-    if np.dtype(dtype).kind == "f":
-        assert R.H.T is R
-    x = arrays.put(draw((R.shape[1],), 3))
-    np.testing.assert_array_equal(arrays.get(arrays.pickled(R) @ x), arrays.get(R @ x))
+def shapes(t):
+    """Shapes and the dtype are those of the matrix."""
+    assert t.A.shape == t.M.shape == (prod(t.A.output_shape), prod(t.A.input_shape))
+    assert t.A.dtype == t.M.dtype
+    for B in (t.A.T, t.A.H):
+        assert (B.input_shape, B.output_shape) == (t.A.output_shape, t.A.input_shape)
 
 
-CHANNELS = [name for name, (kernel, shape, _) in GEOMETRIES.items() if len(kernel) > len(shape)]
+def products(t):
+    """Products with a vector, a column and a matrix, in all directions, are those of the matrix."""
+    for A, M, vectors in t.directions:
+        y = A @ t.arrays.put(vectors)[:, 0]
+        assert (y.shape, y.dtype) == ((M.shape[0],), t.M.dtype)
+        t.equal(y, M @ vectors[:, 0])
+        t.equal(A @ t.arrays.put(vectors[:, :1]), M @ vectors[:, :1])
+        t.equal(A @ t.arrays.put(vectors), M @ vectors)
+    t.equal(t.A.rmatvec(t.arrays.put(t.y)[:, 1]), t.M.conj().T @ t.y[:, 1])
+    t.equal(t.A.rmatmat(t.arrays.put(t.y)), t.M.conj().T @ t.y)
 
 
-@either
-@each_dtype
-@pytest.mark.parametrize("name", CHANNELS)
-def test_channels_last(arrays, name, dtype, transposed):
-    first = make(name, dtype, "reflect", "sparse", transposed)
-    A = ChannelsLastOperator(on(arrays, name, dtype, "reflect", "direct", transposed))
-    # what is moved is the arrays' axis, said without the permutations
-    units = np.eye(first.shape[1], dtype=dtype).reshape(-1, *A.input_shape)
-    columns = np.moveaxis(first.apply(np.moveaxis(units, -1, 1)), 1, -1)
-    M = columns.reshape(len(units), -1).T
-    check_laws(arrays, A, M, close("direct", dtype), lambda shape, seed: integers(shape, dtype, seed))
-    np.testing.assert_array_equal(arrays.dense(A.gram()), M.conj().T @ M)
-    assert isinstance(A.H, type(A))
-    assert isinstance(A.T, type(A))
-    assert A.T.input_shape == A.output_shape
+def adjoints(t):
+    """The adjoint of the adjoint is the operator, and so on; dot products agree."""
+    t.equal(t.A.H.H @ t.arrays.put(t.x), t.M @ t.x)
+    t.equal(t.A.T.T @ t.arrays.put(t.x), t.M @ t.x)
+    t.equal(t.A.H.T @ t.arrays.put(t.x), t.M.conj() @ t.x)
+    stc.testing.assert_adjoint(t.A, exact=not t.roundoffs, trials=1)
 
 
-@each_mode
-@pytest.mark.parametrize("dtype", ["float64", "complex128"])
-def test_gram(arrays, mode, dtype):
-    G = on(arrays, "groups", dtype, mode, "direct").gram()
-    M = dense(make("groups", dtype, mode, "sparse"))
-    M = M.conj().T @ M
-    check_laws(arrays, G, M, close("direct", dtype), lambda shape, seed: integers(shape, dtype, seed))
-    assert G.H is G
-    stc.testing.assert_adjoint(G, exact=True)
+def linearity(t):
+    """The product of a sum is the sum of the products."""
+    x, y = t.x[:, 0], t.x[:, 1]
+    whole = t.A @ t.arrays.put(2 * x - 3 * y)
+    t.equal(whole, t.arrays.get(2 * (t.A @ t.arrays.put(x)) - 3 * (t.A @ t.arrays.put(y))))
 
 
-@each_method
-@each_geometry
-@pytest.mark.parametrize("kernel_dtype", ["float32", "complex64"])
-@pytest.mark.parametrize("x_dtype", ["int8", "bool", "float16", "float64", "complex64", "complex128"])
-def test_mixed_dtypes(arrays, name, method, kernel_dtype, x_dtype):
-    A = on(arrays, name, kernel_dtype, "reflect", method)
-    drawn = integers(A.shape[1], "int8") % 2 if x_dtype == "bool" else integers(A.shape[1], x_dtype)
-    x = drawn.astype(x_dtype)
-    product = A @ arrays.put(x)
-    assert product.dtype == np.result_type(kernel_dtype, x_dtype)
-    close(method, "complex64")(arrays.get(product), dense(make(name, kernel_dtype, "reflect", "sparse")) @ x)
+def batches(t):
+    """`apply` takes arrays, batches of them, of any shape, and none."""
+    for A, M, vectors in t.directions[::2]:
+        batch = t.arrays.put(vectors.T.reshape(3, 1, *A.input_shape))
+        applied = A.apply(batch)
+        assert applied.shape == (3, 1, *A.output_shape)
+        t.equal(applied.reshape(3, -1).T, M @ vectors)
+        t.equal(A.apply(batch[0, 0]).ravel(), M @ vectors[:, 0])
+        empty = A.apply(batch[:0])
+        assert (empty.shape, empty.dtype) == ((0, 1, *A.output_shape), t.M.dtype)
 
 
-@pytest.mark.parametrize("method", EXACT)
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64", "uint64"])
-@either
-def test_integers_wrap_as_numpys_do(arrays, method, dtype, transposed):
-    if arrays.on_device and method == "sparse":
-        pytest.skip("CuPy's matrices hold no integers")
-    kernel = np.arange(1, 7).reshape(2, 3).astype(dtype)
-    options = {"padding": 1, "padding_mode": "circular"}
-    A = stc.ConvOperator(arrays.put(kernel), (6, 5), method=method, **options)
-    M = stc.conv_matrix(kernel, (6, 5), **options).toarray()
-    A, M = (A.T, M.T) if transposed else (A, M)
-    x = np.arange(A.shape[1]).astype(dtype) * 7
-    product = A @ arrays.put(x)
-    assert product.dtype == dtype
-    np.testing.assert_array_equal(arrays.get(product), M @ x)
+def ownership(t):
+    """What comes back is the caller's, and shares nothing with what was given, which stays."""
+    for A, M, vectors in t.directions:
+        given = t.arrays.fixed(vectors[:, 0])
+        y = A @ given
+        y += 1
+        t.equal(A @ given, M @ vectors[:, 0])
+        np.testing.assert_array_equal(t.arrays.get(given), vectors[:, 0])
 
 
-@either
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-@each_mode
-@pytest.mark.parametrize("method", EXACT)
-@each_geometry
-def test_nan_travels_only_where_the_matrix_sends_it(arrays, name, method, mode, value, transposed):
-    A = on(arrays, name, "float64", mode, method, transposed)
-    pattern = make(name, "float64", mode, "sparse", transposed).tosparse()
-    pattern.data[:] = 1
-    for place in (0, A.shape[1] // 2, A.shape[1] - 1):
-        x = np.ones(A.shape[1])
-        x[place] = value
+def matrices(t):
+    """The matrix is assembled, in any format, with as many entries as are said."""
+    if not t.has_matrix:
+        with pytest.raises(TypeError, match="on a GPU"):
+            t.A.tosparse()
+        return
+    for A, M, _ in t.directions:
+        matrix = t.arrays.sparse(A)
+        assert (matrix.shape, matrix.dtype, matrix.format) == (M.shape, M.dtype, "csr")
+        agree_sparse(matrix, M, t.roundoffs)
+        assert getattr(A, "nnz", matrix.nnz) == matrix.nnz
+    columns = t.arrays.sparse(t.A, "csc")
+    assert columns.format == "csc"
+    agree_sparse(columns.tocsr(), t.M, t.roundoffs)
+
+
+def gram(t):
+    """The Gram operator is the adjoint times the operator."""
+    G = t.A.gram()
+    assert G.shape == (t.M.shape[1], t.M.shape[1])
+    t.equal(G @ t.arrays.put(t.x), t.M.conj().T @ (t.M @ t.x))
+
+
+def copies(t):
+    """A pickled operator is the same again, to the bit, and says so; one on another device has the same products."""
+    again = t.arrays.pickled(t.A)
+    assert type(again) is type(t.A)
+    x = t.arrays.put(drawn((t.A.shape[1],), t.M.dtype, 3))
+    np.testing.assert_array_equal(t.arrays.get(again @ x), t.arrays.get(t.A @ x))
+    assert repr(again) == repr(t.A)
+    assert repr(t.A).startswith(f"<{t.M.shape[0]}x{t.M.shape[1]} ")
+    assert f"dtype={t.M.dtype}" in repr(t.A)
+    host = stc.to_device(t.A, "numpy")
+    agree(host @ t.x, t.M @ t.x, t.roundoffs)
+    if t.arrays.on_device:
+        t.equal(stc.to_device(host, "cupy") @ t.arrays.put(t.x), t.M @ t.x)
+
+
+@contextmanager
+def working_threads(number):
+    """Let loops be shared by a number of threads."""
+    before = os.environ.get("NUMBA_NUM_THREADS")
+    os.environ["NUMBA_NUM_THREADS"] = str(number)
+    try:
+        yield
+    finally:
+        del os.environ["NUMBA_NUM_THREADS"]
+        if before is not None:
+            os.environ["NUMBA_NUM_THREADS"] = before
+
+
+def threads(t):
+    """Neither how many call nor how many threads work changes a bit, from the first product on."""
+    again = t.arrays.pickled(t.A)
+    # what is small is the work of one thread
+    numbers = (1, 2, 5) if max(t.A.shape) > SHARED else ()
+    with ThreadPoolExecutor(t.arrays.threads) as pool:
+        for name, size in (("matvec", t.A.shape[1]), ("rmatvec", t.A.shape[0])):
+            vectors = list(map(t.arrays.put, drawn((3, size), t.M.dtype, 4)))
+            multiply = getattr(t.A, name)
+            expected = [t.arrays.get(multiply(vector)) for vector in vectors]
+            results = list(pool.map(getattr(again, name), vectors))
+            for number, vector in zip(numbers, vectors, strict=False):
+                with working_threads(number):
+                    results.append(multiply(vector))
+            for result, bits in zip(results, expected * 2, strict=False):
+                np.testing.assert_array_equal(t.arrays.get(result), bits)
+
+
+def not_finite(t):
+    """What is not finite goes where the matrix has entries, zeros of the kernel too, and nowhere else."""
+    if t.M.dtype.kind in "iu":
+        return
+    pattern = t.pattern()
+    for A, P in ((t.A, pattern), (t.A.H, pattern.T)):
+        places = [0, A.shape[1] // 2, A.shape[1] - 1]
+        x = np.ones((A.shape[1], 6), t.M.dtype)
+        x[places, range(3)], x[places, range(3, 6)] = np.nan, np.inf
         with np.errstate(invalid="ignore"):
-            reached = ~np.isfinite(arrays.get(A @ arrays.put(x)))
-        np.testing.assert_array_equal(reached, pattern.toarray()[:, place] > 0)
+            reached = ~np.isfinite(t.arrays.get(A @ t.arrays.put(x)))
+        np.testing.assert_array_equal(reached, P.tocsc()[:, places * 2].toarray() > 0)
 
 
-@each_method
-@pytest.mark.parametrize("options", [{}, {"output_padding": 1}, {"output_shape": (10, 12)}], ids=str)
-def test_transposed_convolutions(arrays, method, options):
-    kernel = integers((3, 2, 4, 5), "float64")
-    options = {"stride": 2, "padding": (0, 1), **options}
-    T = stc.ConvTransposeOperator(arrays.put(kernel), (3, 4, 5), method=method, **options)
-    M = stc.conv_transpose_matrix(kernel, (3, 4, 5), **options).toarray()
-    equal = close(method, "float64")
-    check_laws(arrays, T, M, equal, lambda shape, seed: integers(shape, "float64", seed))
+LAWS = (
+    shapes, products, adjoints, linearity, batches, ownership, matrices, gram, copies, threads, not_finite,
+)  # fmt: skip
+
+
+def mixed_dtypes():
+    """Return cases and dtypes of vectors: those meet every value of every factor."""
+    chosen = []
+    for name in OPERATORS:
+        cases = [case for case in CASES if case.name == name and not case.is_large]
+        rows = list(product([case for case in cases if case.factors["made"] == "itself"], OPERANDS))
+        meetings = [{(operand, level) for level in case.levels} for case, operand in rows]
+        chosen += [rows[number] for number in choice(meetings)]
+    return chosen
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_laws(arrays, case):
+    trial = Trial(arrays, case.on(arrays))
+    for law in LAWS:
+        law(trial)
+
+
+@pytest.mark.parametrize(("case", "operand"), mixed_dtypes(), ids=str)
+def test_mixed_dtypes(arrays, case, operand):
+    """A product has the dtype that NumPy gives it, or is refused where that is none of a matrix."""
+    A, M, roundoffs, _ = case.on(arrays)
+    x = integers(A.shape[1], operand)
+    dtype = np.result_type(M.dtype, operand)
+    if dtype not in SUPPORTED and not arrays.on_device:
+        with pytest.raises(TypeError, match="x must be of a real, complex or integer dtype up to double"):
+            A @ x
+        return
+    y = A @ arrays.put(x)
+    assert y.dtype == dtype
+    # SciPy has no matrices of half precision
+    wide = dtype if dtype in SUPPORTED else np.float64
+    # entries have been rounded to the narrower of the two
+    agree(arrays.get(y), M.astype(wide) @ x.astype(wide), roundoffs, M.dtype)
+
+
+def test_what_is_made_is_of_few_kinds(arrays):
+    """Convolutions have each other's class; what has no other direction of its own is undone."""
+    A = stc.ConvOperator(arrays.put(integers((3, 2), "complex64")), (5, 6))
+    assert type(A.H) is type(A.T) is type(stc.ConvTransposeOperator(A.kernel, A.output_shape))
+    assert type(A.H.H) is type(A)
+    K = stc.KernelOperator(arrays.put(integers((5, 6), "float32")), (3, 2))
+    R = stc.ResizeOperator((5, 6), scale=2, **arrays.options)
+    for B in (K, R):
+        assert B.H.H is B
+        assert B.H.T is B
+        assert B.T.H is B
+    G = A.gram()
+    assert G.H is G
 
 
 def test_torchs_layout_serves_both_directions(arrays):
@@ -275,42 +284,3 @@ def test_torchs_layout_serves_both_directions(arrays):
     np.testing.assert_array_equal(arrays.dense(T), arrays.dense(A).T)
     np.testing.assert_array_equal(arrays.dense(A.T), arrays.dense(T))
     np.testing.assert_array_equal(arrays.get(A.H.kernel), kernel.conj())
-
-
-@each_method
-def test_pickles(arrays, method):
-    A = on(arrays, "groups", "complex64", "reflect", method)
-    x = arrays.put(integers(A.shape[1], "complex64"))
-    B = arrays.pickled(A)
-    assert (B.method, B.geometry, B.dtype) == (A.method, A.geometry, A.dtype)
-    np.testing.assert_array_equal(arrays.get(B @ x), arrays.get(A @ x))
-    np.testing.assert_array_equal(arrays.dense(arrays.pickled(A.H)), arrays.dense(A.H))
-
-
-@each_method
-def test_result_is_the_callers(arrays, method):
-    """What comes back may be written to, and shares nothing with the input."""
-    A = stc.ConvOperator(arrays.put(np.ones((1, 1))), (4, 5), method=method)
-    x = arrays.put(np.arange(20.0))
-    for operator in (A, A.H):
-        y = operator @ x
-        y += 1
-        assert arrays.get(x).tolist() == list(range(20))
-
-
-@each_method
-def test_shared_by_threads(arrays, method):
-    """Eight threads start on an operator that has not kept anything yet."""
-    if arrays.on_device and arrays.emulated:
-        pytest.skip("the emulation's kernels run on one thread at a time")
-    kernel, x = integers((3, 4), "float64"), integers((16, 300 * 200), "float64", 1)
-    options = {"padding": "same", "padding_mode": "reflect"}
-    A = stc.ConvOperator(arrays.put(kernel), (300, 200), method=method, **options)
-    M = stc.conv_matrix(kernel, (300, 200), **options)
-    with ThreadPoolExecutor(8) as pool:
-        products = list(pool.map(A.matvec, map(arrays.put, x)))
-        back = list(pool.map(A.rmatvec, products))
-    for product, vector in zip(products, x, strict=True):
-        close(method, "float64")(arrays.get(product), M @ vector)
-    for product, vector in zip(back, x, strict=True):
-        close(method, "float64")(arrays.get(product), M.T @ (M @ vector))

@@ -1,10 +1,7 @@
 """`ChannelsLastOperator` beside its laws, which are in `operator_laws`."""
 
-import pickle
-
-import numpy as np
 import pytest
-from operator_cases import dense, make
+from operator_cases import make
 
 from sparsetconv.operators._channels_last import ChannelsLastOperator
 
@@ -24,13 +21,6 @@ def test_what_is_passed_on():
     assert A.kernel is first.kernel
     assert A.method == "gemm"
     assert A.explain() == first.explain()
-
-
-def test_pickle():
-    A = ChannelsLastOperator(make("channels", "float64", "zeros", "direct"))
-    again = pickle.loads(pickle.dumps(A))
-    assert again.method == "direct"
-    np.testing.assert_array_equal(dense(again), dense(A))
 
 
 def test_without_channels():

@@ -162,6 +162,19 @@ def test_rows_of_a_table(mode, x, y, z):
 def test_one(x):
     pass
 
+class Case:
+    def __init__(self, name, *values):
+        self.name, self.levels = name, list(zip("abc", values))
+
+    def __str__(self):
+        return self.name
+
+CASES = [Case("line", x, y, z) for x in "12" for y in "12" for z in "12"]
+
+@pytest.mark.parametrize("case", [*CASES, Case("other", "1", "1", "1")], ids=str)
+def test_case(case):
+    pass
+
 @given(integers())
 def test_drawn(x):
     pass
@@ -187,14 +200,18 @@ def collected(folder, *options):
 
 def test_pairs_of_factors(tmp_path):
     """All pairs run by default, rows of a table never fall out but those that say so; ``--all`` runs the product."""
-    (tmp_path / "conftest.py").write_text((Path(__file__).parent / "conftest.py").read_text(encoding="utf-8"))
+    for name in ("conftest.py", "pairs.py"):
+        (tmp_path / name).write_text((Path(__file__).parent / name).read_text(encoding="utf-8"))
     (tmp_path / "test_table.py").write_text(TABLE)
     short, everything, rest = (collected(tmp_path, *options) for options in ([], ["--all"], ["--rest"]))
-    assert len(set(everything)) == len(everything) == 36 + 16 + 3 + 1
+    assert len(set(everything)) == len(everything) == 36 + 16 + 3 + 1 + 9
     # of the rest, examples are drawn again
     assert sorted([*short, *rest]) == sorted([*everything, "test_drawn"])
     assert "test_drawn" in rest
     assert [sum(name.startswith(f"test_{test}") for name in short) for test in ("rows", "one")] == [16, 2]
+    # factors of a case, too, meet by pairs, and each line of operators by itself
+    assert 4 <= sum(name.startswith("test_case[line") for name in short) <= 6
+    assert sum(name.startswith("test_case[other") for name in short) == 1
     three = [
         name.removeprefix("test_three[").removesuffix("]").split("-") for name in short if "three" in name
     ]

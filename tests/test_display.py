@@ -55,6 +55,11 @@ REPRS = {
         <12x12 adjoint of <12x12 KernelOperator, dtype=float64, transposed=True
          kernels (3, 2, 2) to (2, 6), x (3, 5), stride 1, padding 0
          60 entries, 772 B as CSR>>"""),
+    # the transpose of what is not real is no adjoint
+    "kernel-transpose": (stc.KernelOperator(np.ones((5, 6), complex), (2, 3)).T, """
+        <6x16 transpose of <16x6 KernelOperator, dtype=complex128, transposed=False
+         kernels (2, 3) to (4, 4), x (5, 6), stride 1, padding 0
+         96 entries, 1.9 KiB as CSR>>"""),
     "gram": (SHRINK.gram(), """
         <108x108 Gram operator of <12x108 ResizeOperator, dtype=float32
          (12, 9) to (4, 3), mode linear, half_pixel, antialiased, scale 0.333333
@@ -85,7 +90,7 @@ def test_repr(name):
 def test_entries_and_bytes_are_those_of_the_matrix(name):
     operator = getattr(REPRS[name][0], "operator", REPRS[name][0])
     matrix = operator.tosparse()
-    said = dict(display.operator_facts(operator).matrix)
+    said = dict(operator._facts().matrix)
     assert said["entries"] == f"{matrix.nnz:,}"
     # int32 indices
     nbytes = matrix.data.nbytes + 4 * (matrix.nnz + matrix.shape[0] + 1)
@@ -183,6 +188,7 @@ def test_html_of_each():
     # of a product the entries are not known before it is multiplied
     assert "entries" not in gram.rows
     assert gram.rows["output"] == "(3, 16, 16)"
+    assert Table(KERNEL.H._repr_html_()).cells[0] == "Adjoint of KernelOperator"
     geometry = Table(CONV.geometry._repr_html_())
     assert geometry.cells[0] == "ConvGeometry"
     assert geometry.rows["as CSR"] == "129.3 KiB in float32, 193.5 KiB in float64"

@@ -1,7 +1,6 @@
 """Resize matrices and operators against loops that write ONNX's formulas down; kernels that are interpolations."""
 
 import itertools
-import pickle
 import warnings
 from fractions import Fraction
 from math import ceil
@@ -13,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import naive_resize
 from scipy.sparse.linalg import lsmr
-from strategies import examples, stand_for
+from strategies import examples
 
 import sparsetconv as stc
 from sparsetconv._resize.conventions import CONVENTIONS
@@ -83,52 +82,6 @@ def test_matrix_is_the_kronecker_product_of_the_factors(mode, shape, sizes):
     assert matrix.has_canonical_format
     np.testing.assert_array_equal(matrix.indptr, expected.indptr)
     assert abs(matrix - expected).max() < 1e-15
-
-
-@pytest.mark.parametrize("dtype", stand_for(["float32", "complex128"], ["float64", "complex64"]))
-@pytest.mark.parametrize("mode", MODES)
-def test_laws_where_loops_are_compiled(dtype, mode):
-    """Those of `operator_laws`, on pictures that are too large for dense matrices."""
-    R = stc.ResizeOperator((70, 90, 3), (90, 50, 4), mode=mode, dtype=dtype)
-    A = R.tosparse()
-    assert A.dtype == R.dtype == dtype
-    rng = np.random.default_rng(0)
-
-    def random(n, *more):
-        values = rng.standard_normal((n, *more)) + 1j * rng.standard_normal((n, *more))
-        return values.astype(dtype) if np.dtype(dtype).kind == "c" else values.real.astype(dtype)
-
-    tolerance = 50 * np.finfo(dtype).eps
-    stc.testing.dot_test(R)
-    stc.testing.assert_adjoint(R)
-    x, y = random(R.shape[1]), random(R.shape[0])
-    np.testing.assert_allclose(R @ x, A @ x, atol=tolerance)
-    np.testing.assert_allclose(R.H @ y, A.T @ y, atol=tolerance)
-    np.testing.assert_allclose(R.T @ y, A.T @ y, atol=tolerance)
-    assert (R.H.tosparse() != A.T).nnz == 0
-    X, Y = random(R.shape[1], 3), random(R.shape[0], 3)
-    np.testing.assert_allclose(R @ X, A @ X, atol=tolerance)
-    np.testing.assert_allclose(R.H @ Y, A.T @ Y, atol=tolerance)
-    batch = random(R.shape[1], 6).T.reshape(2, 3, *R.input_shape)
-    expected = (A @ batch.reshape(6, -1).T).T.reshape(2, 3, *R.output_shape)
-    np.testing.assert_allclose(R.apply(batch), expected, atol=tolerance)
-    np.testing.assert_allclose(R.H.apply(R.apply(batch)), R.gram().apply(batch), atol=tolerance)
-    assert R.H.H is R
-    if np.dtype(dtype).kind == "f":
-        assert R.H.T is R
-    assert (R @ x).dtype == dtype
-    copy = pickle.loads(pickle.dumps(R))
-    np.testing.assert_array_equal(copy @ x, R @ x)
-
-
-def test_products_do_not_share_memory_and_mix_dtypes():
-    R = stc.ResizeOperator((3, 4), (3, 4))
-    x = np.ones((3, 4))
-    assert not np.shares_memory(R.apply(x), x)
-    R = stc.ResizeOperator((3, 4), scale=2, dtype="float32")
-    assert R.apply(np.ones((3, 4))).dtype == np.float64
-    assert R.apply(np.ones((3, 4), np.uint8)).dtype == np.float32
-    assert R.apply(np.ones((3, 4), np.complex64)).dtype == np.complex64
 
 
 def test_solver_inverts_up_sampling():

@@ -1,6 +1,7 @@
-"""What geometries and operators say of themselves: one text, and a table for notebooks.
+"""How values and facts are written: those of an error message, a ``repr``, a table for notebooks.
 
-Floor 0, standard library only: what is read are public attributes, of whatever has them.
+Standard library only. What there is to say of an operator or a geometry it says itself, as `Facts`; here is
+how facts are laid out.
 """
 
 from __future__ import annotations
@@ -14,11 +15,6 @@ Rows = list[tuple[str, str]]
 INT32_MAX = 2**31 - 1
 # numbers from here on are written with a power of ten
 POWERS_FROM = 10**6
-MADE_OF = {
-    "AdjointOperator": "adjoint of",
-    "TransposedOperator": "transpose of",
-    "GramOperator": "Gram operator of",
-}
 # of a value in an error message: characters in all, levels of what holds others, bits of a number, and
 # entries or bytes of other things
 LONGEST, LEVELS, BITS, ENTRIES, BYTES = 120, 4, 256, 16, 1000
@@ -130,155 +126,68 @@ class Facts(NamedTuple):
         Its class, or what it is.
     head, rows, matrix : list of (str, str)
         Names and values: of the object, of what it computes, of its matrix.
+    shape : tuple of int, optional
+        Rows and columns of the matrix.
     """
 
     title: str
     head: Rows
     rows: Rows
     matrix: Rows
+    shape: tuple[int, int] | None = None
+
+    def adding(self, head: Rows | None = None, rows: Rows | None = None) -> Facts:
+        """Return the same with more to say."""
+        return self._replace(head=self.head + (head or []), rows=self.rows + (rows or []))
+
+    @property
+    def table(self) -> Rows:
+        """All names and values, in order."""
+        size = [("matrix", f"{self.shape[0]:,} x {self.shape[1]:,}")] if self.shape else []
+        return self.head + self.rows + size + self.matrix
 
 
-def geometry_repr(geometry: Any) -> str:
-    """Return the call that makes a geometry, defaults left out."""
-    arguments = [str(geometry.input_shape), str(geometry.kernel_shape)]
-    settings = {
-        "stride": compact(geometry.stride),
-        "padding": compact_padding(geometry.padding),
-        "dilation": compact(geometry.dilation),
-        "groups": geometry.groups,
-        "padding_mode": compact(geometry.padding_mode),
-        "flip": geometry.flip,
-    }
-    defaults = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "padding_mode": "zeros", "flip": False}
-    arguments += [f"{name}={value!r}" for name, value in settings.items() if value != defaults[name]]
-    return f"{type(geometry).__name__}({', '.join(arguments)})"
-
-
-def geometry_facts(geometry: Any) -> Facts:
-    """Return what there is to say of a `ConvGeometry`."""
-    rows, columns = geometry.matrix_shape
-    sizes = ", ".join(f"{size_of(geometry.nbytes(dtype))} in {dtype}" for dtype in ("float32", "float64"))
-    return Facts(
-        type(geometry).__name__,
-        [],
-        [
-            ("input", str(geometry.input_shape)),
-            ("output", str(geometry.output_shape)),
-            *_convolution_rows(geometry),
-        ],
-        [("matrix", f"{rows:,} x {columns:,}"), ("entries", f"{geometry.nnz:,}"), ("as CSR", sizes)],
-    )
-
-
-def operator_facts(operator: Any) -> Facts:
-    """Return what there is to say of an `ArrayOperator`, by the attributes that it has."""
-    head = [("dtype", str(operator.dtype))]
-    if hasattr(operator, "method"):
-        head.append(("method", repr(operator.method)))
-    rows = [("input", str(operator.input_shape)), ("output", str(operator.output_shape))]
-    if hasattr(operator, "factors"):
-        rows += _resize_rows(operator)
-    elif hasattr(operator, "x"):
-        # linear in the kernel: what a convolution reads is fixed
-        head.append(("transposed", str(operator.transposed)))
-        rows[0] = ("kernels", rows[0][1])
-        rows += [("x", str(operator.x.shape)), *_convolution_rows(operator.geometry)[1:]]
-    elif hasattr(operator, "geometry"):
-        rows += _convolution_rows(operator.geometry)
-    matrix: Rows = []
-    if hasattr(operator, "nnz"):
-        height, width = operator.shape
-        nbytes = csr_bytes(height, width, operator.nnz, operator.dtype.itemsize)
-        matrix = [("entries", f"{operator.nnz:,}"), ("as CSR", size_of(nbytes))]
-    return Facts(type(operator).__name__, head, rows, matrix)
-
-
-def operator_text(operator: Any) -> str:
-    """Return an operator's ``repr``: three lines, or that of another operator and what is made of it."""
-    title, head, rows, matrix = operator_facts(operator)
-    inner, size = _inner(operator), f"{operator.shape[0]}x{operator.shape[1]}"
-    if inner:
-        return f"<{size} {inner} {operator.operator!r}>"
-    (word, source), (_, target), *rest = rows
+def operator_text(facts: Facts) -> str:
+    """Return an operator's ``repr``, three lines at most. The rows begin with its input and its output."""
+    (word, source), (_, target), *rest = facts.rows
     shapes = f"{source} to {target}" if word == "input" else f"{word} {source} to {target}"
     lines = [
-        ", ".join([f"<{size} {title}", *(f"{name}={value}" for name, value in head)]),
+        ", ".join([sized(facts.title, facts), *(f"{name}={value}" for name, value in facts.head)]),
         ", ".join([shapes, *(f"{name} {value}" for name, value in rest)]),
-        ", ".join(f"{value} {name}" for name, value in matrix),
+        ", ".join(f"{value} {name}" for name, value in facts.matrix),
     ]
-    return "\n ".join(lines if matrix else lines[:2]) + ">"
+    return "<" + "\n ".join(lines if facts.matrix else lines[:2]) + ">"
 
 
-def operator_html(operator: Any) -> str:
-    """Return a table for notebooks."""
-    inner = _inner(operator)
-    facts = operator_facts(operator)
-    size = [("matrix", f"{operator.shape[0]:,} x {operator.shape[1]:,}")]
-    if inner:
-        of = operator_facts(operator.operator)
-        return html(
-            Facts(f"{inner[0].upper()}{inner[1:]} {of.title}", of.head, facts.rows + of.rows[2:], size)
-        )
-    return html(facts._replace(matrix=size + facts.matrix))
+def sized(what: str, facts: Facts) -> str:
+    """Return what something is, with the shape of its matrix in front."""
+    return f"{'x'.join(map(str, facts.shape or ()))} {what}"
+
+
+def made_of(what: str, facts: Facts, of: Facts) -> Facts:
+    """Return what is said of an operator made of another one: its own shapes, the other's settings."""
+    title = f"{what[0].upper()}{what[1:]} {of.title}"
+    return Facts(title, of.head, facts.rows + of.rows[2:], [], facts.shape)
+
+
+def entries(shape: tuple[int, int], nnz: int, itemsize: int) -> Rows:
+    """Return what is said of a matrix' entries."""
+    return [("entries", f"{nnz:,}"), ("as CSR", size_of(csr_bytes(*shape, nnz, itemsize)))]
 
 
 def text(facts: Facts) -> str:
     """Return a table as text, a line for each fact."""
-    rows = facts.head + facts.rows + facts.matrix
-    width = max(len(name) for name, _ in rows)
-    return "\n".join([facts.title, *(f"  {name:<{width}}  {value}" for name, value in rows)])
+    width = max(len(name) for name, _ in facts.table)
+    return "\n".join([facts.title, *(f"  {name:<{width}}  {value}" for name, value in facts.table)])
 
 
 def html(facts: Facts) -> str:
     """Return a table as HTML: no colours of its own, so that it is legible wherever text is."""
     left = ' style="text-align: left"'
     rows = "".join(
-        f"<tr><th{left}>{escape(name)}</th><td{left}>{escape(value)}</td></tr>"
-        for name, value in facts.head + facts.rows + facts.matrix
+        f"<tr><th{left}>{escape(name)}</th><td{left}>{escape(value)}</td></tr>" for name, value in facts.table
     )
     return f"<div><strong>{escape(facts.title)}</strong><table><tbody>{rows}</tbody></table></div>"
-
-
-def _inner(operator: Any) -> str:
-    """Return what an operator is of another one, or nothing if it stands for itself."""
-    return MADE_OF.get(type(operator).__name__.removeprefix("CuPy"), "")
-
-
-def _convolution_rows(geometry: Any) -> Rows:
-    padded = any(side > 0 for pair in geometry.padding for side in pair)
-    padding = str(compact_padding(geometry.padding))
-    modes = compact(geometry.padding_mode)
-    longer = " longer than the signal" if kernel_is_longer(geometry) else ""
-    rows = [
-        ("kernel", f"{geometry.kernel_shape}{longer}"),
-        ("stride", str(compact(geometry.stride))),
-        ("padding", f"{padding} {modes}" if padded else padding),
-    ]
-    if any(step > 1 for step in geometry.dilation):
-        rows.append(("dilation", str(compact(geometry.dilation))))
-    if geometry.groups > 1:
-        rows.append(("groups", str(geometry.groups)))
-    if geometry.flip:
-        rows.append(("flip", "True"))
-    return rows
-
-
-def kernel_is_longer(geometry: Any) -> bool:
-    """Return whether the kernel is longer than the signal on every axis, as where the two were swapped."""
-    kernel, signal = geometry.kernel_shape, geometry.input_shape
-    if geometry.has_channels:
-        kernel, signal = kernel[2:], signal[1:]
-    return all(k > n for k, n in zip(kernel, signal, strict=True))
-
-
-def _resize_rows(operator: Any) -> Rows:
-    axes = [axis for axis in operator.geometry.axes if not axis.is_identity] or operator.geometry.axes
-    rule = axes[0].rule
-    words = [rule.kind, *([rule.coordinate_mode] if rule.has_positions else [])]
-    if rule.smoothing != "none":
-        words.append("antialiased")
-    scales = compact(tuple(float(f"{float(axis.scale):.6g}") for axis in operator.geometry.axes))
-    return [("mode", ", ".join(words)), ("scale", str(scales))]
 
 
 def compact(values: tuple[Any, ...]) -> Any:

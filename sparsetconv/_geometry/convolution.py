@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsetconv._arrays import display
-from sparsetconv._arrays.display import kernel_is_longer, shown
+from sparsetconv._arrays.display import Facts, compact, compact_padding, shown
 from sparsetconv._arrays.validation import checked_dtype, named_dtype
 from sparsetconv._geometry import validation
 from sparsetconv._geometry.axis import Axis
@@ -22,6 +22,7 @@ from sparsetconv._geometry.axis import Axis
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
+    from sparsetconv._arrays.display import Rows
     from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
 
 INT32_MAX = 2**31 - 1
@@ -162,13 +163,51 @@ class ConvGeometry:
         _check_fit(self)
 
     def __repr__(self) -> str:
-        return display.geometry_repr(self)
+        """Return the call that makes the geometry, defaults left out."""
+        arguments = [str(self.input_shape), str(self.kernel_shape)]
+        settings = {
+            "stride": (compact(self.stride), 1),
+            "padding": (compact_padding(self.padding), 0),
+            "dilation": (compact(self.dilation), 1),
+            "groups": (self.groups, 1),
+            "padding_mode": (compact(self.padding_mode), "zeros"),
+            "flip": (self.flip, False),
+        }
+        arguments += [f"{name}={value!r}" for name, (value, default) in settings.items() if value != default]
+        return f"{type(self).__name__}({', '.join(arguments)})"
 
     def __str__(self) -> str:
-        return display.text(display.geometry_facts(self))
+        return display.text(self._facts())
 
     def _repr_html_(self) -> str:
-        return display.html(display.geometry_facts(self))
+        return display.html(self._facts())
+
+    def _facts(self) -> Facts:
+        """Return what there is to say of the geometry."""
+        shapes = [("input", str(self.input_shape)), ("output", str(self.output_shape))]
+        sizes = ", ".join(
+            f"{display.size_of(self.nbytes(dtype))} in {dtype}" for dtype in ("float32", "float64")
+        )
+        matrix = [("entries", f"{self.nnz:,}"), ("as CSR", sizes)]
+        return Facts(type(self).__name__, [], shapes + self._settings(), matrix, self.matrix_shape)
+
+    def _settings(self) -> Rows:
+        """Return the kernel and the parameters, as operators say them too; those that do nothing left out."""
+        padded = any(side > 0 for pair in self.padding for side in pair)
+        padding = str(compact_padding(self.padding))
+        longer = " longer than the signal" if kernel_is_longer(self) else ""
+        rows = [
+            ("kernel", f"{self.kernel_shape}{longer}"),
+            ("stride", str(compact(self.stride))),
+            ("padding", f"{padding} {compact(self.padding_mode)}" if padded else padding),
+        ]
+        if any(step > 1 for step in self.dilation):
+            rows.append(("dilation", str(compact(self.dilation))))
+        if self.groups > 1:
+            rows.append(("groups", str(self.groups)))
+        if self.flip:
+            rows.append(("flip", "True"))
+        return rows
 
     @property
     def ndim(self) -> int:
@@ -264,6 +303,11 @@ def spatial_ndim(input_shape: tuple[int, ...], kernel_shape: tuple[int, ...]) ->
         f"got kernel_shape {shown(kernel_shape)} for input_shape {shown(input_shape)}"
     )
     raise ValueError(msg)
+
+
+def kernel_is_longer(geometry: ConvGeometry) -> bool:
+    """Return whether the kernel is longer than the signal on every axis, as where the two were swapped."""
+    return all(axis.taps > axis.size for axis in geometry.axes)
 
 
 def smallest_index_dtype(*values: int) -> np.dtype[np.signedinteger]:

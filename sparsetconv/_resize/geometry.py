@@ -15,7 +15,7 @@ from math import prod
 from numbers import Rational, Real
 from typing import Any, Literal, get_args
 
-from sparsetconv._arrays.display import shown
+from sparsetconv._arrays.display import Rows, compact, shown
 from sparsetconv._geometry import validation
 from sparsetconv._geometry.padding import REPLICATE
 from sparsetconv._resize.conventions import CONVENTIONS, OWN, Convention, Rule
@@ -104,6 +104,16 @@ class ResizeGeometry:
     def matrix_shape(self) -> tuple[int, int]:
         """Rows and columns of the matrix."""
         return prod(self.output_shape), prod(self.input_shape)
+
+    def _settings(self) -> Rows:
+        """Return the rule of the axes that change, and the scales, as operators say them."""
+        axes = [axis for axis in self.axes if not axis.is_identity] or self.axes
+        rule = axes[0].rule
+        words = [rule.kind, *([rule.coordinate_mode] if rule.has_positions else [])]
+        if rule.smoothing != "none":
+            words.append("antialiased")
+        scales = compact(tuple(float(f"{float(axis.scale):.6g}") for axis in self.axes))
+        return [("mode", ", ".join(words)), ("scale", str(scales))]
 
 
 def resize_geometry(

@@ -18,7 +18,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from sparsetconv._arrays import display
 from sparsetconv._arrays.backend import NUMPY, check_backend, device_backend, is_cupy
-from sparsetconv._arrays.display import shown, type_name
+from sparsetconv._arrays.display import Facts, shown, type_name
 from sparsetconv._arrays.validation import refuse_what_is_no_array, to_array
 from sparsetconv.operators._device_products import DeviceProducts
 from sparsetconv.operators._products import LARGE_RESULT, ArrayProducts
@@ -175,11 +175,21 @@ class ArrayCore(ArrayProducts):
         """Return the operator's matrix, in any format."""
         raise NotImplementedError
 
+    def _facts(self) -> Facts:
+        """Return what there is to say of the operator: a subclass adds what it has beside these.
+
+        The entries are said where a subclass knows them, as ``nnz``, without a matrix.
+        """
+        shapes = [("input", str(self.input_shape)), ("output", str(self.output_shape))]
+        nnz = getattr(self, "nnz", None)
+        matrix = [] if nnz is None else display.entries(self.shape, nnz, self.dtype.itemsize)
+        return Facts(type(self).__name__, [("dtype", str(self.dtype))], shapes, matrix, self.shape)
+
     def __repr__(self) -> str:
-        return display.operator_text(self)
+        return display.operator_text(self._facts())
 
     def _repr_html_(self) -> str:
-        return display.operator_html(self)
+        return display.html(self._facts())
 
     def gram(self) -> GramCore:
         """Return the operator's Gram operator, ``A.H @ A``.
@@ -386,6 +396,14 @@ class _Derived(ArrayCore):
     """An operator made of another one, on whose arrays it is."""
 
     operator: ArrayCore
+    # what it is of the other one, as its repr says it
+    _made: ClassVar[str]
+
+    def __repr__(self) -> str:
+        return f"<{display.sized(self._made, self._facts())} {self.operator!r}>"
+
+    def _repr_html_(self) -> str:
+        return display.html(display.made_of(self._made, self._facts(), self.operator._facts()))
 
     def _where(self) -> Place:
         # asked for each time: what the operator makes later counts too
@@ -412,6 +430,8 @@ class _OtherWay(_Derived):
 class AdjointCore(_OtherWay):
     """The adjoint ``A.H``, itself between arrays."""
 
+    _made = "adjoint of"
+
     def _apply(self, x: Array) -> Array:
         return self.operator._apply_adjoint(x)
 
@@ -434,6 +454,8 @@ class AdjointOperator(AdjointCore, ArrayOperator):
 
 class TransposedCore(_OtherWay):
     """The plain transpose ``A.T`` of a complex operator: its adjoint between conjugates."""
+
+    _made = "transpose of"
 
     def _apply(self, x: Array) -> Array:
         return self.operator._apply_adjoint(x.conj()).conj()
@@ -463,6 +485,8 @@ class GramCore(_Derived):
     operator : ArrayCore
         ``A``.
     """
+
+    _made = "Gram operator of"
 
     def __init__(self, operator: ArrayCore) -> None:
         self._prepare(operator.dtype, operator.input_shape, operator.input_shape)

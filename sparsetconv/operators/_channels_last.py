@@ -15,12 +15,90 @@ from sparsetconv.operators._base import ArrayCore, ArrayOperator, on_backend
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.display import Facts
     from sparsetconv._arrays.streams import Place
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.convolution import ConvGeometry
 
 
-class ChannelsLastOperator(ArrayCore, ArrayOperator):
+class ChannelsLastCore(ArrayCore):
+    """The operator on either backend; see `ChannelsLastOperator`."""
+
+    operator: Any
+
+    def _where(self) -> Place:
+        place: Place = self.operator._where()
+        return place
+
+    @classmethod
+    def _backend_for(cls, operator: Any = None, *_: Any, **__: Any) -> Backend:
+        own: Backend = getattr(operator, "backend", NUMPY)
+        return own
+
+    def _on(self, backend: Backend) -> Any:
+        return on_backend(ChannelsLastOperator, backend)(self.operator._on(backend))
+
+    @property
+    def geometry(self) -> ConvGeometry:
+        """Geometry of the forward convolution, channels first."""
+        geometry: ConvGeometry = self.operator.geometry
+        return geometry
+
+    @property
+    def kernel(self) -> Array:
+        """The kernel, in the layout of `ConvOperator`."""
+        kernel: Array = self.operator.kernel
+        return kernel
+
+    @property
+    def method(self) -> str:
+        """The method that was chosen."""
+        return str(self.operator.method)
+
+    @property
+    def nnz(self) -> int:
+        """Entries that the matrix has, whether or not it is assembled."""
+        return int(self.operator.nnz)
+
+    def explain(self) -> str:
+        """Say which method was chosen, and why.
+
+        Returns
+        -------
+        str
+            Several lines; see `sparsetconv.ConvOperator.explain`.
+        """
+        return str(self.operator.explain())
+
+    def _facts(self) -> Facts:
+        return super()._facts().adding([("method", repr(self.method))], self.geometry._settings())
+
+    def _apply(self, x: Array) -> Array:
+        y = self.operator._apply(_to_front(x))
+        return _to_back(y.reshape(x.shape[0], *self.operator.output_shape))
+
+    def _apply_adjoint(self, y: Array) -> Array:
+        x = self.operator._apply_adjoint(_to_front(y))
+        return _to_back(x.reshape(y.shape[0], *self.operator.input_shape))
+
+    def _adjoint(self) -> ChannelsLastOperator:
+        return ChannelsLastOperator(self.operator.H)
+
+    def _transpose(self) -> ChannelsLastOperator:
+        return ChannelsLastOperator(self.operator.T)
+
+    def _matrix(self) -> Any:
+        asarray = self.backend.asarray
+        rows, columns = (asarray(_order(s)) for s in (self.operator.output_shape, self.operator.input_shape))
+        matrix = self.operator.tosparse()[rows][:, columns]
+        matrix.sort_indices()
+        return matrix
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ChannelsLastOperator, (self.operator,)
+
+
+class ChannelsLastOperator(ChannelsLastCore, ArrayOperator):
     """A convolution on arrays ``(n1, ..., nd, c)``, as Keras and TensorFlow lay them out.
 
     Parameters
@@ -67,74 +145,6 @@ class ChannelsLastOperator(ArrayCore, ArrayOperator):
             raise ValueError(msg)
         self._prepare(operator.dtype, _last(operator.input_shape), _last(operator.output_shape))
         self.operator = operator
-
-    def _where(self) -> Place:
-        place: Place = self.operator._where()
-        return place
-
-    @classmethod
-    def _backend_for(cls, operator: Any = None, *_: Any, **__: Any) -> Backend:
-        own: Backend = getattr(operator, "backend", NUMPY)
-        return own
-
-    def _on(self, backend: Backend) -> Any:
-        return on_backend(ChannelsLastOperator, backend)(self.operator._on(backend))
-
-    @property
-    def geometry(self) -> ConvGeometry:
-        """Geometry of the forward convolution, channels first."""
-        geometry: ConvGeometry = self.operator.geometry
-        return geometry
-
-    @property
-    def kernel(self) -> Array:
-        """The kernel, in the layout of `ConvOperator`."""
-        kernel: Array = self.operator.kernel
-        return kernel
-
-    @property
-    def method(self) -> str:
-        """The method that was chosen."""
-        return str(self.operator.method)
-
-    @property
-    def nnz(self) -> int:
-        """Entries that the matrix has, whether or not it is assembled."""
-        return int(self.operator.nnz)
-
-    def explain(self) -> str:
-        """Say which method was chosen, and why.
-
-        Returns
-        -------
-        str
-            Several lines; see `sparsetconv.ConvOperator.explain`.
-        """
-        return str(self.operator.explain())
-
-    def _apply(self, x: Array) -> Array:
-        y = self.operator._apply(_to_front(x))
-        return _to_back(y.reshape(x.shape[0], *self.operator.output_shape))
-
-    def _apply_adjoint(self, y: Array) -> Array:
-        x = self.operator._apply_adjoint(_to_front(y))
-        return _to_back(x.reshape(y.shape[0], *self.operator.input_shape))
-
-    def _adjoint(self) -> ChannelsLastOperator:
-        return ChannelsLastOperator(self.operator.H)
-
-    def _transpose(self) -> ChannelsLastOperator:
-        return ChannelsLastOperator(self.operator.T)
-
-    def _matrix(self) -> Any:
-        asarray = self.backend.asarray
-        rows, columns = (asarray(_order(s)) for s in (self.operator.output_shape, self.operator.input_shape))
-        matrix = self.operator.tosparse()[rows][:, columns]
-        matrix.sort_indices()
-        return matrix
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return ChannelsLastOperator, (self.operator,)
 
 
 def _last(shape: tuple[int, ...]) -> tuple[int, ...]:

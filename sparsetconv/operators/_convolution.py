@@ -10,12 +10,11 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sparsetconv._arrays.backend import backend_of
-from sparsetconv._arrays.display import kernel_is_longer
 from sparsetconv._arrays.layout import oriented_weights
 from sparsetconv._arrays.streams import Place, on_device
 from sparsetconv._arrays.validation import as_array
 from sparsetconv._assembly.matrices import conv_matrix, conv_transpose_matrix
-from sparsetconv._geometry.convolution import ConvGeometry
+from sparsetconv._geometry.convolution import ConvGeometry, kernel_is_longer
 from sparsetconv._geometry.transposed import (
     check_geometry,
     check_kernel,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.display import Facts
     from sparsetconv._arrays.types import Array, SparseArray
     from sparsetconv._assembly.formats import Format
     from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
@@ -153,6 +153,9 @@ class Convolution(ArrayCore):
         if kernel_is_longer(self.geometry):
             text += "\nthe kernel is longer than the signal on every axis: are the two swapped?"
         return text
+
+    def _facts(self) -> Facts:
+        return super()._facts().adding([("method", repr(self.method))], self.geometry._settings())
 
     def _apply(self, x: Array) -> Array:
         return self._run(self._method, x, self._transposed)

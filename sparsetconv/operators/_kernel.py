@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.display import Facts
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
@@ -121,6 +122,14 @@ class KernelCore(ArrayCore):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(KernelOperator.from_geometry, transposed=self.transposed), (self.x, self.geometry)
+
+    def _facts(self) -> Facts:
+        facts = super()._facts()
+        # linear in the kernel: what a convolution reads is fixed
+        (_, kernels), output = facts.rows
+        (_, *settings) = self.geometry._settings()
+        rows = [("kernels", kernels), output, ("x", str(self.x.shape)), *settings]
+        return facts.adding([("transposed", str(self.transposed))])._replace(rows=rows)
 
     def _apply(self, x: Array) -> Array:
         geometry, fixed = self.geometry, self._fixed

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from sparsetconv._arrays.backend import Backend, Device
+    from sparsetconv._arrays.display import Facts
     from sparsetconv._arrays.types import CSR, Array
     from sparsetconv._geometry.validation import IntOrInts
     from sparsetconv._resize.geometry import (
@@ -72,6 +73,9 @@ class ResizeCore(ArrayCore):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return resize_operator, (self.geometry, self.dtype, self.backend.name)
+
+    def _facts(self) -> Facts:
+        return super()._facts().adding(rows=self.geometry._settings())
 
     def _apply(self, x: Array) -> Array:
         return self._product.apply(x.astype(np.result_type(x.dtype, self.dtype), copy=False), False)
