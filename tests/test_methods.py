@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from operator_cases import integers
+from operator_cases import METHODS, integers
 from strategies import stand_for
 
 import sparsetconv as stc
@@ -73,7 +73,7 @@ def test_large_problems(name, mode, method, dtype):
             np.testing.assert_array_equal(actual, expected)
 
 
-@pytest.mark.parametrize("method", ["sparse", "direct", "gemm", "fft"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["line", "tall, stride 2", "six channels"])
 def test_batches_and_mixed_dtypes(name, method):
     """A real kernel on complex data travels as real and imaginary parts; items share tiles of the FFT."""
@@ -97,7 +97,7 @@ def test_no_matrix_is_turned_wrongly():
 
 
 @pytest.mark.parametrize("threads", ["1", "2", "3"])
-@pytest.mark.parametrize("method", ["sparse", "direct", "gemm", "fft"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["wide", "tall", "groups"])
 def test_no_bit_depends_on_threads_or_moments(name, method, threads, monkeypatch):
     kernel_shape, input_shape, options = LARGE[name]

@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from reference import CONSTANTS, PERIODS, extension_index
+from test_axis import replay
 
 import sparsetconv as stc
+from sparsetconv._assembly.runs import forward_runs, transposed_runs
 from sparsetconv._geometry import padding
+from sparsetconv._geometry.axis import Axis
 from sparsetconv._geometry.extension import samples_at
+from sparsetconv._geometry.segments import forward_segments, transposed_segments
 
 PACKAGE = Path(stc.__file__).parent
 PAGE = PACKAGE.parent / "docs" / "conventions.md"
@@ -62,6 +66,48 @@ def test_copies(mode, size):
     copies = mode.copy_at(size, positions)
     assert copies.tolist() == [mode.copy_at(size, p) for p in positions.tolist()]
     assert mode.copy_begin(size, copies).tolist() == [mode.copy_begin(size, c) for c in copies.tolist()]
+
+
+UNEVEN = {
+    # a mirror on the first sample and one behind the last, and the other way round
+    "first": (padding.PaddingMode("first", 2, on_first=1), lambda n: [range(n), range(n - 1, 0, -1)]),
+    "last": (padding.PaddingMode("last", 2, on_last=1), lambda n: [range(n), range(n - 2, -1, -1)]),
+}
+
+
+@pytest.mark.parametrize("name", UNEVEN)
+def test_a_mode_in_the_table_is_known_to_every_rule(name, monkeypatch):
+    """Copies of unlike lengths, which no mode of the table has: entries, segments and runs, output by output."""
+    mode, pieces = UNEVEN[name]
+    monkeypatch.setitem(padding.PADDING, name, mode)
+    monkeypatch.setitem(PERIODS, name, pieces)
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        size, taps, stride, dilation = (int(rng.integers(1, top)) for top in (9, 8, 5, 4))
+        before = int(rng.integers(-4, 20))
+        axis = Axis(size, taps, stride, before, dilation * taps + 20 - before, dilation, name)
+        read = [
+            sorted((extension_index(name, size, axis.first(o) + t * dilation), t) for t in range(taps))
+            for o in range(axis.outputs)
+        ]
+        assert axis.nnz == sum(len({sample for sample, _ in row}) for row in read)
+        assert replay(forward_segments(axis), read) == read
+        columns = [
+            sorted((o, t) for o, row in enumerate(read) for sample, t in row if sample == column)
+            for column in range(size)
+        ]
+        assert replay(transposed_segments(axis), columns) == columns
+        if size > 1:
+            assert listed(forward_runs(axis, 0, axis.outputs)) == read
+            assert listed(transposed_runs(axis, 0, size)) == columns
+
+
+def listed(runs):
+    """Return the pairs of each row, in order."""
+    columns, taps = runs.pairs()
+    ends = np.cumsum(runs.length.sum(1))[:-1]
+    rows = zip(np.split(columns, ends), np.split(taps, ends), strict=True)
+    return [sorted(zip(row.tolist(), tap.tolist(), strict=True)) for row, tap in rows]
 
 
 @each_mode

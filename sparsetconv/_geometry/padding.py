@@ -61,6 +61,11 @@ class PaddingMode:
         """Of two copies: positions ``p`` and ``-mirror - p`` show the same sample."""
         return 1 - self.on_first
 
+    @cached_property
+    def even(self) -> bool:
+        """Whether all copies are equally long: one division finds a position's, two where they are not."""
+        return not self.mirrored or self.on_first == self.on_last
+
     def period(self, size: int) -> int:
         """Return after how many positions the extension repeats (1 where it is constant)."""
         return max(self.copies * size - self.on_first - self.on_last, 1)
@@ -80,17 +85,19 @@ class PaddingMode:
 
         A sample that a mirror stands on belongs to the copy behind the mirror.
         """
+        length = size - self.on_last
+        if self.even:
+            return position // max(length, 1)
         period = self.period(size)
         whole = position // period
-        if not self.mirrored:
-            return whole
-        return 2 * whole + (position - whole * period >= size - self.on_last)
+        return 2 * whole + (position - whole * period >= length)
 
     def copy_begin(self, size: int, copy: Any) -> Any:
         """Return the position at which a copy begins, or each of an array of copies."""
-        if not self.mirrored:
-            return copy * self.period(size)
-        return (copy >> 1) * self.period(size) + (copy & 1) * (size - self.on_last)
+        length = size - self.on_last
+        if self.even:
+            return copy * max(length, 1)
+        return (copy >> 1) * self.period(size) + (copy & 1) * length
 
 
 ZEROS = PaddingMode(
