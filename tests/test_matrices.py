@@ -9,7 +9,7 @@ from strategies import distinct_kernel
 
 import sparsetconv as stc
 from sparsetconv._arrays import memory
-from sparsetconv._assembly.matrices import FORMATS
+from sparsetconv._assembly.formats import FORMATS
 
 DTYPES = [
     "int8",

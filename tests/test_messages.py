@@ -74,6 +74,13 @@ CALLS = {
     "ConvTransposeOperator": (stc.ConvTransposeOperator, {"kernel": KERNEL, "input_shape": SIZES}),
     "KernelOperator": (stc.KernelOperator, {"x": np.ones(SIZES), "kernel_shape": (2, 3)}),
     "ResizeOperator": (stc.ResizeOperator, {"input_shape": SIZES, "output_shape": (7, 8)}),
+    "from_geometry": (stc.ConvOperator.from_geometry, {"kernel": KERNEL, "geometry": A.geometry}),
+    "KernelOperator.from_geometry": (
+        stc.KernelOperator.from_geometry,
+        {"x": np.ones(SIZES), "geometry": A.geometry},
+    ),
+    "conv_matrix-geometry": (stc.conv_matrix, {"kernel": KERNEL, "input_shape": A.geometry}),
+    "to": (A.to, {"device": "numpy"}),
     "to_device": (stc.to_device, {"op": A, "device": "numpy"}),
     "from_torch": (stc.from_torch, {"module": Conv1d(), "input_shape": (1, 9)}),
     "from_keras": (stc.from_keras, {"layer": Conv1D(), "input_shape": (9, 1)}),
@@ -93,7 +100,7 @@ CALLS = {
     "learn": (stc.pictures.learn, {"pictures": [PICTURE], "scale": 2, "taps": 4}),
     "fit_kernel": (
         stc.fit_kernel,
-        {"inputs": [PICTURE], "targets": [PICTURE], "kernel_shape": (1, 1), "transposed": False},
+        {"inputs": [PICTURE], "targets": [PICTURE], "kernel_shape": (1, 1)},
     ),
 }
 # which numbers and flags are taken as they come: anything is a seed, true, or a way to show progress

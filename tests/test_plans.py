@@ -169,6 +169,40 @@ def test_lists_of_samples_are_those_of_the_border(mode):
     assert plan.padded.borders.size == 8
 
 
+# A tile has so many bases of the last axis. With padding (p, q) of n samples, stride 1, results stand at bases 0 to
+# p + n + q - 1; those from p up to p + n are stored, the others are added.
+LENGTH = plan_module.TILE_LENGTH
+TILES = [
+    # size, kernel, options: tiles of the store pass, and of the accumulate pass
+    pytest.param(10 * LENGTH, 5, {"padding": 2, "padding_mode": "zeros"}, (10, 0), id="no padding is added"),
+    pytest.param(10 * LENGTH, 5, {"padding": 2}, (11, 2), id="the first tile and the last one add"),
+    pytest.param(10 * LENGTH, 31, {"padding": ((15, 0),)}, (11, 1), id="the first one adds"),
+    # bases 0 to 4999 are padding: the first tile stores nothing, it and the second one add, and so does the last
+    pytest.param(
+        10 * LENGTH, 5, {"padding": ((LENGTH + 904, 2),)}, (11, 3), id="a tile of nothing but padding"
+    ),
+    # two phases of half as many bases each, one before the signal and one behind it
+    pytest.param(20 * LENGTH, 6, {"padding": 2, "stride": 2}, (11, 2), id="two phases"),
+    # three lines are stored; what stands on a line of padding, above and below, is all added
+    pytest.param((3, 10 * LENGTH), (3, 5), {"padding": (1, 2)}, (11, 2 + 2 * 11), id="a plane"),
+    # a short line is one tile, which stores first and then adds
+    pytest.param(LENGTH, 5, {"padding": 2}, (1, 0), id="a short line"),
+]
+
+
+@pytest.mark.parametrize(("size", "kernel", "options", "expected"), TILES)
+@pytest.mark.parametrize("mode", ["reflect", "symmetric", "replicate", "circular"])
+def test_tiles_of_both_passes(size, kernel, options, expected, mode):
+    """No tile is visited in a pass in which it has no result."""
+    geometry = stc.ConvGeometry(size, kernel, **{"padding_mode": mode, **options})
+    plan = plan_of(geometry.axes, True, REAL)
+    assert (plan.storing, plan.accumulating) == expected
+    for tile in plan.tiles:
+        runs = plan.runs[tile["first_run"] : tile["end_run"]]
+        assert ((runs["base"] < tile["end"]) & (runs["base"] + runs["count"] > tile["begin"])).any()
+        assert tile["end_block"] > tile["first_block"]
+
+
 @pytest.mark.parametrize("mode", ["reflect", "symmetric", "replicate", "circular"])
 def test_tiles_are_visited_once(mode):
     """A tile is visited again where it has something to add: along a long line, at the two ends."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,7 +22,8 @@ from sparsetconv._arrays.display import shown
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
 
-DEVICES = ("numpy", "cupy")
+Device = Literal["numpy", "cupy"]
+DEVICES: tuple[Device, ...] = get_args(Device)
 # bytes of the second-level cache of each GPU, by device number
 _CACHE_BYTES: dict[int | None, int] = {}
 

@@ -64,13 +64,18 @@ def filled(kind: Kind, **fields: Any) -> Array:
     [(3, 1), (4, 1)]
     """
     names = kind.names or ()
-    if set(fields) != set(names):
+    if fields.keys() != set(names):
         msg = f"a record of {', '.join(names)} was given {', '.join(fields)}"
         raise TypeError(msg)
-    shapes = [np.shape(fields[name])[: np.ndim(fields[name]) - kind[name].ndim] for name in names]
-    records = np.empty(np.broadcast_shapes(*shapes), kind)
+    if all(isinstance(value, int) for value in fields.values()):
+        return np.array(tuple([fields[name] for name in names]), kind)
+    arrays = {name: np.asarray(value) for name, value in fields.items() if not isinstance(value, int)}
+    shapes = {value.shape[: value.ndim - kind[name].ndim] for name, value in arrays.items()}
+    # asked only where it is needed, since NumPy takes longer for this than for the rest
+    shape = shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
+    records = np.empty(shape, kind)
     for name in names:
-        records[name] = fields[name]
+        records[name] = arrays.get(name, fields[name])
     return records
 
 

@@ -3,5 +3,6 @@
 ``runs`` and ``axis_rows`` (the matrix of one axis by rows), ``row_tables`` and ``loops`` (the same for
 compiled loops), ``writer``, ``products`` and ``csr`` (the arrays of a convolution's matrix),
 ``kernel_matrix`` (the matrix whose columns are weights), ``kronecker`` (the product of any factors), ``cuda``
-(all of these arrays, written on a GPU by the kernels in ``source``), ``matrices`` (the public functions).
+(all of these arrays, written on a GPU by the kernels in ``source``), ``formats``
+(rows, formats and index dtypes that may be asked for), ``matrices`` (the public functions).
 """

@@ -15,8 +15,8 @@ import numpy as np
 
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._assembly.axis_rows import axis_rows
+from sparsetconv._assembly.formats import fitting_index_dtype
 from sparsetconv._assembly.writer import Writer
-from sparsetconv._geometry.convolution import smallest_index_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -204,14 +204,7 @@ def matrix_size(
         If the arrays do not fit into memory.
     """
     nnz = sum(map(layout.box_nnz, boxes(layout.row_shape, start, stop)))
-    smallest = smallest_index_dtype(stop - start, layout.shape[1], nnz)
-    index_dtype = smallest if index_dtype is None else np.dtype(index_dtype)
-    if index_dtype.itemsize < smallest.itemsize:
-        msg = (
-            f"index_dtype must hold {max(stop - start, layout.shape[1], nnz)} (rows, columns or entries), "
-            f"got {index_dtype}; use int64 or leave it out"
-        )
-        raise ValueError(msg)
+    index_dtype = fitting_index_dtype(index_dtype, stop - start, layout.shape[1], nnz)
     need = nnz * (dtype.itemsize + index_dtype.itemsize) + (stop - start + 1) * index_dtype.itemsize
     backend.require("the matrix", need, hint)
     return nnz, index_dtype

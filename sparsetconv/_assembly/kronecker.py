@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._assembly.cuda import product_arrays
-from sparsetconv._geometry.convolution import smallest_index_dtype
+from sparsetconv._assembly.formats import fitting_index_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,23 +38,91 @@ def kronecker(
 
     Its rows are sorted, too. A single factor is copied, unless the caller says that it is not ``shared``.
     """
-    rows, columns = (prod(factor.shape[side] for factor in factors) for side in (0, 1))
-    nnz = prod(factor.nnz for factor in factors)
-    index = smallest_index_dtype(rows, columns, nnz)
+    columns = prod(factor.shape[1] for factor in factors)
+    return stacked_products([factors], columns, dtype, backend, shared=shared)
+
+
+def stacked_products(
+    pieces: Sequence[Sequence[Any]],
+    columns: int,
+    dtype: np.dtype[Any],
+    backend: Backend = NUMPY,
+    *,
+    shared: bool = True,
+    index_dtype: np.dtype[Any] | None = None,
+) -> Any:
+    """Return Kronecker products one below the other, as one CSR matrix: each piece is the factors of one.
+
+    Rows of a product are such pieces, one for each box of rows.
+    """
+    sizes = [_size(factors) for factors in pieces]
+    rows, nnz = (sum(size) for size in zip((0, 0), *sizes, strict=True))
+    index = fitting_index_dtype(index_dtype, rows, columns, nnz)
     need = nnz * (dtype.itemsize + index.itemsize) + (rows + 1) * index.itemsize
-    need += 0 if backend.on_gpu else _preparing(factors)
+    if backend.on_gpu:
+        # several pieces are copied to their places
+        need *= min(2, max(1, len(pieces)))
+    else:
+        need += max(map(_preparing, pieces), default=0)
     backend.require("the matrix", need, "ResizeOperator needs none")
     if backend.on_gpu:
-        return backend.csr(*product_arrays(backend, factors, dtype, index), (rows, columns))
-    if len(factors) == 1:
-        only = factors[0]
-        kinds = zip((only.data, only.indices, only.indptr), (dtype, index, index), strict=True)
-        arrays = tuple(array.astype(kind, copy=shared) for array, kind in kinds)
-        matrix = sp.csr_array(arrays, shape=only.shape)
-    else:
-        matrix = reduce(lambda b, a: _kronecker_pair(a, b, dtype, index), reversed(factors))
-    matrix.has_canonical_format = True
-    return matrix
+        return backend.csr(*_device_arrays(pieces, sizes, dtype, index, backend), (rows, columns))
+    if len(pieces) == 1 and len(pieces[0]) == 1:
+        only = pieces[0][0]
+        values = only.data.astype(dtype, copy=shared)
+        places, ends = (array.astype(index, copy=shared) for array in (only.indices, only.indptr))
+        return backend.csr(values, places, ends, (rows, columns))
+    data, indices, pointers = np.empty(nnz, dtype), np.empty(nnz, index), np.zeros(rows + 1, index)
+    entry, row = 0, 1
+    for factors, (lines, entries) in zip(pieces, sizes, strict=True):
+        part = slice(entry, entry + entries)
+        _write_product(factors, data[part], indices[part], pointers[row : row + lines])
+        entry, row = entry + entries, row + lines
+    np.cumsum(pointers, out=pointers)
+    return backend.csr(data, indices, pointers, (rows, columns))
+
+
+def _size(factors: Sequence[Any]) -> tuple[int, int]:
+    """Return the rows and the entries of a product."""
+    return prod(factor.shape[0] for factor in factors), prod(factor.nnz for factor in factors)
+
+
+def _device_arrays(
+    pieces: Sequence[Sequence[Any]],
+    sizes: Sequence[tuple[int, int]],
+    dtype: np.dtype[Any],
+    index: np.dtype[Any],
+    backend: Backend,
+) -> tuple[Array, Array, Array]:
+    """Return the arrays of stacked products on a GPU, each product written there by itself."""
+    xp = backend.xp
+    parts, before = [(xp.empty(0, dtype), xp.empty(0, index), xp.zeros(1, index))], 0
+    for factors, (rows, entries) in zip(pieces, sizes, strict=True):
+        if entries:
+            data, indices, pointers = product_arrays(backend, factors, dtype, index)
+        else:
+            data, indices, pointers = xp.empty(0, dtype), xp.empty(0, index), xp.zeros(rows + 1, index)
+        parts.append((data, indices, pointers[1:] + index.type(before) if before else pointers[1:]))
+        if len(pieces) == 1:
+            return data, indices, pointers
+        before += entries
+    joined: tuple[Array, Array, Array] = tuple(map(xp.concatenate, zip(*parts, strict=True)))
+    return joined
+
+
+def _write_product(factors: Sequence[Any], data: Array, indices: Array, lengths: Array) -> None:
+    """Write the entries of a product, and the lengths of its rows."""
+    first, *others = factors
+    if not others:
+        data[:], indices[:], lengths[:] = first.data, first.indices, np.diff(first.indptr)
+        return
+    dtype, index = data.dtype, indices.dtype
+    rest = reduce(lambda b, a: _kronecker_pair(a, b, dtype, index), reversed(others))
+    np.multiply.outer(
+        np.diff(first.indptr), np.diff(rest.indptr), out=lengths.reshape(first.shape[0], -1), casting="unsafe"
+    )
+    write = _write_short if rest.nnz <= SHORT_LINE else _write_long
+    write(first, rest, data, indices)
 
 
 def _preparing(factors: Sequence[Any]) -> int:
@@ -69,12 +137,10 @@ def _preparing(factors: Sequence[Any]) -> int:
 
 
 def _kronecker_pair(a: Any, b: Any, dtype: np.dtype[Any], index: np.dtype[Any]) -> Any:
-    lengths = np.multiply.outer(np.diff(a.indptr), np.diff(b.indptr)).ravel()
-    pointers = np.zeros(lengths.size + 1, index)
-    np.cumsum(lengths, out=pointers[1:])
-    indices, data = np.empty(pointers[-1], index), np.empty(pointers[-1], dtype)
-    write = _write_short if b.nnz <= SHORT_LINE else _write_long
-    write(a, b, data, indices)
+    data, indices = np.empty(a.nnz * b.nnz, dtype), np.empty(a.nnz * b.nnz, index)
+    pointers = np.zeros(a.shape[0] * b.shape[0] + 1, index)
+    _write_product((a, b), data, indices, pointers[1:])
+    np.cumsum(pointers, out=pointers)
     return sp.csr_array((data, indices, pointers), shape=(a.shape[0] * b.shape[0], a.shape[1] * b.shape[1]))
 
 

@@ -5,7 +5,7 @@ The border where kernels, words and formats are checked; the work is in ``csr`` 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 
@@ -13,9 +13,10 @@ from sparsetconv._arrays.backend import backend_of
 from sparsetconv._arrays.display import clipped, shown
 from sparsetconv._arrays.layout import oriented_weights
 from sparsetconv._arrays.streams import on_device
-from sparsetconv._arrays.validation import as_array, named_dtype
+from sparsetconv._arrays.validation import as_array
 from sparsetconv._assembly.csr import MatrixLayout, csr_arrays, matrix_size
 from sparsetconv._assembly.cuda import convolution_arrays
+from sparsetconv._assembly.formats import FORMATS, canonical, row_range, wanted_index_dtype
 from sparsetconv._geometry import validation
 from sparsetconv._geometry.transposed import settled_geometry
 
@@ -23,13 +24,47 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
 
     from sparsetconv._arrays.backend import Backend
-    from sparsetconv._arrays.types import Array
+    from sparsetconv._arrays.types import CSR, Array, SparseArray
+    from sparsetconv._assembly.formats import Format
     from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
 
-FORMATS = ("csr", "csc", "coo", "bsr", "dia")
+    class ConvOptions(TypedDict, total=False):
+        """What `conv_matrix` takes by name, beside the format."""
+
+        stride: IntOrInts
+        padding: Padding
+        dilation: IntOrInts
+        groups: int
+        padding_mode: PaddingMode
+        flip: bool
+        rows: slice | None
+        dtype: DTypeLike | None
+        index_dtype: DTypeLike | None
+
+    class ConvTransposeOptions(ConvOptions, total=False):
+        """What `conv_transpose_matrix` takes by name, beside the format."""
+
+        output_padding: IntOrInts
+        output_shape: IntOrInts | None
 
 
+@overload
+def conv_matrix(
+    kernel: ArrayLike,
+    input_shape: IntOrInts | ConvGeometry,
+    *,
+    format: Literal["csr"] = "csr",
+    **options: Unpack[ConvOptions],
+) -> CSR: ...
+@overload
+def conv_matrix(
+    kernel: ArrayLike,
+    input_shape: IntOrInts | ConvGeometry,
+    *,
+    format: Format,
+    **options: Unpack[ConvOptions],
+) -> SparseArray: ...
 def conv_matrix(
     kernel: ArrayLike,
     input_shape: IntOrInts | ConvGeometry,
@@ -43,8 +78,8 @@ def conv_matrix(
     rows: slice | None = None,
     dtype: DTypeLike | None = None,
     index_dtype: DTypeLike | None = None,
-    format: str = "csr",
-) -> Any:
+    format: Format = "csr",
+) -> SparseArray:
     """Return the matrix of a convolution.
 
     Parameters
@@ -123,7 +158,7 @@ def conv_matrix(
     >>> A.shape, A.nnz
     ((4, 16), 36)
     """
-    weights = as_array("kernel", kernel, dtype)
+    weights = as_array("kernel", kernel, dtype, half=True)
     geometry = settled_geometry(
         input_shape,
         weights.shape,
@@ -138,6 +173,22 @@ def conv_matrix(
     return geometry_matrix(geometry, weights, False, rows, index_dtype, format)
 
 
+@overload
+def conv_transpose_matrix(
+    kernel: ArrayLike,
+    input_shape: IntOrInts | ConvGeometry,
+    *,
+    format: Literal["csr"] = "csr",
+    **options: Unpack[ConvTransposeOptions],
+) -> CSR: ...
+@overload
+def conv_transpose_matrix(
+    kernel: ArrayLike,
+    input_shape: IntOrInts | ConvGeometry,
+    *,
+    format: Format,
+    **options: Unpack[ConvTransposeOptions],
+) -> SparseArray: ...
 def conv_transpose_matrix(
     kernel: ArrayLike,
     input_shape: IntOrInts | ConvGeometry,
@@ -153,8 +204,8 @@ def conv_transpose_matrix(
     rows: slice | None = None,
     dtype: DTypeLike | None = None,
     index_dtype: DTypeLike | None = None,
-    format: str = "csr",
-) -> Any:
+    format: Format = "csr",
+) -> SparseArray:
     """Return the matrix of a transposed convolution, from a small array to a large one.
 
     It is the plain transpose (nothing is conjugated) of the `conv_matrix` that maps the large array to the
@@ -216,7 +267,7 @@ def conv_transpose_matrix(
            [0, 2],
            [0, 3]])
     """
-    weights = as_array("kernel", kernel, dtype)
+    weights = as_array("kernel", kernel, dtype, half=True)
     geometry = settled_geometry(
         input_shape,
         weights.shape,
@@ -239,8 +290,8 @@ def geometry_matrix(
     transposed: bool,
     rows: slice | None = None,
     index_dtype: DTypeLike | None = None,
-    format: str = "csr",
-) -> Any:
+    format: Format = "csr",
+) -> SparseArray:
     """Return the matrix of a settled geometry, or its transpose, in any format, on the kernel's device."""
     validation.word("format", format, FORMATS)
     backend = backend_of("kernel", kernel)
@@ -256,12 +307,12 @@ def _assembled(
     transposed: bool,
     rows: slice | None,
     index_dtype: DTypeLike | None,
-    format: str,
+    format: Format,
     backend: Backend,
-) -> Any:
+) -> SparseArray:
     layout = MatrixLayout.of(geometry, transposed)
-    wanted_index = _index_dtype(index_dtype)
-    start, stop = _row_range(rows, layout.shape[0])
+    wanted_index = wanted_index_dtype(index_dtype)
+    start, stop = row_range(rows, layout.shape[0])
     weights = oriented_weights(kernel, geometry.groups, geometry.flip, geometry.has_channels)
     if format == "csc" and rows is None:
         # the columns of a matrix are the rows of its transpose
@@ -269,17 +320,21 @@ def _assembled(
         rows_across = oriented_csr(
             across, weights, not transposed, (0, across.shape[0]), backend, wanted_index
         )
-        return _canonical(rows_across.T)
+        by_columns: SparseArray = canonical(rows_across.T)
+        return by_columns
     if format == "bsr":
         block = _block_size(geometry, transposed)
     elif format == "dia":
         _check_diagonals(geometry)
     matrix = oriented_csr(layout, weights, transposed, (start, stop), backend, wanted_index)
+    made: SparseArray
     if format == "bsr":
-        return _checked_bsr(matrix, block)
-    if format == "dia":
-        return _checked_dia(matrix, backend)
-    return matrix.asformat(format)
+        made = _checked_bsr(matrix, block)
+    elif format == "dia":
+        made = _checked_dia(matrix, backend)
+    else:
+        made = matrix.asformat(format)
+    return made
 
 
 def check_gpu_dtype(name: str, dtype: np.dtype[Any]) -> None:
@@ -292,7 +347,7 @@ def check_gpu_dtype(name: str, dtype: np.dtype[Any]) -> None:
         raise TypeError(msg)
 
 
-def _check_on_gpu(kernel: Array, format: str) -> None:
+def _check_on_gpu(kernel: Array, format: Format) -> None:
     check_gpu_dtype("kernel", kernel.dtype)
     if format == "bsr":
         msg = "format must be one of 'csr', 'csc', 'coo', 'dia' on a GPU, CuPy has no BSR; got 'bsr'"
@@ -316,37 +371,6 @@ def oriented_csr(
     else:
         arrays = csr_arrays(layout, by_rows, *rows, nnz, index)
     return backend.csr(*arrays, (rows[1] - rows[0], layout.shape[1]))
-
-
-def _canonical(matrix: Any) -> Any:
-    """Tell the library what is so by construction; it would read the whole matrix to find out."""
-    matrix.has_sorted_indices = True
-    matrix.has_canonical_format = True
-    return matrix
-
-
-def _index_dtype(index_dtype: DTypeLike | None) -> np.dtype[Any] | None:
-    if index_dtype is None:
-        return None
-    wanted = named_dtype("index_dtype", index_dtype)
-    if wanted not in (np.int32, np.int64):
-        msg = f"index_dtype must be int32 or int64, got {wanted}"
-        raise ValueError(msg)
-    return wanted
-
-
-def _row_range(rows: slice | None, total: int) -> tuple[int, int]:
-    if rows is None:
-        return 0, total
-    if not isinstance(rows, slice) or rows.step not in (None, 1):
-        msg = f"rows must be a slice of unit step, got {shown(rows)}"
-        raise TypeError(msg)
-    start = 0 if rows.start is None else validation.integer("rows.start", rows.start)
-    stop = total if rows.stop is None else validation.integer("rows.stop", rows.stop)
-    if not 0 <= start <= stop <= total:
-        msg = f"rows must satisfy 0 <= start <= stop <= {total}, the number of rows; got {shown(rows)}"
-        raise ValueError(msg)
-    return start, stop
 
 
 def _block_size(geometry: ConvGeometry, transposed: bool) -> tuple[int, int]:

@@ -139,8 +139,9 @@ class Products(NamedTuple):
         count = columns.size
         if not self.entries or not count:
             return entry
-        scaled = {name: getattr(self, name) * count for name in ("many", "column_at", "weight_at")}
-        products = self._replace(**scaled)
+        products = self._replace(
+            many=self.many * count, column_at=self.column_at * count, weight_at=self.weight_at * count
+        )
         so_far = np.empty(int(products.column_at[-1]), np.int64)
         so_far[:count] = columns
         contracted = np.empty(int(products.weight_at[-1]), weights.dtype)

@@ -17,7 +17,8 @@ import numpy as np
 from sparsetconv import __version__, pictures
 from sparsetconv._arrays.display import shown
 from sparsetconv._arrays.output import check_place, whole_file
-from sparsetconv._assembly.matrices import FORMATS, conv_matrix, conv_transpose_matrix
+from sparsetconv._assembly.formats import FORMATS
+from sparsetconv._assembly.matrices import conv_matrix, conv_transpose_matrix
 from sparsetconv._cli.plan import describe
 from sparsetconv._geometry.axis import PADDING_MODES
 from sparsetconv._geometry.transposed import settled_geometry

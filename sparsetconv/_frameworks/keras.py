@@ -21,7 +21,8 @@ from sparsetconv.operators._convolution import ConvOperator, ConvTransposeOperat
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
-    from sparsetconv._geometry.validation import IntOrInts
+    from sparsetconv._geometry.validation import IntOrInts, PaddingWord
+    from sparsetconv._methods.choice import MethodName
 
 CONV = {"Conv1D": 1, "Conv2D": 2, "Conv3D": 3}
 TRANSPOSED = {"Conv1DTranspose": 1, "Conv2DTranspose": 2, "Conv3DTranspose": 3}
@@ -43,7 +44,7 @@ DATA_FORMATS = ("channels_last", "channels_first")
 
 
 def from_keras(
-    layer: Any, input_shape: IntOrInts, *, method: str = "auto"
+    layer: Any, input_shape: IntOrInts, *, method: MethodName = "auto"
 ) -> ConvOperator | ConvTransposeOperator | ChannelsLastOperator:
     """Return the operator that a Keras layer applies, in the layer's own layout.
 
@@ -155,7 +156,7 @@ def _padding(layer: Any, taps: tuple[int, ...]) -> Any:
     return validation.word("layer.padding", layer.padding, ("valid", "same"))
 
 
-def _conv(layer: Any, kernel: Array, shape: tuple[int, ...], method: str) -> ConvOperator:
+def _conv(layer: Any, kernel: Array, shape: tuple[int, ...], method: MethodName) -> ConvOperator:
     return ConvOperator(
         _to_front(kernel),
         shape,
@@ -167,7 +168,7 @@ def _conv(layer: Any, kernel: Array, shape: tuple[int, ...], method: str) -> Con
     )
 
 
-def _depthwise(layer: Any, kernel: Array, shape: tuple[int, ...], method: str) -> ConvOperator:
+def _depthwise(layer: Any, kernel: Array, shape: tuple[int, ...], method: MethodName) -> ConvOperator:
     # (k1, ..., kd, c, m) to (c * m, 1, k1, ..., kd): the outputs of one channel are neighbours
     taps = kernel.shape[:-2]
     weights = kernel.transpose(kernel.ndim - 2, kernel.ndim - 1, *range(kernel.ndim - 2))
@@ -182,8 +183,10 @@ def _depthwise(layer: Any, kernel: Array, shape: tuple[int, ...], method: str) -
     )
 
 
-def _transposed(layer: Any, kernel: Array, shape: tuple[int, ...], method: str) -> ConvTransposeOperator:
-    padding = validation.word("layer.padding", layer.padding, ("valid", "same"))
+def _transposed(
+    layer: Any, kernel: Array, shape: tuple[int, ...], method: MethodName
+) -> ConvTransposeOperator:
+    padding: PaddingWord = validation.word("layer.padding", layer.padding, ("valid", "same"))
     extra = layer.output_padding or (None,) * len(layer.strides)
     rows = zip(shape[1:], kernel.shape[:-2], layer.strides, layer.dilation_rate, extra, strict=True)
     return ConvTransposeOperator(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sparsetconv._geometry.validation import IntOrInts
+    from sparsetconv._methods.choice import MethodName
 
 OP_TYPES = ("Conv", "ConvTranspose")
 AUTO_PADS = {"NOTSET": None, "VALID": "valid", "SAME_UPPER": "same", "SAME_LOWER": "same_lower"}
@@ -28,7 +29,7 @@ def from_onnx(
     input_shape: IntOrInts,
     *,
     op_type: str | None = None,
-    method: str = "auto",
+    method: MethodName = "auto",
 ) -> ConvOperator | ConvTransposeOperator:
     """Return the operator that an ONNX ``Conv`` or ``ConvTranspose`` node applies.
 

@@ -27,6 +27,7 @@ from sparsetconv.operators._resize import ResizeOperator
 
 if TYPE_CHECKING:
     from sparsetconv._geometry.validation import IntOrInts
+    from sparsetconv._methods.choice import MethodName
     from sparsetconv._resize.geometry import ResizeGeometry
 
 CONV = {"Conv1d": 1, "Conv2d": 2, "Conv3d": 3}
@@ -51,7 +52,7 @@ MODE_NDIM = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
 
 
 def from_torch(
-    module: Any, input_shape: IntOrInts, *, method: str = "auto"
+    module: Any, input_shape: IntOrInts, *, method: MethodName = "auto"
 ) -> ConvOperator | ConvTransposeOperator | ResizeOperator:
     """Return the operator that a torch layer applies.
 
@@ -142,7 +143,7 @@ def _check_compiled(module: Any, kind: str) -> None:
         raise TypeError(msg)
 
 
-def _conv(module: Any, input_shape: IntOrInts, ndim: int, method: str) -> ConvOperator:
+def _conv(module: Any, input_shape: IntOrInts, ndim: int, method: MethodName) -> ConvOperator:
     shape, kernel = shape_with_channels(input_shape, ndim), next_weights(module, ndim + 2)
     groups = validation.integer("module.groups", module.groups, 1)
     check_channels(shape, shape[0], kernel.shape[1] * groups)
@@ -171,7 +172,7 @@ def _padding(module: Any, ndim: int) -> Any:
     return tuple(zip(numbers[::2], numbers[1::2], strict=True))[::-1]
 
 
-def _transposed(module: Any, input_shape: IntOrInts, ndim: int, method: str) -> ConvTransposeOperator:
+def _transposed(module: Any, input_shape: IntOrInts, ndim: int, method: MethodName) -> ConvTransposeOperator:
     if module.padding_mode != "zeros":
         msg = (
             "module.padding_mode must be 'zeros' for a transposed convolution, as torch has it, "
@@ -192,7 +193,7 @@ def _transposed(module: Any, input_shape: IntOrInts, ndim: int, method: str) -> 
     )
 
 
-def _pool(module: Any, input_shape: IntOrInts, ndim: int, method: str) -> ConvOperator:
+def _pool(module: Any, input_shape: IntOrInts, ndim: int, method: MethodName) -> ConvOperator:
     shape = shape_with_channels(input_shape, ndim)
     taps = validation.per_axis("module.kernel_size", module.kernel_size, ndim, 1)
     stride = validation.per_axis("module.stride", module.stride, ndim, 1)

@@ -153,8 +153,8 @@ class ConvGeometry:
 
     def _keep(self, *parameters: Any) -> None:
         """Keep the parameters, and check what they must be to each other."""
-        for field, value in zip(fields(self), parameters, strict=True):
-            object.__setattr__(self, field.name, value)
+        for name, value in zip(PARAMETERS, parameters, strict=True):
+            object.__setattr__(self, name, value)
         if self.has_channels:
             _check_channels(self.input_shape[0], self.kernel_shape, self.groups)
         elif self.groups != 1:
@@ -284,6 +284,10 @@ class ConvGeometry:
         index = named_dtype("index_dtype", index_dtype or self.index_dtype).itemsize
         entry = checked_dtype("dtype", dtype).itemsize + index
         return self.nnz * entry + (self.matrix_shape[0] + 1) * index
+
+
+# what a geometry is made of, in the constructor's order
+PARAMETERS = tuple(field.name for field in fields(ConvGeometry))
 
 
 def spatial_ndim(input_shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> int:

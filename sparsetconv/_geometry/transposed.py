@@ -122,22 +122,21 @@ def settled_geometry(
         Those of `conv_transpose_geometry`. Without ``transposed``, `output_padding` and `output_shape` must
         be left out.
     """
-    beside = {name: value for name, value in parameters.items() if not _is_left_out(name, value)}
     if isinstance(given, ConvGeometry):
-        for name, value in beside.items():
-            msg = f"{name} must be left out beside a geometry, which says it already; got {shown(value)}"
-            raise ValueError(msg)
+        for name, value in parameters.items():
+            if not _is_left_out(name, value):
+                msg = f"{name} must be left out beside a geometry, which says it already; got {shown(value)}"
+                raise ValueError(msg)
         check_kernel(given, kernel_shape)
         return given
     if transposed:
-        return conv_transpose_geometry(given, kernel_shape, **beside)
+        return conv_transpose_geometry(given, kernel_shape, **parameters)
     for name in ("output_padding", "output_shape"):
-        if name in beside:
-            msg = (
-                f"{name} belongs to a transposed convolution, got {shown(beside[name])} with transposed=False"
-            )
+        value = parameters.pop(name, _LEFT_OUT[name])
+        if not _is_left_out(name, value):
+            msg = f"{name} belongs to a transposed convolution, got {shown(value)} with transposed=False"
             raise ValueError(msg)
-    return ConvGeometry(given, kernel_shape, **beside)
+    return ConvGeometry(given, kernel_shape, **parameters)
 
 
 def _is_left_out(name: str, value: Any) -> bool:

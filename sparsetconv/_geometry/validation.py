@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from sparsetconv._arrays.display import shown, type_name
 from sparsetconv._geometry.axis import PADDING_MODES
 
-PADDING_WORDS = ("valid", "same", "same_lower", "full")
+PaddingWord = Literal["valid", "same", "same_lower", "full"]
+PADDING_WORDS: tuple[PaddingWord, ...] = get_args(PaddingWord)
+# the padding modes and their aliases in NumPy
+OwnMode = Literal["zeros", "reflect", "symmetric", "replicate", "circular"]
+ModeAlias = Literal["constant", "edge", "wrap"]
+OWN_MODES: tuple[OwnMode, ...] = get_args(OwnMode)
 MODE_ALIASES = {"constant": "zeros", "edge": "replicate", "wrap": "circular"}
 
 # other packages' words for our modes, used only for hints in error messages
@@ -30,9 +35,10 @@ LARGEST = 1 << 62
 # NumPy's limit on the axes of an array
 MOST_AXES = 64
 
+Word = TypeVar("Word", bound=str)
 IntOrInts = int | Sequence[int]
-Padding = int | str | Sequence[int | tuple[int, int]]
-PaddingMode = str | Sequence[str]
+Padding = int | PaddingWord | Sequence[int | tuple[int, int]]
+PaddingMode = OwnMode | ModeAlias | Sequence[OwnMode | ModeAlias]
 
 
 def integer(name: str, value: Any, minimum: int | None = None, hint: str = "") -> int:
@@ -117,7 +123,7 @@ def _pair(name: str, value: Any) -> tuple[int, int]:
     return integer(f"{name}[0]", sides[0]), integer(f"{name}[1]", sides[1])
 
 
-def word(name: str, value: Any, known: Sequence[str], hint: str = "") -> str:
+def word(name: str, value: Any, known: Sequence[Word], hint: str = "") -> Word:
     """Return ``value`` if it is one of the known words, or raise and list them, with a hint."""
     if not isinstance(value, str):
         msg = f"{name} must be a string, got {shown(value)} of type {type_name(value)}"
@@ -125,7 +131,7 @@ def word(name: str, value: Any, known: Sequence[str], hint: str = "") -> str:
     if value not in known:
         msg = f"{name} must be one of {', '.join(known)}; got {shown(value)}{hint}"
         raise ValueError(msg)
-    return value
+    return cast("Word", value)
 
 
 def _padding_hint(value: str) -> str:

@@ -14,7 +14,7 @@ from functools import reduce
 from itertools import chain, groupby, islice, zip_longest
 from math import inf, prod, sqrt
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from scipy.linalg import LinAlgWarning, cho_factor, cho_solve, lapack
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
 
-METHODS = ("auto", "cholesky", "lsmr")
+FitMethod = Literal["auto", "cholesky", "lsmr"]
+METHODS: tuple[FitMethod, ...] = get_args(FitMethod)
 # weights of one output channel past which their products with each other are too many
 MANY_WEIGHTS = 4096
 # seconds of Cholesky that are worth a look at LSMR, and how much faster that must seem
@@ -69,7 +70,7 @@ def fit_kernel(
     flip: bool = False,
     transposed: bool = False,
     ridge: float = 0.0,
-    method: str = "auto",
+    method: FitMethod = "auto",
 ) -> Array:
     """Return the kernel whose convolution of the inputs is nearest to the targets, in least squares.
 
@@ -169,7 +170,7 @@ def fit_pairs(
     flip: bool = False,
     groups: int = 1,
     ridge: float = 0.0,
-    method: str = "auto",
+    method: FitMethod = "auto",
     count: int = 1,
     **options: Any,
 ) -> Array:
@@ -202,7 +203,7 @@ def fit_pairs(
         return first.backend.asarray(weights.astype(dtype))
 
 
-def _faster(problem: _Problem, first: _Pair, pairs: int, ridge: float) -> str:
+def _faster(problem: _Problem, first: _Pair, pairs: int, ridge: float) -> FitMethod:
     """Return the method for the first pairs, of so many in all: Cholesky unless LSMR is much faster.
 
     How many iterations LSMR needs is a guess, and Cholesky says if the pairs do not determine the weights.
@@ -424,7 +425,7 @@ def _solve(matrix: Array, right: Array, ridge: float) -> Array:
     norm = np.abs(scaled).sum(0).max()
     try:
         factor = cho_factor(scaled, overwrite_a=True, check_finite=False)
-        (estimate,) = lapack.get_lapack_funcs(("pocon",), (factor[0],))
+        estimate: Any = lapack.get_lapack_funcs("pocon", (factor[0],))
         reciprocal = float(estimate(factor[0], norm)[0])
     except np.linalg.LinAlgError:
         reciprocal = 0.0

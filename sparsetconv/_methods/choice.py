@@ -6,7 +6,7 @@ does not accept in its ``refusal``; what needs a compiler is left out where numb
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from sparsetconv._arrays import threads
 from sparsetconv._arrays.backend import NUMPY
@@ -39,7 +39,8 @@ GPU_METHODS: dict[str, type[Method]] = {
     method.name: method for method in (CudaSparseMethod, CudaDirectMethod, GemmMethod, CudaFFTMethod)
 }
 NOTHING_COMPILED: dict[str, type[Method]] = {method.name: method for method in (SparseMethod, GemmMethod)}
-METHOD_WORDS = ("auto", *METHODS)
+MethodName = Literal["auto", "sparse", "direct", "gemm", "fft"]
+METHOD_WORDS: tuple[MethodName, ...] = get_args(MethodName)
 
 
 class Choice(NamedTuple):

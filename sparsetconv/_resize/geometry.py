@@ -13,7 +13,7 @@ from fractions import Fraction
 from functools import cached_property
 from math import prod
 from numbers import Rational, Real
-from typing import Any
+from typing import Any, Literal, get_args
 
 from sparsetconv._arrays.display import Rows, compact, shown
 from sparsetconv._geometry import validation
@@ -26,16 +26,22 @@ MODE_ALIASES = {
     "tricubic": "cubic",
     "lanczos": "lanczos3",
 }
-COORDINATE_MODES = (
-    "half_pixel",
-    "align_corners",
-    "asymmetric",
-    "pytorch_half_pixel",
-    "half_pixel_symmetric",
-)
+ResizeMode = Literal[
+    "nearest", "nearest-exact", "linear", "bilinear", "trilinear", "cubic", "bicubic", "tricubic", "lanczos3",
+    "lanczos", "area",
+]  # fmt: skip
+KernelMode = Literal[
+    "nearest", "linear", "bilinear", "trilinear", "cubic", "bicubic", "tricubic", "lanczos3", "lanczos"
+]
+CoordinateMode = Literal[
+    "half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel", "half_pixel_symmetric"
+]
+NearestMode = Literal["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
+ConventionName = Literal["onnx", "torch", "opencv", "pillow", "tensorflow", "skimage"]
+COORDINATE_MODES: tuple[CoordinateMode, ...] = get_args(CoordinateMode)
 # the most samples of an axis: more than any memory holds, and far enough below the limit of 64-bit indices
 LARGEST = 2**62
-NEAREST_MODES = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+NEAREST_MODES: tuple[NearestMode, ...] = get_args(NearestMode)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from math import ceil, prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from sparsetconv._arrays import memory
 from sparsetconv._arrays.display import shown
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.validation import IntOrInts
+    from sparsetconv._resize.geometry import KernelMode
 
 # half-widths of the kernels in samples; the spline's tails fall by a factor of 0.27 for each sample, and are
 # cut below 1e-17
@@ -32,16 +34,18 @@ RADIUS = {"linear": 1, "cubic": 2, "lanczos3": 3, "spline": 30}
 AXES_OF = {"bilinear": 2, "bicubic": 2, "trilinear": 3, "tricubic": 3}
 
 
-def axis_matrix(axis: ResizeAxis) -> Any:
-    """Return the matrix of one axis.
+def axis_matrix(axis: ResizeAxis, start: int = 0, stop: int | None = None) -> Any:
+    """Return the matrix of one axis, or rows of it.
 
     Parameters
     ----------
     axis : ResizeAxis
+    start, stop : int, optional
+        Range of rows, all if not given.
 
     Returns
     -------
-    (outputs, size) scipy.sparse.csr_array
+    (stop - start, size) scipy.sparse.csr_array
         Of float64, canonical, without stored zeros; each row sums to 1.
     """
     kind = axis.rule.kind
@@ -51,14 +55,17 @@ def axis_matrix(axis: ResizeAxis) -> Any:
         rows = _averaged(axis)
     else:
         rows = _nearest(axis)
-    matrix = assembled(rows, axis.outputs, axis.size)
+    matrix = assembled(rows, (axis.outputs if stop is None else stop) - start, axis.size, start)
     if axis.rule.smoothing == "gaussian" and axis.shrinking > 1:
-        smoothing = assembled(_gaussian(float(axis.shrinking - 1) / 2), axis.size, axis.size)
-        matrix = canonical(matrix @ smoothing)
+        # of the smoothed samples those that are read
+        first, end = int(matrix.indices.min()), int(matrix.indices.max()) + 1
+        smoothing = assembled(_gaussian(float(axis.shrinking - 1) / 2), end - first, axis.size, first)
+        arrays = matrix.data, matrix.indices - first, matrix.indptr
+        matrix = canonical(sp.csr_array(arrays, shape=(matrix.shape[0], end - first)) @ smoothing)
     return matrix
 
 
-def interpolation_kernel(mode: str, factor: IntOrInts, *, cubic_coeff: float = -0.75) -> Array:
+def interpolation_kernel(mode: KernelMode, factor: IntOrInts, *, cubic_coeff: float = -0.75) -> Array:
     """Return the kernel with which a transposed convolution of this stride is an interpolation.
 
     Parameters

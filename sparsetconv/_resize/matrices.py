@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 import scipy.sparse as sp
 
-from sparsetconv._arrays.backend import device_backend
+from sparsetconv._arrays.backend import NUMPY, device_backend
 from sparsetconv._arrays.display import clipped, shown
 from sparsetconv._arrays.validation import checked_dtype
-from sparsetconv._assembly.kronecker import kronecker
+from sparsetconv._assembly.csr import boxes
+from sparsetconv._assembly.formats import (
+    FORMATS,
+    canonical,
+    fitting_index_dtype,
+    row_range,
+    wanted_index_dtype,
+)
+from sparsetconv._assembly.kronecker import stacked_products
 from sparsetconv._geometry import validation
-from sparsetconv._geometry.convolution import smallest_index_dtype
 from sparsetconv._resize.geometry import resize_geometry
 from sparsetconv._resize.interpolation import axis_matrix
 
@@ -21,14 +28,69 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import DTypeLike
+    from scipy.sparse import csc_array
 
+    from sparsetconv._arrays.backend import Device
+    from sparsetconv._arrays.types import COO, CSR
+    from sparsetconv._assembly.csr import Box
     from sparsetconv._geometry.validation import IntOrInts
-    from sparsetconv._resize.geometry import ResizeGeometry
+    from sparsetconv._resize.geometry import (
+        ConventionName,
+        CoordinateMode,
+        NearestMode,
+        ResizeGeometry,
+        ResizeMode,
+    )
+
+SamplingFormat = Literal["csr", "csc", "coo"]
+SAMPLING_FORMATS: tuple[SamplingFormat, ...] = get_args(SamplingFormat)
+
+if TYPE_CHECKING:
+    SampledArray: TypeAlias = CSR | csc_array[Any] | COO
+
+    class SamplingOptions(TypedDict, total=False):
+        """What both functions take by name, beside the format."""
+
+        rows: slice | None
+        dtype: DTypeLike
+        index_dtype: DTypeLike | None
+        device: Device
+
+    class ResizeOptions(SamplingOptions, total=False):
+        """What `resize_matrix` takes by name, beside the format."""
+
+        scale: float | Sequence[float] | None
+        mode: ResizeMode
+        coordinate_mode: CoordinateMode | None
+        nearest_mode: NearestMode | None
+        cubic_coeff: float | None
+        exclude_outside: bool | None
+        antialias: bool | None
+        convention: ConventionName | None
 
 
+@overload
 def zero_insertion_matrix(
-    input_shape: IntOrInts, stride: IntOrInts, *, dtype: DTypeLike = np.float64, device: str = "numpy"
-) -> Any:
+    input_shape: IntOrInts,
+    stride: IntOrInts,
+    *,
+    format: Literal["csr"] = "csr",
+    **options: Unpack[SamplingOptions],
+) -> CSR: ...
+@overload
+def zero_insertion_matrix(
+    input_shape: IntOrInts, stride: IntOrInts, *, format: SamplingFormat, **options: Unpack[SamplingOptions]
+) -> SampledArray: ...
+def zero_insertion_matrix(
+    input_shape: IntOrInts,
+    stride: IntOrInts,
+    *,
+    rows: slice | None = None,
+    dtype: DTypeLike = np.float64,
+    index_dtype: DTypeLike | None = None,
+    format: SamplingFormat = "csr",
+    device: Device = "numpy",
+) -> SampledArray:
     """Return the matrix that puts ``stride - 1`` zeros between neighbouring samples.
 
     Parameters
@@ -37,22 +99,30 @@ def zero_insertion_matrix(
         ``(n1, ..., nd)``; axes in front of those with a stride, channels say, stay as they are.
     stride : int or sequence of int
         One for all axes, or one for each of the last axes.
+    rows : slice, optional
+        Only these rows, ``slice(start, stop)``, with global columns, at the cost of these rows.
     dtype : dtype, optional
         Of the ones.
+    index_dtype : dtype, optional
+        ``int32`` or ``int64``; the smaller that fits if not given.
+    format : {"csr", "csc", "coo"}
+        Blocks and diagonals, which `conv_matrix` has too, it has not.
     device : {"numpy", "cupy"}
         Whose matrix is returned: SciPy's, or CuPy's, written on the current GPU.
 
     Returns
     -------
-    scipy.sparse.csr_array
+    scipy.sparse array
         Of shape ``(prod(large), prod(input_shape))`` with ``large = (n - 1) * stride + 1`` along each axis.
 
     Raises
     ------
     TypeError
-        If a size or stride is not an integer, or the dtype is not supported (on a GPU: not floating-point).
+        If a size or stride is not an integer, the dtype is not supported (on a GPU: not floating-point), or
+        `rows` is not a slice of unit step.
     ValueError
-        If a size or stride is less than 1, or there are more strides than axes.
+        If a size or stride is less than 1, or there are more strides than axes; if `rows` leaves the matrix,
+        the format is unknown, or `index_dtype` cannot hold an index.
     MemoryError
         If the matrix does not fit into memory; raised before it is allocated.
 
@@ -79,54 +149,128 @@ def zero_insertion_matrix(
     sizes = validation.shape("input_shape", input_shape)
     backend = device_backend(device)
     values = float_dtype(dtype) if backend.on_gpu else checked_dtype("dtype", dtype)
-    if not validation.is_sequence(stride):
-        strides = validation.per_axis("stride", stride, len(sizes), 1)
-    else:
-        given = tuple(cast("Sequence[int]", stride))
-        if not 1 <= len(given) <= len(sizes):
-            msg = (
-                f"stride must be one integer or one for each of the last axes of {shown(sizes)}, "
-                f"got {shown(stride)}"
-            )
-            raise ValueError(msg)
-        strides = (1,) * (len(sizes) - len(given)) + validation.per_axis("stride", given, len(given), 1)
+    strides = _strides(stride, sizes)
+    word, wanted = _sampling_format(format), wanted_index_dtype(index_dtype)
     large = tuple((n - 1) * s + 1 for n, s in zip(sizes, strides, strict=True))
-    rows, columns = prod(large), prod(sizes)
-    index = smallest_index_dtype(rows, columns)
-    need = (rows + 1 + columns) * index.itemsize + columns * values.itemsize
-    backend.require("the matrix", need, "stride and input_shape set its size")
+    start, stop = row_range(rows, prod(large))
+    parts = list(boxes(large, start, stop))
     if backend.on_gpu:
-        return kronecker([_spread(n, s) for n, s in zip(sizes, strides, strict=True)], values, backend)
-    # row pointers grow by one after each row that has an entry
+        pieces = [
+            [_spread(n, s, *limits) for n, s, limits in zip(sizes, strides, box, strict=True)]
+            for box in parts
+        ]
+        matrix = stacked_products(pieces, prod(sizes), values, backend, index_dtype=wanted)
+    else:
+        matrix = _zero_insertion(sizes, strides, parts, values, wanted)
+    asked: SampledArray = matrix.asformat(word)
+    return asked
+
+
+def _strides(stride: Any, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a stride for each axis: 1 for those in front of which nothing is said."""
+    if not validation.is_sequence(stride):
+        return validation.per_axis("stride", stride, len(sizes), 1)
+    given = tuple(stride)
+    if not 1 <= len(given) <= len(sizes):
+        msg = (
+            f"stride must be one integer or one for each of the last axes of {shown(sizes)}, "
+            f"got {shown(stride)}"
+        )
+        raise ValueError(msg)
+    return (1,) * (len(sizes) - len(given)) + validation.per_axis("stride", given, len(given), 1)
+
+
+def _sampling_format(format: Any) -> SamplingFormat:
+    is_other = isinstance(format, str) and format in FORMATS
+    hint = f"; A.asformat({format!r}) stores A so all the same" if is_other else ""
+    return validation.word("format", format, SAMPLING_FORMATS, hint)
+
+
+def _zero_insertion(
+    sizes: tuple[int, ...],
+    strides: tuple[int, ...],
+    parts: Sequence[Box],
+    values: np.dtype[Any],
+    wanted: np.dtype[Any] | None,
+) -> Any:
+    """Return boxes of rows: samples are met in their order, so that columns are consecutive numbers."""
+    rows = sum(prod(stop - start for start, stop in box) for box in parts)
+    counts = [prod(_samples(*limits, s) for limits, s in zip(box, strides, strict=True)) for box in parts]
+    entries = sum(counts)
+    index = fitting_index_dtype(wanted, rows, prod(sizes), entries)
+    need = (rows + 1 + entries) * index.itemsize + entries * values.itemsize
+    NUMPY.require("the matrix", need, "stride and input_shape set its size")
+    # the row pointers grow by one behind each row that holds a sample
     pointers = np.zeros(rows + 1, index)
-    pointers[1:].reshape(large)[tuple(slice(None, None, s) for s in strides)] = 1
+    row = 1
+    for box in parts:
+        shape = tuple(stop - start for start, stop in box)
+        first = tuple(slice(-start % s, None, s) for (start, _), s in zip(box, strides, strict=True))
+        pointers[row : row + prod(shape)].reshape(shape)[first] = 1
+        row += prod(shape)
     np.cumsum(pointers, out=pointers)
-    arrays = np.ones(columns, values), np.arange(columns, dtype=index), pointers
-    return backend.csr(*arrays, (rows, columns))
+    before = _samples_before(parts[0], sizes, strides) if parts else 0
+    columns = np.arange(before, before + entries, dtype=index)
+    return NUMPY.csr(np.ones(entries, values), columns, pointers, (rows, prod(sizes)))
 
 
-def _spread(size: int, stride: int) -> Any:
-    """Return the matrix of one axis."""
-    pointers = (np.arange((size - 1) * stride + 2) + stride - 1) // stride
-    arrays = np.ones(size), np.arange(size), pointers
-    return sp.csr_array(arrays, shape=(pointers.size - 1, size))
+def _samples(start: int, stop: int, stride: int) -> int:
+    """Return how many of the rows of one axis hold a sample."""
+    return -(-stop // stride) - -(-start // stride)
 
 
+def _samples_before(box: Box, sizes: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """Return how many samples come before the first row of a box, in the order of the rows."""
+    before, inside = 0, True
+    for (start, _), n, s in zip(box, sizes, strides, strict=True):
+        # of the lines before this one all samples count, and within it those before the place
+        before = before * n + (-(-start // s) if inside else 0)
+        inside = inside and not start % s
+    return before
+
+
+def _spread(size: int, stride: int, start: int, stop: int) -> Any:
+    """Return rows of the matrix of one axis."""
+    pointers = (np.arange(start, stop + 1) + stride - 1) // stride
+    columns = np.arange(pointers[0], pointers[-1])
+    arrays = np.ones(columns.size), columns, pointers - pointers[0]
+    return sp.csr_array(arrays, shape=(stop - start, size))
+
+
+@overload
+def resize_matrix(
+    input_shape: IntOrInts,
+    output_shape: IntOrInts | None = None,
+    *,
+    format: Literal["csr"] = "csr",
+    **options: Unpack[ResizeOptions],
+) -> CSR: ...
+@overload
+def resize_matrix(
+    input_shape: IntOrInts,
+    output_shape: IntOrInts | None = None,
+    *,
+    format: SamplingFormat,
+    **options: Unpack[ResizeOptions],
+) -> SampledArray: ...
 def resize_matrix(
     input_shape: IntOrInts,
     output_shape: IntOrInts | None = None,
     *,
     scale: float | Sequence[float] | None = None,
-    mode: str = "linear",
-    coordinate_mode: str | None = None,
-    nearest_mode: str | None = None,
+    mode: ResizeMode = "linear",
+    coordinate_mode: CoordinateMode | None = None,
+    nearest_mode: NearestMode | None = None,
     cubic_coeff: float | None = None,
     exclude_outside: bool | None = None,
     antialias: bool | None = None,
-    convention: str | None = None,
+    convention: ConventionName | None = None,
+    rows: slice | None = None,
     dtype: DTypeLike = np.float64,
-    device: str = "numpy",
-) -> Any:
+    index_dtype: DTypeLike | None = None,
+    format: SamplingFormat = "csr",
+    device: Device = "numpy",
+) -> SampledArray:
     """Return the matrix that resizes an array, up or down.
 
     Parameters
@@ -160,25 +304,32 @@ def resize_matrix(
     convention : str, optional
         ``"torch"``, ``"onnx"``, ``"opencv"``, ``"pillow"``, ``"tensorflow"`` or ``"skimage"``: the package
         whose results are reproduced, with its own modes, and its defaults for parameters that are not given.
+    rows : slice, optional
+        Only these rows, ``slice(start, stop)``, with global columns, at the cost of these rows.
     dtype : dtype, optional
         Of the entries.
+    index_dtype : dtype, optional
+        ``int32`` or ``int64``; the smaller that fits if not given.
+    format : {"csr", "csc", "coo"}
+        Blocks and diagonals, which `conv_matrix` has too, it has in no useful case.
     device : {"numpy", "cupy"}
         Whose matrix is returned: SciPy's, or CuPy's, written on the current GPU.
 
     Returns
     -------
-    scipy.sparse.csr_array
+    scipy.sparse array
         Of shape ``(prod(output_shape), prod(input_shape))``, canonical, without stored zeros; its rows sum
         to 1.
 
     Raises
     ------
     TypeError
-        If a size is not an integer, ``scale`` or ``cubic_coeff`` not a number, or the dtype not
-        floating-point.
+        If a size is not an integer, ``scale`` or ``cubic_coeff`` not a number, the dtype not floating-point,
+        or `rows` not a slice of unit step.
     ValueError
         If not exactly one of ``output_shape`` and ``scale`` is given, a size or scale is not positive, a word
-        is unknown, or the mode or convention does not take an option that was given.
+        is unknown, or the mode or convention does not take an option that was given; if `rows` leaves the
+        matrix, or `index_dtype` cannot hold an index.
     MemoryError
         If the matrix does not fit into memory; raised before it is allocated.
 
@@ -224,7 +375,23 @@ def resize_matrix(
         antialias=antialias,
         convention=convention,
     )
-    return kronecker(axis_matrices(geometry), float_dtype(dtype), device_backend(device), shared=False)
+    word, backend, values = _sampling_format(format), device_backend(device), float_dtype(dtype)
+    wanted = wanted_index_dtype(index_dtype)
+    height, width = geometry.matrix_shape
+    start, stop = row_range(rows, height)
+    if word == "csc" and rows is None:
+        # the columns of a matrix are the rows of its transpose, whose factors are small
+        factors = [canonical(factor.T.tocsr()) for factor in axis_matrices(geometry)]
+        across = stacked_products([factors], height, values, backend, index_dtype=wanted)
+        by_columns: SampledArray = canonical(across.T)
+        return by_columns
+    pieces = [
+        [axis_matrix(axis, *limits) for axis, limits in zip(geometry.axes, box, strict=True)]
+        for box in boxes(geometry.output_shape, start, stop)
+    ]
+    matrix = stacked_products(pieces, width, values, backend, shared=False, index_dtype=wanted)
+    asked: SampledArray = matrix.asformat(word)
+    return asked
 
 
 def float_dtype(dtype: DTypeLike) -> np.dtype[Any]:

@@ -97,7 +97,7 @@ class Rows(NamedTuple):
     shift: int = 0
 
 
-def assembled(rows: Rows, outputs: int, size: int) -> Any:
+def assembled(rows: Rows, outputs: int, size: int, first: int = 0) -> Any:
     """Return the ``(outputs, size)`` matrix of rows, canonical and without stored zeros."""
     most = outputs * rows.width
     index = smallest_index_dtype(outputs, size, most)
@@ -111,7 +111,7 @@ def assembled(rows: Rows, outputs: int, size: int) -> Any:
     start = entry = 0
     while start < outputs:
         stop = min(start + step, outputs)
-        reads, weights = rows.compute(start, stop)
+        reads, weights = rows.compute(first + start, first + stop)
         inside = bool(reads[0].min() >= 0 and reads[-1].max() < size)
         values, columns, counts = (
             _inner(reads, weights) if inside else _folded(reads, weights, size, rows.border)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from functools import cache
 from inspect import signature
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from math import prod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, TypeGuard, TypeVar, overload
 
 import numpy as np
 from scipy.sparse import issparse
@@ -25,10 +26,13 @@ from sparsetconv.operators._products import LARGE_RESULT, ArrayProducts
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.backend import Backend, Device
     from sparsetconv._arrays.streams import Place
-    from sparsetconv._arrays.types import Array
+    from sparsetconv._arrays.types import CSR, Array, SparseArray
+    from sparsetconv._assembly.formats import Format
 
+
+Operator = TypeVar("Operator", bound="ArrayCore")
 
 # SciPy takes batches of matrices from 1.18 on, which brought `xp`
 LARGEST_NDIM = 64 if "xp" in signature(LinearOperator.__init__).parameters else 2
@@ -72,21 +76,100 @@ class ArrayCore(ArrayProducts):
         transpose: ArrayCore = on_backend(TransposedOperator, self.backend)(self)
         return transpose
 
-    def tosparse(self, format: str = "csr") -> Any:
+    def to(self, device: Device) -> Self:
+        """Return the same operator on the arrays of another device.
+
+        Parameters
+        ----------
+        device : {"numpy", "cupy"}
+            ``"cupy"`` is the current GPU.
+
+        Returns
+        -------
+        operator
+            The operator itself where it is there already; from another GPU it is copied. A method that was
+            chosen by ``"auto"`` is chosen anew.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the device is not one of these words.
+        ImportError, RuntimeError
+            If CuPy, its libraries or a GPU are missing.
+
+        Examples
+        --------
+        >>> import sparsetconv as stc
+        >>> A = stc.ConvOperator([1.0, 2.0], 3)
+        >>> A.to("numpy") is A
+        True
+        """
+        backend = device_backend(device)
+        place = self._where()
+        if self.backend == backend and place.is_current():
+            return self
+        if not backend.on_gpu:
+            with place.entered():
+                host: Self = self._on(backend)
+            return host
+        # copied by the current device, which waits for the other one
+        place.order()
+        there: Self = self._on(backend)
+        return there
+
+    def toarray(self) -> Array:
+        """Return the operator's matrix with its zeros, as a dense array.
+
+        Returns
+        -------
+        (m, n) array
+            Of the operator's dtype; CuPy's, for an operator on CuPy arrays.
+
+        Raises
+        ------
+        MemoryError
+            If the array needs more bytes than there are; nothing has been allocated then.
+        TypeError
+            On a GPU, as `tosparse`, for dtypes of which CuPy has no sparse matrices.
+
+        Examples
+        --------
+        >>> import sparsetconv as stc
+        >>> stc.ConvOperator([1.0, 2.0], 3).toarray()
+        array([[1., 2., 0.],
+               [0., 1., 2.]])
+        """
+        with self._where().entered():
+            nbytes = prod(self.shape) * self.dtype.itemsize
+            self.backend.require("the dense array", nbytes, ".tosparse() stores entries alone")
+            dense: Array = self.tosparse().toarray()
+            return dense
+
+    @overload
+    def tosparse(self, format: Literal["csr"] = "csr") -> CSR: ...
+    @overload
+    def tosparse(self, format: Format) -> SparseArray: ...
+    def tosparse(self, format: Format = "csr") -> SparseArray:
         """Return the operator's matrix.
 
         Parameters
         ----------
-        format : str
-            Any of SciPy's.
+        format : {"csr", "csc", "coo", "bsr", "dia"}
+            Of convolutions as for `conv_matrix`.
 
         Returns
         -------
         scipy.sparse array
-            CuPy's, for an operator on CuPy arrays.
+            As from `conv_matrix`, `conv_transpose_matrix` or `resize_matrix`; CuPy's, for an operator on CuPy
+            arrays.
         """
         with self._where().entered():
-            return self._matrix().asformat(format)
+            return self._matrix_as(format)
+
+    def _matrix_as(self, format: Format) -> SparseArray:
+        """Return the operator's matrix in a format."""
+        matrix: SparseArray = self._matrix().asformat(format)
+        return matrix
 
     def _matrix(self) -> Any:
         """Return the operator's matrix, in any format."""
@@ -128,7 +211,14 @@ class ArrayCore(ArrayProducts):
         return gram
 
 
-class ArrayOperator(LinearOperator):  # type: ignore[misc]
+if TYPE_CHECKING:
+    # a core always stands before it
+    Base: TypeAlias = ArrayProducts
+else:
+    Base = LinearOperator
+
+
+class ArrayOperator(Base):
     """The base of operators on NumPy arrays: SciPy's, with less to check.
 
     A subclass puts a core in front of it, and adds a constructor. Where the arguments ask for another
@@ -136,24 +226,25 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
     """
 
     backend: ClassVar[Backend] = NUMPY
-    shape: tuple[int, int]
-    dtype: np.dtype[Any]
 
     def __init_subclass__(cls) -> None:
         """Show the constructor's parameters, which `__new__` would hide."""
         super().__init_subclass__()
         own = signature(cls.__init__)
-        cls.__signature__ = own.replace(parameters=list(own.parameters.values())[1:])
+        shown_as: Any = cls
+        shown_as.__signature__ = own.replace(parameters=list(own.parameters.values())[1:])
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Return an instance, of the class that the arguments ask for."""
-        backend: Backend = cls._backend_for(*args, **kwargs)
+        own: Any = cls
+        backend: Backend = own._backend_for(*args, **kwargs)
         if backend.on_gpu:
             of_backend: Any = on_backend
             return of_backend(cls, backend)(*args, **kwargs)
-        return super().__new__(cls)
+        blank: Any = super().__new__
+        return blank(cls)
 
-    def matvec(self, x: ArrayLike) -> Array:
+    def matvec(self, x: ArrayLike) -> Array:  # type: ignore[override]
         """Multiply with a vector, ``(n,)``, as `scipy.sparse.linalg.LinearOperator.matvec`.
 
         A column ``(n, 1)`` is taken as long as SciPy takes it: with a FutureWarning from 1.18 on, and no more
@@ -168,7 +259,7 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
         slow: Array = super().matvec(vector)
         return slow
 
-    def rmatvec(self, x: ArrayLike) -> Array:
+    def rmatvec(self, x: ArrayLike) -> Array:  # type: ignore[override]
         """Multiply the adjoint with a vector, as `scipy.sparse.linalg.LinearOperator.rmatvec`.
 
         Of columns the same holds as for `matvec`; `rmatmat` and ``A.H @ Y`` take them.
@@ -192,7 +283,8 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
     def dot(self, x: Any) -> Any:
         """Multiply with a vector, a matrix or an operator, as `scipy.sparse.linalg.LinearOperator.dot`."""
         if isinstance(x, LinearOperator) or (np.isscalar(x) and not isinstance(x, (str, bytes))):
-            return super().dot(x)
+            factor: Any = x
+            return super().dot(factor)
         operand = self._operand(x)
         if not 1 <= operand.ndim <= LARGEST_NDIM:
             msg = (
@@ -202,7 +294,7 @@ class ArrayOperator(LinearOperator):  # type: ignore[misc]
             raise ValueError(msg)
         return super().dot(operand)
 
-    def _is_quick(self, x: Any, size: int) -> bool:
+    def _is_quick(self, x: Any, size: int) -> TypeGuard[Array]:
         """Return whether nothing is left to check or to convert."""
         return (
             type(x) is np.ndarray
@@ -260,28 +352,27 @@ def on_backend(operator: Any, backend: Backend) -> Any:
     )
 
 
-def to_device(op: Any, device: str) -> Any:
-    """Return the same operator on the arrays of another device.
+def to_device(op: Operator, device: Device) -> Operator:
+    """Return the same operator on the arrays of another device: ``op.to(device)``.
 
     Parameters
     ----------
     op : operator
         Any of this package's.
     device : {"numpy", "cupy"}
-        ``"cupy"`` is the current GPU.
+        As for `sparsetconv.operators.ArrayCore.to`.
 
     Returns
     -------
     operator
-        ``op`` itself where it is there already; from another GPU it is copied. A method that was chosen by
-        ``"auto"`` is chosen anew.
+        As from `sparsetconv.operators.ArrayCore.to`.
 
     Raises
     ------
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given.
-    ImportError, RuntimeError
-        If CuPy, its libraries or a GPU are missing.
+    TypeError
+        If ``op`` is not an operator of this package.
+    TypeError, ValueError, ImportError, RuntimeError
+        As from `sparsetconv.operators.ArrayCore.to`.
 
     Examples
     --------
@@ -293,16 +384,7 @@ def to_device(op: Any, device: str) -> Any:
     if not isinstance(op, ArrayCore):
         msg = f"op must be an operator of sparsetconv, got {type_name(op)}; arrays go by cupy.asarray"
         raise TypeError(msg)
-    backend = device_backend(device)
-    place = op._where()
-    if op.backend == backend and place.is_current():
-        return op
-    if not backend.on_gpu:
-        with place.entered():
-            return op._on(backend)
-    # copied by the current device, which waits for the other one
-    place.order()
-    return op._on(backend)
+    return op.to(device)
 
 
 def _made_of(public: Any, operator: ArrayCore) -> Any:

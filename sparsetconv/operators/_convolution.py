@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.display import Facts
-    from sparsetconv._arrays.types import Array
+    from sparsetconv._arrays.types import Array, SparseArray
+    from sparsetconv._assembly.formats import Format
     from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
     from sparsetconv._methods.base import Method
-    from sparsetconv._methods.choice import Choice
+    from sparsetconv._methods.choice import Choice, MethodName
 
 
 class Convolution(ArrayCore):
@@ -49,7 +50,7 @@ class Convolution(ArrayCore):
         return backend_of("kernel", kernel)
 
     @classmethod
-    def from_geometry(cls, kernel: ArrayLike, geometry: ConvGeometry, *, method: str = "auto") -> Self:
+    def from_geometry(cls, kernel: ArrayLike, geometry: ConvGeometry, *, method: MethodName = "auto") -> Self:
         """Return the operator of a geometry that is known already.
 
         Parameters
@@ -120,7 +121,7 @@ class Convolution(ArrayCore):
         return method
 
     def _on(self, backend: Backend) -> Any:
-        method = self.method if self._choice.asked else "auto"
+        method: Any = self.method if self._choice.asked else "auto"
         return self.from_geometry(backend.asarray(self.kernel), self.geometry, method=method)
 
     @property
@@ -201,25 +202,14 @@ class Convolution(ArrayCore):
                 operator._place = Place(self.backend)
         return operator
 
-    def tosparse(self, format: str = "csr") -> Any:
-        """Return the operator's matrix.
-
-        Parameters
-        ----------
-        format : {"csr", "csc", "coo", "bsr", "dia"}
-
-        Returns
-        -------
-        scipy.sparse array
-            As from `conv_matrix` or `conv_transpose_matrix`; CuPy's for a CuPy kernel.
-        """
-        with self._place.entered():
-            matrix = conv_transpose_matrix if self._transposed else conv_matrix
-            return matrix(self.kernel, self.geometry, format=format)
+    def _matrix_as(self, format: Format) -> SparseArray:
+        matrix = conv_transpose_matrix if self._transposed else conv_matrix
+        return matrix(self.kernel, self.geometry, format=format)
 
     def __reduce__(self) -> tuple[Any, ...]:
         public = ConvTransposeOperator if self._transposed else ConvOperator
-        return partial(public.from_geometry, method=self.method), (self.kernel, self.geometry)
+        method: Any = self.method
+        return partial(public.from_geometry, method=method), (self.kernel, self.geometry)
 
 
 class ConvOperator(Convolution, ArrayOperator):
@@ -255,8 +245,11 @@ class ConvOperator(Convolution, ArrayOperator):
 
     Raises
     ------
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given.
+    TypeError
+        If `kernel` is not a dense numeric array, or a parameter not of its type.
+    ValueError
+        If the kernel does not fit into the padded input or to the channels; if a parameter has a value that
+        `ConvGeometry` refuses; if the method does not take the kernel.
 
     See Also
     --------
@@ -295,7 +288,7 @@ class ConvOperator(Convolution, ArrayOperator):
         groups: int = 1,
         padding_mode: PaddingMode = "zeros",
         flip: bool = False,
-        method: str = "auto",
+        method: MethodName = "auto",
     ) -> None:
         weights = as_array("kernel", kernel, half=True)
         geometry = ConvGeometry(
@@ -332,7 +325,9 @@ class ConvTransposeOperator(Convolution, ArrayOperator):
     Raises
     ------
     TypeError, ValueError
-        Naming the parameter, the rule and what was given.
+        As `ConvOperator`. ValueError too if `output_padding` is too large or given beside `output_shape`, or
+        if no forward convolution leads from `output_shape` to `input_shape`; the message has the sizes that
+        do.
 
     See Also
     --------
@@ -365,7 +360,7 @@ class ConvTransposeOperator(Convolution, ArrayOperator):
         groups: int = 1,
         padding_mode: PaddingMode = "zeros",
         flip: bool = False,
-        method: str = "auto",
+        method: MethodName = "auto",
     ) -> None:
         weights = as_array("kernel", kernel, half=True)
         geometry = conv_transpose_geometry(

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 class DeviceProducts(ArrayProducts):
     """Products on CuPy arrays; it stands before an operator's core and CuPy's `LinearOperator`."""
 
-    def matvec(self, x: Array) -> Array:
+    def matvec(self, x: Array) -> Array:  # type: ignore[override]
         """Multiply with a vector, as ``cupyx.scipy.sparse.linalg.LinearOperator.matvec``."""
         if self._is_ready(x) and x.shape == self.shape[1:]:
             self._where().order()
             return self._flat(x, False)
-        product: Array = super().matvec(x)  # type: ignore[misc]
+        product: Array = super().matvec(x)
         return product
 
-    def rmatvec(self, x: Array) -> Array:
+    def rmatvec(self, x: Array) -> Array:  # type: ignore[override]
         """Multiply the adjoint with a vector, as ``cupyx.scipy.sparse.linalg.LinearOperator.rmatvec``."""
         if self._is_ready(x) and x.shape == self.shape[:1]:
             self._where().order()
             return self._flat(x, True)
-        product: Array = super().rmatvec(x)  # type: ignore[misc]
+        product: Array = super().rmatvec(x)
         return product
 
     def apply(self, x: Any) -> Array:
@@ -51,7 +51,7 @@ class DeviceProducts(ArrayProducts):
             if other.ndim == 1:
                 return self.matvec(other)
             self._refuse_pictures(other)
-        return super().__matmul__(other)  # type: ignore[misc]
+        return super().__matmul__(other)
 
     @cached_property
     def _most_items(self) -> int:

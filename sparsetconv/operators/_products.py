@@ -6,7 +6,7 @@ Floor 4. They follow from two methods on batches of arrays.
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -29,7 +29,16 @@ COPY_ROWS, COPY_WORK = 1024, 1 << 17
 LARGE_RESULT = memory.ALWAYS_THERE // 16
 
 
-class ArrayProducts:
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import LinearOperator
+
+    # SciPy's, or CuPy's, which has no types: an operator's class puts its own core before it
+    Base: TypeAlias = LinearOperator[Any]
+else:
+    Base = object
+
+
+class ArrayProducts(Base):
     """The products of a linear operator between arrays of two fixed shapes.
 
     Subclasses define ``_apply`` and ``_apply_adjoint`` on a batch of arrays; everything that SciPy's and
@@ -42,7 +51,6 @@ class ArrayProducts:
     _place: Place
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
-    shape: tuple[int, int]
     dtype: np.dtype[Any]
 
     def _prepare(

@@ -24,18 +24,24 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    from sparsetconv._arrays.backend import Backend
+    from sparsetconv._arrays.backend import Backend, Device
     from sparsetconv._arrays.display import Facts
-    from sparsetconv._arrays.types import Array
+    from sparsetconv._arrays.types import CSR, Array
     from sparsetconv._geometry.validation import IntOrInts
-    from sparsetconv._resize.geometry import ResizeGeometry
+    from sparsetconv._resize.geometry import (
+        ConventionName,
+        CoordinateMode,
+        NearestMode,
+        ResizeGeometry,
+        ResizeMode,
+    )
 
 
 class ResizeCore(ArrayCore):
     """The operator on either backend; see `ResizeOperator`."""
 
     geometry: ResizeGeometry
-    factors: tuple[Any, ...]
+    factors: tuple[CSR, ...]
 
     @classmethod
     def _backend_for(cls, *_: Any, device: Any = "numpy", **__: Any) -> Backend:
@@ -57,7 +63,8 @@ class ResizeCore(ArrayCore):
 
     @classmethod
     def _of(cls, geometry: ResizeGeometry, dtype: np.dtype[Any]) -> Any:
-        operator = cls.__new__(cls)
+        own: Any = cls
+        operator = own.__new__(own)
         operator._settle(geometry, dtype)
         return operator
 
@@ -118,8 +125,14 @@ class ResizeOperator(ResizeCore, ArrayOperator):
 
     Raises
     ------
-    TypeError, ValueError
-        Naming the parameter, the rule and what was given.
+    TypeError
+        If a size is not an integer, ``scale`` or ``cubic_coeff`` not a number, or the dtype not
+        floating-point.
+    ValueError
+        If not exactly one of `output_shape` and `scale` is given, a size or scale is not positive, a word is
+        unknown, or the mode or convention does not take an option that was given.
+    ImportError, RuntimeError
+        With ``device="cupy"``, if CuPy, its libraries or a GPU are missing.
 
     See Also
     --------
@@ -149,15 +162,15 @@ class ResizeOperator(ResizeCore, ArrayOperator):
         output_shape: IntOrInts | None = None,
         *,
         scale: float | Sequence[float] | None = None,
-        mode: str = "linear",
-        coordinate_mode: str | None = None,
-        nearest_mode: str | None = None,
+        mode: ResizeMode = "linear",
+        coordinate_mode: CoordinateMode | None = None,
+        nearest_mode: NearestMode | None = None,
         cubic_coeff: float | None = None,
         exclude_outside: bool | None = None,
         antialias: bool | None = None,
-        convention: str | None = None,
+        convention: ConventionName | None = None,
         dtype: DTypeLike = np.float64,
-        device: str = "numpy",
+        device: Device = "numpy",
     ) -> None:
         del device  # it has chosen the class
         geometry = resize_geometry(

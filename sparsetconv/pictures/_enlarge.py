@@ -9,7 +9,7 @@ from functools import cache
 from importlib import resources
 from math import prod
 from numbers import Real
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     Enlarge: TypeAlias = Callable[[Array], Array]
 
 
+EnlargeMode = Literal["nearest", "bilinear", "bicubic", "lanczos", "learned"]
 #: The values of ``mode`` of `upsample`.
-MODES = ("nearest", "bilinear", "bicubic", "lanczos", "learned")
+MODES: tuple[EnlargeMode, ...] = get_args(EnlargeMode)
 SHIPPED = resources.files(__package__) / "learned_kernels.npz"
 _BY_DEFAULT = dict.fromkeys(
     ("coordinate_mode", "nearest_mode", "cubic_coeff", "exclude_outside", "antialias", "convention")
@@ -44,7 +45,7 @@ _BY_DEFAULT = dict.fromkeys(
 def upsample(
     picture: ArrayLike,
     scale: float,
-    mode: str = "learned",
+    mode: EnlargeMode = "learned",
     *,
     kernel: ArrayLike | None = None,
     alpha: bool = False,

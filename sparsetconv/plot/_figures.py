@@ -16,8 +16,9 @@ from sparsetconv._arrays.backend import to_numpy
 from sparsetconv._arrays.display import shown
 from sparsetconv._arrays.validation import checked_dtype
 from sparsetconv._geometry import validation
-from sparsetconv._geometry.axis import PADDING_MODES, source_index
+from sparsetconv._geometry.axis import source_index
 from sparsetconv._geometry.convolution import ConvGeometry
+from sparsetconv._geometry.validation import OWN_MODES
 from sparsetconv._methods.choice import METHODS
 from sparsetconv._methods.cpu import cost
 from sparsetconv.plot import _draw, _entries
@@ -186,7 +187,7 @@ def connectivity(A: Any, *, output: Any = None, input: Any = None, ax: Any = Non
 
 
 def padding(
-    size: int = 4, pad: int | Sequence[int] = 3, *, modes: PaddingMode = PADDING_MODES, ax: Any = None
+    size: int = 4, pad: int | Sequence[int] = 3, *, modes: PaddingMode = OWN_MODES, ax: Any = None
 ) -> Any:
     """Draw what each padding mode puts outside a row of samples.
 

@@ -286,7 +286,8 @@ def axes_of(A: Any) -> list[AxisPattern] | None:
 def picture(A: Any, height: int, width: int) -> Array | None:
     """Return the pixels in which an operator, a geometry or a matrix has entries; None if not known."""
     if sp.issparse(A) or isinstance(A, np.ndarray):
-        return sampled(MatrixRows(sp.csr_array(A)), height, width)
+        matrix: Any = A
+        return sampled(MatrixRows(sp.csr_array(matrix)), height, width)
     axes = axes_of(A)
     if axes is None:
         return None

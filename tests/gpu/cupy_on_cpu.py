@@ -376,6 +376,9 @@ class sparray:  # noqa: N801
     def tocsr(self):
         return self.asformat("csr")
 
+    def toarray(self):
+        return ndarray(self._matrix.toarray(), memory=self._memory)
+
     def astype(self, dtype):
         return _sparse(self._matrix.astype(dtype))
 

@@ -34,6 +34,34 @@ def test_to_device_and_back(cp):
         np.testing.assert_allclose((there @ cp.asarray(x)).get(), expected, atol=1e-12)
         np.testing.assert_allclose(back @ x, expected, atol=1e-12)
         assert stc.to_device(device, "cupy") is device
+        assert (type(host.to("cupy")), type(device.to("numpy"))) == (type(device), type(host))
+        assert device.to("cupy") is device
+
+
+def test_dense_arrays_are_on_the_device(cp):
+    for device, host in operators(cp):
+        dense = device.toarray()
+        assert isinstance(dense, cp.ndarray)
+        assert dense.dtype == device.dtype
+        np.testing.assert_allclose(dense.get(), host.toarray(), atol=1e-12)
+
+
+def test_operators_of_a_geometry_are_where_the_kernel_is(cp):
+    geometry = stc.ConvGeometry((6, 7), KERNEL.shape, padding=1)
+    for public in (stc.ConvOperator, stc.ConvTransposeOperator):
+        device, host = (public.from_geometry(k, geometry) for k in (cp.asarray(KERNEL), KERNEL))
+        assert device.backend.on_gpu
+        assert device.geometry is geometry
+        np.testing.assert_allclose(device.toarray().get(), host.toarray())
+        # called on the class of either device, it goes by the kernel
+        assert type(type(device).from_geometry(KERNEL, geometry)) is public
+    for transposed in (False, True):
+        x = np.arange(42.0).reshape(6, 7) if not transposed else np.ones(geometry.output_shape)
+        device, host = (
+            stc.KernelOperator.from_geometry(each, geometry, transposed=transposed)
+            for each in (cp.asarray(x), x)
+        )
+        np.testing.assert_allclose(device.toarray().get(), host.toarray())
 
 
 def test_a_method_that_was_asked_for_stays(cp):

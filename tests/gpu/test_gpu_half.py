@@ -78,6 +78,11 @@ def test_what_holds_no_half_precision_says_so(cp, dtype):
             stc.ConvOperator(kernel, (9, 9), method=method)
     with pytest.raises(TypeError, match=f"kernel must be float32.*on a GPU.*got {dtype}"):
         stc.ConvOperator(kernel, (9, 9)).tosparse()
+    with pytest.raises(TypeError, match=f"kernel must be float32.*on a GPU.*got {dtype}"):
+        stc.conv_matrix(kernel, (9, 9))
+    # what is asked for in a dtype that the matrix may have is exact
+    matrix = stc.conv_matrix(kernel, (9, 9), dtype="float32")
+    np.testing.assert_array_equal(matrix.toarray().get(), stc.conv_matrix(np.ones((3, 3)), (9, 9)).toarray())
     with pytest.raises(TypeError, match=f"kernel must be float32.*got {dtype}; convert it"):
         stc.ConvOperator(kernel.get(), (9, 9))
     with pytest.raises(TypeError, match=f"x must be float32.*got {dtype}"):

@@ -161,6 +161,30 @@ def test_zero_insertion(cp, shape, stride):
         assert_equal(device, stc.zero_insertion_matrix(shape, stride, dtype=dtype))
 
 
+SAMPLINGS = {
+    "resize": partial(stc.resize_matrix, (3, 4, 5), (3, 7, 4), mode="cubic"),
+    "zeros": partial(stc.zero_insertion_matrix, (3, 4, 2), (3, 2, 4)),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLINGS)
+def test_rows_and_formats_of_other_samplings(cp, name):
+    assert cp is not None
+    make = SAMPLINGS[name]
+    total = make().shape[0]
+    for start, stop in ((0, total), (5, 6), (3, total - 2), (total // 2, total), (4, 4), (1, 3)):
+        for index in ("int32", "int64"):
+            options = {"rows": slice(start, stop), "index_dtype": index, "dtype": "float32"}
+            assert_equal(make(device="cupy", **options), make(**options))
+    for format in ("csc", "coo"):
+        for rows in (None, slice(3, total - 2)):
+            device, host = (make(rows=rows, format=format, device=d) for d in ("cupy", "numpy"))
+            assert device.format == format
+            np.testing.assert_array_equal(device.toarray().get(), host.toarray())
+    with pytest.raises(ValueError, match="format must be one of csr, csc, coo; got 'dia'"):
+        make(format="dia", device="cupy")
+
+
 def test_one_launch_for_each_array(cp, monkeypatch):
     """Nothing of the matrix' size goes through the host: tables of the axes go there, three launches write."""
     from sparsetconv._arrays import cuda

@@ -7,6 +7,7 @@ module passes arrays and tables to the loops of ``stencil.loops``, in several th
 from __future__ import annotations
 
 import threading
+from functools import cache
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -130,16 +131,10 @@ class _Loops:
         width = VECTOR_BYTES // weights.itemsize
         # a thread's memory: rows for the register blocks of an even and an odd phase, then the tile buffer,
         # then room for vectors that reach past its end
-        rows = np.arange(2 * BLOCK_ROWS) * VECTORS * width
-        buffer = rows.size * VECTORS * width
+        buffer = 2 * BLOCK_ROWS * VECTORS * width
         self._kernel = loop_tables(plan, weights, buffer)
         self._elements = buffer + plan.elements + 2 * VECTORS * width
-        there = np.arange(MOST_VECTORS) < VECTORS
-        steps = np.arange(MOST_VECTORS) * width * there
-        written = dict.fromkeys(("out_rows", "out_steps", "bases", "reads", "counts"), 0)
-        self._scratch = numbers(
-            filled(SCRATCH, **written, buffer_rows=rows, buffer_steps=steps, vectors=VECTORS)
-        )
+        self._scratch = _scratch(VECTORS, width)
 
     def run(self, x: Array, out: Array, items: int, first: int, count: int, workers: int) -> None:
         """Compute ``count`` tiles of each item, from tile ``first`` on, in some threads."""
@@ -152,6 +147,21 @@ class _Loops:
             self._stencil(x, out, buffer, weights, tables, scratch, counter, first, count, items * count)
 
         for_each(work, range(workers), workers)
+
+
+@cache
+def _scratch(vectors: int, width: int) -> Array:
+    """Return a thread's scratch for vectors of some elements, for copies."""
+    number = np.arange(MOST_VECTORS)
+    return numbers(
+        filled(
+            SCRATCH,
+            **dict.fromkeys(("out_rows", "out_steps", "bases", "reads", "counts"), 0),
+            buffer_rows=np.arange(2 * BLOCK_ROWS) * vectors * width,
+            buffer_steps=np.where(number < vectors, number * width, 0),
+            vectors=vectors,
+        )
+    )
 
 
 def _buffer(elements: int, dtype: np.dtype[Any]) -> Array:

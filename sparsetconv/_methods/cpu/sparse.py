@@ -117,10 +117,10 @@ class _Csr(NamedTuple):
                 stop = start + arrays[0].size - 1
                 if few:
                     for vector, sums in zip(source, result[:, start:stop], strict=True):
-                        csr_matvec(stop - start, columns, *arrays, vector, sums)
+                        csr_matvec(stop - start, columns, *arrays, vector, sums)  # type: ignore[call-arg]
                 else:
                     sums = result[start:stop].reshape(-1)
-                    csr_matvecs(stop - start, columns, count, *arrays, source, sums)
+                    csr_matvecs(stop - start, columns, count, *arrays, source, sums)  # type: ignore[call-arg]
 
         for_each(multiply, range(workers), workers)
         items = result if few else result.T

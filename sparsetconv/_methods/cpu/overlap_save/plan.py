@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -316,7 +317,7 @@ def loop_table(tiling: Tiling, parts: int, channels: tuple[int, int, int], pack:
     """
     starts = [_line_starts(tiling, n) for n in range(len(tiling.axes))]
     first = size(HEADER) + size(AXIS) * len(starts)
-    *begins, end = np.cumsum([first, *(own.size for own in starts)]).tolist()
+    *begins, end = accumulate((own.size for own in starts), initial=first)
     axes = filled(
         AXIS,
         length=tiling.lengths,
@@ -326,7 +327,7 @@ def loop_table(tiling: Tiling, parts: int, channels: tuple[int, int, int], pack:
         line_starts=begins,
     )
     tables, last = _row_tables(tiling), tiling.axes[-1]
-    places = np.cumsum([end, *(table.size for table in tables.values())]).tolist()
+    places = accumulate((table.size for table in tables.values()), initial=end)
     c_in, c_out, groups = channels
     header = filled(
         HEADER,

@@ -295,18 +295,19 @@ def find_tiles(bands: Array, runs: Array, begins: range, end: int) -> tuple[Arra
     low = np.array(begins)
     high = (low + begins.step).clip(max=end)
 
-    def tiles(bands: Array, there: Array, first_run: int, end_run: int) -> Array:
+    def tiles(bands: Array, first_run: int, end_run: int) -> Array:
+        """Return the tiles of bands in which some of the runs have results."""
+        if first_run == end_run or not bands.size:
+            return np.zeros(0, TILE)
+        base, count = (runs[name][first_run:end_run] for name in ("base", "count"))
+        there = ((base < high[:, None]) & (base + count > low[:, None])).any(1)
         rows = {name: bands[name][:, None] for name in ("first_block", "end_block", "first_row", "rows")}
         columns = {"begin": low[there], "end": high[there]}
         return filled(TILE, **rows, **columns, first_run=first_run, end_run=end_run).reshape(-1)
 
-    everywhere, stored = np.ones(low.size, bool), len(runs)
-    if low.size > 1:
-        # runs that are added may belong to samples of other tiles, so they wait for the accumulate pass
-        stored = int((runs["adds"] == 0).sum())
-    base, count = runs["base"][stored:], runs["count"][stored:]
-    meets = ((base < high[:, None]) & (base + count > low[:, None])).any(1)
+    # runs that are added may belong to samples of other tiles, so they wait for the accumulate pass
+    stored = int((runs["adds"] == 0).sum()) if low.size > 1 else len(runs)
     storing, adding = (bands[bands["adds"] == adds] for adds in (0, 1))
-    store = tiles(storing, everywhere, 0, stored)
-    accumulate = tiles(storing, meets, stored, len(runs)), tiles(adding, everywhere, 0, len(runs))
+    store = tiles(storing, 0, stored)
+    accumulate = tiles(storing, stored, len(runs)), tiles(adding, 0, len(runs))
     return np.concatenate([store, *accumulate]), sum(map(len, accumulate))

@@ -15,6 +15,7 @@ padding.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -214,7 +215,7 @@ def plan_of(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Plan:
         accumulating=accumulating,
         reach=reach,
         buffer=buffer,
-        taps=find_taps(direction, layout, buffer, np.unique(blocks["count"])),
+        taps=find_taps(direction, layout, buffer, np.flatnonzero(np.bincount(blocks["count"]))),
     )
 
 
@@ -301,7 +302,7 @@ def loop_tables(plan: Plan, weights: Array, buffer: int) -> tuple[Array, Array]:
     """
     flat = packed_weights(plan, weights)
     tables = plan.tables()
-    ends = np.cumsum([size(HEADER), *(table.size for table in tables.values())])
-    begins = dict(zip(tables, ends.tolist(), strict=False))
+    places = accumulate((table.size for table in tables.values()), initial=size(HEADER))
+    begins = dict(zip(tables, places, strict=False))
     header = filled(HEADER, **begins, **plan.header_numbers(), buffer=buffer, block_weights=flat.shape[2])
     return flat.reshape(-1), np.concatenate([numbers(header), *tables.values()])

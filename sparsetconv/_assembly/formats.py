@@ -1,0 +1,65 @@
+"""What every matrix may be asked for: a format, a range of rows, a dtype of the indices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from sparsetconv._arrays.display import shown
+from sparsetconv._arrays.validation import named_dtype
+from sparsetconv._geometry import validation
+from sparsetconv._geometry.convolution import smallest_index_dtype
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+Format = Literal["csr", "csc", "coo", "bsr", "dia"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+def row_range(rows: slice | None, total: int) -> tuple[int, int]:
+    """Return the first row and the end of a slice, or of all rows without one."""
+    if rows is None:
+        return 0, total
+    if not isinstance(rows, slice) or rows.step not in (None, 1):
+        msg = f"rows must be a slice of unit step, got {shown(rows)}"
+        raise TypeError(msg)
+    start = 0 if rows.start is None else validation.integer("rows.start", rows.start)
+    stop = total if rows.stop is None else validation.integer("rows.stop", rows.stop)
+    if not 0 <= start <= stop <= total:
+        msg = f"rows must satisfy 0 <= start <= stop <= {total}, the number of rows; got {shown(rows)}"
+        raise ValueError(msg)
+    return start, stop
+
+
+def wanted_index_dtype(index_dtype: DTypeLike | None) -> np.dtype[Any] | None:
+    """Return the dtype that indices shall have, None for the smallest that fits."""
+    if index_dtype is None:
+        return None
+    wanted = named_dtype("index_dtype", index_dtype)
+    if wanted not in (np.int32, np.int64):
+        msg = f"index_dtype must be int32 or int64, got {wanted}"
+        raise ValueError(msg)
+    return wanted
+
+
+def fitting_index_dtype(wanted: np.dtype[Any] | None, rows: int, columns: int, nnz: int) -> np.dtype[Any]:
+    """Return the smallest dtype of indices, or the wanted one if it holds them, or raise."""
+    smallest = smallest_index_dtype(rows, columns, nnz)
+    if wanted is None:
+        return smallest
+    if wanted.itemsize < smallest.itemsize:
+        msg = (
+            f"index_dtype must hold {max(rows, columns, nnz)} (rows, columns or entries), "
+            f"got {wanted}; use int64 or leave it out"
+        )
+        raise ValueError(msg)
+    return wanted
+
+
+def canonical(matrix: Any) -> Any:
+    """Tell the library what is so by construction; it would read the whole matrix to find out."""
+    matrix.has_sorted_indices = True
+    matrix.has_canonical_format = True
+    return matrix
