@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import sparsetconv as stc
-from sparsetconv._geometry.axis import PADDING_MODES
+from sparsetconv._geometry.padding import PADDING_MODES
 
 CASES = [
     # (name, function, kernel shape, input shape, options)

@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import sparsetconv as stc
-from sparsetconv._geometry.axis import PADDING_MODES
-from sparsetconv._methods.choice import METHODS, choose
-from sparsetconv._methods.cpu import cost
+from sparsetconv._geometry.padding import PADDING_MODES
+from sparsetconv._methods import cost
+from sparsetconv._methods.choice import choose
+from sparsetconv._methods.registry import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

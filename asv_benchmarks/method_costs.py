@@ -1,4 +1,4 @@
-"""Measure each method against the estimates of ``sparsetconv._methods.cpu.cost``.
+"""Measure each method against the estimates of ``sparsetconv._methods.cost``.
 
 Run ``python asv_benchmarks/method_costs.py``. For each case it prints the milliseconds of one product,
 forward and transposed, by each method that takes it, the estimate beside the forward one, and which
@@ -14,8 +14,8 @@ import time
 import numpy as np
 
 import sparsetconv as stc
-from sparsetconv._methods.choice import METHODS
-from sparsetconv._methods.cpu import cost
+from sparsetconv._methods import cost
+from sparsetconv._methods.registry import METHODS
 
 # (kernel shape, input shape, options)
 CASES = [

@@ -19,16 +19,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from reference import extension_index, naive_matrix, naive_pattern, naive_resize
+from reference import PERIODS, extension_index, naive_matrix, naive_pattern, naive_resize
 
 import sparsetconv as stc
 from sparsetconv._assembly import axis_rows, csr, writer
-from sparsetconv._methods.choice import METHODS
+from sparsetconv._geometry.padding import PADDING_MODES as MODES
+from sparsetconv._methods.registry import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MODES = ("zeros", "reflect", "symmetric", "replicate", "circular")
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 FLOATS = ("float32", "float64", "complex64", "complex128")
 # of a naive matrix
@@ -273,8 +273,8 @@ def check_large_counts(rng: np.random.Generator) -> None:
     assert wraps.nnz == size * min(taps, size // math.gcd(size, dilation))
     # a whole number of periods
     period = between(rng, 1, 60)
-    mode = str(rng.choice(["symmetric", "reflect", "circular"]))
-    length = {"symmetric": 2 * period, "reflect": max(2 * period - 2, 1), "circular": period}[mode]
+    mode = str(rng.choice(list(PERIODS)))
+    length = sum(map(len, PERIODS[mode](period)))
     count, taps, dilation = between(rng, 1, 1 << 40), between(rng, 1, 90), between(rng, 1, 60)
     extent = dilation * (taps - 1) + 1
     # far before the signal, so that no window lies within it
@@ -306,7 +306,7 @@ def check_large_rows(rng: np.random.Generator) -> None:
         expected: Counter[int] = Counter()
         touched = set()
         for tap in range(taps):
-            sample = extension_rule(mode, size, output * stride - before + tap * dilation)
+            sample = extension_index(mode, size, output * stride - before + tap * dilation)
             if sample is not None:
                 expected[sample] += int(kernel[tap])
                 touched.add(sample)
@@ -315,20 +315,6 @@ def check_large_rows(rng: np.random.Generator) -> None:
         assert dict(zip(row.col.tolist(), row.data.tolist(), strict=True)) == {
             s: expected[s] for s in touched
         }
-
-
-def extension_rule(mode: str, size: int, position: int) -> int | None:
-    """Say by arithmetic what `extension_index` finds by writing a period out."""
-    if 0 <= position < size or mode == "zeros":
-        return position if 0 <= position < size else None
-    if mode == "replicate":
-        return min(max(position, 0), size - 1)
-    if mode == "circular":
-        return position % size
-    # a mirror beside the last sample, or on it
-    length = 2 * size if mode == "symmetric" else max(2 * size - 2, 1)
-    folded = position % length
-    return folded if folded < size else length - folded - (mode == "symmetric")
 
 
 def check_medium(rng: np.random.Generator) -> None:

@@ -20,11 +20,12 @@ import scipy.sparse as sp
 from reference import naive_matrix, naive_resize
 
 import sparsetconv as stc
-from sparsetconv._geometry.axis import PADDING_MODES
+from sparsetconv._geometry.padding import PADDING_MODES
+from sparsetconv._methods.registry import METHODS as REGISTERED
 
 FLOATS = ("float32", "float64", "complex64", "complex128")
 INTEGERS = ("int8", "uint8", "int32", "uint32", "int64")
-METHODS = ("sparse", "direct", "gemm", "fft")
+METHODS = tuple(REGISTERED)
 MODES = PADDING_MODES
 RESIZE_MODES = ("nearest", "linear", "cubic", "lanczos3", "area")
 # those whose arithmetic is exact on integers

@@ -6,22 +6,31 @@ import math
 
 import numpy as np
 
+# what stands before and behind the signal where it does not repeat; one period of the extension where it does, from sample 0 on
+CONSTANTS = {
+    "zeros": lambda _: (None, None),
+    "replicate": lambda n: (0, n - 1),
+}
+PERIODS = {
+    "circular": lambda n: [range(n)],
+    "symmetric": lambda n: [range(n), range(n - 1, -1, -1)],
+    "reflect": lambda n: [range(n), range(n - 2, 0, -1)],
+}
+
 
 def extension_index(mode, size, position):
-    """Walk through one period of the extension, written out."""
+    """Walk through one period of the extension, written out in ranges."""
     if 0 <= position < size:
         return position
-    if mode == "zeros":
-        return None
-    if mode == "replicate":
-        return 0 if position < 0 else size - 1
-    signal = list(range(size))
-    period = {
-        "circular": signal,
-        "symmetric": signal + signal[::-1],
-        "reflect": signal + signal[-2:0:-1],
-    }[mode]
-    return period[position % len(period)]
+    if mode in CONSTANTS:
+        return CONSTANTS[mode](size)[position > 0]
+    pieces = PERIODS[mode](size)
+    position %= sum(map(len, pieces))
+    for piece in pieces:
+        if position < len(piece):
+            return piece[position]
+        position -= len(piece)
+    raise AssertionError
 
 
 def naive_matrix(kernel, input_shape, *, stride, padding, dilation, groups, padding_mode, flip):

@@ -6,7 +6,11 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-MODES = ("zeros", "reflect", "symmetric", "replicate", "circular")
+from sparsetconv._geometry.padding import PADDING, PADDING_MODES
+
+MODES = PADDING_MODES
+# those that show samples of the signal outside of it
+SHOWING = tuple(mode for mode in MODES if not PADDING[mode].zero)
 LARGEST = {1: (12, 7), 2: (6, 4), 3: (4, 3), 4: (3, 2)}
 
 

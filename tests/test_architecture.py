@@ -31,6 +31,7 @@ STANDARD_LIBRARY_ONLY = {
     "_geometry.segments",
     "_arrays.output",
     "_geometry.axis",
+    "_geometry.padding",
     "_resize.conventions",
     "_resize.geometry",
     "_geometry.validation",

@@ -13,13 +13,13 @@ import scipy.sparse as sp
 from both_ways import WAYS, written_by
 from hypothesis import given
 from hypothesis import strategies as st
-from reference import extension_index, naive_matrix, naive_pattern
+from reference import PERIODS, extension_index, naive_matrix, naive_pattern
 from strategies import distinct_kernel, examples, geometries, stand_for
 
 import sparsetconv as stc
 from sparsetconv._assembly import csr, writer
 from sparsetconv._assembly.matrices import geometry_matrix
-from sparsetconv._geometry.axis import PADDING_MODES
+from sparsetconv._geometry.padding import PADDING_MODES
 
 
 @pytest.fixture(params=WAYS)
@@ -41,7 +41,7 @@ def features(geometry):
     yield "channels" if geometry.has_channels else "plain"
     for axis in geometry.axes:
         yield axis.mode
-        if axis.reach == axis.mode != "zeros":
+        if not axis.effective_mode.zero:
             yield f"{axis.mode} in use"
         if axis.before < 0 or axis.after < 0:
             yield "cropped"
@@ -93,7 +93,7 @@ def test_closed_form_equals_naive_loops(monkeypatch):
     check()
     assert seen.pop("all") >= 0.8 * wanted.max_examples
     assert {f"{n}-D" for n in (1, 2, 3, 4)} | {f"{mode} in use" for mode in PADDING_MODES[1:]} <= set(seen)
-    assert len(seen) == 2 + 4 + 2 + 5 + 4 + 8
+    assert len(seen) == 2 + 4 + 2 + len(PADDING_MODES) + len(PADDING_MODES[1:]) + 8
     assert min(seen.values()) >= wanted.max_examples / 25, seen
 
 
@@ -220,8 +220,6 @@ def test_row_range_costs_what_it_contains():
     assert part.indices[-1] == (10**6 + 3) * 10**7 + 4
 
 
-NUMPY_MODES = dict(zip(PADDING_MODES, ("constant", "reflect", "symmetric", "edge", "wrap"), strict=True))
-
 # borders that hold most rows, or most entries
 BORDERS = {
     "dilated far": (3, 60_000, 1, 20_000),
@@ -238,13 +236,13 @@ BORDERS = {
 @pytest.mark.parametrize("name", BORDERS)
 @pytest.mark.usefixtures("way")
 def test_borders_that_dominate(name, mode):
-    """What ``numpy.pad`` puts around the signal is what each tap reads; integers, so exact."""
+    """What stands around the signal is what each tap reads; integers, so exact."""
     taps, size, stride, dilation = BORDERS[name]
     before = 15_000 if name == "short, padded far" else dilation * (taps - 1) * 2 // 3
     after = max(0, dilation * (taps - 1) - before) + size // 5
     options = {"stride": stride, "padding": ((before, after),), "dilation": dilation, "padding_mode": mode}
-    fill = {"constant_values": -1} if mode == "zeros" else {}
-    padded = np.pad(np.arange(size), (before, after), NUMPY_MODES[mode], **fill)
+    samples = (extension_index(mode, size, position) for position in range(-before, size + after))
+    padded = np.array([-1 if sample is None else sample for sample in samples])
     geometry = stc.ConvGeometry(size, taps, **options)
     reads = np.add.outer(np.arange(geometry.matrix_shape[0]) * stride, np.arange(taps) * dilation)
     reads = padded[reads]
@@ -393,18 +391,17 @@ def test_a_few_rows_do_not_sum_the_kernels_of_other_channels(mode, size):
 
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize(("mode", "period"), [("circular", 5), ("symmetric", 10), ("reflect", 8)])
-def test_kernels_of_many_periods(mode, period, transposed):
+@pytest.mark.parametrize("mode", PERIODS)
+def test_kernels_of_many_periods(mode, transposed):
     """What is read again after a period is summed first: 20,000 taps on 5 samples are some hundred thousand sums."""
     taps, size, dilation = 20_000, 5, 3
     kernel = np.random.default_rng(0).integers(-99, 100, taps)
     pad = dilation * (taps - 1) - 700
     geometry = stc.ConvGeometry(size, taps, padding=((pad, 1200),), dilation=dilation, padding_mode=mode)
     matrix = geometry_matrix(geometry, kernel, transposed)
+    place = np.concatenate(PERIODS[mode](size))
+    period = len(place)
     folded = np.bincount(np.arange(taps) * dilation % period, kernel, period)
-    place = np.arange(period)
-    if mode != "circular":
-        place = np.minimum(place, period - place - (mode == "symmetric"))
     expected = np.zeros((geometry.output_shape[0], size))
     for output, row in enumerate(expected):
         np.add.at(row, place, np.roll(folded, output - pad))

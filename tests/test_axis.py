@@ -5,11 +5,12 @@ from math import gcd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reference import extension_index
+from reference import CONSTANTS, PERIODS, extension_index
 from strategies import examples
 
 from sparsetconv._geometry import segments as segments_module
-from sparsetconv._geometry.axis import PADDING_MODES, Axis, extension_period, source_index
+from sparsetconv._geometry.axis import Axis
+from sparsetconv._geometry.padding import PADDING, PADDING_MODES
 from sparsetconv._geometry.segments import Segment, forward_segments, transposed_segments
 
 
@@ -74,32 +75,32 @@ def row_count(axis, output):
     first, last = axis.first(output), axis.first(output) + axis.extent - 1
     if first >= 0 and last < axis.size:
         return axis.taps
-    if axis.reach in ("zeros", "replicate"):
+    if axis.mode in CONSTANTS:
         low = max(0, -(first // axis.dilation))
         high = min(axis.taps, (axis.size - 1 - first) // axis.dilation + 1)
         inside = max(0, high - low)
-        if axis.reach == "zeros":
-            return inside
-        edges = {0 if p < 0 else axis.size - 1 for p in (first, last) if not 0 <= p < axis.size}
+        edges = {extension_index(axis.mode, axis.size, p) for p in (first, last) if not 0 <= p < axis.size}
+        edges -= {None}
         touched = {e for e in edges if (e - first) % axis.dilation or not first <= e <= last}
         return inside + len(touched)
-    period = extension_period(axis.reach, axis.size)
-    return periodic_count(axis, first, period)
+    return periodic_count(axis, first, PERIODS[axis.mode](axis.size))
 
 
-def periodic_count(axis, first, period):
+def periodic_count(axis, first, pieces):
     """Count classes of ``first + t * dilation`` under the extension's symmetries.
 
     Shifts by the period identify ``t`` with ``t + cycle``; a mirror identifies taps whose
     positions add up to a fixed number modulo the period, which pairs each tap with at most one
     other.
     """
+    period = sum(map(len, pieces))
     common = gcd(period, axis.dilation)
     cycle = period // common
     distinct = min(axis.taps, cycle)
-    if axis.reach == "circular" or period == 1:
+    if len(pieces) == 1 or period == 1:
         return distinct
-    target = -(axis.reach == "symmetric") - 2 * first
+    # position -1 shows what stands at a position inside
+    target = -1 + extension_index(axis.mode, axis.size, -1) - 2 * first
     if target % common:
         return distinct
     total = (target // common) * pow(axis.dilation // common, -1, cycle) % cycle
@@ -198,7 +199,7 @@ def sum_below(count):
 def test_source_index(mode, size):
     positions = range(-4 * size - 3, 5 * size + 3)
     expected = [extension_index(mode, size, p) for p in positions]
-    assert [source_index(mode, size, p) for p in positions] == expected
+    assert [PADDING[mode].sample(size, p) for p in positions] == expected
 
 
 def test_huge_pads_need_few_segments():

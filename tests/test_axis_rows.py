@@ -13,7 +13,8 @@ from test_axis import axes
 from sparsetconv._assembly import axis_rows, runs
 from sparsetconv._assembly.axis_rows import AxisRows, _sorted
 from sparsetconv._geometry import segments
-from sparsetconv._geometry.axis import PADDING_MODES, Axis
+from sparsetconv._geometry.axis import Axis
+from sparsetconv._geometry.padding import PADDING_MODES
 from sparsetconv._geometry.segments import forward_segments, transposed_segments
 
 
@@ -166,23 +167,11 @@ def expected_row(axis, transposed):
         (o, sample)
         for o in range(axis.outputs)
         for t in range(axis.taps)
-        if (sample := small_extension_index(axis, axis.first(o) + t * axis.dilation)) is not None
+        if (sample := extension_index(axis.mode, axis.size, axis.first(o) + t * axis.dilation)) is not None
     ]
     if transposed:
         return lambda row: {o for o, sample in reads if sample == row}
     return lambda row: {sample for o, sample in reads if o == row}
-
-
-def small_extension_index(axis, position):
-    """Return the sample at a position, by divisions, for signals that are too long to be written out."""
-    if axis.size < 100:
-        return extension_index(axis.mode, axis.size, position)
-    copy, place = divmod(position, axis.size - (axis.mode == "reflect"))
-    if axis.mode == "zeros":
-        return place if copy == 0 else None
-    if axis.mode == "replicate":
-        return min(max(position, 0), axis.size - 1)
-    return place if copy % 2 == 0 or axis.mode == "circular" else axis.size - 1 - place
 
 
 def test_entries_that_do_not_fit_into_packed_keys_are_sorted_all_the_same():

@@ -17,16 +17,17 @@ from scipy.sparse.linalg import lsmr
 
 import sparsetconv as stc
 from sparsetconv._arrays.backend import NUMPY
-from sparsetconv._geometry.axis import PADDING_MODES, Axis
+from sparsetconv._geometry.axis import Axis
 from sparsetconv._geometry.convolution import ConvGeometry
+from sparsetconv._geometry.padding import PADDING_MODES
 from sparsetconv._learning import cost as fit_cost
 from sparsetconv._learning import fit
-from sparsetconv._methods.choice import METHODS
-from sparsetconv._methods.cpu import cost
-from sparsetconv._methods.cpu.fft import FFTMethod
+from sparsetconv._methods import cost
+from sparsetconv._methods.cpu.fft import FFTMethod, fft_strategy
 from sparsetconv._methods.cpu.overlap_save import plan
 from sparsetconv._methods.kernel.gradient import kernel_gradient
 from sparsetconv._methods.merge import NARROW, arrangement
+from sparsetconv._methods.registry import METHODS
 from sparsetconv._methods.store import Store
 from sparsetconv._methods.whole import WholeTransform, circle
 
@@ -129,7 +130,7 @@ def test_kernels_as_long_as_half_the_signal_are_transformed_as_a_whole(
     costs = cost.estimate(geometry, np.dtype(dtype))
     assert min(costs, key=costs.__getitem__) == "fft"
     for transposed in (False, True):
-        assert cost.fft_strategy(geometry, transposed, np.dtype(dtype)).whole
+        assert fft_strategy(geometry, transposed, np.dtype(dtype)).whole
 
 
 @pytest.mark.parametrize("dtype", ["float32", "complex64"])
@@ -299,16 +300,16 @@ def test_a_single_column_is_no_dearer_than_a_line():
 def test_vectors_are_as_long_as_the_compiled_loops_have_them():
     code = """
 import sys
-from sparsetconv._methods.cpu import cost
-known = cost.vector_bytes()
+from sparsetconv._methods.cpu import rates
+known = rates.vector_bytes()
 assert "numba" not in sys.modules
 from sparsetconv._methods.cpu import emit
 assert known == emit.VECTOR_BYTES, (known, emit.VECTOR_BYTES)
 """
-    from sparsetconv._methods.cpu import emit
+    from sparsetconv._methods.cpu import emit, rates
 
     # here, where numba may have been imported, and in a new process, of another processor
-    assert cost.vector_bytes() == emit.VECTOR_BYTES
+    assert rates.vector_bytes() == emit.VECTOR_BYTES
     asked = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+sse2,+sse3"}
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | asked)
 

@@ -20,7 +20,7 @@ from strategies import stand_for
 
 import sparsetconv as stc
 from sparsetconv._arrays import switches
-from sparsetconv._methods.cpu import cost
+from sparsetconv._methods import cost
 
 PACKAGE = Path(stc.__file__).parent
 METHODS = PACKAGE / "_methods"

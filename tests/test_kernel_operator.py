@@ -7,7 +7,7 @@ from operator_cases import integers
 from strategies import stand_for
 
 import sparsetconv as stc
-from sparsetconv._methods.cpu import cost
+from sparsetconv._methods import cost
 
 
 def test_gradient_by_differences():

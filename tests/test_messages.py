@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import sparsetconv as stc
+from sparsetconv._geometry.padding import ALIASES, FOREIGN, PADDING_MODES
+from sparsetconv._methods.registry import METHODS
 from sparsetconv.operators._channels_last import ChannelsLastOperator
 
 LONGEST = 499
@@ -200,17 +202,17 @@ def test_words_of_other_packages(options, hint):
 
 
 def test_words_that_nobody_has():
-    with pytest.raises(ValueError, match=r"circular, constant, edge, wrap; got 'sideways'$"):
+    known = ", ".join((*PADDING_MODES, "constant", "edge", "wrap"))
+    with pytest.raises(ValueError, match=rf"one of {known}; got 'sideways'$"):
         stc.ConvGeometry(SIZES, (2, 3), padding_mode="sideways")
 
 
 def test_hints_lead_to_modes_that_exist():
     from sparsetconv._geometry import validation
-    from sparsetconv._geometry.axis import PADDING_MODES
 
-    assert set(validation.MODE_HINTS.values()) <= set(PADDING_MODES)
+    assert set(FOREIGN.values()) <= set(PADDING_MODES)
     assert set(validation.PADDING_HINTS.values()) <= set(validation.PADDING_WORDS)
-    assert not set(validation.MODE_HINTS) & {*PADDING_MODES, *validation.MODE_ALIASES}
+    assert not set(FOREIGN) & {*PADDING_MODES, *ALIASES}
 
 
 @pytest.mark.parametrize("product", ["apply", "matvec", "rmatvec", "matmat", "rmatmat", "dot"])
@@ -236,7 +238,7 @@ def test_operands_that_are_no_numbers(x):
 
 
 @pytest.mark.parametrize("code", ["i2", "i8", "u4", "f4", "f8", "c8", "c16"])
-@pytest.mark.parametrize("method", ["sparse", "direct", "gemm", "fft"])
+@pytest.mark.parametrize("method", METHODS)
 def test_byte_order(code, method):
     """Files and other machines' arrays come in the other byte order: results are those of native arrays."""
     rng = np.random.default_rng(0)

@@ -18,7 +18,7 @@ from strategies import stand_for
 
 import sparsetconv as stc
 from sparsetconv._arrays import threads as threads_module
-from sparsetconv._geometry.axis import PADDING_MODES
+from sparsetconv._geometry.padding import PADDING_MODES
 from sparsetconv._methods.cpu.overlap_save import plan as tiling
 from sparsetconv._methods.cpu.stencil import records
 

@@ -10,7 +10,7 @@ from operator_cases import METHODS, dense, integers, make
 
 import sparsetconv as stc
 from sparsetconv._arrays import memory
-from sparsetconv._methods.choice import METHODS as KNOWN_METHODS
+from sparsetconv._methods.registry import METHODS as KNOWN_METHODS
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -120,7 +120,7 @@ def test_scipys_solvers(solver):
 
 
 def test_auto_prefers_what_its_estimate_says():
-    from sparsetconv._methods.cpu import cost
+    from sparsetconv._methods import cost
 
     small = stc.ConvOperator(np.ones((3, 3)), (32, 32))
     assert small.method == "sparse"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import naive_matrix
-from strategies import MODES, distinct_kernel, examples
+from strategies import MODES, SHOWING, distinct_kernel, examples
 
 import sparsetconv as stc
 from sparsetconv._arrays import memory
@@ -191,7 +191,7 @@ TILES = [
 
 
 @pytest.mark.parametrize(("size", "kernel", "options", "expected"), TILES)
-@pytest.mark.parametrize("mode", ["reflect", "symmetric", "replicate", "circular"])
+@pytest.mark.parametrize("mode", SHOWING)
 def test_tiles_of_both_passes(size, kernel, options, expected, mode):
     """No tile is visited in a pass in which it has no result."""
     geometry = stc.ConvGeometry(size, kernel, **{"padding_mode": mode, **options})
@@ -203,7 +203,7 @@ def test_tiles_of_both_passes(size, kernel, options, expected, mode):
         assert tile["end_block"] > tile["first_block"]
 
 
-@pytest.mark.parametrize("mode", ["reflect", "symmetric", "replicate", "circular"])
+@pytest.mark.parametrize("mode", SHOWING)
 def test_tiles_are_visited_once(mode):
     """A tile is visited again where it has something to add: along a long line, at the two ends."""
     size = 10 * plan_module.TILE_LENGTH
@@ -237,7 +237,7 @@ def test_runs_are_the_extension(mode, size, start, length):
     np.testing.assert_array_equal(found, source_indices(axis, np.arange(start, start + length)))
 
 
-@pytest.mark.parametrize("mode", ["reflect", "symmetric", "replicate", "circular"])
+@pytest.mark.parametrize("mode", SHOWING)
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_pads_of_many_periods(mode, size):
     """Extended and folded in as many steps as the number of periods has digits."""
@@ -256,7 +256,7 @@ def test_pads_of_many_periods(mode, size):
 
 
 @pytest.mark.parametrize("method", ["direct", "gemm", "fft"])
-@pytest.mark.parametrize("mode", ["reflect", "symmetric", "replicate", "circular"])
+@pytest.mark.parametrize("mode", SHOWING)
 def test_products_with_pads_of_many_periods(mode, method):
     pad, taps = 5000, np.array([2.0, 3.0, 7.0])
     A = stc.ConvOperator(taps, 5, padding=pad, padding_mode=mode, method=method)

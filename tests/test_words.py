@@ -9,10 +9,9 @@ import pytest
 import sparsetconv as stc
 from sparsetconv._arrays.backend import DEVICES, Device
 from sparsetconv._assembly.formats import FORMATS, Format
-from sparsetconv._geometry import validation
-from sparsetconv._geometry.axis import PADDING_MODES
+from sparsetconv._geometry import padding, validation
 from sparsetconv._learning import fit
-from sparsetconv._methods.choice import GPU_METHODS, METHOD_WORDS, METHODS, MethodName
+from sparsetconv._methods.registry import GPU_METHODS, METHODS, MethodName
 from sparsetconv._resize import geometry, matrices
 from sparsetconv._resize.conventions import CONVENTIONS, OWN
 from sparsetconv.pictures import MODES
@@ -21,9 +20,9 @@ from sparsetconv.pictures._enlarge import EnlargeMode
 
 def test_types_and_tables_agree():
     """A type cannot be computed: what stands in a table stands in the type beside it."""
-    assert get_args(validation.OwnMode) == validation.OWN_MODES == tuple(PADDING_MODES)
-    assert get_args(validation.ModeAlias) == tuple(validation.MODE_ALIASES)
-    assert get_args(MethodName) == METHOD_WORDS == ("auto", *METHODS)
+    assert get_args(padding.OwnMode) == padding.PADDING_MODES == tuple(padding.PADDING)
+    assert get_args(padding.ModeAlias) == tuple(padding.ALIASES)
+    assert get_args(MethodName) == ("auto", *METHODS)
     assert set(GPU_METHODS) == set(METHODS)
     assert get_args(geometry.ConventionName) == tuple(CONVENTIONS)
     known = {mode for each in (OWN, *CONVENTIONS.values()) for mode in (*each.modes, *each.antialiased)}
@@ -51,8 +50,8 @@ X = np.arange(12.0).reshape(3, 4)
 # what is called with each word of a type: none is refused, and any other is
 CALLS = {
     "padding": (validation.PaddingWord, lambda word: stc.conv_matrix(X[:2, :3], X.shape, padding=word)),
-    "padding_mode": (validation.OwnMode, lambda word: stc.ConvGeometry(5, 3, padding_mode=word)),
-    "alias": (validation.ModeAlias, lambda word: stc.ConvGeometry(5, 3, padding_mode=(word,))),
+    "padding_mode": (padding.OwnMode, lambda word: stc.ConvGeometry(5, 3, padding_mode=word)),
+    "alias": (padding.ModeAlias, lambda word: stc.ConvGeometry(5, 3, padding_mode=(word,))),
     "method": (MethodName, lambda word: stc.ConvOperator(X[:2, :3], X.shape, method=word)),
     "format": (Format, lambda word: stc.conv_matrix([1.0, 2.0], 4, padding=((2, 0),) if word == "bsr" else 0, stride=2 if word == "bsr" else 1, format=word)),
     "resize format": (matrices.SamplingFormat, lambda word: stc.resize_matrix(3, 4, format=word)),

@@ -6,7 +6,7 @@ large picture, which moves bytes alone; ``stencil_multiply`` by 15x15 taps; ``ge
 multiple of it, ``integer_gemm`` by layers of many channels; ``passes_per_log`` by transforms of a large
 picture.
 
-The model itself, `sparsetconv._methods.cuda.cost`, grows with each of its constants. So the constant is the
+The model itself, ``seconds`` of each method, grows with each of its constants. So the constant is the
 one with which the model, all others as known so far, says the time that was measured: it is found by
 bisection, and the model's formulas stand in one place. A least-squares fit to many products at once would
 weigh the errors of the model against each other; this keeps each constant what its name says.
@@ -22,7 +22,10 @@ from unittest import mock
 
 import numpy as np
 
-from sparsetconv._methods.cuda import cost, tuning
+from sparsetconv._methods.cuda import tuning
+from sparsetconv._methods.merge import merged
+from sparsetconv._methods.registry import GPU_METHODS
+from sparsetconv._methods.work import Work
 
 from .problems import Problem
 from .steps import Row, Rows
@@ -52,9 +55,10 @@ def assumed(costs: Mapping[str, float]) -> Iterator[None]:
 
 
 def modelled(problem: Problem, method: str, costs: Mapping[str, float]) -> float:
-    """Return the seconds that the model says of a product, with these constants."""
+    """Return the seconds that the model says of a product, forward, with these constants."""
+    work = Work.of(merged(problem.geometry), False, np.dtype(problem.dtype))
     with assumed(costs):
-        return cost.estimate(problem.geometry, np.dtype(problem.dtype))[method]
+        return GPU_METHODS[method].seconds(work, tuning.rates())
 
 
 def problems(toy: bool) -> dict[str, tuple[str, Problem]]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsetconv._methods.cuda import cost
+from sparsetconv._methods import cost
+from sparsetconv._methods.registry import METHODS as REGISTERED
 
 from . import peers
 from .steps import Row, Unavailable
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from .lab import Lab, Timing
     from .problems import Problem
 
-METHODS = ("direct", "sparse", "gemm", "fft", "auto")
+# the stencil first, which the others are compared with
+METHODS = (*sorted(REGISTERED, key="direct".__ne__), "auto")
 DIRECTIONS = ("forward", "adjoint")
 # a product for which the model estimates more is not measured
 LONGEST = 0.25
@@ -44,7 +46,7 @@ def method_row(lab: Lab, problem: Problem, method: str, direction: str, others: 
     """Return the row of one of our methods, beside those of libraries, or the reason why there is none."""
     row = {"problem": problem.name, "by": method, "direction": direction}
     try:
-        estimate = cost.estimate(problem.geometry, np.dtype(problem.dtype)).get(method, 0.0)
+        estimate = cost.estimate(problem.geometry, np.dtype(problem.dtype), on_gpu=True).get(method, 0.0)
         if estimate > LONGEST:
             return row | {"skipped": f"the model estimates {estimate * 1e3:.0f} ms"}
         if method == "sparse":

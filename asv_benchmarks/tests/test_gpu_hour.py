@@ -26,7 +26,7 @@ from hour.worker import Worker
 
 import sparsetconv as stc
 from sparsetconv._arrays import cuda
-from sparsetconv._methods.cuda import cost as gpu_cost
+from sparsetconv._methods import cost
 from sparsetconv._methods.cuda import tiles
 from sparsetconv._methods.cuda import tuning as tuning_module
 
@@ -378,7 +378,7 @@ def test_a_wrong_method_does_not_keep_others_from_being_measured(cp, monkeypatch
 def test_absurd_products_are_skipped(cp, monkeypatch):
     del cp
     lab, problem = Lab(toy=True), problems.planes(True)[0]
-    monkeypatch.setattr(gpu_cost, "estimate", lambda *_: {"direct": 1.0})
+    monkeypatch.setattr(cost, "estimate", lambda *_, **__: {"direct": 1.0})
     assert measure.method_row(lab, problem, "direct", "forward")["skipped"] == "the model estimates 1000 ms"
     monkeypatch.setattr(Lab, "free_bytes", lambda _: 100)
     for row in (
@@ -439,10 +439,10 @@ def test_constants_come_back():
 
 def test_assumed_constants_end():
     problem = problems.Problem("p", (50, 60), (3, 5))
-    before = gpu_cost.estimate(problem.geometry, np.dtype("float32"))
+    before = cost.estimate(problem.geometry, np.dtype("float32"), on_gpu=True)
     other = dict.fromkeys(costs.BOUNDS, 1.0)
     assert costs.modelled(problem, "direct", other) > 1e3 * before["direct"]
-    assert gpu_cost.estimate(problem.geometry, np.dtype("float32")) == before
+    assert cost.estimate(problem.geometry, np.dtype("float32"), on_gpu=True) == before
 
 
 def outcome(*rows):

@@ -17,7 +17,8 @@ import matplotlib as mpl
 import numpy as np
 
 import sparsetconv as stc
-from sparsetconv._methods.cuda import cost
+from sparsetconv._methods import cost
+from sparsetconv._methods.registry import METHODS as REGISTERED
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "asv_benchmarks"))
@@ -30,7 +31,8 @@ from matplotlib import pyplot as plt  # noqa: E402
 
 # Okabe and Ito's palette, which the colour-blind can tell apart; lines differ in marks too
 BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
-METHODS = {"sparse": (BLUE, "o"), "direct": (RED, "s"), "gemm": (PURPLE, "^"), "fft": (GREEN, "D")}
+STYLES = ((BLUE, "o"), (RED, "s"), (PURPLE, "^"), (GREEN, "D"), (ORANGE, "v"))
+METHODS = dict(zip(REGISTERED, STYLES, strict=False))
 STYLE = {
     "figure.facecolor": "white",
     "axes.grid": True,
@@ -343,7 +345,7 @@ def chosen_by_auto(taps: int, backend: str) -> str:
     if backend == "numpy":
         return stc.ConvOperator(np.ones((taps, taps)), (512, 512), padding="same").method
     geometry = stc.ConvGeometry((512, 512), (taps, taps), padding="same")
-    estimates = cost.estimate(geometry, np.dtype(np.float64))
+    estimates = cost.estimate(geometry, np.dtype(np.float64), on_gpu=True)
     return min(estimates, key=lambda method: estimates[method])
 
 

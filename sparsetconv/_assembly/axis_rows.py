@@ -18,7 +18,6 @@ import numpy as np
 from sparsetconv._arrays.backend import backend_of
 from sparsetconv._assembly.row_tables import Table
 from sparsetconv._assembly.runs import LongRow, Runs, edge_sums, forward_runs, reads_edges, transposed_runs
-from sparsetconv._geometry.axis import extension_period
 from sparsetconv._geometry.segments import Segment, forward_segments, transposed_segments
 
 if TYPE_CHECKING:
@@ -165,10 +164,9 @@ def within_a_period(axis: Axis) -> Axis:
 
     Taps that read the same sample of every output, one or more periods apart, are one tap of it.
     """
-    if axis.reach in ("zeros", "replicate") or axis.size == 1:
+    if axis.effective_mode.constant or axis.size == 1:
         return axis
-    period = extension_period(axis.reach, axis.size)
-    taps = min(axis.taps, period // gcd(period, axis.dilation))
+    taps = min(axis.taps, axis.period // gcd(axis.period, axis.dilation))
     return replace(axis, taps=taps, after=axis.after - (axis.taps - taps) * axis.dilation)
 
 
@@ -384,7 +382,7 @@ class AxisRows(RunRows):
     def _parts(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Divide a range of rows so that each replicated edge stands alone: it has many more runs."""
         last = self.shape[0] - 1
-        if not self.transposed or self.axis.reach != "replicate" or not last:
+        if not self.transposed or not self.axis.effective_mode.edge or not last:
             yield start, stop
             return
         cuts = [start, *(cut for cut in (1, last) if start < cut < stop), stop]
@@ -396,7 +394,7 @@ class AxisRows(RunRows):
             return self.axis.nnz
         if not self.transposed:
             return self.axis.entries(start, stop)
-        if self.axis.reach == "zeros":
+        if self.axis.effective_mode.zero:
             return self.axis.reads(0, self.axis.outputs, start, stop)
         return sum(
             repeat * int(self._runs(low, high).sizes().sum())

@@ -376,7 +376,7 @@ def oriented_csr(
 def _block_size(geometry: ConvGeometry, transposed: bool) -> tuple[int, int]:
     axis = geometry.axes[-1]
     aligned = (axis.stride, axis.before, axis.size)
-    if axis.dilation > 1 or axis.reach != "zeros" or any(number % axis.taps for number in aligned):
+    if axis.dilation > 1 or not axis.effective_mode.zero or any(number % axis.taps for number in aligned):
         msg = (
             "format='bsr' fits where the last axis has no dilation, nothing but zeros outside, and "
             f"stride, padding and size are multiples of its {axis.taps} taps; got stride {axis.stride}, "

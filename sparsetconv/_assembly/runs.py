@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sparsetconv._geometry.axis import extension_period
 from sparsetconv._geometry.extension import source_indices
 
 if TYPE_CHECKING:
@@ -249,25 +248,26 @@ def _times_modulo(values: Array, factor: int, modulus: int) -> Array:
 def forward_runs(axis: Axis, start: int, stop: int) -> Runs:
     """Return the samples that outputs ``start`` to ``stop`` read."""
     first: Array = np.arange(start, stop)[:, None] * axis.stride - axis.before
-    if axis.reach == "zeros":
+    if axis.effective_mode.zero:
         low, high = _inside(axis, first)
         return Runs(first + low * axis.dilation, low, high - low, axis.dilation, 1)
     if reads_edges(axis):
         return _edges_and_inside(axis, first)
-    length = axis.copy_length
-    wave = first // length
-    waves = int(((first + axis.extent - 1) // length - wave).max(initial=0)) + 1
+    mode, size = axis.effective_mode, axis.size
+    wave = mode.copy_at(size, first)
+    waves = int((mode.copy_at(size, first + axis.extent - 1) - wave).max(initial=0)) + 1
     if waves > max(3, axis.taps):
         taps = np.arange(axis.taps)
         column = source_indices(axis, first + taps * axis.dilation)
         return Runs(column, np.broadcast_to(taps, column.shape), np.ones_like(column), axis.dilation, 1)
     wave = wave + np.arange(waves)
-    return _wave_runs(axis, first, wave, length)
+    return _wave_runs(axis, first, wave)
 
 
 def reads_edges(axis: Axis) -> bool:
     """Return whether padding repeats one sample: replicated edges, or any mode on a signal of one sample."""
-    return axis.reach == "replicate" or (axis.size == 1 and axis.reach != "zeros")
+    mode = axis.effective_mode
+    return mode.edge or (axis.size == 1 and not mode.zero)
 
 
 def edge_sums(axis: Axis) -> tuple[int, int]:
@@ -322,13 +322,14 @@ def _inside(axis: Axis, first: Array) -> tuple[Array, Array]:
     return low, np.maximum(low, ((axis.size - 1 - first) // axis.dilation + 1).clip(0, axis.taps))
 
 
-def _wave_runs(axis: Axis, first: Array, wave: Array, length: int) -> Runs:
+def _wave_runs(axis: Axis, first: Array, wave: Array) -> Runs:
     """Return the runs of outputs in copies of the signal; copies of odd number may be mirrored."""
-    bounds = (first - wave * length, first - (wave + 1) * length)
+    mode = axis.effective_mode
+    bounds = [first - mode.copy_begin(axis.size, each) for each in (wave, wave + 1)]
     low, high = (_ceil_div(-bound, axis.dilation).clip(0, axis.taps) for bound in bounds)
     count = high - low
     column = bounds[0] + low * axis.dilation
-    if axis.reach == "circular":
+    if not mode.mirrored:
         return Runs(column, low, count, axis.dilation, 1)
     mirrored = wave % 2 == 1
     column = np.where(mirrored, axis.size - 1 - column - (count - 1) * axis.dilation, column)
@@ -337,22 +338,21 @@ def _wave_runs(axis: Axis, first: Array, wave: Array, length: int) -> Runs:
 
 def transposed_runs(axis: Axis, start: int, stop: int) -> Runs:
     """Return the outputs that read samples ``start`` to ``stop``; a replicated edge must stand alone."""
-    samples = np.arange(start, stop)[:, None]
-    if axis.reach == "zeros":
+    samples, mode, size = np.arange(start, stop)[:, None], axis.effective_mode, axis.size
+    if mode.zero:
         return _copy_runs(axis, samples, np.True_)
     if reads_edges(axis):
-        if start == stop or (start > 0 and stop < axis.size):
+        if start == stop or (start > 0 and stop < size):
             return _copy_runs(axis, samples, np.True_)
         return _edge_runs(axis, start)
-    length = axis.copy_length
-    first = axis.low // length
-    waves = axis.high // length - first + 1
+    first = mode.copy_at(size, axis.low)
+    waves = mode.copy_at(size, axis.high) - first + 1
     if waves > max(3, axis.taps):
         return _tap_runs(axis, samples)
     wave = first + np.arange(waves)
-    mirrored = (wave % 2 == 1) & (axis.reach != "circular")
-    place = np.where(mirrored, axis.size - 1 - samples, samples)
-    return _copy_runs(axis, wave * length + place, place < length)
+    place = np.where((wave % 2 == 1) & mode.mirrored, size - 1 - samples, samples)
+    begin = mode.copy_begin(size, wave)
+    return _copy_runs(axis, begin + place, place < mode.copy_begin(size, wave + 1) - begin)
 
 
 def _copy_runs(axis: Axis, positions: Array, valid: Array | np.bool_) -> Runs:
@@ -412,13 +412,13 @@ def _ceil(number: int, divisor: int, most: int) -> int:
 
 def _tap_runs(axis: Axis, samples: Array) -> Runs:
     """Return the outputs that read samples of a periodic extension, in one or two runs for each tap."""
-    period = extension_period(axis.reach, axis.size)
+    mode, period = axis.effective_mode, axis.period
     common = gcd(axis.stride, period)
     cycle = period // common
     taps, one = np.arange(axis.taps), np.array(True)
     anchors = [(samples, one)]
-    if axis.reach != "circular":
-        mirrored = -samples - (axis.reach == "symmetric")
+    if mode.mirrored:
+        mirrored = -samples - mode.mirror
         anchors.append((mirrored, (mirrored - samples) % period != 0))
     runs = []
     for anchor, valid in anchors:

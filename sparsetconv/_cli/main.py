@@ -20,9 +20,9 @@ from sparsetconv._arrays.output import check_place, whole_file
 from sparsetconv._assembly.formats import FORMATS
 from sparsetconv._assembly.matrices import conv_matrix, conv_transpose_matrix
 from sparsetconv._cli.plan import describe
-from sparsetconv._geometry.axis import PADDING_MODES
+from sparsetconv._geometry.padding import ALIASES, PADDING_MODES
 from sparsetconv._geometry.transposed import settled_geometry
-from sparsetconv._geometry.validation import MODE_ALIASES, PADDING_WORDS
+from sparsetconv._geometry.validation import PADDING_WORDS
 from sparsetconv.pictures import _files, _learning
 from sparsetconv.pictures._enlarge import larger_shape
 
@@ -182,7 +182,7 @@ def number(text: str) -> float:
 
 
 def _add_geometry(parser: argparse.ArgumentParser) -> None:
-    known_modes = ", ".join((*PADDING_MODES, *MODE_ALIASES))
+    known_modes = ", ".join((*PADDING_MODES, *ALIASES))
     parser.add_argument(
         "--shape", type=sizes, required=True, help="input shape, such as 4096x4096 or 3x64x64"
     )

@@ -8,8 +8,8 @@ import numpy as np
 
 from sparsetconv._arrays.display import size_of
 from sparsetconv._geometry.transposed import ends
-from sparsetconv._methods.choice import METHODS
-from sparsetconv._methods.cpu import cost
+from sparsetconv._methods import cost
+from sparsetconv._methods.registry import METHODS
 
 if TYPE_CHECKING:
     from sparsetconv._geometry.convolution import ConvGeometry

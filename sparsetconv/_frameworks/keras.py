@@ -22,7 +22,7 @@ from sparsetconv.operators._convolution import ConvOperator, ConvTransposeOperat
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.validation import IntOrInts, PaddingWord
-    from sparsetconv._methods.choice import MethodName
+    from sparsetconv._methods.registry import MethodName
 
 CONV = {"Conv1D": 1, "Conv2D": 2, "Conv3D": 3}
 TRANSPOSED = {"Conv1DTranspose": 1, "Conv2DTranspose": 2, "Conv3DTranspose": 3}
@@ -57,7 +57,7 @@ def from_keras(
     input_shape : sequence of int
         ``(n1, ..., nd, c_in)``, or ``(c_in, n1, ..., nd)`` if ``layer.data_format`` is ``"channels_first"``;
         without the batch axis.
-    method : {"auto", "sparse", "direct", "gemm", "fft"}
+    method : str
         As for `ConvOperator`.
 
     Returns

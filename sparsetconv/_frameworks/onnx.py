@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from sparsetconv._geometry.validation import IntOrInts
-    from sparsetconv._methods.choice import MethodName
+    from sparsetconv._methods.registry import MethodName
 
 OP_TYPES = ("Conv", "ConvTranspose")
 AUTO_PADS = {"NOTSET": None, "VALID": "valid", "SAME_UPPER": "same", "SAME_LOWER": "same_lower"}
@@ -44,7 +44,7 @@ def from_onnx(
         ``(c_in, n1, ..., nd)``, without the batch axis.
     op_type : {"Conv", "ConvTranspose"}, optional
         The node's ``op_type`` if not given; ``"Conv"`` for a dict.
-    method : {"auto", "sparse", "direct", "gemm", "fft"}
+    method : str
         As for `ConvOperator`.
 
     Returns

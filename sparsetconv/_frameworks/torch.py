@@ -27,7 +27,7 @@ from sparsetconv.operators._resize import ResizeOperator
 
 if TYPE_CHECKING:
     from sparsetconv._geometry.validation import IntOrInts
-    from sparsetconv._methods.choice import MethodName
+    from sparsetconv._methods.registry import MethodName
     from sparsetconv._resize.geometry import ResizeGeometry
 
 CONV = {"Conv1d": 1, "Conv2d": 2, "Conv3d": 3}
@@ -65,7 +65,7 @@ def from_torch(
         is not changed.
     input_shape : sequence of int
         ``(c_in, n1, ..., nd)``, without the batch axis.
-    method : {"auto", "sparse", "direct", "gemm", "fft"}
+    method : str
         As for `ConvOperator`; ``"auto"`` for ``Upsample``.
 
     Returns

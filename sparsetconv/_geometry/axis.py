@@ -1,11 +1,11 @@
 """One axis of a convolution: every rule about sizes, padding and reads.
 
 Floor 0, standard library only: all of this is arithmetic on a handful of integers. An N-D
-convolution is the product of its axes, so nothing above this module knows what padding means.
+convolution is the product of its axes.
 
 Output ``o`` of an axis reads, through tap ``t``, position ``p = o * stride + t * dilation - before``
-of the infinite extension of a signal of length ``size``. `source_index` says which sample stands at
-``p``.
+of the infinite extension of a signal of length ``size``. Which sample stands at ``p`` says the padding mode,
+`PaddingMode.sample`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from math import gcd
 from typing import NamedTuple
 
 from sparsetconv._geometry.counting import Residues, congruence, floor_sum
-
-PADDING_MODES = ("zeros", "reflect", "symmetric", "replicate", "circular")
+from sparsetconv._geometry.padding import PADDING, ZEROS, PaddingMode
 
 
 class Interval(NamedTuple):
@@ -35,25 +34,6 @@ class Interval(NamedTuple):
         return max(left, right, key=lambda piece: piece.stop - piece.start)
 
 
-def extension_period(mode: str, size: int) -> int:
-    """Return the period of the infinite extension (1 where it is constant outside the signal)."""
-    return {"circular": size, "symmetric": 2 * size, "reflect": max(2 * size - 2, 1)}.get(mode, 1)
-
-
-def source_index(mode: str, size: int, position: int) -> int | None:
-    """Return the sample that stands at ``position`` of the extension, or None for a padded zero."""
-    if 0 <= position < size:
-        return position
-    if mode == "zeros":
-        return None
-    if mode == "replicate":
-        return 0 if position < 0 else size - 1
-    period = extension_period(mode, size)
-    folded = position % period
-    mirrored = period - folded - (mode == "symmetric")
-    return folded if folded < size else mirrored
-
-
 @dataclass(frozen=True)
 class Axis:
     """One axis of a convolution, every number settled.
@@ -64,7 +44,7 @@ class Axis:
         Samples, kernel taps, step between outputs, padding on either side (negative crops),
         distance between taps.
     mode : str
-        One of ``PADDING_MODES``.
+        A name of ``PADDING``.
     """
 
     size: int
@@ -74,6 +54,11 @@ class Axis:
     after: int
     dilation: int
     mode: str
+
+    @classmethod
+    def plain(cls, size: int, before: int = 0, after: int = 0) -> Axis:
+        """Return an axis of one tap: a signal, perhaps between zeros, as it is."""
+        return cls(size, 1, 1, before, after, 1, ZEROS.name)
 
     @property
     def extent(self) -> int:
@@ -95,15 +80,15 @@ class Axis:
         """Last position that is read."""
         return (self.outputs - 1) * self.stride - self.before + self.extent - 1
 
-    @property
-    def copy_length(self) -> int:
-        """Positions from one copy of the signal in its extension to the next, mirrored or not."""
-        return self.size - (self.reach == "reflect")
-
     @cached_property
-    def reach(self) -> str:
-        """The padding mode, or ``"zeros"`` where nothing outside the signal is read."""
-        return "zeros" if self.low >= 0 and self.high < self.size else self.mode
+    def effective_mode(self) -> PaddingMode:
+        """The padding mode, or zeros where nothing outside the signal is read."""
+        return ZEROS if self.low >= 0 and self.high < self.size else PADDING[self.mode]
+
+    @property
+    def period(self) -> int:
+        """Positions after which what is read repeats (1 where it is constant outside the signal)."""
+        return self.effective_mode.period(self.size)
 
     def first(self, output: int) -> int:
         """Return the position that tap 0 of an output reads."""
@@ -123,15 +108,14 @@ class Axis:
 
     def entries(self, start: int, stop: int) -> int:
         """Return the entries of the rows of outputs ``start`` to ``stop``, in closed form."""
-        if self.reach == "zeros":
-            return self.reads(start, stop, 0, self.size)
-        if self.reach == "replicate":
-            return self.reads(start, stop, 0, self.size) + self._edges(start, stop)
-        period = extension_period(self.reach, self.size)
+        mode, period = self.effective_mode, self.period
+        if mode.constant:
+            inside = self.reads(start, stop, 0, self.size)
+            return inside + self._edges(start, stop) if mode.edge else inside
         cycle = period // gcd(period, self.dilation)
         distinct = min(self.taps, cycle)
         entries = (stop - start) * distinct
-        if self.reach == "circular" or period == 1:
+        if not mode.mirrored or period == 1:
             return entries
         return entries - self._mirrored_pairs(start, stop, period, distinct)
 
@@ -175,7 +159,7 @@ class Axis:
         """
         common = gcd(period, self.dilation)
         cycle = period // common
-        target = 2 * self.before - (self.reach == "symmetric")
+        target = 2 * self.before - self.effective_mode.mirror
         outputs = congruence(2 * self.stride, target, common)
         if outputs is None:
             return 0
@@ -194,7 +178,7 @@ class Axis:
 
     def kernel_entries(self, transposed: bool) -> int:
         """Count the pairs of an output and a tap that reads for it, or a sample and a tap that reads it."""
-        if self.reach == "zeros":
+        if self.effective_mode.zero:
             return self.nnz
         return self.swapped.nnz if transposed else self.outputs * self.taps
 
@@ -216,14 +200,15 @@ class Axis:
 
     def _image(self, start: int, stop: int) -> Interval:
         """Return an interval that holds the samples which padded positions read."""
-        if start >= stop or self.reach == "zeros":
+        mode = self.effective_mode
+        if start >= stop or mode.zero:
             return Interval(0, 0)
-        if self.reach == "replicate":
+        if mode.edge:
             edge = 0 if start < 0 else self.size - 1
             return Interval(edge, edge + 1)
         if stop - start >= self.size:
             return Interval(0, self.size)
-        ends = [source_index(self.reach, self.size, p) for p in (start, stop - 1)]
+        ends = [mode.sample(self.size, p) for p in (start, stop - 1)]
         low, high = min(e for e in ends if e is not None), max(e for e in ends if e is not None)
         return Interval(low, high + 1) if high - low == stop - start - 1 else Interval(0, self.size)
 

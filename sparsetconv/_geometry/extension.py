@@ -14,25 +14,29 @@ import numpy as np
 
 from sparsetconv._arrays import memory
 from sparsetconv._arrays.layout import last_axes
-from sparsetconv._geometry.axis import extension_period
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sparsetconv._arrays.types import Array, Index
     from sparsetconv._geometry.axis import Axis
+    from sparsetconv._geometry.padding import PaddingMode
 
 
 def source_indices(axis: Axis, positions: Array) -> Array:
-    """Return the samples at positions of the extension, -1 for a padded zero."""
-    size, mode = axis.size, axis.reach
-    if mode == "zeros":
+    """Return the samples that an axis reads at positions of the extension, -1 for a padded zero."""
+    return samples_at(axis.effective_mode, axis.size, positions)
+
+
+def samples_at(mode: PaddingMode, size: int, positions: Array) -> Array:
+    """Return what `PaddingMode.sample` returns of each position, -1 for a padded zero."""
+    if mode.zero:
         return np.where((positions >= 0) & (positions < size), positions, -1)
-    if mode == "replicate":
+    if mode.edge:
         return positions.clip(0, size - 1)
-    period = extension_period(mode, size)
+    period = mode.period(size)
     folded = positions % period
-    return np.where(folded < size, folded, period - folded - (mode == "symmetric"))
+    return np.where(folded < size, folded, period - mode.mirror - folded)
 
 
 class Run(NamedTuple):
@@ -64,10 +68,10 @@ class Run(NamedTuple):
 
 def runs(axis: Axis, start: int, stop: int) -> Iterator[Run]:
     """Divide the positions from ``start`` to ``stop`` into runs; padded zeros are in none of them."""
-    size, mode = axis.size, axis.reach
-    if mode in ("zeros", "replicate"):
+    size, mode = axis.size, axis.effective_mode
+    if mode.constant:
         pieces = [Run(max(start, 0), min(stop, size), max(start, 0), 1)]
-        if mode == "replicate":
+        if mode.edge:
             pieces = [
                 Run(start, min(stop, 0), 0, 0),
                 *pieces,
@@ -75,14 +79,12 @@ def runs(axis: Axis, start: int, stop: int) -> Iterator[Run]:
             ]
         yield from (piece for piece in pieces if piece.start < piece.stop)
         return
-    period = extension_period(mode, size)
+    period = axis.period
     while start < stop:
         offset = start % period
         mirrored = offset >= size
         end = min(stop, start - offset + (period if mirrored else size))
-        yield Run(
-            start, end, period - offset - (mode == "symmetric") if mirrored else offset, 1 - 2 * mirrored
-        )
+        yield Run(start, end, period - mode.mirror - offset if mirrored else offset, 1 - 2 * mirrored)
         start = end
 
 
@@ -105,9 +107,9 @@ class _Pad(NamedTuple):
 
 def _pad(axis: Axis, start: int, stop: int) -> _Pad:
     """Return the pad between two positions, at the cost of one period however many there are."""
-    if axis.reach in ("zeros", "replicate"):
+    if axis.effective_mode.constant:
         return _Pad(tuple(runs(axis, start, stop)), slice(start, start), 1)
-    period = extension_period(axis.reach, axis.size)
+    period = axis.period
     first = -(-start // period) * period
     count = max(0, (stop - first) // period)
     if count < 2:
@@ -138,7 +140,7 @@ class Extension:
         # where one side is cropped and the other reads samples from there, crop only at the end
         hulls = [
             (axis.low, axis.high)
-            if axis.reach == "zeros"
+            if axis.effective_mode.zero
             else (min(axis.low, 0), max(axis.high, axis.size - 1))
             for axis in axes
         ]
@@ -168,7 +170,7 @@ class Extension:
         """For each axis what is padded on either side, counted from the first position that is kept."""
         return [
             []
-            if axis.reach == "zeros"
+            if axis.effective_mode.zero
             else [_pad(axis, *ends) for ends in ((low, 0), (axis.size, low + length)) if ends[0] < ends[1]]
             for axis, low, length in zip(self.axes, self._lows, self._hull, strict=True)
         ]

@@ -11,12 +11,14 @@ from itertools import pairwise
 from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
-from sparsetconv._geometry.axis import Interval, extension_period
+from sparsetconv._geometry.axis import Interval
+from sparsetconv._geometry.padding import CIRCULAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from sparsetconv._geometry.axis import Axis
+    from sparsetconv._geometry.padding import PaddingMode
 
 # an axis is cut into pieces only if these are at most MOST_PIECES, and its border rows more than
 # ROWS_PER_PIECE for each piece: else cutting costs more than it saves
@@ -74,7 +76,8 @@ def forward_segments(axis: Axis) -> tuple[Segment, ...]:
 
 
 def _border(axis: Axis, start: int, stop: int) -> Iterator[Segment]:
-    if axis.reach in ("zeros", "replicate"):
+    mode = axis.effective_mode
+    if mode.constant:
         # outputs whose whole window lies outside the signal, on one side, have equal rows
         left = min(stop, max(start, -(-(axis.before - axis.extent + 1) // axis.stride)))
         right = max(left, min(stop, (axis.size - 1 + axis.before) // axis.stride + 1))
@@ -82,21 +85,19 @@ def _border(axis: Axis, start: int, stop: int) -> Iterator[Segment]:
         yield Segment(left, right - left, 1, 0)
         yield Segment(right, 1, stop - right, 0)
         return
-    period = extension_period(axis.reach, axis.size)
-    period //= gcd(period, axis.stride)
+    period = axis.period // gcd(axis.period, axis.stride)
     repeat = (stop - start) // period
     if repeat > 1:
         yield Segment(start, period, repeat, 0)
         start += period * repeat
-    if axis.reach == "circular":
+    if not mode.mirrored:
         yield Segment(start, stop - start, 1, 0)
         return
     # in a window within one mirrored copy of the signal, columns move backwards
-    length = axis.copy_length
     for copy in (-1, 1):
-        first = copy * length + axis.before
+        first, end = (mode.copy_begin(axis.size, each) + axis.before for each in (copy, copy + 1))
         left = min(stop, max(start, -(-first // axis.stride)))
-        right = max(left, min(stop, (first + length - axis.extent) // axis.stride + 1))
+        right = max(left, min(stop, (end - axis.extent) // axis.stride + 1))
         yield Segment(start, left - start, 1, 0)
         yield Segment(left, 1, right - left, -axis.stride)
         start = right
@@ -138,27 +139,33 @@ def _with_gaps(start: int, stop: int, read: list[Interval]) -> Iterator[Segment]
 
 
 class Copies(NamedTuple):
-    """The copies of a signal that an axis reads: copies ``first`` to ``last``, where 0 is the signal itself.
-
-    Copy ``c`` begins at position ``c * length``. If ``mirrored``, copies of odd number run backwards.
-    """
+    """The copies of a signal that an axis reads, ``first`` to ``last``, where 0 is the signal itself."""
 
     first: int
     last: int
-    length: int
-    mirrored: bool
+    size: int
+    mode: PaddingMode
 
     @classmethod
     def of(cls, axis: Axis) -> Copies:
-        """Return the copies that an axis reads; replicated edges do not count as copies."""
-        if axis.reach in ("zeros", "replicate"):
-            return cls(0, 0, axis.size, False)
-        length = axis.copy_length
-        return cls(axis.low // length, axis.high // length, length, axis.reach != "circular")
+        """Return the copies that an axis reads; a constant outside is none, nor are those of one sample."""
+        mode, size = axis.effective_mode, axis.size
+        if mode.constant or size == 1:
+            return cls(0, 0, size, CIRCULAR)
+        return cls(mode.copy_at(size, axis.low), mode.copy_at(size, axis.high), size, mode)
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether every second copy runs backwards."""
+        return self.mode.mirrored
 
     @property
     def number(self) -> int:
         return self.last - self.first + 1
+
+    def begin(self, copy: int) -> int:
+        """Return the position at which a copy begins."""
+        return int(self.mode.copy_begin(self.size, copy))
 
     def sign(self, copy: int) -> int:
         """Return 1 for a copy that runs forwards, -1 for one that runs backwards."""
@@ -167,7 +174,7 @@ class Copies(NamedTuple):
 
 def forward_pieces(axis: Axis) -> tuple[Segment, ...] | None:
     """Return the outputs cut at each change of pattern, or None if the pieces are too many for the border."""
-    copies = Copies.of(axis) if axis.size > 1 else Copies(0, 0, 1, False)
+    copies = Copies.of(axis)
     number = axis.taps * (copies.number + 1) + copies.mirrored * 4 * axis.taps * copies.number
     border = axis.outputs - (axis.interior.stop - axis.interior.start)
     if axis.size == 1 or number > MOST_PIECES or border <= number * ROWS_PER_PIECE:
@@ -180,8 +187,8 @@ def forward_pieces(axis: Axis) -> tuple[Segment, ...] | None:
 
 def _forward_events(axis: Axis, copies: Copies) -> Iterator[int]:
     """Yield the outputs at which the pattern of a row changes."""
-    bounds = [copy * copies.length for copy in range(copies.first, copies.last + 2)]
-    if axis.reach == "replicate":
+    bounds = [copies.begin(copy) for copy in range(copies.first, copies.last + 2)]
+    if axis.effective_mode.edge:
         # an edge read both through padding and directly is one column
         bounds += [1, axis.size - 1]
     for tap in range(axis.taps):
@@ -190,7 +197,7 @@ def _forward_events(axis: Axis, copies: Copies) -> Iterator[int]:
     if copies.mirrored:
         # two positions read the same sample where their sum is a multiple of the period (symmetric: one less)
         for centre in range(copies.first, copies.last + 2):
-            total = 2 * centre * copies.length - (axis.reach == "symmetric") - 2 * axis.first(0)
+            total = centre * axis.period - copies.mode.mirror - 2 * axis.first(0)
             for taps in range(2 * axis.taps - 1):
                 yield from _around(total - taps * axis.dilation, 2 * axis.stride)
 
@@ -198,18 +205,18 @@ def _forward_events(axis: Axis, copies: Copies) -> Iterator[int]:
 def _forward_shift(axis: Axis, copies: Copies, output: int) -> int | None:
     """Return the step of all columns from a row to the next, or None if their steps differ."""
     first = axis.first(output)
-    if axis.reach == "replicate":
+    if axis.effective_mode.edge:
         inside = first >= 0 and first + axis.extent <= axis.size
         outside = first + axis.extent <= 0 or first >= axis.size
         return axis.stride if inside else 0 if outside else None
-    places = {(first + tap * axis.dilation) // copies.length for tap in range(axis.taps)}
-    signs = {copies.sign(copy) for copy in places}
+    reads = range(first, first + axis.extent, axis.dilation)
+    signs = {copies.sign(copies.mode.copy_at(axis.size, position)) for position in reads}
     return axis.stride * signs.pop() if len(signs) == 1 else None
 
 
 def transposed_pieces(axis: Axis) -> tuple[Segment, ...] | None:
     """Return the samples cut at each change of pattern, or None if the pieces are too many for the border."""
-    copies = Copies.of(axis) if axis.size > 1 else Copies(0, 0, 1, False)
+    copies = Copies.of(axis)
     number = 2 * axis.taps * copies.number + copies.mirrored * 4 * axis.taps * copies.number
     inside = axis.transposed_interior
     border = axis.size - max(0, inside.stop - inside.start)
@@ -222,16 +229,17 @@ def transposed_pieces(axis: Axis) -> tuple[Segment, ...] | None:
 
 def _transposed_events(axis: Axis, copies: Copies) -> Iterator[int]:
     """Yield the samples at which the pattern of a transposed row changes."""
-    yield from (1, axis.size - 1, copies.length, axis.size - copies.length)
+    # copies that run forwards end before the first mirrored one begins, and these before the next
+    yield from (1, axis.size - 1, copies.begin(1), axis.size - copies.begin(2) + copies.begin(1))
     for copy, begin in _begins(axis, copies):
         for position in (begin, begin + axis.outputs * axis.stride):
-            place = position - copy * copies.length
+            place = position - copies.begin(copy)
             yield place if copies.sign(copy) > 0 else axis.size - place
     if copies.mirrored:
         # columns that grow and columns that shrink meet
         for apart in range(copies.first - copies.last, copies.last - copies.first + 1):
             for taps in range(1 - axis.taps, axis.taps):
-                yield from _around(apart * copies.length + axis.size - 1 + taps * axis.dilation, 2)
+                yield from _around(copies.begin(apart) + axis.size - 1 + taps * axis.dilation, 2)
 
 
 def _begins(axis: Axis, copies: Copies) -> Iterator[tuple[int, int]]:
@@ -247,7 +255,7 @@ def _phases(axis: Axis, copies: Copies, start: int, stop: int) -> Iterator[Segme
     signs = set()
     for copy, begin in _begins(axis, copies):
         sign = copies.sign(copy)
-        position = copy * copies.length + (start if sign > 0 else axis.size - 1 - start)
+        position = copies.begin(copy) + (start if sign > 0 else axis.size - 1 - start)
         if begin <= position < begin + span:
             signs.add(sign)
     repeat = (stop - start) // axis.stride

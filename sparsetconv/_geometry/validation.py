@@ -10,24 +10,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeVar, cast, get_args
 
 from sparsetconv._arrays.display import shown, type_name
-from sparsetconv._geometry.axis import PADDING_MODES
+from sparsetconv._geometry.padding import ALIASES, FOREIGN, PADDING_MODES, ModeAlias, OwnMode
 
 PaddingWord = Literal["valid", "same", "same_lower", "full"]
 PADDING_WORDS: tuple[PaddingWord, ...] = get_args(PaddingWord)
-# the padding modes and their aliases in NumPy
-OwnMode = Literal["zeros", "reflect", "symmetric", "replicate", "circular"]
-ModeAlias = Literal["constant", "edge", "wrap"]
-OWN_MODES: tuple[OwnMode, ...] = get_args(OwnMode)
-MODE_ALIASES = {"constant": "zeros", "edge": "replicate", "wrap": "circular"}
-
-# other packages' words for our modes, used only for hints in error messages
-MODE_HINTS = {
-    **dict.fromkeys(("mirror", "reflection", "reflect101", "reflect_101", "border_reflect_101"), "reflect"),
-    **dict.fromkeys(("grid-mirror", "half_sample", "symm", "border_reflect"), "symmetric"),
-    **dict.fromkeys(("nearest", "replication", "border", "clamp", "border_replicate"), "replicate"),
-    **dict.fromkeys(("periodic", "grid-wrap", "cyclic", "border_wrap"), "circular"),
-    **dict.fromkeys(("zero", "grid-constant", "fill", "pad", "border_constant"), "zeros"),
-}
+# other packages' words for our padding, used only for hints in error messages
 PADDING_HINTS = {"same_upper": "same", "half": "same", "none": "valid"}
 
 # all integers are smaller: compiled loops hold them, and sums of two of them, in 64 bits
@@ -153,8 +140,8 @@ def _mode_hint(name: str, value: Any) -> str:
 
 
 def _known_mode(word: str) -> str:
-    meant = MODE_HINTS.get(word, word)
-    return meant if meant in PADDING_MODES or meant in MODE_ALIASES else ""
+    meant = FOREIGN.get(word, word)
+    return meant if meant in PADDING_MODES or meant in ALIASES else ""
 
 
 def padding_mode(value: Any, ndim: int, name: str = "padding_mode") -> tuple[str, ...]:
@@ -163,8 +150,8 @@ def padding_mode(value: Any, ndim: int, name: str = "padding_mode") -> tuple[str
     if len(modes) != ndim:
         msg = f"{name} must be one word or one for each of the {ndim} spatial axes, got {shown(value)}"
         raise ValueError(msg)
-    known = (*PADDING_MODES, *MODE_ALIASES)
-    return tuple(MODE_ALIASES.get(m, m) for m in (word(name, m, known, _mode_hint(name, m)) for m in modes))
+    known = (*PADDING_MODES, *ALIASES)
+    return tuple(ALIASES.get(m, m) for m in (word(name, m, known, _mode_hint(name, m)) for m in modes))
 
 
 def flag(name: str, value: Any) -> bool:

@@ -8,6 +8,7 @@ Axes are merged where possible (``merge``) before anything is planned.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from sparsetconv._arrays.switches import compiler_switch
 from sparsetconv._arrays.validation import is_half
 from sparsetconv._geometry.axis import Axis
 from sparsetconv._geometry.extension import Extension
+from sparsetconv._geometry.padding import ZEROS
 from sparsetconv._methods.merge import arrangement
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.convolution import ConvGeometry
+    from sparsetconv._methods.work import Rates, Work
 
 
 # no warnings about NaN and infinity, which the user has given; compiled loops do not warn either
@@ -47,14 +50,19 @@ class Method(ABC):
     geometry, weights : ConvGeometry, array
         Those given, with merged axes: arrays have the same elements in the same order, and the matrix is the
         same.
+    name : str
+        What ``method=`` calls it.
     compiled : bool
         Whether the method needs numba's compiler.
+    assembles : bool
+        Whether it multiplies with the assembled matrix.
     large_shape, small_shape : tuple of int
         ``(groups, channels, ...)`` of the input and of the output of the forward direction.
     """
 
     name: ClassVar[str]
     compiled: ClassVar[bool] = False
+    assembles: ClassVar[bool] = False
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         arranged = arrangement(geometry)
@@ -70,6 +78,11 @@ class Method(ABC):
         """Return what this method does not accept in a convolution, or None if it accepts all of it."""
         del geometry, weights
         return None
+
+    @staticmethod
+    @abstractmethod
+    def seconds(work: Work, rates: Rates) -> float:
+        """Return the estimated seconds of one product in one direction."""
 
     @classmethod
     def objection(cls, geometry: ConvGeometry, weights: Array) -> str | None:
@@ -115,7 +128,7 @@ class PaddedMethod(Method):
 
 def folding(axes: Sequence[Axis], xp: Any = np) -> Extension:
     """Return the extension that pads and unpads all axes but those whose effective padding mode is zeros."""
-    return Extension(tuple(_unpadded(a) if a.reach == "zeros" else a for a in axes), xp)
+    return Extension(tuple(_unpadded(a) if a.effective_mode.zero else a for a in axes), xp)
 
 
 def far_padding(axes: Sequence[Axis]) -> tuple[Extension, tuple[Axis, ...]]:
@@ -128,10 +141,10 @@ def far_padding(axes: Sequence[Axis]) -> tuple[Extension, tuple[Axis, ...]]:
     axes : tuple of Axis
         The axes of the padded array: those that were padded need none, the others are as they were.
     """
-    far = [a.reach != "zeros" and (a.low < -a.size or a.high >= 2 * a.size) for a in axes]
+    far = [not a.effective_mode.zero and (a.low < -a.size or a.high >= 2 * a.size) for a in axes]
     padded = tuple(a if long else _unpadded(a) for a, long in zip(axes, far, strict=True))
     left = tuple(
-        Axis(a.high - a.low + 1, a.taps, a.stride, 0, 0, a.dilation, "zeros") if long else a
+        replace(a, size=a.high - a.low + 1, before=0, after=0, mode=ZEROS.name) if long else a
         for a, long in zip(axes, far, strict=True)
     )
     return Extension(padded), left
@@ -139,7 +152,7 @@ def far_padding(axes: Sequence[Axis]) -> tuple[Extension, tuple[Axis, ...]]:
 
 def _unpadded(axis: Axis) -> Axis:
     """Return an axis of the same size with one tap and no padding, along which nothing happens."""
-    return Axis(axis.size, 1, 1, 0, 0, 1, "zeros")
+    return Axis.plain(axis.size)
 
 
 def entry_dtype(geometry: ConvGeometry, weights: np.dtype[Any], result: np.dtype[Any]) -> np.dtype[Any]:
@@ -148,7 +161,9 @@ def entry_dtype(geometry: ConvGeometry, weights: np.dtype[Any], result: np.dtype
     It is the dtype of the weights, unless padding makes several taps read one sample: their sum is an entry,
     and it is taken in the result's dtype (its real dtype for real weights).
     """
-    folds = any(axis.reach != "zeros" and axis.nnz < axis.outputs * axis.taps for axis in geometry.axes)
+    folds = any(
+        not axis.effective_mode.zero and axis.nnz < axis.outputs * axis.taps for axis in geometry.axes
+    )
     if not folds:
         return weights
     return result if weights.kind == "c" else np.zeros(0, result).real.dtype

@@ -1,46 +1,25 @@
-"""The ways to multiply, and the choice between them.
+"""The choice between the methods of the registry.
 
-Floor 3. Each method is right for every geometry, padding mode and dtype that it accepts, and says what it
-does not accept in its ``refusal``; what needs a compiler is left out where numba's is turned off.
+Floor 3. Each is right for every geometry, padding mode and dtype that it accepts, and says what it does not
+accept in its ``refusal``; what needs a compiler is left out where numba's is turned off.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple
 
 from sparsetconv._arrays import threads
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._geometry import validation
-from sparsetconv._methods.base import Method
-from sparsetconv._methods.cpu import cost
-from sparsetconv._methods.cpu.direct import DirectMethod
-from sparsetconv._methods.cpu.fft import FFTMethod
-from sparsetconv._methods.cpu.sparse import SparseMethod
-from sparsetconv._methods.cuda import cost as gpu_cost
-from sparsetconv._methods.cuda.direct import CudaDirectMethod
-from sparsetconv._methods.cuda.fft import CudaFFTMethod
-from sparsetconv._methods.cuda.sparse import CudaSparseMethod
-from sparsetconv._methods.gemm import GemmMethod
+from sparsetconv._methods.cost import SMALL, estimate
+from sparsetconv._methods.cuda import tuning
+from sparsetconv._methods.registry import METHODS, methods_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy as np
-
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.convolution import ConvGeometry
-
-
-METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (SparseMethod, DirectMethod, GemmMethod, FFTMethod)
-}
-GPU_METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (CudaSparseMethod, CudaDirectMethod, GemmMethod, CudaFFTMethod)
-}
-NOTHING_COMPILED: dict[str, type[Method]] = {method.name: method for method in (SparseMethod, GemmMethod)}
-MethodName = Literal["auto", "sparse", "direct", "gemm", "fft"]
-METHOD_WORDS: tuple[MethodName, ...] = get_args(MethodName)
+    from sparsetconv._methods.base import Method
 
 
 class Choice(NamedTuple):
@@ -59,13 +38,6 @@ class Choice(NamedTuple):
     asked: bool = False
 
 
-def _of_backend(
-    backend: Backend,
-) -> tuple[dict[str, type[Method]], Callable[[ConvGeometry, np.dtype[np.generic]], dict[str, float]]]:
-    """Return the methods for a backend's arrays, and what estimates their costs."""
-    return (GPU_METHODS, gpu_cost.estimate) if backend.on_gpu else (METHODS, cost.estimate)
-
-
 def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> Choice:
     """Return the method of that name, or for ``"auto"`` the one with the lowest estimate.
 
@@ -73,8 +45,8 @@ def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend =
     free is not considered.
     """
     threads.notice_threadpoolctl()
-    name = validation.word("method", name, METHOD_WORDS)
-    methods, estimate = _of_backend(backend)
+    name = validation.word("method", name, ("auto", *METHODS))
+    methods = methods_of(backend.on_gpu)
     if name != "auto":
         objection = methods[name].objection(geometry, weights)
         if objection is not None:
@@ -82,16 +54,17 @@ def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend =
             msg = f"method={name!r} {objection}; use method={other!r} or 'auto'"
             raise ValueError(msg)
         return Choice(methods[name], "it was asked for", asked=True)
-    large = methods["sparse"].objection(geometry, weights) is None and _too_large(geometry, weights, backend)
-    small = not backend.on_gpu and geometry.nnz <= cost.SMALL and not large
+    matrices = [each for each in methods.values() if each.assembles]
+    assembled = any(each.objection(geometry, weights) is None for each in matrices)
+    large = assembled and _too_large(geometry, weights, backend)
     reason = "it has the lowest estimate"
-    if small:
-        methods = NOTHING_COMPILED
-        reason += f" of those for which nothing is compiled, up to {cost.SMALL:,} entries"
-    costs = estimate(geometry, weights.dtype)
+    if not backend.on_gpu and geometry.nnz <= SMALL and not large:
+        methods = {name: each for name, each in methods.items() if not each.compiled}
+        reason += f" of those for which nothing is compiled, up to {SMALL:,} entries"
+    costs = estimate(geometry, weights.dtype, backend.on_gpu)
     # the matrix is the last resort where it is too large; others are asked in turn, since to look at the
     # weights may mean to wait for a GPU
-    order = sorted(methods, key=lambda each: (each == "sparse" and large, costs[each]))
+    order = sorted(methods, key=lambda each: (methods[each].assembles and large, costs[each]))
     best = next(each for each in order if methods[each].objection(geometry, weights) is None)
     return Choice(methods[best], reason)
 
@@ -105,9 +78,9 @@ def _too_large(geometry: ConvGeometry, weights: Array, backend: Backend) -> bool
 def explain(choice: Choice, method: Method) -> str:
     """Return a text that says which method was chosen, why, and what each would cost."""
     geometry, weights, backend = method.geometry, method.weights, method.backend
-    methods, estimate = _of_backend(backend)
-    costs = estimate(geometry, weights.dtype)
-    card = gpu_cost.measured_on() if backend.on_gpu else None
+    methods = methods_of(backend.on_gpu)
+    costs = estimate(geometry, weights.dtype, backend.on_gpu)
+    card = tuning.measured_on() if backend.on_gpu else None
     title, unit, suffix = "estimated time of a product", 1e-3, " ms"
     if card is not None:
         title += f" on {card}"
@@ -120,7 +93,7 @@ def explain(choice: Choice, method: Method) -> str:
         note = ""
         if objection is not None:
             note = f", but it {objection}"
-        elif name == "sparse":
+        elif methods[name].assembles:
             nbytes = geometry.nbytes(weights.dtype)
             note = f", of a matrix of {geometry.nnz:,} entries in {nbytes:,} bytes"
             note += ", too many for the memory that is free" if _too_large(geometry, weights, backend) else ""

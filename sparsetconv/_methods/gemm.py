@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.convolution import ConvGeometry
+    from sparsetconv._methods.work import Rates, Work
 
 # bytes of a panel on the CPU, which a core's cache holds; on a GPU it takes half of the second-level cache
 PANEL_BYTES = 1 << 21
@@ -74,7 +75,7 @@ def _polyphases(axis: Axis) -> tuple[list[_AxisPhases], Axis]:
     origin = (first - by_stride.residues) // axis.stride - by_stride.first * axis.dilation // axis.stride
     kept = np.flatnonzero(number > 0)
     if not kept.size:
-        return [], Axis(axis.outputs, 1, 1, 0, 0, 1, "zeros")
+        return [], Axis.plain(axis.outputs)
     first, alike = first[kept], np.stack([number, origin, by_stride.counts], 1)[kept]
     taps = by_stride.first[kept]
     low = int((origin - (by_stride.counts - 1) * by_stride.fall)[kept].min())
@@ -90,7 +91,7 @@ def _polyphases(axis: Axis) -> tuple[list[_AxisPhases], Axis]:
         read = place + before
         reads = range(read, read - each * by_stride.fall, -by_stride.fall)
         found.append(_AxisPhases(own, reads, 1, count, int(first[begin]) - start, apart, axis.stride))
-    return found, Axis(axis.outputs, 1, 1, before, max(0, high - axis.outputs), 1, "zeros")
+    return found, Axis.plain(axis.outputs, before, max(0, high - axis.outputs))
 
 
 class _Direction:
@@ -242,6 +243,18 @@ class GemmMethod(PaddedMethod):
     """BLAS products of the kernel with panels of the padded source; best with many channels."""
 
     name = "gemm"
+
+    @staticmethod
+    def seconds(work: Work, rates: Rates) -> float:
+        """See `Method.seconds`."""
+        panels = work.unfolded
+        integers = rates.integer_gemm if work.dtype.kind in "iu" else 1
+        products = rates.gemm_multiply * work.multiplies(rates.word) * integers
+        apart = rates.panel_apart if work.apart else 1
+        copied = rates.panel_byte * panels * apart * (1 + rates.panel_line / work.line)
+        copies = work.taps * max(work.phases, panels / PANEL_BYTES)
+        moved = rates.panel_copy * copies + rates.byte * work.moved
+        return rates.call * rates.gemm_calls + products + copied + moved
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         super().__init__(geometry, weights, backend)

@@ -63,7 +63,7 @@ def arrangement(geometry: ConvGeometry) -> Arrangement:
     kept: list[Axis] = []
     for axis in (axes[number] for number in order):
         if kept and _is_copied(kept[-1]) and _is_copied(axis):
-            kept[-1] = _plain(kept[-1].size * axis.size)
+            kept[-1] = Axis.plain(kept[-1].size * axis.size)
         else:
             kept.append(axis)
     if len(kept) > 1 and kept[0].size == 1 and _is_copied(kept[0]):
@@ -87,11 +87,8 @@ def _is_copied(axis: Axis) -> bool:
 
 def _is_dense(axis: Axis) -> bool:
     """Return whether an axis can be interleaved: its rules hold when each sample becomes several."""
-    return axis.stride == 1 and axis.reach in ("zeros", "circular")
-
-
-def _plain(size: int) -> Axis:
-    return Axis(size, 1, 1, 0, 0, 1, "zeros")
+    mode = axis.effective_mode
+    return axis.stride == 1 and not (mode.edge or mode.mirrored)
 
 
 def _interleaved(axis: Axis, times: int) -> Axis:

@@ -239,7 +239,7 @@ def transposed_axis(axis: Axis) -> DirectedAxis:
     rows, begins, skipped = _compact(reach - falling, span)
     length = span + int(rows[-1])
     check(length)
-    small = Axis(axis.outputs, 1, 1, 0, 0, 1, "zeros")
+    small = Axis.plain(axis.outputs)
     source = Source(small, start - reach, 1, np.zeros(1, np.int64), begins, skipped, length, length)
     placed = own._replace(phase=place[own.phase], base=own.base - start)
     return DirectedAxis(source, taps, rows[axis.taps - 1 - taps], bounds, placed, axis.size)
@@ -292,7 +292,7 @@ def read_range(axis: Axis) -> tuple[int, int]:
     range is the signal, since unpadding drops the rest; with any other mode it is all that the forward
     direction reads.
     """
-    if axis.reach == "zeros":
+    if axis.effective_mode.zero:
         return -axis.low, axis.size - axis.low
     return 0, axis.high - axis.low + 1
 

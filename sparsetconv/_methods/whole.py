@@ -55,17 +55,17 @@ class Circle(NamedTuple):
 def circle(axis: Axis, real: bool) -> Circle:
     """Return the shortest circle for an axis, for transforms of real or complex arrays."""
     reads = (axis.outputs - 1) * axis.stride + 1
-    if axis.reach == "circular" and max(axis.extent, reads) <= axis.size:
+    if axis.effective_mode.copies == 1 and max(axis.extent, reads) <= axis.size:
         period = axis.size
         if fast_lengths([period], real) == (period,):
-            return Circle(Axis(period, 1, 1, 0, 0, 1, "zeros"), axis.low, period, reads, axis.stride)
-    if axis.reach == "zeros":
+            return Circle(Axis.plain(period), axis.low, period, reads, axis.stride)
+    if axis.effective_mode.zero:
         # only samples that are read, at least one; padded zeros are the zeros of the circle itself
         start = min(max(axis.low, 0), axis.size - 1)
         stop = max(min(axis.high + 1, axis.size), start + 1)
     else:
         start, stop = axis.low, axis.high + 1
-    window = Axis(axis.size, 1, 1, -start, stop - axis.size, 1, axis.reach)
+    window = Axis(axis.size, 1, 1, -start, stop - axis.size, 1, axis.effective_mode.name)
     first = axis.low - start
     least = max(stop - start - min(first, 0), axis.high + 1 - start, axis.extent, reads)
     return Circle(window, first, least, reads, axis.stride)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from sparsetconv._geometry.padding import REFLECT, REPLICATE, PaddingMode
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,9 +25,10 @@ class Rule:
         package's own nearest, ``nearest_opencv`` and ``nearest_pillow``.
     coordinate_mode, nearest_mode, cubic_coeff : str, str, float
         As for `resize_matrix`.
-    border : str
-        What a tap outside the signal reads: the edge (``clamp``), nothing (``drop``; the other weights are
-        scaled up), or the signal mirrored at its edge sample (``mirror``).
+    border : PaddingMode
+        What a tap outside the signal reads.
+    drops : bool
+        Whether it reads nothing instead, and the other weights are scaled up.
     smoothing : str
         Antialiasing where the array shrinks: ``none``, ``stretch`` the kernel, or a ``gaussian`` filter
         before.
@@ -35,7 +38,8 @@ class Rule:
     coordinate_mode: str = "half_pixel"
     nearest_mode: str = "round_prefer_floor"
     cubic_coeff: float = -0.75
-    border: str = "clamp"
+    border: PaddingMode = REPLICATE
+    drops: bool = False
     smoothing: str = "none"
 
     @property
@@ -63,12 +67,12 @@ def _stretched(**rules: Rule) -> dict[str, Rule]:
 
 
 _ONNX = {"nearest": Rule("nearest"), "linear": Rule("linear"), "cubic": Rule("cubic")}
-_LANCZOS = Rule("lanczos3", border="drop")
-_KEYS = Rule("cubic", cubic_coeff=-0.5, border="drop")
-_DROPPED = Rule("linear", border="drop")
+_LANCZOS = Rule("lanczos3", drops=True)
+_KEYS = Rule("cubic", cubic_coeff=-0.5, drops=True)
+_DROPPED = Rule("linear", drops=True)
 _ROUNDED = Rule("nearest", nearest_mode="round_prefer_ceil")
 _STRETCHED = _stretched(linear=_DROPPED, cubic=_KEYS, lanczos3=_LANCZOS)
-_SPLINE = {"linear": Rule("linear", border="mirror"), "cubic": Rule("spline", border="mirror")}
+_SPLINE = {"linear": Rule("linear", border=REFLECT), "cubic": Rule("spline", border=REFLECT)}
 _OWN = _ONNX | {"lanczos3": _LANCZOS, "area": Rule("area")}
 
 CONVENTIONS = {

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from sparsetconv._arrays.display import Rows, compact, shown
 from sparsetconv._geometry import validation
+from sparsetconv._geometry.padding import REPLICATE
 from sparsetconv._resize.conventions import CONVENTIONS, OWN, Convention, Rule
 
 MODE_ALIASES = {
@@ -218,10 +219,10 @@ def _changed(
             raise TypeError(msg)
         changes["cubic_coeff"] = _finite("cubic_coeff", cubic_coeff)
     if exclude_outside is not None:
-        if validation.flag("exclude_outside", exclude_outside):
-            changes["border"] = "drop"
-        elif rule.border == "drop":
-            changes["border"] = "clamp"
+        changes["drops"] = validation.flag("exclude_outside", exclude_outside)
+        if changes["drops"]:
+            # where nothing would be left, the edge sample stands in
+            changes["border"] = REPLICATE
     return replace(rule, **changes)
 
 

@@ -17,6 +17,7 @@ import scipy.sparse as sp
 from sparsetconv._arrays import memory
 from sparsetconv._arrays.display import shown
 from sparsetconv._geometry import validation
+from sparsetconv._geometry.padding import REFLECT, REPLICATE
 from sparsetconv._resize.conventions import OWN
 from sparsetconv._resize.geometry import ResizeAxis, canonical_mode, resize_geometry
 from sparsetconv._resize.rows import Line, Rows, assembled, canonical, totals
@@ -194,7 +195,7 @@ def _at(reads: Callable[[int, int], Array]) -> Rows:
         places = reads(start, stop)[None]
         return places, np.ones(places.shape)
 
-    return Rows(compute, 1, "clamp")
+    return Rows(compute, 1, REPLICATE)
 
 
 def _interpolated(axis: ResizeAxis) -> Rows:
@@ -209,15 +210,14 @@ def _interpolated(axis: ResizeAxis) -> Rows:
         floors, rests = line.positions(start, stop)
         weights = kernel(np.abs(offsets - (rests / line.denominator).astype(np.float64)) / float(stretch))
         reads = floors + offsets
-        if rule.border == "drop":
+        if rule.drops:
             outside = (reads < 0) | (reads >= axis.size)
             # a row whose samples are all outside reads the edge sample
             weights[outside & (np.where(outside, 0, weights) != 0).any(0)] = 0
         weights /= totals(weights)
         return reads, weights
 
-    border = "clamp" if rule.border == "drop" else rule.border
-    return Rows(compute, 2 * reach, border, line.period, line.shift)
+    return Rows(compute, 2 * reach, rule.border, line.period, line.shift)
 
 
 def _kernel_of(kind: str, cubic_coeff: float) -> Callable[[Array], Array]:
@@ -273,7 +273,7 @@ def _averaged(axis: ResizeAxis) -> Rows:
             covered = (covered > 0).astype(np.float64)
         return reads, covered / totals(covered)
 
-    return Rows(compute, width, "clamp", line.period, line.shift)
+    return Rows(compute, width, REPLICATE, line.period, line.shift)
 
 
 def _gaussian(sigma: float) -> Rows:
@@ -287,4 +287,4 @@ def _gaussian(sigma: float) -> Rows:
         reads = np.arange(start, stop) + offsets
         return reads, np.broadcast_to(weights, reads.shape)
 
-    return Rows(compute, 2 * reach + 1, "mirror", 1, 1)
+    return Rows(compute, 2 * reach + 1, REFLECT, 1, 1)

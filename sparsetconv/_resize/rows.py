@@ -16,12 +16,14 @@ import scipy.sparse as sp
 from sparsetconv._arrays import memory
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._geometry.convolution import smallest_index_dtype
+from sparsetconv._geometry.extension import samples_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from fractions import Fraction
 
     from sparsetconv._arrays.types import Array
+    from sparsetconv._geometry.padding import PaddingMode
 
 # entries of a block; positions of a part, which are a start plus the same offsets in every part
 BLOCK, PART = 1 << 16, 256
@@ -82,9 +84,8 @@ class Rows(NamedTuple):
         ``stop`` read, ascending, some of them beyond the signal, and their weights.
     width : int
         Samples that each row reads.
-    border : str
-        What a sample beyond the signal stands for: the edge (``"clamp"``), or the mirrored signal
-        (``"mirror"``).
+    border : PaddingMode
+        What a sample beyond the signal stands for.
     period, shift : int
         Among rows that read nothing beyond the signal, row ``o + period`` is row ``o`` with columns shifted
         by ``shift``. Rows never repeat if ``period`` is 0.
@@ -92,7 +93,7 @@ class Rows(NamedTuple):
 
     compute: Callable[[int, int], tuple[Array, Array]]
     width: int
-    border: str
+    border: PaddingMode
     period: int = 0
     shift: int = 0
 
@@ -153,13 +154,9 @@ def _inner(reads: Array, weights: Array) -> tuple[Array, Array, Array]:
     return weights.T[stored], reads.T[stored], stored.sum(1)
 
 
-def _folded(reads: Array, weights: Array, size: int, border: str) -> tuple[Array, Array, Array]:
+def _folded(reads: Array, weights: Array, size: int, border: PaddingMode) -> tuple[Array, Array, Array]:
     """Return values, columns and row lengths; weights beyond the signal are added to those of samples."""
-    if border == "mirror" and size > 1:
-        period = 2 * size - 2
-        reads = reads % period
-        reads = np.where(reads < size, reads, period - reads)
-    reads = reads.clip(0, size - 1)
+    reads = samples_at(border, size, reads)
     numbers = np.broadcast_to(np.arange(reads.shape[1]), reads.shape)
     stored = weights != 0
     entries = weights[stored], (numbers[stored], reads[stored])

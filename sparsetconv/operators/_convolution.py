@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from sparsetconv._assembly.formats import Format
     from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
     from sparsetconv._methods.base import Method
-    from sparsetconv._methods.choice import Choice, MethodName
+    from sparsetconv._methods.choice import Choice
+    from sparsetconv._methods.registry import MethodName
 
 
 class Convolution(ArrayCore):
@@ -59,7 +60,7 @@ class Convolution(ArrayCore):
             Of the geometry's ``kernel_shape``; a copy is kept, as by the constructor.
         geometry : ConvGeometry
             Of the forward convolution, for `ConvTransposeOperator` too: what the operator's ``geometry`` is.
-        method : {"auto", "sparse", "direct", "gemm", "fft"}
+        method : str
             As for `ConvOperator`.
 
         Returns
@@ -126,7 +127,7 @@ class Convolution(ArrayCore):
 
     @property
     def method(self) -> str:
-        """The method that was chosen: ``"sparse"``, ``"direct"``, ``"gemm"`` or ``"fft"``."""
+        """The name of the method that was chosen: one that ``method=`` takes, but ``"auto"``."""
         return self._method.name
 
     def explain(self) -> str:
@@ -308,7 +309,7 @@ class ConvTransposeOperator(Convolution, ArrayOperator):
         The small shape.
     stride, padding, output_padding, output_shape, dilation, groups, padding_mode, flip : optional
         As for `conv_transpose_matrix`.
-    method : {"auto", "sparse", "direct", "gemm", "fft"}
+    method : str
         As for `ConvOperator`.
 
     Attributes

@@ -7,6 +7,7 @@ legible on light and on dark themes.
 
 from __future__ import annotations
 
+from itertools import cycle
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,10 @@ from sparsetconv._arrays.backend import to_numpy
 from sparsetconv._arrays.display import shown
 from sparsetconv._arrays.validation import checked_dtype
 from sparsetconv._geometry import validation
-from sparsetconv._geometry.axis import source_index
 from sparsetconv._geometry.convolution import ConvGeometry
-from sparsetconv._geometry.validation import OWN_MODES
-from sparsetconv._methods.choice import METHODS
-from sparsetconv._methods.cpu import cost
+from sparsetconv._geometry.padding import PADDING, PADDING_MODES
+from sparsetconv._methods import cost
+from sparsetconv._methods.registry import METHODS
 from sparsetconv.plot import _draw, _entries
 from sparsetconv.plot._draw import BLUE, CELL, GREEN, GREY, LABELS, ORANGE, PINK
 
@@ -39,12 +39,14 @@ LARGEST_SIDE = 40
 LARGEST_ROW = 100
 # the most weights of a kernel that are drawn in each direction
 MOST_CELLS = 1024
-STYLES = {
-    "sparse": (BLUE, "o", "-"),
-    "direct": (ORANGE, "s", "--"),
-    "gemm": (GREEN, "^", "-."),
-    "fft": (PINK, "D", ":"),
-}
+# of the methods, in their order
+STYLES = (
+    (BLUE, "o", "-"),
+    (ORANGE, "s", "--"),
+    (GREEN, "^", "-."),
+    (PINK, "D", ":"),
+    (GREY, "v", (0, (5, 1, 1, 1, 1, 1))),
+)
 KERNEL_SIZES = (1, 3, 5, 7, 9, 11, 15, 21, 31, 45, 63)
 
 
@@ -187,7 +189,7 @@ def connectivity(A: Any, *, output: Any = None, input: Any = None, ax: Any = Non
 
 
 def padding(
-    size: int = 4, pad: int | Sequence[int] = 3, *, modes: PaddingMode = OWN_MODES, ax: Any = None
+    size: int = 4, pad: int | Sequence[int] = 3, *, modes: PaddingMode = PADDING_MODES, ax: Any = None
 ) -> Any:
     """Draw what each padding mode puts outside a row of samples.
 
@@ -198,7 +200,7 @@ def padding(
     pad : int or pair of int
         Samples outside, on both sides or before and after.
     modes : str or sequence of str
-        Modes to draw, a row for each; the five of `ConvGeometry` if not given.
+        Modes to draw, a row for each; all of `ConvGeometry` if not given.
     ax : matplotlib.axes.Axes, optional
         Axes to draw onto; new ones if not given.
 
@@ -244,7 +246,7 @@ def padding(
     colours = _draw.colours("cividis")(np.linspace(0.15, 1, size))
     for row, mode in enumerate(known):
         for position in range(-before, size + after):
-            sample = source_index(mode, size, position)
+            sample = PADDING[mode].sample(size, position)
             face = "none" if sample is None else colours[sample]
             _draw.cell(ax, position, row, face, 0 if 0 <= position < size else 0.13)
             letter = "0" if sample is None else chr(ord("a") + sample)
@@ -403,8 +405,7 @@ def method_costs(
         for k in taps
     ]
     ax = _draw.axes(ax, (6.0, 4.0))
-    for method in METHODS:
-        colour, marker, dashes = STYLES[method]
+    for method, (colour, marker, dashes) in zip(METHODS, cycle(STYLES), strict=False):
         milliseconds = [1e3 * estimate[method] for estimate in estimates]
         ax.plot(taps, milliseconds, color=colour, marker=marker, ls=dashes, lw=2, ms=5, label=method)
     ax.set(xscale="log", yscale="log", ylabel="estimated time of a product, ms")

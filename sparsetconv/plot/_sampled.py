@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import scipy.sparse as sp
 
-from sparsetconv._geometry.axis import extension_period
 from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv._geometry.counting import congruence
 from sparsetconv._geometry.extension import source_indices
@@ -156,13 +155,14 @@ def _solutions(a: int, b: int, total: int, most_x: int, most_y: int) -> range:
 def _copies(axis: Axis, sample: int, most: int) -> Array:
     """Return the positions of the extension that are read and show a sample, thinned to about ``most``."""
     runs = [range(max(sample, axis.low), min(sample, axis.high) + 1)]
-    if axis.reach == "replicate":
+    mode = axis.effective_mode
+    if mode.edge:
         runs += [range(axis.low, 0)] if sample == 0 else []
         runs += [range(axis.size, axis.high + 1)] if sample == axis.size - 1 else []
-    elif axis.reach != "zeros":
-        period = extension_period(axis.reach, axis.size)
-        anchors = {sample} if axis.reach == "circular" else {sample, -sample - (axis.reach == "symmetric")}
-        runs = [range(axis.low + (anchor - axis.low) % period, axis.high + 1, period) for anchor in anchors]
+    elif not mode.zero:
+        anchors = {sample, -sample - mode.mirror} if mode.mirrored else {sample}
+        firsts = [axis.low + (anchor - axis.low) % axis.period for anchor in anchors]
+        runs = [range(first, axis.high + 1, axis.period) for first in firsts]
     return np.concatenate([_thinned(run, most) for run in runs])
 
 
@@ -177,7 +177,7 @@ def _readers(axis: Axis, sample: int, most: int, taps: bool) -> Array:
 
 def _taps_of(axis: Axis, output: int) -> range:
     """Return the taps of an output that read any sample, not a padded zero."""
-    if axis.reach != "zeros":
+    if not axis.effective_mode.zero:
         return range(axis.taps)
     first = axis.first(output)
     return range(
@@ -187,7 +187,7 @@ def _taps_of(axis: Axis, output: int) -> range:
 
 def _outputs_of(axis: Axis, tap: int) -> range:
     """Return the outputs for which a tap reads any sample, not a padded zero."""
-    if axis.reach != "zeros":
+    if not axis.effective_mode.zero:
         return range(axis.outputs)
     first = tap * axis.dilation - axis.before
     return range(

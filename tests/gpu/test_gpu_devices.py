@@ -10,10 +10,10 @@ from operator_cases import integers
 import sparsetconv as stc
 from sparsetconv._arrays import backend as backend_module
 from sparsetconv._arrays import streams
+from sparsetconv._methods.registry import METHODS
 from sparsetconv.operators._base import AdjointOperator, on_backend
 
 KERNEL = np.array([[1.0, 2.0, -3.0], [4.0, 0.0, 5.0]])
-METHODS = ("sparse", "direct", "gemm", "fft")
 CASES = [f"{method}-{kind}" for method in METHODS for kind in ("real", "complex", "transposed")]
 CASES += ["kernel", "resize"]
 

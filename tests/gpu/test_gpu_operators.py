@@ -10,8 +10,10 @@ from reference import naive_matrix
 from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
-from sparsetconv._methods.cuda import cost, direct, tuning
+from sparsetconv._methods import cost
+from sparsetconv._methods.cuda import direct, tuning
 from sparsetconv._methods.kernel import gradient
+from sparsetconv._methods.registry import GPU_METHODS
 from sparsetconv.operators import _kernel
 
 
@@ -120,7 +122,7 @@ def test_folds_are_summed_in_the_results_dtype(cp, kernel, x, method):
 
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect"])
-@pytest.mark.parametrize("method", ["sparse", "direct", "gemm", "fft"])
+@pytest.mark.parametrize("method", GPU_METHODS)
 def test_what_is_not_finite_goes_where_the_matrix_has_entries(cp, method, mode):
     kernel = np.array([[1.0, 0.0], [2.0, 3.0], [0.0, 1.0]])
     A = stc.ConvOperator(
@@ -205,7 +207,7 @@ def test_auto_takes_the_lowest_estimate(cp):
     ):
         kernel = cp.ones(kernel_shape, "float32")
         operator = stc.ConvOperator(kernel, input_shape)
-        costs = cost.estimate(operator.geometry, np.dtype("float32"))
+        costs = cost.estimate(operator.geometry, np.dtype("float32"), on_gpu=True)
         assert operator.method == min(costs, key=costs.get)
         assert "lowest estimate" in operator.explain()
 
@@ -228,7 +230,7 @@ def test_costs_are_ratios_until_they_are_measured(cp, monkeypatch):
     assert title == "estimated time of a product on A card:"
     assert lines[1].split() == [
         "direct",
-        f"{1e3 * cost.estimate(operator.geometry, np.dtype('f4'))['direct']:.3f}",
+        f"{1e3 * cost.estimate(operator.geometry, np.dtype('f4'), on_gpu=True)['direct']:.3f}",
         "ms",
     ]
 

@@ -14,7 +14,7 @@ from strategies import distinct_kernel, geometries
 
 import sparsetconv as stc
 from sparsetconv._arrays.backend import NUMPY
-from sparsetconv._geometry.axis import Axis, source_index
+from sparsetconv._geometry.axis import Axis
 from sparsetconv._methods.cuda import direct, tiles, tuning
 from sparsetconv._methods.cuda.direct import CudaDirectMethod
 from sparsetconv._methods.cuda.stencil import Problem, StencilAxis
@@ -263,10 +263,10 @@ def test_numbers_of_a_transposed_axis(axis):
     own = StencilAxis(axis, transposed=True)
     copies = {}
     for position in range(min(axis.low, 0), max(axis.high + 1, axis.size)):
-        if axis.reach == "zeros" or 0 <= position < axis.size:
+        if axis.effective_mode.zero or 0 <= position < axis.size:
             continue
         assert 0 <= position + own.lead < own.result
-        copies.setdefault(source_index(axis.reach, axis.size, position), position)
+        copies.setdefault(axis.effective_mode.sample(axis.size, position), position)
     outside = own.outside
     listed = {*range(outside.begin, outside.begin + outside.number)}
     listed |= {*range(outside.again, outside.again + outside.total - outside.number)}
@@ -274,7 +274,7 @@ def test_numbers_of_a_transposed_axis(axis):
     assert set(copies) <= listed <= set(range(axis.size))
     assert own.result == own.own + sum(
         1 for p in range(min(axis.low, 0), max(axis.high + 1, axis.size))
-        if axis.reach != "zeros" and not 0 <= p < axis.size
+        if not axis.effective_mode.zero and not 0 <= p < axis.size
     )  # fmt: skip
     # the first place's position, counted from the first that is read
     assert own.origin * axis.stride + own.phase == axis.before - own.lead

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import sparsetconv as stc
+from sparsetconv._methods.registry import METHODS
 
 torch = pytest.importorskip("torch")
 
@@ -99,7 +100,7 @@ def test_dtypes(dtype):
         assert check(layer, case.input_shape, dtype).dtype == dtype
 
 
-@pytest.mark.parametrize("method", ["sparse", "direct", "gemm", "fft"])
+@pytest.mark.parametrize("method", METHODS)
 def test_method(method):
     case = FORWARD_CASES["2d-all"]
     layer = conv_layer(case, dtype=torch.float64, bias=False)

@@ -7,6 +7,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 import sparsetconv as stc
+from sparsetconv._methods.registry import METHODS
 
 # our name, numpy's name
 MODES = {
@@ -89,7 +90,7 @@ def test_convolution_of_the_padded_signal(case, mode):
 
 @each_case
 @each_mode
-@pytest.mark.parametrize("method", ["sparse", "direct", "gemm", "fft"])
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method(case, mode, method):
     kernel, x = draw(case.taps, 3).astype(float), draw(case.sizes, 4).astype(float)
     expected = valid_correlation(kernel, np.pad(x, case.pads, mode=MODES[mode]), **case.options)

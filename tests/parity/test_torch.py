@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import sparsetconv as stc
+from sparsetconv._methods.registry import METHODS
 
 torch = pytest.importorskip("torch")
 
@@ -18,7 +19,6 @@ TRANSPOSED = {
 }
 TORCH_MODES = ("zeros", "reflect", "replicate", "circular")
 DTYPES = ("float32", "float64", "complex64", "complex128")
-METHODS = ("sparse", "direct", "gemm", "fft")
 # Relative to the largest entry. Sums of small integers are exact in double precision; in single precision
 # torch may take an algorithm that rounds (Winograd's), and an FFT rounds in any.
 TOLERANCE = {"float32": 1e-5, "complex64": 1e-5, "float64": 1e-13, "complex128": 1e-13}

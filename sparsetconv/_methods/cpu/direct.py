@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from functools import cache
-from math import prod
+from math import log2, prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.record import filled, numbers
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._methods.base import PaddedMethod, far_padding
+from sparsetconv._methods.cpu.rates import vector_bytes
 from sparsetconv._methods.cpu.stencil.partition import Layout
 from sparsetconv._methods.cpu.stencil.plan import Plan, loop_tables, plan_of
 from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, MOST_VECTORS, SCRATCH
@@ -26,7 +27,16 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.convolution import ConvGeometry
+    from sparsetconv._methods.work import Rates, Work
 
+# seconds: of a line of results, to begin; of a byte of weights, which every tile reads
+LINE, WEIGHT_BYTE = 1e-8, 0.1e-9
+# a line is filled up as if it were longer by so many vectors
+NARROW = 3.0
+# lines of results that share what is loaded of the source; one line alone takes so much longer for a tap
+SHARING, ALONE = 4, 2.0
+# about the number of tiles
+TILES = 16
 # multiplications above which a second thread pays
 THREAD_WORK = 1 << 20
 # largest tile buffer that a thread keeps from call to call, for each dtype
@@ -43,6 +53,16 @@ class DirectMethod(PaddedMethod):
 
     name = "direct"
     compiled = True
+
+    @staticmethod
+    def seconds(work: Work, rates: Rates) -> float:
+        """See `Method.seconds`."""
+        narrow = 1 + NARROW * vector_bytes() / work.real_bytes / work.line
+        alone: float = ALONE ** (1 - log2(min(work.together, SHARING)) / log2(SHARING))
+        multiplied = work.multiplies(rates.word) * rates.multiply * narrow * alone + work.lines * LINE
+        tiles = min(TILES, work.sizes[0])
+        moved = rates.byte * work.moved + WEIGHT_BYTE * work.weights * tiles * work.real_bytes
+        return rates.call + multiplied + moved
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         super().__init__(geometry, weights, backend)

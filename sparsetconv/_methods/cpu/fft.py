@@ -1,33 +1,107 @@
 """Method ``"fft"``: products of Fourier transforms, of tiles or of the whole signal; for large kernels.
 
 ``overlap_save`` has the plan of the tiles and its compiled loops, ``whole`` one transform of the whole
-signal. ``cost`` chooses between them for each direction, and chooses the lengths of tiles.
+signal. `fft_strategy` chooses between them for each direction, and chooses the lengths of tiles.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache, partial
+from math import log2, prod
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._methods.base import folding
-from sparsetconv._methods.cpu import cost
 from sparsetconv._methods.cpu.overlap_save import plan
+from sparsetconv._methods.cpu.rates import CPU, vector_bytes
 from sparsetconv._methods.finite import TransformMethod
 from sparsetconv._methods.store import Store
-from sparsetconv._methods.whole import WholeTransform
+from sparsetconv._methods.transforms import fast_lengths
+from sparsetconv._methods.whole import WholeTransform, circle
+from sparsetconv._methods.work import Work
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.convolution import ConvGeometry
+    from sparsetconv._methods.work import Rates
 
 # prepared transforms that are kept for each direction: their number, and bytes of all of them; the one used
 # last always stays
 MOST_KEPT, MOST_BYTES = 4, 1 << 26
+# seconds: of a byte of a vector of tiles in one step of their transforms, and what goes with it
+STEP_BYTE = 2.8e-9 / 64
+# of a product by whole transforms; of a byte of their products and of what is copied around, on one thread
+WHOLE_CALL, WHOLE_BYTE = 8e-5, 0.2e-9
+# a single line is not divided among threads; past a core's cache a whole transform takes so much longer
+ONE_LINE, CACHE_BYTES, FAR = 2, 1 << 21, 1.5
+
+
+class FFTStrategy(NamedTuple):
+    """How one direction is transformed.
+
+    Attributes
+    ----------
+    whole : bool
+        Whether as a whole, or in tiles.
+    lengths : tuple of int
+        Of a tile or of the whole signal's circle.
+    seconds : float
+    """
+
+    whole: bool
+    lengths: tuple[int, ...]
+    seconds: float
+
+
+@lru_cache(maxsize=1024)
+def fft_strategy(
+    geometry: ConvGeometry, transposed: bool, dtype: np.dtype[Any], items: int = 1, rates: Rates = CPU
+) -> FFTStrategy:
+    """Return the faster way to transform one direction: tiles, or the whole signal.
+
+    Parameters
+    ----------
+    geometry : ConvGeometry
+        With merged axes.
+    transposed : bool
+    dtype : dtype
+        Of the results.
+    items : int
+        Of a batch.
+    rates : Rates
+    """
+    work = Work.of(geometry, transposed, dtype)
+    return min(_in_tiles(work, items, rates), _as_a_whole(work, items, rates), key=lambda way: way.seconds)
+
+
+def _in_tiles(work: Work, items: int, rates: Rates) -> FFTStrategy:
+    vector = vector_bytes()
+    # two real tiles travel as one complex one
+    slots = vector * 2 // work.dtype.itemsize
+    span = plan.transposed_span if work.transposed else plan.forward_span
+    spans = tuple(span(axis) for axis in work.geometry.axes)
+    tiles = plan.best_tiles(spans, items, slots, 2 * vector, (*work.channels, work.geometry.groups))
+    c_in, c_out = work.channels
+    sources = prod(span.source for span in spans)
+    moved = items * work.geometry.groups * work.dtype.itemsize * (c_in * sources + c_out * work.made)
+    seconds = rates.call + rates.byte * moved + STEP_BYTE * vector * tiles.steps
+    return FFTStrategy(False, tiles.lengths, seconds)
+
+
+def _as_a_whole(work: Work, items: int, rates: Rates) -> FFTStrategy:
+    real = work.dtype.kind == "f"
+    lengths = fast_lengths([circle(axis, real).least for axis in work.geometry.axes], real)
+    c_in, c_out = work.channels
+    planes, nbytes = items * work.geometry.groups, prod(lengths) * work.dtype.itemsize
+    far = FAR if nbytes > CACHE_BYTES else 1
+    one_line = ONE_LINE if max(lengths) == prod(lengths) and planes * c_in == 1 else 1
+    steps = (c_in + c_out) * log2(prod(lengths)) * rates.transform_byte * far * one_line
+    around = (c_in + c_out + c_in * c_out) * WHOLE_BYTE
+    return FFTStrategy(True, lengths, WHOLE_CALL + planes * nbytes * (steps + around))
 
 
 class FFTMethod(TransformMethod):
@@ -41,6 +115,11 @@ class FFTMethod(TransformMethod):
     name = "fft"
     compiled = True
 
+    @staticmethod
+    def seconds(work: Work, rates: Rates) -> float:
+        """See `Method.seconds`."""
+        return fft_strategy(work.geometry, work.transposed, work.dtype, 1, rates).seconds
+
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         super().__init__(geometry, weights, backend)
         self._prepared: tuple[Store[TileTransforms | WholeTransform], ...] = (
@@ -48,9 +127,9 @@ class FFTMethod(TransformMethod):
             Store(MOST_KEPT, MOST_BYTES),
         )
 
-    def strategy(self, transposed: bool, dtype: np.dtype[Any], items: int = 1) -> cost.FFTStrategy:
+    def strategy(self, transposed: bool, dtype: np.dtype[Any], items: int = 1) -> FFTStrategy:
         """Return the choice between tiles and the whole signal for a direction, with the lengths."""
-        return cost.fft_strategy(self.geometry, transposed, dtype, items)
+        return fft_strategy(self.geometry, transposed, dtype, items)
 
     def _convolved(self, x: Array, transposed: bool) -> Array:
         """See `TransformMethod`."""
@@ -62,7 +141,7 @@ class FFTMethod(TransformMethod):
         return compute(np.ascontiguousarray(x, dtype))
 
     def _prepare(
-        self, transposed: bool, dtype: np.dtype[Any], strategy: cost.FFTStrategy
+        self, transposed: bool, dtype: np.dtype[Any], strategy: FFTStrategy
     ) -> TileTransforms | WholeTransform:
         if strategy.whole:
             return WholeTransform(self.geometry.axes, self.weights, dtype, transposed, self.backend)

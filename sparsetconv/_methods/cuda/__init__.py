@@ -1,5 +1,6 @@
-"""The methods on a GPU: ``sparse``, ``direct``, ``fft``, and ``cost``, their estimated seconds.
+"""The methods on a GPU: ``sparse``, ``direct``, ``fft``.
 
-``stencil`` (a problem in numbers), ``tiles`` (what a block of threads makes) and ``tuning`` (what has been
-measured on a card) belong to ``direct``; its kernels are in ``source``.
+``tuning`` is what has been measured on a card: how fast it is, and launches of ``direct``. ``stencil`` (a
+problem in numbers) and ``tiles`` (what a block of threads makes) belong to ``direct``; its kernels are in
+``source``.
 """

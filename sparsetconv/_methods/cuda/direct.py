@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.record import Kind
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.convolution import ConvGeometry
+    from sparsetconv._methods.work import Rates, Work
 
 # threads of a block of ``gather`` and ``unpad``;
 # results of a thread of ``gather``: the most of these that keep a GPU busy
@@ -102,6 +103,12 @@ class CudaDirectMethod(Method):
     """
 
     name = "direct"
+
+    @staticmethod
+    def seconds(work: Work, rates: Rates) -> float:
+        """See `Method.seconds`."""
+        # what is longest hides the rest
+        return rates.call + max(rates.byte * work.moved, rates.multiply * work.multiplies(rates.word))
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         super().__init__(geometry, weights, backend)

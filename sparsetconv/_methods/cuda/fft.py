@@ -7,6 +7,7 @@ tests, and serve ``fft`` for large kernels.
 from __future__ import annotations
 
 from functools import partial
+from math import log2
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.convolution import ConvGeometry
+    from sparsetconv._methods.work import Rates, Work
+
+# launches of a product
+CALLS = 6
 
 
 class CudaFFTMethod(TransformMethod):
@@ -30,6 +35,17 @@ class CudaFFTMethod(TransformMethod):
     """
 
     name = "fft"
+
+    @staticmethod
+    def seconds(work: Work, rates: Rates) -> float:
+        """See `Method.seconds`."""
+        sources, results = work.channels
+        points = max(work.read, work.made)
+        # a complex number for each real one, there and back, half of them kept; at least one pass
+        passes = max(2 * rates.byte, rates.transform_byte * log2(max(2, points)))
+        planes = work.geometry.groups * (sources + results + sources * results)
+        transforms = passes * work.dtype.itemsize * points * planes
+        return rates.call * CALLS + 2 * rates.byte * work.moved + transforms
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         super().__init__(geometry, weights, backend)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.convolution import ConvGeometry
+    from sparsetconv._methods.work import Rates, Work
 
 
 class CudaSparseMethod(Method):
@@ -33,6 +34,13 @@ class CudaSparseMethod(Method):
     """
 
     name = "sparse"
+    assembles = True
+
+    @staticmethod
+    def seconds(work: Work, rates: Rates) -> float:
+        """See `Method.seconds`."""
+        entry = work.dtype.itemsize + work.geometry.index_dtype.itemsize
+        return rates.call + rates.byte * (work.geometry.nnz * entry + work.moved)
 
     @staticmethod
     def refusal(geometry: ConvGeometry, weights: Array) -> str | None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sparsetconv._arrays import cuda
 from sparsetconv._arrays.record import filled, record
-from sparsetconv._geometry.axis import PADDING_MODES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,12 +28,10 @@ SUM_BYTES, CHANNELS = 128, 4
 
 # the structs that ``source/places.cuh`` and ``source/unpad.cu`` explain
 AXIS = record(
-    "source", "result", "own", "lead", "origin", "phase", "mode", "first", "last", "source_stride",
-    "result_stride", "band", "tiles",
+    "source", "result", "own", "lead", "origin", "phase", "copies", "edge", "period", "mirror", "first",
+    "last", "source_stride", "result_stride", "band", "tiles",
 )  # fmt: skip
 SAMPLES = record("begin", "number", "again", "total")
-# the numbers of padding modes, by their names in C
-MODES = {mode.upper(): str(number) for number, mode in enumerate(PADDING_MODES)}
 
 
 def stencil_record(ndim: int) -> Kind:
@@ -48,7 +45,7 @@ def stencil_record(ndim: int) -> Kind:
 def shared_constants(ndim: int) -> dict[str, str | Kind]:
     """Return what a compilation knows of every problem of some axes."""
     structs = {"StencilAxis": AXIS, "Stencil": stencil_record(ndim), "Samples": SAMPLES}
-    return {"NDIM": str(ndim), **MODES, **structs}
+    return {"NDIM": str(ndim), **structs}
 
 
 class Outside(NamedTuple):
@@ -80,7 +77,7 @@ class StencilAxis:
     @property
     def has_bands(self) -> bool:
         """Whether results stand on padding too, to be added to samples."""
-        return self.transposed and self.axis.reach != "zeros"
+        return self.transposed and not self.axis.effective_mode.zero
 
     @property
     def lead(self) -> int:
@@ -240,7 +237,10 @@ class Problem:
             lead=[each.lead for each in self.axes],
             origin=[each.origin for each in self.axes],
             phase=[each.phase for each in self.axes],
-            mode=[PADDING_MODES.index(each.axis.reach) for each in self.axes],
+            copies=[each.axis.effective_mode.copies for each in self.axes],
+            edge=[int(each.axis.effective_mode.edge) for each in self.axes],
+            period=[each.axis.period for each in self.axes],
+            mirror=[each.axis.effective_mode.mirror for each in self.axes],
             first=[first for first, _ in inside],
             last=[last for _, last in inside],
             source_stride=[prod(other.source for other in axes) for axes in behind],

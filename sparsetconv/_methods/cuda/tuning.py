@@ -16,6 +16,8 @@ from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from sparsetconv._methods.work import Rates
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -94,6 +96,37 @@ def shipped() -> Tuning:
     """Return the package's own table."""
     path = resources.files(__package__).joinpath("tuning.json")
     return Tuning.from_text(path.read_text(encoding="utf-8"))
+
+
+def rates() -> Rates:
+    """Return the table's constants as the rates of a GPU: estimates, until a card has been measured.
+
+    ``launch`` is what a launch takes with what Python does around it; ``passes_per_log`` how often a
+    transform reads and writes its array, for each doubling of its length. Panels are written and read in the
+    second-level cache, which is about twice as fast as the memory.
+    """
+    costs = shipped().costs
+    return Rates(
+        call=costs["launch"],
+        byte=costs["byte"],
+        multiply=costs["stencil_multiply"],
+        # halves are multiplied as float32 are
+        word=4,
+        # zeros around, the panel, its product, and the results to their places
+        gemm_calls=4,
+        gemm_multiply=costs["gemm_multiply"],
+        integer_gemm=costs["integer_gemm"],
+        panel_byte=costs["byte"],
+        panel_copy=0.0,
+        panel_line=0,
+        panel_apart=1.0,
+        transform_byte=2 * costs["byte"] * costs["passes_per_log"],
+    )
+
+
+def measured_on() -> str | None:
+    """Return the name of the card on which the constants were measured, or None if they were not."""
+    return shipped().measured_on
 
 
 _forced: ContextVar[LaunchShape | None] = ContextVar("forced", default=None)

@@ -91,7 +91,7 @@ def _part(axis: Axis, tap: int) -> tuple[slice, slice]:
     """Return the outputs of an axis that read through a tap, and what they read, padded by `folding`."""
     first, last = 0, axis.outputs
     start = tap * axis.dilation
-    if axis.reach == "zeros":
+    if axis.effective_mode.zero:
         start -= axis.before
         first = min(max(0, -(start // axis.stride)), last)
         last = max(first, min(last, (axis.size - 1 - start) // axis.stride + 1))

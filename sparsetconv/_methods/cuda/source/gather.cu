@@ -40,7 +40,7 @@ __device__ __forceinline__ void each_met(const StencilAxis& axis, long long resu
                                   : met.source + (PLACE)n * dilation_of(AXIS);
         if (!whole) {
             if (TRANSPOSED) source = source < (PLACE)axis.source ? source : -1;
-            else source = (PLACE)sample_at(axis.mode, axis.source, source);
+            else source = (PLACE)sample_at(axis, source);
             if (source < 0) continue;
         }
         use(source, met.tap + (int)(n * cycle(AXIS)));

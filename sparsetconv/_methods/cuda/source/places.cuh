@@ -1,20 +1,16 @@
 // A problem of `direct` in numbers, and where its results lie.
 //
-// Constants of the compilation: NDIM; VALUE and SUM, the types of arrays and of sums; ZEROS, REFLECT, SYMMETRIC,
-// REPLICATE and CIRCULAR, the numbers of padding modes; and the structs StencilAxis, Stencil and Samples, which are
-// made of the records in stencil.py.
+// Constants of the compilation: NDIM; VALUE and SUM, the types of arrays and of sums; and the structs StencilAxis,
+// Stencil and Samples, which are made of the records in stencil.py.
 //
 // StencilAxis: one axis. `source` samples; `result` results, of which `own`, from `lead` on, are in the result's array
 // and the others in the bands. Forward, result e begins to read at e * stride + origin; transposed, it stands at
 // q = origin * stride + e + phase, with 0 <= phase < stride. All taps of results `first` to `last` read inside
-// the source. `band` is where the axis' band begins. A tiled launch has `tiles` tiles along the axis.
+// the source. What stands outside the forward direction's source say `copies`, `edge` and `mirror`, which are those
+// of _geometry/padding.py, and `period`. `band` is where the axis' band begins. A tiled launch has `tiles` tiles
+// along the axis.
 //
 // Stencil: `source_size`, `result_size` and `band_size` are numbers of one channel in each of the arrays.
-
-// The period of the infinite extension of `size` samples, as `extension_period` in _axis.py.
-__device__ __forceinline__ long long period_of(long long mode, long long size) {
-    return mode == CIRCULAR ? size : mode == SYMMETRIC ? 2 * size : mode == REFLECT && size > 1 ? 2 * size - 2 : 1;
-}
 
 // Where a result lies, by its place along each axis: in the result's array, or in the bands. A band holds the
 // places of which its axis is the first that is outside: inside along the axes before, any along those behind.

@@ -39,19 +39,20 @@ __device__ constexpr int product_of(T (*each)(int), int from) {
 // Weights of the axes from one on.
 __device__ constexpr int weights_from(int axis) { return product_of(taps_of, axis); }
 
-// The sample at a position of the infinite extension of `size` samples; -1 for a padded zero.
-__device__ __forceinline__ long long sample_at(long long mode, long long size, long long position) {
+// The sample of the source at a position of its infinite extension; -1 for a padded zero, which is all that
+// stands outside of the transposed direction's source.
+__device__ __forceinline__ long long sample_at(const StencilAxis& axis, long long position) {
+    const long long size = axis.source, period = axis.period;
     if (position >= 0 && position < size) return position;
-    if (mode == ZEROS) return -1;
-    if (mode == REPLICATE) return position < 0 ? 0 : size - 1;
-    const long long period = period_of(mode, size);
+    if (TRANSPOSED || (!axis.copies && !axis.edge)) return -1;
+    if (axis.edge) return position < 0 ? 0 : size - 1;
     // no division for padding of up to one period
     long long folded = position < 0 ? position + period : position < period ? position : position - period;
     if (folded < 0 || folded >= period) {
         folded = position % period;
         if (folded < 0) folded += period;
     }
-    return folded < size ? folded : period - folded - (mode == SYMMETRIC);
+    return folded < size ? folded : period - axis.mirror - folded;
 }
 
 // The taps of an axis that a result meets: the first, how many, and where the first one reads, counted from

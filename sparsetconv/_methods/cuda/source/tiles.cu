@@ -390,7 +390,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, BLOCKS) tiles(
                                            : begin[a] * stride_of(a) + axis.origin;
         if (a == LAST) plain = first >= 0 && first + extent(a) <= axis.source;
         for (int n = threadIdx.x; n < extent(a); n += all_threads) {
-            const long long sample = sample_at(TRANSPOSED ? ZEROS : axis.mode, axis.source, first + n);
+            const long long sample = sample_at(axis, first + n);
             zeros = zeros || sample < 0;
             places[list_of(a) + n] = sample < 0 ? PLACE(-1) : (PLACE)(sample * axis.source_stride);
         }

@@ -12,16 +12,15 @@ __device__ __forceinline__ long long next_copy(
     const StencilAxis& axis, long long index, long long position, long long end) {
     const long long size = axis.own, from = position + 1;
     long long next = end;
-    if (axis.mode == REPLICATE) {
+    if (axis.edge) {
         if ((index == 0 && from < 0) || (index == size - 1 && from >= size)) next = from;
         else if (from <= index) next = index;
         return next < end ? next : end;
     }
-    const long long mode = axis.mode, period = period_of(mode, size);
-    const long long anchors[2] = {index, mode == CIRCULAR ? index : -index - (mode == SYMMETRIC)};
-    for (int k = 0; k < 2; ++k) {
-        long long ahead = (anchors[k] - from) % period;
-        if (ahead < 0) ahead += period;
+    const long long anchors[2] = {index, -index - axis.mirror};
+    for (int k = 0; k < axis.copies; ++k) {
+        long long ahead = (anchors[k] - from) % axis.period;
+        if (ahead < 0) ahead += axis.period;
         if (from + ahead < next) next = from + ahead;
     }
     return next;
