@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from test_padding import names_compared
 
 import sparsetconv as stc
@@ -53,13 +52,18 @@ def test_a_method_in_the_registry_is_offered_everywhere():
     geometry = stc.ConvGeometry(5, 2)
     assert cost.estimate(geometry, np.dtype(float))["toy"] == 0
     assert "toy" in describe(geometry).splitlines()[8].split()
-    ax = plot.method_costs(9, ax=Figure().subplots())
-    assert [line.get_label() for line in ax.lines] == list(METHODS)
     with pytest.raises(ValueError, match=r"method must be one of auto, .*, toy; got 'none'"):
         stc.ConvOperator([1.0, 2.0], 5, method="none")
     with pytest.raises(ValueError, match="'toy' does not accept a kernel of complex numbers; use method="):
         stc.ConvOperator([1j, 2], 5, method="toy")
     assert stc.ConvOperator([1j, 2], 5).method != "toy"
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_method_in_the_registry_is_drawn():
+    figure = pytest.importorskip("matplotlib.figure")
+    ax = plot.method_costs(9, ax=figure.Figure().subplots())
+    assert [line.get_label() for line in ax.lines] == list(METHODS)
 
 
 def test_twins_have_the_same_name():
