@@ -151,6 +151,8 @@ def matrices(t):
     columns = t.arrays.sparse(t.A, "csc")
     assert columns.format == "csc"
     agree_sparse(columns.tocsr(), t.M, t.roundoffs)
+    if max(t.A.shape) <= SHARED:
+        t.equal(t.A.toarray(), t.M.toarray())
 
 
 def gram(t):

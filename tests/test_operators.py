@@ -220,7 +220,7 @@ def test_vectors_of_other_packages():
 
 def test_sparse_operand_gets_a_hint():
     A = stc.ConvOperator(np.ones((2, 2)), (5, 4))
-    with pytest.raises(TypeError, match="aslinearoperator.? first"):
+    with pytest.raises(TypeError, match=r"aslinearoperator.? first"):
         A @ A.tosparse().T
 
 
