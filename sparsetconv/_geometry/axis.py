@@ -1,11 +1,10 @@
 """One axis of a convolution: every rule about sizes, padding and reads.
 
-Floor 0, standard library only: all of this is arithmetic on a handful of integers. An N-D
-convolution is the product of its axes.
+All of this is arithmetic on a handful of integers. An N-D convolution is the product of its axes.
 
 Output ``o`` of an axis reads, through tap ``t``, position ``p = o * stride + t * dilation - before``
-of the infinite extension of a signal of length ``size``. Which sample stands at ``p`` says the padding mode,
-`PaddingMode.sample`.
+of the infinite extension of a signal of length ``size``. `PaddingMode.sample` says which sample stands at
+``p``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What stands outside a signal, as arrays: the infinite extension, and its adjoint.
+"""Padding of arrays, and its adjoint.
 
-Floor 1. `Extension` pads arrays, and folds the pads back, for the methods that work on a padded array;
-the integer rules are those of ``axis``.
+`Extension` pads arrays, and adds what stands in the pads to the samples that they repeat, for the methods
+that work on a padded array. Which sample stands where is the rule of `PaddingMode`.
 """
 
 from __future__ import annotations

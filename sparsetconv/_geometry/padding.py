@@ -1,6 +1,6 @@
 """The padding modes, as data: what stands outside a signal, in a few numbers.
 
-Standard library only. `PADDING` is the table, and the only place that knows a mode by its name. The scalar
+`PADDING` is the table, and the only place that knows a mode by its name. The scalar
 rule is here, the rule for arrays in ``extension``, the GPU's in ``places.cuh`` and ``stencil.cuh``: all of
 them read these numbers, and so does every closed form.
 """

@@ -1,7 +1,7 @@
 """The choice between the methods of the registry.
 
-Floor 3. Each is right for every geometry, padding mode and dtype that it accepts, and says what it does not
-accept in its ``refusal``; what needs a compiler is left out where numba's is turned off.
+Each method is right for every geometry, padding mode and dtype that it accepts, and its ``refusal`` says
+what it does not accept. Methods that need a compiler are left out where numba's is turned off.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """`ArrayOperator`: a linear operator between arrays, its adjoint, its transpose, and its Gram operator.
 
-Floor 4. `ArrayCore` has the products, from `ArrayProducts`, and what is made of an operator. An operator is
-a core on top of a base: the class that users name is on SciPy's `LinearOperator`, and `on_backend` puts the
-same core on CuPy's when the first CuPy array arrives.
+`ArrayCore` has the products, from `ArrayProducts`, and makes adjoint, transpose and Gram operator. An
+operator is a core on top of a base class: the class that users name has SciPy's `LinearOperator`, and
+`on_backend` puts the same core on CuPy's when the first CuPy array arrives.
 """
 
 from __future__ import annotations

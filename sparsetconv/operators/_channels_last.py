@@ -1,6 +1,6 @@
 """`ChannelsLastOperator`: an operator between arrays whose channels are their last axis.
 
-Floor 4. The convolution itself is that of another operator, which has the channels in front.
+The convolution itself is that of another operator, whose channels are the first axis.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`DeviceProducts`: what solvers call on CuPy arrays, without checks where nothing is left to check.
 
-Floor 4. CuPy's `LinearOperator` and the checks of `ArrayProducts` take longer than a launch. An array that is
+CuPy's `LinearOperator` and the checks of `ArrayProducts` take longer than a launch. An array that is
 ready goes past both: one of CuPy's, of the operator's dtype, on its GPU, which is current.
 """
 

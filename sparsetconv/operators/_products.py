@@ -1,6 +1,6 @@
 """`ArrayProducts`: all products that SciPy or CuPy may ask an operator for.
 
-Floor 4. They follow from two methods on batches of arrays.
+They follow from two methods on batches of arrays, ``_apply`` and ``_apply_adjoint``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`ResizeOperator`: interpolation as a linear operator.
 
-Floor 4. One small sparse factor for each axis; their product, the matrix, is never formed.
+One small sparse factor for each axis; their product, the matrix, is never formed.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Method ``"direct"`` on a GPU: a stencil, one launch for a product in either direction.
 
-Floor 3. The kernels are ``cuda/tiles.cu``, on tiles in shared memory, and ``cuda/gather.cu`` for kernels that
-reach too far for one. Transposed, with padding that is not zeros, a launch for each padded axis follows:
-``cuda/unpad.cu``. What a launch is given is worked out once, by ``cuda_stencil`` and
-``cuda_tiles``.
+The CUDA kernels are ``source/tiles.cu``, on tiles in shared memory, and ``source/gather.cu`` for convolution
+kernels that reach too far for a tile. Transposed, with padding that is not zeros, a launch of
+``source/unpad.cu`` for each padded axis follows. ``stencil`` and ``tiles`` work out the numbers of a launch,
+once for each plan.
 """
 
 from __future__ import annotations

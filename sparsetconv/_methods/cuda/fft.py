@@ -1,6 +1,6 @@
 """Method ``"fft"`` on a GPU: the extended input as a whole and the kernel meet as transforms.
 
-Floor 3. It asks for nothing but an array library with transforms, so the same lines run with NumPy in the
+It needs only an array library with transforms, so the same lines run with NumPy in the
 tests, and serve ``fft`` for large kernels.
 """
 

@@ -1,6 +1,6 @@
 """Method ``"sparse"`` on a GPU: the CSR of either direction, multiplied by cuSPARSE.
 
-Floor 3. The transposed product has a matrix of its own: cuSPARSE's product with a transposed matrix is slow,
+The transposed product has a matrix of its own: cuSPARSE's product with a transposed matrix is slow,
 and adds in no fixed order.
 """
 

@@ -1,8 +1,8 @@
 """What a launch of the CUDA stencil is given: a direction of a convolution in numbers.
 
-Floor 3, beside ``cuda_direct``, which launches. ``cuda/places.cuh`` and ``cuda/stencil.cuh`` explain the
-numbers. Sizes and padding are arguments of a kernel; taps, strides and dilations are constants of its
-compilation, and so is what a thread makes: see ``cuda_tiles``.
+``direct`` launches it; ``source/places.cuh`` and ``source/stencil.cuh`` explain the numbers. Sizes and
+padding are arguments of a CUDA kernel; taps, strides and dilations are constants of its compilation, and so
+are the results that a thread makes: see ``tiles``.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Outside(NamedTuple):
 
 @dataclass(frozen=True)
 class StencilAxis:
-    """An axis as the kernels know it; the attributes are those of ``StencilAxis`` in ``cuda/places.cuh``."""
+    """An axis as CUDA kernels know it; its attributes are those of ``StencilAxis`` in ``places.cuh``."""
 
     axis: Axis
     transposed: bool
@@ -91,7 +91,7 @@ class StencilAxis:
 
     @property
     def origin(self) -> int:
-        """Where the first result begins to read: see ``cuda/places.cuh``."""
+        """Where the first result begins to read: see ``source/places.cuh``."""
         if not self.transposed:
             return -self.axis.before
         return (self.axis.before - self.lead) // self.axis.stride

@@ -1,8 +1,7 @@
 """What a block of threads of the CUDA stencil makes: its tile, and the choice of one.
 
-Floor 3, between ``cuda_stencil`` and ``cuda_direct``. ``cuda/tiles.cu`` explains the tiles, and asserts that
-it computes the same bytes of shared memory. What has been measured on a card stands in ``cuda_tuning``; the
-rest is chosen by what registers and shared memory hold.
+``source/tiles.cu`` explains the tiles, and asserts that it computes the same bytes of shared memory. Where
+``tuning`` has no measured shape for a class of problem, registers and shared memory decide.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ STAGE_BYTES, SOURCES = 12 << 10, 8
 
 @dataclass(frozen=True)
 class Tile:
-    """What a block of threads makes, and the shared memory that it takes: as ``cuda/tiles.cu`` computes it.
+    """What a block of threads makes, and the shared memory that it takes: as ``source/tiles.cu`` computes it.
 
     Attributes
     ----------

@@ -1,9 +1,9 @@
 """What has been measured on a card, and what stands in its place until then.
 
-Floor 3. ``cuda/tuning.json`` holds, for each class of problem, the launch of the stencil that was the
+``tuning.json`` holds, for each class of problem, the launch of the stencil that was the
 fastest, and the constants of the GPU's cost model, with the name of the card; ``asv_benchmarks/gpu_hour.py``
 writes it. ``"measured_on": null`` says that nothing has been measured: launches are then those of
-``cuda_tiles``, by what registers and shared memory hold, and the constants are estimates.
+``tiles``, by what registers and shared memory hold, and the constants are estimates.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ constexpr int tile_bytes =
     rounded((long long)larger(BUFFERS * SOURCES * tile_size, results_of_tile) * sizeof(VALUE));
 constexpr int weight_bytes = rounded((long long)BUFFERS * SOURCES * kernel_size * CHANNELS * sizeof(FACTOR));
 constexpr int list_bytes = rounded((long long)list_of(NDIM) * sizeof(PLACE));
-static_assert(tile_bytes + weight_bytes + list_bytes == SHARED, "SHARED differs from Tile.shared in cuda_tiles.py");
+static_assert(tile_bytes + weight_bytes + list_bytes == SHARED, "SHARED differs from Tile.shared in tiles.py");
 
 // The weights of one tap for all channels, which one load of up to 16 bytes brings.
 struct alignas(CHANNELS * sizeof(FACTOR) < 16 ? CHANNELS * sizeof(FACTOR) : 16) Weights {
