@@ -23,7 +23,7 @@ from sparsetconv._geometry import validation
 from sparsetconv._resize.conventions import Rule
 from sparsetconv._resize.geometry import ResizeAxis, resize_geometry
 from sparsetconv.operators._convolution import ConvOperator, ConvTransposeOperator
-from sparsetconv.operators._resize import ResizeOperator
+from sparsetconv.operators._resize import ResizeOperator, resize_operator
 
 if TYPE_CHECKING:
     from sparsetconv._geometry.validation import IntOrInts
@@ -231,7 +231,7 @@ def _upsample(module: Any, input_shape: IntOrInts) -> ResizeOperator:
         output_shape=(shape[0], *geometry.output_shape),
         axes=(channels, *geometry.axes),
     )
-    operator: ResizeOperator = ResizeOperator._of(whole, np.dtype(np.float32))
+    operator: ResizeOperator = resize_operator(whole, np.dtype(np.float32), "numpy")
     return operator
 
 

@@ -66,6 +66,14 @@ class ArrayCore(ArrayProducts):
         public: Any = getattr(cls, "_public", cls)
         return on_backend(public, backend)
 
+    @classmethod
+    def _settled(cls, backend: Backend, *parts: Any) -> Any:
+        """Return the operator that ``_settle`` makes of its parts, on a backend; no constructor runs."""
+        own = cls._class_for(backend)
+        operator = own.__new__(own)
+        operator._settle(*parts)
+        return operator
+
     def _adjoint(self) -> ArrayCore:
         adjoint: ArrayCore = on_backend(AdjointOperator, self.backend)(self)
         return adjoint

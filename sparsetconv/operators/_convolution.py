@@ -87,9 +87,7 @@ class Convolution(ArrayCore):
         weights = as_array("kernel", kernel, half=True)
         check_geometry(geometry)
         check_kernel(geometry, weights.shape)
-        own = cls._class_for(backend_of("kernel", weights))
-        operator: Self = own.__new__(own)
-        operator._settle(weights, geometry, method)
+        operator: Self = cls._settled(backend_of("kernel", weights), weights, geometry, method)
         return operator
 
     def _settle(self, kernel: Array, geometry: ConvGeometry, method: str) -> None:

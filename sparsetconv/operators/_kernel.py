@@ -112,9 +112,7 @@ class KernelCore(ArrayCore):
                 f"with transposed={shown(transposed)}, got the shape {shown(fixed.shape)}"
             )
             raise ValueError(msg)
-        own = cls._class_for(backend_of("x", fixed))
-        operator: Self = own.__new__(own)
-        operator._settle(fixed, geometry, bool(transposed))
+        operator: Self = cls._settled(backend_of("x", fixed), fixed, geometry, bool(transposed))
         return operator
 
     def _on(self, backend: Backend) -> Any:

@@ -17,7 +17,7 @@ from sparsetconv._resize.cuda import CudaSeparable
 from sparsetconv._resize.geometry import resize_geometry
 from sparsetconv._resize.matrices import axis_matrices, float_dtype
 from sparsetconv._resize.separable import Separable
-from sparsetconv.operators._base import ArrayCore, ArrayOperator, on_backend
+from sparsetconv.operators._base import ArrayCore, ArrayOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,13 +60,6 @@ class ResizeCore(ArrayCore):
         self._product: Separable | CudaSeparable = (
             CudaSeparable(needed, sizes, self.backend) if self.backend.on_gpu else Separable(needed, sizes)
         )
-
-    @classmethod
-    def _of(cls, geometry: ResizeGeometry, dtype: np.dtype[Any]) -> Any:
-        own: Any = cls
-        operator = own.__new__(own)
-        operator._settle(geometry, dtype)
-        return operator
 
     def _on(self, backend: Backend) -> Any:
         return resize_operator(self.geometry, self.dtype, backend.name)
@@ -190,4 +183,4 @@ class ResizeOperator(ResizeCore, ArrayOperator):
 
 def resize_operator(geometry: ResizeGeometry, dtype: np.dtype[Any], device: str) -> Any:
     """Return the operator of a settled geometry."""
-    return on_backend(ResizeOperator, device_backend(device))._of(geometry, dtype)
+    return ResizeOperator._settled(device_backend(device), geometry, dtype)
