@@ -27,6 +27,11 @@ def test_the_naive_rule_knows_the_same_modes():
 
 
 @each_mode
+def test_a_mode_is_shown_by_its_place_in_the_table(mode):
+    assert eval(repr(mode), vars(padding)) is mode
+
+
+@each_mode
 @pytest.mark.parametrize("size", SIZES)
 def test_period(mode, size):
     if mode.name in CONSTANTS:

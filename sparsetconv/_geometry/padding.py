@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Literal, cast
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PaddingMode:
     """What stands outside a signal of ``n`` samples: an index function on its infinite extension.
 
@@ -40,6 +40,9 @@ class PaddingMode:
     edge: bool = False
     alias: str = ""
     foreign: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"PADDING[{self.name!r}]"
 
     @cached_property
     def zero(self) -> bool:
