@@ -90,14 +90,14 @@ MUTANTS = [
         "sparsetconv._geometry",
         "else source.sum(0, z.dtype, keepdims=True)",
         "else source[1:].sum(0, z.dtype, keepdims=True)",
-        ("test_boundary.py", "test_laws.py"),
+        ("test_extension.py", "test_laws.py"),
     ),
     Mutant(
         "unpad: of an odd number of periods one is lost",
         "sparsetconv._geometry",
         "count -= half",
         "count = half",
-        ("test_boundary.py", "test_plans.py"),
+        ("test_extension.py", "test_plans.py"),
     ),
     Mutant(
         "FFT tiling: a tile keeps a result that has gone around the circle",
@@ -149,7 +149,7 @@ MUTANTS = [
         ("test_methods.py", "test_laws.py"),
     ),
     Mutant(
-        "threads' partition of a turned matrix: the last row of each part is left out",
+        "threads' partition of a transposed matrix: the last row of each part is left out",
         "sparsetconv.operators",
         "rows = slice(start, min(start + COPY_ROWS, last))",
         "rows = slice(start, min(start + COPY_ROWS, last - 1))",

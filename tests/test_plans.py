@@ -240,19 +240,19 @@ def test_runs_are_the_extension(mode, size, start, length):
 @pytest.mark.parametrize("mode", SHOWING)
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_pads_of_many_periods(mode, size):
-    """Extended and folded in as many steps as the number of periods has digits."""
+    """Padded and unpadded in as many steps as the number of periods has digits."""
     pad = 10**5 + 3
     extension = Extension((Axis(size, 1, 1, pad, pad - 2, 1, mode),))
     assert sum(len(part.runs) for part in extension._pads[0]) <= 4 * 6
     x = np.arange(size) + 1
     places = source_indices(extension.axes[0], np.arange(-pad, size + pad - 2))
-    extended = extension.extend(x)
-    np.testing.assert_array_equal(extended, x[places])
-    z = np.arange(extended.size) % 11
-    folded = extension.fold(z.copy())
-    np.testing.assert_array_equal(folded, np.bincount(places, z, size).astype(int))
+    padded = extension.pad(x)
+    np.testing.assert_array_equal(padded, x[places])
+    z = np.arange(padded.size) % 11
+    unpadded = extension.unpad(z.copy())
+    np.testing.assert_array_equal(unpadded, np.bincount(places, z, size).astype(int))
     # the result does not keep the padded array
-    assert folded.base is None
+    assert unpadded.base is None
 
 
 @pytest.mark.parametrize("method", ["direct", "gemm", "fft"])

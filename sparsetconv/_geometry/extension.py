@@ -35,8 +35,8 @@ def samples_at(mode: PaddingMode, size: int, positions: Array) -> Array:
     if mode.edge:
         return positions.clip(0, size - 1)
     period = mode.period(size)
-    folded = positions % period
-    return np.where(folded < size, folded, period - mode.mirror - folded)
+    offsets = positions % period
+    return np.where(offsets < size, offsets, period - mode.mirror - offsets)
 
 
 class Run(NamedTuple):
@@ -119,7 +119,7 @@ def _pad(axis: Axis, start: int, stop: int) -> _Pad:
 
 
 class Extension:
-    """Pad arrays as a geometry's axes say, and the adjoint, which folds the pads back.
+    """Pads arrays as a geometry's axes say; `unpad` is the adjoint, which adds the pads to what they repeat.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class Extension:
 
     Notes
     -----
-    The extended array holds, along each axis, the positions ``axis.low`` to ``axis.high``: what the
+    The padded array holds, along each axis, the positions ``axis.low`` to ``axis.high``: what the
     convolution reads and no more, so that a valid convolution on it is the whole convolution.
     """
 
@@ -176,7 +176,7 @@ class Extension:
         ]
 
     def window(self, tap: tuple[int, ...]) -> Index:
-        """Return the index of what one tap reads in an extended array, for all outputs.
+        """Return the index of what one tap reads in a padded array, for all outputs.
 
         Parameters
         ----------
@@ -194,8 +194,8 @@ class Extension:
             for start, axis in zip(starts, self.axes, strict=True)
         )
 
-    def extend(self, x: Array) -> Array:
-        """Return the extended array.
+    def pad(self, x: Array) -> Array:
+        """Return the padded array.
 
         Parameters
         ----------
@@ -221,11 +221,11 @@ class Extension:
                 for run in pad.runs:
                     view[run.start - low : run.stop - low] = view[-low:][run.samples]
                 _repeat(view, pad, low)
-        extended: Array = out[last_axes(self._crop)]
-        return extended
+        padded: Array = out[last_axes(self._crop)]
+        return padded
 
-    def fold(self, z: Array) -> Array:
-        """Return the adjoint of `extend` applied to ``z``, which may be overwritten.
+    def unpad(self, z: Array) -> Array:
+        """Return the adjoint of `pad` applied to ``z``, which may be overwritten.
 
         Parameters
         ----------
@@ -253,13 +253,13 @@ class Extension:
                     source = view[run.start - low : run.stop - low]
                     kept = view[-low:][run.samples]
                     kept += source if run.step else source.sum(0, z.dtype, keepdims=True)
-        folded: Array = z[last_axes(self._placed)]
+        inside: Array = z[last_axes(self._placed)]
         sizes = tuple(axis.size for axis in self.axes)
-        if folded.shape[len(lead) :] == sizes:
+        if inside.shape[len(lead) :] == sizes:
             # a small view would keep all of a long pad
-            return folded.copy() if 2 * folded.size < whole else folded
+            return inside.copy() if 2 * inside.size < whole else inside
         out: Array = self._xp.zeros(lead + sizes, z.dtype)
-        out[last_axes(self._inside)] = folded
+        out[last_axes(self._inside)] = inside
         return out
 
     def _require(self, lead: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -80,8 +80,8 @@ class PaddingMode:
         if self.constant:
             return None if self.zero else 0 if position < 0 else size - 1
         period = self.period(size)
-        folded = position % period
-        return folded if folded < size else period - self.mirror - folded
+        offset = position % period
+        return offset if offset < size else period - self.mirror - offset
 
     def copy_at(self, size: int, position: Any) -> Any:
         """Return the number of the copy that stands at a position, or at each of an array; 0 is the signal.

@@ -88,20 +88,20 @@ class NormalEquations:
         self.equations += len(targets) * prod(targets.shape[3:])
         # one zero is appended to every axis: index -1 reads it
         ends = [(0, 0)] * 3 + [(0, 1)] * (inputs.ndim - 3)
-        extended = self._xp.pad(inputs.astype(dtype, copy=False), ends)
+        padded = self._xp.pad(inputs.astype(dtype, copy=False), ends)
         axes = [list(axis_reads(axis, transposed)) for axis in geometry.axes]
         for classes in product(*axes):
             for block in _blocks(classes, len(inputs), self._channels):
-                self._add_block(block, extended, targets)
+                self._add_block(block, padded, targets)
 
-    def _add_block(self, block: _Block, extended: Array, targets: Array) -> None:
+    def _add_block(self, block: _Block, padded: Array, targets: Array) -> None:
         items, reads = block
-        rows = len(range(*items.indices(len(extended)))) * prod(len(r.outputs) for r in reads)
+        rows = len(range(*items.indices(len(padded)))) * prod(len(r.outputs) for r in reads)
         weights = _flat_taps(self._channels, self._taps, [r.taps for r in reads])
         placed = self._mesh(weights, weights)
         corner = (slice(None), *self._mesh(*(r.outputs for r in reads)))
         for group, matrix in enumerate(self.matrix):
-            read = self._rows(extended[items, group], reads).reshape(len(weights), rows)
+            read = self._rows(padded[items, group], reads).reshape(len(weights), rows)
             # a real array times its own transpose is half the work
             adjoint = read.conj() if read.dtype.kind == "c" else read
             if len(weights) == len(matrix):
@@ -115,12 +115,12 @@ class NormalEquations:
         """Return an index of all combinations of places."""
         return tuple(map(self._xp.asarray, np.ix_(*places)))
 
-    def _rows(self, extended: Array, reads: Sequence[Reads]) -> Array:
+    def _rows(self, padded: Array, reads: Sequence[Reads]) -> Array:
         """Return the samples that each tap of each channel reads, for all outputs of a block.
 
         Parameters
         ----------
-        extended : (batch, channels, n1 + 1, ..., nd + 1) array
+        padded : (batch, channels, n1 + 1, ..., nd + 1) array
             With a zero at the end of every axis.
         reads : sequence of Reads
 
@@ -129,8 +129,8 @@ class NormalEquations:
         (channels, k1, ..., kd, batch, m1, ..., md) array
         """
         taps, outputs = [len(r.taps) for r in reads], [len(r.outputs) for r in reads]
-        rows: Array = self._xp.zeros((extended.shape[1], *taps, extended.shape[0], *outputs), extended.dtype)
-        self._write(rows, self._xp.moveaxis(extended, 1, 0), reads)
+        rows: Array = self._xp.zeros((padded.shape[1], *taps, padded.shape[0], *outputs), padded.dtype)
+        self._write(rows, self._xp.moveaxis(padded, 1, 0), reads)
         return rows
 
     def _write(self, rows: Array, source: Array, reads: Sequence[Reads]) -> None:
@@ -155,9 +155,9 @@ def axis_reads(axis: Axis, transposed: bool) -> Iterator[Reads]:
             positions = start + outputs * axis.stride + taps[:, None] * axis.dilation
             yield Reads(outputs, taps, source_indices(axis, positions)[None])
         return
-    folded = _folded_samples(axis)
-    yield from _folded_reads(axis, folded)
-    plain = np.setdiff1d(np.arange(axis.size), folded)
+    repeated = _repeated_samples(axis)
+    yield from _repeated_reads(axis, repeated)
+    plain = np.setdiff1d(np.arange(axis.size), repeated)
     for phase in range(axis.stride):
         hit = taps[taps * axis.dilation % axis.stride == phase]
         if not hit.size:
@@ -173,43 +173,43 @@ def _runs(outputs: Array) -> Iterator[Array]:
         yield outputs[first : first + RUN]
 
 
-def _folded_samples(axis: Axis) -> Array:
+def _repeated_samples(axis: Axis) -> Array:
     """Return the samples of the large array that are also read as padding."""
     pads = np.concatenate([np.arange(axis.low, 0), np.arange(axis.size, axis.high + 1)])
     samples = np.unique(source_indices(axis, pads))
     return samples[samples >= 0]
 
 
-def _folded_reads(axis: Axis, folded: Array) -> Iterator[Reads]:
+def _repeated_reads(axis: Axis, repeated: Array) -> Iterator[Reads]:
     """Yield the reads of samples that are also read as padding, through all taps, several for some taps."""
-    if not folded.size:
+    if not repeated.size:
         return
     taps = np.arange(axis.taps)
-    near = _reading(axis, folded)
+    near = _reading(axis, repeated)
     positions = axis.first(0) + near[:, None] * axis.stride + taps * axis.dilation
     small, tap = np.repeat(near, axis.taps), np.tile(taps, len(near))
     sample = source_indices(axis, positions).ravel()
-    kept = np.isin(sample, folded)
-    place = np.searchsorted(folded, sample[kept]) * axis.taps + tap[kept]
+    kept = np.isin(sample, repeated)
+    place = np.searchsorted(repeated, sample[kept]) * axis.taps + tap[kept]
     order = np.argsort(place, kind="stable")
     place, small = place[order], small[kept][order]
     # the running number of each entry among those of the same place
     firsts = np.concatenate([[True], place[1:] != place[:-1]])
     number = np.arange(place.size) - np.maximum.accumulate(np.where(firsts, np.arange(place.size), 0))
-    samples = np.full((number.max() + 1, folded.size * axis.taps), -1)
+    samples = np.full((number.max() + 1, repeated.size * axis.taps), -1)
     samples[number, place] = small
-    samples = samples.reshape(-1, folded.size, axis.taps).swapaxes(1, 2)
-    for first in range(0, folded.size, RUN):
+    samples = samples.reshape(-1, repeated.size, axis.taps).swapaxes(1, 2)
+    for first in range(0, repeated.size, RUN):
         run = slice(first, first + RUN)
-        yield Reads(folded[run], taps, samples[:, :, run])
+        yield Reads(repeated[run], taps, samples[:, :, run])
 
 
-def _reading(axis: Axis, folded: Array) -> Array:
-    """Return the outputs whose windows leave the signal, or contain one of the samples ``folded``."""
+def _reading(axis: Axis, repeated: Array) -> Array:
+    """Return the outputs whose windows leave the signal, or contain one of the samples ``repeated``."""
     first = axis.first(0) + np.arange(axis.outputs) * axis.stride
     last = first + (axis.taps - 1) * axis.dilation
     # the number of these samples before each position
-    before = np.concatenate([[0], np.cumsum(np.bincount(folded, minlength=axis.size))])
+    before = np.concatenate([[0], np.cumsum(np.bincount(repeated, minlength=axis.size))])
     held = before[(last + 1).clip(0, axis.size)] - before[first.clip(0, axis.size)]
     return np.flatnonzero((first < 0) | (last >= axis.size) | (held > 0))
 

@@ -126,7 +126,7 @@ class PaddedMethod(Method):
         return None
 
 
-def folding(axes: Sequence[Axis], xp: Any = np) -> Extension:
+def padding_of(axes: Sequence[Axis], xp: Any = np) -> Extension:
     """Return the extension that pads and unpads all axes but those whose effective padding mode is zeros."""
     return Extension(tuple(_unpadded(a) if a.effective_mode.zero else a for a in axes), xp)
 

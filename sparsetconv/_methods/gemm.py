@@ -21,7 +21,7 @@ from sparsetconv._arrays.streams import Kept
 from sparsetconv._arrays.validation import is_half
 from sparsetconv._geometry.axis import Axis
 from sparsetconv._geometry.extension import Extension
-from sparsetconv._methods.base import PaddedMethod, folding, joined_parts, quiet, real_parts
+from sparsetconv._methods.base import PaddedMethod, joined_parts, padding_of, quiet, real_parts
 from sparsetconv._methods.phases import polyphase, read_range
 
 if TYPE_CHECKING:
@@ -161,13 +161,13 @@ class _Direction:
         self._backend.require(
             "the product", prod(shape) * dtype.itemsize, "padding and the batch set its size"
         )
-        extended = self._extension.extend(x.astype(dtype, copy=False))
+        padded = self._extension.pad(x.astype(dtype, copy=False))
         if self._is_result and len(x) == 1:
             # if one panel holds everything, its product is the result, without a scatter
             (phases,), (weights,) = self._phases, self._of_dtype(dtype)
             first = phases[0].number
             if self._tile(1, phases, weights, dtype)[1] >= first:
-                whole: Array = weights @ self._panel(extended, phases, 0, first)
+                whole: Array = weights @ self._panel(padded, phases, 0, first)
                 return whole.reshape(shape)
         out: Array = (self._xp.empty if self._covers_results else self._xp.zeros)(shape, dtype)
         for phases, weights in zip(self._phases, self._of_dtype(dtype), strict=True):
@@ -175,7 +175,7 @@ class _Direction:
             first = phases[0].number
             for item, start in product(range(0, len(x), items), range(0, first, rows)):
                 part, count = slice(item, item + items), min(rows, first - start)
-                values = weights @ self._panel(extended[part], phases, start, count)
+                values = weights @ self._panel(padded[part], phases, start, count)
                 target = self._target(out[part], phases, start, count)
                 # the product has all phases in front of the channels; the target has each axis' phase in
                 # front of the results of that phase
@@ -271,7 +271,7 @@ class GemmMethod(PaddedMethod):
             start, stop = read_range(axis)
             sizes.append(stop - start)
         outputs = tuple(axis.outputs for axis in geometry.axes)
-        self._folding = folding(geometry.axes, xp)
+        self._padding = padding_of(geometry.axes, xp)
         self._forward = _Direction(Extension(geometry.axes, xp), forward, outputs, weights, backend)
         zeros_outside = Extension(tuple(zeros), xp)
         across = weights.swapaxes(1, 2)
@@ -283,7 +283,7 @@ class GemmMethod(PaddedMethod):
 
     def transpose(self, y: Array) -> Array:
         """See `Method.transpose`."""
-        return self._summed(y, lambda y, dtype: self._folding.fold(self._backward.product(y, dtype)))
+        return self._summed(y, lambda y, dtype: self._padding.unpad(self._backward.product(y, dtype)))
 
     def _summed(self, x: Array, product: Callable[[Array, np.dtype[Any]], Array]) -> Array:
         """Return a product, with sums in float32 if the result is of half precision.

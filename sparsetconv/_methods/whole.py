@@ -133,7 +133,7 @@ class WholeTransform:
         return out
 
     def _forth(self, x: Array) -> Array:
-        whole = self._extension.extend(x)
+        whole = self._extension.pad(x)
         results: Array = self._summed(self._transforms.forward(whole))[self._results]
         return results
 
@@ -144,7 +144,7 @@ class WholeTransform:
             spread[self._results] = y
         window = self._summed(self._transforms.forward(spread))[self._window]
         # unpadding writes to its argument
-        return self._extension.fold(self._backend.xp.ascontiguousarray(window))
+        return self._extension.unpad(self._backend.xp.ascontiguousarray(window))
 
     def _summed(self, x: Array) -> Array:
         """Multiply by the spectrum, sum over source channels one at a time, and transform back."""

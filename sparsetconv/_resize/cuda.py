@@ -42,7 +42,9 @@ class CudaSeparable:
 
     def __init__(self, factors: Sequence[Any], sizes: Sequence[tuple[int, int]], backend: Backend) -> None:
         self._factors, self._backend = tuple(factors), backend
-        self._orders = [least_work(factors, sizes, transposed, turn=0) for transposed in (False, True)]
+        self._orders = [
+            least_work(factors, sizes, transposed, transpose_cost=0) for transposed in (False, True)
+        ]
         self._kept: Kept[dict[int, _Factor]] = Kept(backend)
 
     def _of_dtype(self, dtype: np.dtype[Any], transposed: bool) -> dict[int, _Factor]:

@@ -115,7 +115,7 @@ def assembled(rows: Rows, outputs: int, size: int, first: int = 0) -> Any:
         reads, weights = rows.compute(first + start, first + stop)
         inside = bool(reads[0].min() >= 0 and reads[-1].max() < size)
         values, columns, counts = (
-            _inner(reads, weights) if inside else _folded(reads, weights, size, rows.border)
+            _inner(reads, weights) if inside else _across(reads, weights, size, rows.border)
         )
         times = 1
         if repeats and inside and stop - start == step:
@@ -154,7 +154,7 @@ def _inner(reads: Array, weights: Array) -> tuple[Array, Array, Array]:
     return weights.T[stored], reads.T[stored], stored.sum(1)
 
 
-def _folded(reads: Array, weights: Array, size: int, border: PaddingMode) -> tuple[Array, Array, Array]:
+def _across(reads: Array, weights: Array, size: int, border: PaddingMode) -> tuple[Array, Array, Array]:
     """Return values, columns and row lengths; weights beyond the signal are added to those of samples."""
     reads = samples_at(border, size, reads)
     numbers = np.broadcast_to(np.arange(reads.shape[1]), reads.shape)

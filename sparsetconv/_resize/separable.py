@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # vectors from which on SciPy's product is efficient; bytes of a transposed piece, which stays in cache
 WIDE, PIECE = 16, 1 << 18
 # cost of transposing an element, in multiplications
-TURN = 3
+TRANSPOSE_COST = 3
 # elements from which on threads pay
 THREAD_WORK = 1 << 16
 
@@ -49,7 +49,9 @@ class Separable:
 
     def __init__(self, factors: Sequence[Any], sizes: Sequence[tuple[int, int]]) -> None:
         self._factors = tuple(factors)
-        self._orders = [least_work(factors, sizes, transposed, TURN) for transposed in (False, True)]
+        self._orders = [
+            least_work(factors, sizes, transposed, TRANSPOSE_COST) for transposed in (False, True)
+        ]
         self._of_dtype = lru_cache(maxsize=None)(self._converted)
 
     def _converted(self, dtype: np.dtype[Any]) -> dict[int, _Factor]:
@@ -84,9 +86,9 @@ class Separable:
 
 
 def least_work(
-    factors: Sequence[Any], sizes: Sequence[tuple[int, int]], transposed: bool, turn: int
+    factors: Sequence[Any], sizes: Sequence[tuple[int, int]], transposed: bool, transpose_cost: int
 ) -> list[int]:
-    """Return the axes in the order of least work; ``turn`` is the cost of transposing an element.
+    """Return the axes in the order of least work; ``transpose_cost`` is the cost of transposing an element.
 
     An axis costs ``k`` multiplications for each element before it, and multiplies the number of elements by
     ``r``. So of two neighbours in the order, ``i`` belongs before ``j`` if
@@ -97,7 +99,7 @@ def least_work(
         if factor is None:
             continue
         trail = prod(side[transposed] for side in sizes[number + 1 :])
-        work = factor.nnz + (turn * (m + n) if trail < WIDE else 0)
+        work = factor.nnz + (transpose_cost * (m + n) if trail < WIDE else 0)
         before, after = (m, n) if transposed else (n, m)
         keys[number] = (after - before) / work
     return sorted(keys, key=keys.__getitem__)

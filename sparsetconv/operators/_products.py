@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.streams import Place
     from sparsetconv._arrays.types import Array
 
-# rows of a matrix that are turned at once, and elements for which that pays
+# rows of a matrix that are transposed at once, and elements for which that pays
 COPY_ROWS, COPY_WORK = 1024, 1 << 17
 # elements of a result, of 16 bytes at most, past which it is asked for whether there is memory for it
 LARGE_RESULT = memory.ALWAYS_THERE // 16
@@ -210,11 +210,11 @@ class ArrayProducts(Base):
         if not isinstance(x, self.backend.xp.ndarray):
             msg = f"the operand must be a dense array, got {type_name(x)}; use .tosparse() @ operand"
             raise TypeError(msg)
-        columns: Array = x.swapaxes(-1, -2) if self.backend.on_gpu else _turned(x)
+        columns: Array = x.swapaxes(-1, -2) if self.backend.on_gpu else _transposed(x)
         return columns
 
 
-def _turned(x: Array) -> Array:
+def _transposed(x: Array) -> Array:
     """Return ``(..., k, n)`` from ``(..., n, k)``; a large matrix is copied, block by block, in threads."""
     if x.ndim != 2 or x.size < COPY_WORK or x.flags.f_contiguous:
         return x.swapaxes(-1, -2)

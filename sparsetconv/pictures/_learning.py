@@ -144,7 +144,7 @@ def _fitted(pictures: Iterable[ArrayLike], factor: int, size: int, ridge: float)
                 sides = (side.reshape(*side.shape[:2], -1)[..., channel] for side in (reduced, whole))
                 little, big = (side.astype(np.float64) for side in sides)
                 for position in range(8):
-                    yield np.pad(_turned(little, position), margin, mode="edge"), _turned(big, position)
+                    yield np.pad(_rotated(little, position), margin, mode="edge"), _rotated(big, position)
         if not pixels:
             msg = "pictures must be one at least, got none"
             raise ValueError(msg)
@@ -228,6 +228,6 @@ def _symmetric(kernel: Array) -> Array:
     return kernel
 
 
-def _turned(plane: Array, position: int) -> Array:
-    turned = np.rot90(plane, position % 4)
-    return turned if position < 4 else turned.T
+def _rotated(plane: Array, position: int) -> Array:
+    rotated = np.rot90(plane, position % 4)
+    return rotated if position < 4 else rotated.T

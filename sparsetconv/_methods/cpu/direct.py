@@ -79,11 +79,11 @@ class DirectMethod(PaddedMethod):
 
     def forward(self, x: Array) -> Array:
         """See `Method.forward`."""
-        return self._computed(self._padding.extend(x), False)
+        return self._computed(self._padding.pad(x), False)
 
     def transpose(self, y: Array) -> Array:
         """See `Method.transpose`."""
-        return self._padding.fold(self._computed(y, True))
+        return self._padding.unpad(self._computed(y, True))
 
     def _computed(self, x: Array, transposed: bool) -> Array:
         dtype = np.result_type(x, self.weights)

@@ -14,7 +14,7 @@ import numpy as np
 
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.threads import for_each, thread_count
-from sparsetconv._methods.base import folding
+from sparsetconv._methods.base import padding_of
 from sparsetconv._methods.cpu.overlap_save import plan
 from sparsetconv._methods.cpu.rates import CPU, vector_bytes
 from sparsetconv._methods.finite import TransformMethod
@@ -182,7 +182,7 @@ class TileTransforms:
         self._convolve = convolve_tiles
         if transposed:
             weights = weights.swapaxes(1, 2)
-        self._folding = folding(geometry.axes) if transposed else None
+        self._padding = padding_of(geometry.axes) if transposed else None
         axes = [(plan.transposed if transposed else plan.forward)(axis) for axis in geometry.axes]
         real = np.zeros(0, dtype).real.dtype
         width = VECTOR_BYTES // real.itemsize
@@ -217,4 +217,4 @@ class TileTransforms:
 
         workers = min(thread_count(), last)
         for_each(work, range(workers), workers)
-        return out if self._folding is None else self._folding.fold(out)
+        return out if self._padding is None else self._padding.unpad(out)

@@ -1,4 +1,4 @@
-"""Method ``"fft"`` on a GPU: the extended input as a whole and the kernel meet as transforms.
+"""Method ``"fft"`` on a GPU: the padded input as a whole and the kernel meet as transforms.
 
 It needs only an array library with transforms, so the same lines run with NumPy in the
 tests, and serve ``fft`` for large kernels.

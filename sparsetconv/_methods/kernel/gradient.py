@@ -161,7 +161,7 @@ class KernelGradient:
         plan, tables, elements = self._plan(parts, real.itemsize)
         tiles, entries = len(plan.tiles), c_in * parts * prod(taps)
         partial = np.zeros((groups, tiles, c_out * parts, entries), real)
-        large = np.ascontiguousarray(self._padding.extend(large))
+        large = np.ascontiguousarray(self._padding.pad(large))
         flat = [array.view(real).reshape(-1) for array in (large, small)]
         scratch = numbers(filled(SCRATCH, small_planes=c_out * parts, entries=entries))
         counter, last = np.zeros(1, np.int64), groups * tiles
@@ -206,8 +206,8 @@ class TransformedGradient:
         spread[last_axes(slice(0, c.reads, c.step) for c in circles)] = small
         # the DFT of the reversed array is the conjugate of the DFT of the conjugated array
         reverse = transforms.forward(spread.conj()).conj()
-        extended = transforms.forward(extension.extend(large))
-        lags = transforms.backward(reverse[:, :, None] * extended[:, None])
+        padded = transforms.forward(extension.pad(large))
+        lags = transforms.backward(reverse[:, :, None] * padded[:, None])
         together = zip(circles, self._axes, transforms.lengths, strict=True)
         places = [(c.first + np.arange(axis.taps) * axis.dilation) % length for c, axis, length in together]
         gradient: Array = lags[last_axes(map(self._backend.xp.asarray, np.ix_(*places)))]

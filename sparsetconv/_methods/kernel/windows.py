@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsetconv._arrays.layout import last_axes
-from sparsetconv._methods.base import folding, quiet
+from sparsetconv._methods.base import padding_of, quiet
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array, Index
@@ -36,7 +36,7 @@ class Windows:
     def __init__(self, geometry: ConvGeometry, xp: Any = np) -> None:
         self._xp = xp
         self._axes = geometry.axes
-        self._extension = folding(geometry.axes, xp)
+        self._extension = padding_of(geometry.axes, xp)
         self._taps = tuple(axis.taps for axis in geometry.axes)
         self._outputs = tuple(axis.outputs for axis in geometry.axes)
 
@@ -55,11 +55,11 @@ class Windows:
     @quiet
     def forward(self, weights: Array, large: Array) -> Array:
         """Convolve ``(groups, c_in, n1, ..., nd)`` with ``(batch, groups, c_out, c_in, k1, ..., kd)``."""
-        extended = self._extension.extend(large)
+        padded = self._extension.pad(large)
         dtype = np.result_type(weights.dtype, large.dtype)
         out: Array = self._xp.zeros((*weights.shape[:3], *self._outputs), dtype)
         for tap, outputs, reads, counts in self._windows:
-            part = weights[tap] @ extended[reads].reshape(*large.shape[:2], -1)
+            part = weights[tap] @ padded[reads].reshape(*large.shape[:2], -1)
             out[outputs] += part.reshape(*part.shape[:3], *counts)
         return out.reshape(*weights.shape[:3], -1)
 
@@ -73,22 +73,22 @@ class Windows:
         for tap, outputs, reads, counts in self._windows:
             part = weights[tap].swapaxes(-1, -2) @ small[outputs].reshape(*small.shape[:2], -1)
             spread[reads] += part.reshape(*part.shape[:3], *counts)
-        return self._extension.fold(spread)
+        return self._extension.unpad(spread)
 
     @quiet
     def gradient(self, large: Array, small: Array) -> Array:
         """Return the sums over outputs of window times output, as `KernelGradient` does."""
-        extended = self._extension.extend(large)
+        padded = self._extension.pad(large)
         channels = *small.shape[:2], large.shape[1]
         gradient: Array = self._xp.zeros((*channels, *self._taps), np.result_type(large.dtype, small.dtype))
         for tap, outputs, reads, _ in self._windows:
-            met = extended[reads].reshape(*large.shape[:2], -1)
+            met = padded[reads].reshape(*large.shape[:2], -1)
             gradient[tap] = small[outputs].reshape(*small.shape[:2], -1) @ met.swapaxes(-1, -2)
         return gradient
 
 
 def _part(axis: Axis, tap: int) -> tuple[slice, slice]:
-    """Return the outputs of an axis that read through a tap, and what they read, padded by `folding`."""
+    """Return the outputs of an axis that read through a tap, and what they read, padded by `padding_of`."""
     first, last = 0, axis.outputs
     start = tap * axis.dilation
     if axis.effective_mode.zero:

@@ -121,8 +121,8 @@ def _radix_4(v: _Vectors, place: Value, quarter: Value, twiddle: Value, inverse:
     if inverse:
         a[1:] = [v.product(number, factor, True) for number, factor in zip(a[1:], w, strict=True)]
     even, odd = (v.add(a[0], a[2]), v.add(a[1], a[3])), (v.sub(a[0], a[2]), v.sub(a[1], a[3]))
-    turned = _times_i(v, odd[1], inverse)
-    results = [v.add(*even), v.add(odd[0], turned), v.sub(*even), v.sub(odd[0], turned)]
+    rotated = _times_i(v, odd[1], inverse)
+    results = [v.add(*even), v.add(odd[0], rotated), v.sub(*even), v.sub(odd[0], rotated)]
     if not inverse:
         results[1:] = [v.product(number, factor) for number, factor in zip(results[1:], w, strict=True)]
     for p, result in zip(places, results, strict=True):

@@ -168,7 +168,7 @@ def _paired(pair: Array) -> Array:
     return np.concatenate([pair, rest])
 
 
-def find_reach(direction: Direction, runs: Array) -> tuple[int, int]:
+def find_read_span(direction: Direction, runs: Array) -> tuple[int, int]:
     """Return the first and the last place that is read along the last axis, counted from a base."""
     reads = direction.last.reads // direction.phases
     # the odd phase of a pair is computed with the bases of the even one, shifted

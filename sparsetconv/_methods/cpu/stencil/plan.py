@@ -27,13 +27,13 @@ from sparsetconv._methods.cpu.stencil.partition import (
     Layout,
     directed,
     find_bands,
-    find_reach,
+    find_read_span,
     find_row_blocks,
     find_runs,
     find_tiles,
 )
 from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, HEADER, MAIN, RANGES
-from sparsetconv._methods.cpu.stencil.tap_lists import TapLists, Taps, met_together, tap_lists
+from sparsetconv._methods.cpu.stencil.tap_lists import TapLists, Taps, shared_lines, tap_lists
 from sparsetconv._methods.phases import flat_samples, ragged
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Plan:
         The tiles of the store pass, then those of the accumulate pass.
     accumulating : int
         Number of tiles of the accumulate pass.
-    reach : (int, int)
+    read_span : (int, int)
         The first and the last place that is read along the last axis, counted from a base.
     buffer : TileBuffer
     taps : TapLists
@@ -117,7 +117,7 @@ class Plan:
     row_blocks: Array
     tiles: Array
     accumulating: int
-    reach: tuple[int, int]
+    read_span: tuple[int, int]
     buffer: TileBuffer
     taps: TapLists
 
@@ -159,7 +159,7 @@ class Plan:
 
     def header_numbers(self) -> dict[str, int]:
         """Return the other fields of `HEADER`, but for ``buffer`` and ``block_weights``."""
-        layout, last, buffer, reach = self.layout, self.direction.last, self.buffer, self.reach
+        layout, last, buffer, read_span = self.layout, self.direction.last, self.buffer, self.read_span
         return {
             "planes": layout.planes,
             "results": layout.results,
@@ -178,8 +178,8 @@ class Plan:
             "phases": self.direction.phases,
             "places": last.source.length,
             "apart": last.source.step,
-            "lowest": reach[0],
-            "spread": reach[1] - reach[0],
+            "lowest": read_span[0],
+            "spread": read_span[1] - read_span[0],
             "lists": last.bounds.size - 1,
             "limits": len(RANGES) + 1,
         }
@@ -189,12 +189,12 @@ def plan_of(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Plan:
     """Return the plan of a direction."""
     direction = directed(axes, transposed)
     padded, runs = padded_input(direction), find_runs(direction, layout)
-    reach = find_reach(direction, runs)
+    read_span = find_read_span(direction, runs)
     begin, end = int(runs["base"].min()), int((runs["base"] + runs["count"]).max())
     length = end - begin if end - begin <= TILE_LENGTH * 3 // 2 else TILE_LENGTH
     # a whole number of cache lines (64 bytes), but not of 64 of them (4 KiB): lines would share cache sets
     quantum = 64 // layout.itemsize
-    quanta = -(-(length + reach[1] - reach[0]) // quantum)
+    quanta = -(-(length + read_span[1] - read_span[0]) // quantum)
     pitch = (quanta + (quanta % 64 == 0)) * quantum
     strides, row_size = direction.strides(pitch), padded.lines.size * direction.phases * pitch
     blocks, spans = find_row_blocks(direction, layout, strides)
@@ -213,7 +213,7 @@ def plan_of(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Plan:
         row_blocks=blocks,
         tiles=tiles,
         accumulating=accumulating,
-        reach=reach,
+        read_span=read_span,
         buffer=buffer,
         taps=find_taps(direction, layout, buffer, np.flatnonzero(np.bincount(blocks["count"]))),
     )
@@ -256,7 +256,7 @@ def find_taps(direction: Direction, layout: Layout, buffer: TileBuffer, kinds: A
         cycle, apart = direction.cycle * steps[-2], apart * buffer.strides[-1]
     else:
         own, cycle, apart = Taps(np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([0, 1])), 1, 1
-    lines = met_together(own, kinds.tolist(), cycle, apart, ranges)
+    lines = shared_lines(own, kinds.tolist(), cycle, apart, ranges)
     reads = last.reads % direction.phases * buffer.pitch + last.reads // direction.phases
     rows = np.array([high - low for low, high in RANGES])
     return tap_lists(before, lines, Taps(reads, last.taps, last.bounds), rows)

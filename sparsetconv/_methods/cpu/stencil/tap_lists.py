@@ -103,7 +103,7 @@ class TapLists(NamedTuple):
     starts: Array
 
 
-def met_together(own: Taps, numbers: Sequence[int], cycle: int, step: int, ranges: Array) -> Lines:
+def shared_lines(own: Taps, numbers: Sequence[int], cycle: int, step: int, ranges: Array) -> Lines:
     """Return the source lines that row blocks read, with the tap of each line of the block.
 
     Parameters

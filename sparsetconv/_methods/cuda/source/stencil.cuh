@@ -47,12 +47,12 @@ __device__ __forceinline__ long long sample_at(const StencilAxis& axis, long lon
     if (TRANSPOSED || (!axis.copies && !axis.edge)) return -1;
     if (axis.edge) return position < 0 ? 0 : size - 1;
     // no division for padding of up to one period
-    long long folded = position < 0 ? position + period : position < period ? position : position - period;
-    if (folded < 0 || folded >= period) {
-        folded = position % period;
-        if (folded < 0) folded += period;
+    long long offset = position < 0 ? position + period : position < period ? position : position - period;
+    if (offset < 0 || offset >= period) {
+        offset = position % period;
+        if (offset < 0) offset += period;
     }
-    return folded < size ? folded : period - axis.mirror - folded;
+    return offset < size ? offset : period - axis.mirror - offset;
 }
 
 // The taps of an axis that a result meets: the first, how many, and where the first one reads, counted from

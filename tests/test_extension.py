@@ -24,25 +24,25 @@ def naive_extension(x, axes):
 
 @examples(300)
 @given(geometries(max_ndim=3))
-def test_extend_and_fold(case):
+def test_pad_and_unpad(case):
     kernel_shape, input_shape, options = case
     axes = ConvGeometry(input_shape, kernel_shape, **options).axes
     extension = Extension(axes)
     rng = np.random.default_rng(0)
     x = rng.integers(-9, 10, [axis.size for axis in axes])
-    extended = extension.extend(x)
-    np.testing.assert_array_equal(extended, naive_extension(x, axes))
-    # a batch is extended item by item
-    np.testing.assert_array_equal(extension.extend(np.stack([x, -x])), np.stack([extended, -extended]))
-    # fold is the adjoint, exactly
-    z = rng.integers(-9, 10, extended.shape)
-    assert (extended * z).sum() == (x * extension.fold(z.copy())).sum()
+    padded = extension.pad(x)
+    np.testing.assert_array_equal(padded, naive_extension(x, axes))
+    # a batch is padded item by item
+    np.testing.assert_array_equal(extension.pad(np.stack([x, -x])), np.stack([padded, -padded]))
+    # unpad is the adjoint, exactly
+    z = rng.integers(-9, 10, padded.shape)
+    assert (padded * z).sum() == (x * extension.unpad(z.copy())).sum()
 
 
 @pytest.mark.parametrize("dtype", ["int8", "float32", "complex64"])
 def test_extension_keeps_dtype(dtype):
     axes = ConvGeometry((5, 6), (3, 2), padding=3, padding_mode=("replicate", "zeros")).axes
     extension = Extension(axes)
-    extended = extension.extend(np.ones((5, 6), dtype))
-    assert extended.dtype == dtype
-    assert extension.fold(extended).dtype == dtype
+    padded = extension.pad(np.ones((5, 6), dtype))
+    assert padded.dtype == dtype
+    assert extension.unpad(padded).dtype == dtype
