@@ -137,9 +137,12 @@ def test_auto_prefers_what_its_estimate_says():
 
 
 def test_auto_leaves_out_a_matrix_that_would_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(memory, "available_bytes", lambda: 10**6)
-    A = stc.ConvOperator(np.ones((3, 3), int), (300, 300))
-    assert A.method != "sparse"
+    kernel, shape = np.ones((1, 1)), (3000, 3000)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10**9)
+    assert stc.ConvOperator(kernel, shape).method == "sparse"
+    # of 144 MB
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10**8)
+    assert stc.ConvOperator(kernel, shape).method == "direct"
     # nothing else takes a kernel with NaN, so the matrix stays, and says so itself
     B = stc.ConvOperator(np.full((300, 300), np.nan), (400, 400))
     assert B.method == "sparse"

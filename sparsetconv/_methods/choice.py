@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sparsetconv._arrays import threads
+from sparsetconv._arrays import memory, threads
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._geometry import validation
 from sparsetconv._methods.cost import SMALL, estimate
@@ -71,8 +71,9 @@ def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend =
 
 def _too_large(geometry: ConvGeometry, weights: Array, backend: Backend) -> bool:
     """Return whether the matrix would take more than half of the memory that is free."""
-    available = backend.available_bytes()
-    return available is not None and 2 * geometry.nbytes(weights.dtype) > available
+    nbytes = 2 * geometry.nbytes(weights.dtype)
+    available = backend.available_bytes() if nbytes > memory.ALWAYS_THERE else None
+    return available is not None and nbytes > available
 
 
 def explain(choice: Choice, method: Method) -> str:

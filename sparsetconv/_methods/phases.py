@@ -129,7 +129,7 @@ class DirectedAxis(NamedTuple):
     size: int
 
     @property
-    def whole(self) -> bool:
+    def stores_all(self) -> bool:
         """Whether every sample of the result is stored, so that it need not be set to zero first."""
         return int(self.runs.number[~self.runs.added].sum()) == self.size
 

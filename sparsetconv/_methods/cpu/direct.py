@@ -98,7 +98,7 @@ class DirectMethod(PaddedMethod):
         values = _wrapped(np.ascontiguousarray(x)) if exact else np.ascontiguousarray(x, dtype).view(real)
         # narrower integers are summed in 64 bits and converted at the end
         summed = np.dtype(np.int64) if exact and dtype.itemsize < 8 else dtype
-        out = np.empty(shape, summed) if plan.whole else np.zeros(shape, summed)
+        out = np.empty(shape, summed) if plan.stores_all else np.zeros(shape, summed)
         flat, result = values.reshape(-1), out.view(real).reshape(-1)
         items = batch * groups * plan.layout.item_parts
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sparsetconv._arrays import memory
-from sparsetconv._arrays.record import filled, record, size
+from sparsetconv._arrays.record import filled, joined, record, size
 from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, ROW_BLOCK, RUN, TILE
 from sparsetconv._methods.phases import forward_axis, is_plain, results, sums, transposed_axis
 
@@ -89,9 +89,9 @@ class Direction:
     transposed: bool
 
     @property
-    def whole(self) -> bool:
+    def stores_all(self) -> bool:
         """Whether every sample of the result is stored."""
-        return all(axis.whole for axis in (*self.outer, self.last))
+        return all(axis.stores_all for axis in (*self.outer, self.last))
 
     @property
     def source_sizes(self) -> list[int]:
@@ -153,7 +153,7 @@ def find_runs(direction: Direction, layout: Layout) -> Array:
         pair = runs[alternating]
         pair = pair[np.argsort(pair["target"], kind="stable")]
         if np.diff(pair["target"]) == 1:
-            runs = np.concatenate([_paired(pair), np.delete(runs, alternating)])
+            runs = joined(_paired(pair), np.delete(runs, alternating))
     return runs[np.argsort(runs["adds"], kind="stable")]
 
 
@@ -165,7 +165,7 @@ def _paired(pair: Array) -> Array:
     rest["count"] -= count
     rest["target"] += 2 * count
     pair["count"], pair["paired"] = count, [1, 0]
-    return np.concatenate([pair, rest])
+    return joined(pair, rest)
 
 
 def find_read_span(direction: Direction, runs: Array) -> tuple[int, int]:
@@ -310,4 +310,4 @@ def find_tiles(bands: Array, runs: Array, begins: range, end: int) -> tuple[Arra
     storing, adding = (bands[bands["adds"] == adds] for adds in (0, 1))
     store = tiles(storing, 0, stored)
     accumulate = tiles(storing, stored, len(runs)), tiles(adding, 0, len(runs))
-    return np.concatenate([store, *accumulate]), sum(map(len, accumulate))
+    return joined(store, *accumulate), sum(map(len, accumulate))

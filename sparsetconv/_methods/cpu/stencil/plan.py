@@ -102,6 +102,8 @@ class Plan:
         The tiles of the store pass, then those of the accumulate pass.
     accumulating : int
         Number of tiles of the accumulate pass.
+    stores_all : bool
+        Whether the store pass writes every sample; if not, the output must be set to zero first.
     read_span : (int, int)
         The first and the last place that is read along the last axis, counted from a base.
     buffer : TileBuffer
@@ -117,14 +119,10 @@ class Plan:
     row_blocks: Array
     tiles: Array
     accumulating: int
+    stores_all: bool
     read_span: tuple[int, int]
     buffer: TileBuffer
     taps: TapLists
-
-    @property
-    def whole(self) -> bool:
-        """Whether the store pass writes all results; if not, the output must be set to zero first."""
-        return self.direction.whole
 
     @property
     def storing(self) -> int:
@@ -213,6 +211,7 @@ def plan_of(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Plan:
         row_blocks=blocks,
         tiles=tiles,
         accumulating=accumulating,
+        stores_all=direction.stores_all,
         read_span=read_span,
         buffer=buffer,
         taps=find_taps(direction, layout, buffer, np.flatnonzero(np.bincount(blocks["count"]))),
