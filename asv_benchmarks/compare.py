@@ -34,6 +34,7 @@ CHOSEN: list[tuple[str, tuple[Any, ...]]] = [
     ("operators.Channels", ("64 to 64, 56x56", "direct", "forward", "numpy")),
     ("operators.Channels", ("64 to 64, 56x56", "gemm", "adjoint", "numpy")),
     ("operators.PictureSizes", (64, 3, 1, "forward", "numpy")),
+    ("operators.PictureSizes", (64, 7, 1, "adjoint", "numpy")),
     ("resizing.Resize", (1024, "cubic", "operator", "forward", "numpy")),
     ("learning.FitKernel", (8, "cholesky", "numpy")),
     ("solvers.Deblur", (128, "auto", "numpy")),
