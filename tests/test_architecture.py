@@ -1,6 +1,7 @@
 """The floors of CONTRIBUTING: a module imports only from floors below. And what the package shows to the world."""
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -187,6 +188,15 @@ def test_all_is_what_exists():
 def test_public_names_have_documentation():
     for name in set(stc.__all__) - {"__version__"}:
         assert getattr(stc, name).__doc__, name
+
+
+def test_public_names_have_sources():
+    """What a user names can be read, by ``??`` in IPython: a class says the module that has its text."""
+    for module in (stc, stc.operators, stc.pictures, stc.plot, stc.testing):
+        for name in module.__all__:
+            public = getattr(module, name)
+            if callable(public):
+                assert f" {public.__name__}" in inspect.getsource(public), name
 
 
 def test_functions_stay_small():

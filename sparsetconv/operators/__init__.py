@@ -29,7 +29,3 @@ __all__ = [
     "TransposedOperator",
     "to_device",
 ]
-
-# the public name is the one that `type`, tracebacks and pickles say
-for _name in __all__:
-    globals()[_name].__module__ = __name__
