@@ -471,10 +471,21 @@ def test_a_small_product_is_a_few_calls_of_functions(method, most):
     x = np.ones(1600)
     for operator in (A, A.H):
         operator @ x
-        called = []
-        sys.setprofile(lambda frame, event, _: called.append(frame.f_code) if event == "call" else None)
-        try:
-            operator @ x
-        finally:
-            sys.setprofile(None)
-        assert 0 < len(called) <= most, [code.co_qualname for code in called]
+        called = names_of_calls(lambda own=operator: own @ x)
+        assert 0 < len(called) <= most, called
+
+
+def names_of_calls(run):
+    """Return the names of the Python functions that are called."""
+    called = []
+
+    def note(frame, event, _):
+        if event == "call":
+            called.append(frame.f_code.co_qualname)
+
+    sys.setprofile(note)
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+    return called
