@@ -112,6 +112,15 @@ def test_tables_name_modules_that_exist():
     assert STANDARD_LIBRARY_ONLY.union(*ONE_PLACE.values()) <= NAMES
 
 
+def test_files_of_the_guide_exist():
+    """Each place that CONTRIBUTING sends to, but for the names that a recipe asks for, is there."""
+    places = set(re.findall(r"`([\w./]+/[\w.]*)`", CONTRIBUTING.read_text()))
+    places = {place for place in places if "NAME" not in place}
+    assert len(places) > 20
+    for place in places:
+        assert any((root / place).exists() for root in (PACKAGE, PACKAGE.parent)), place
+
+
 def test_imports_go_down():
     """A module imports from its own folder and from those of lower floors; of one floor, none of another."""
     for name, path in modules():
