@@ -124,17 +124,17 @@ def _add_pictures(commands: Any) -> None:
     upsample = _command(commands, "upsample", help="make a picture larger")
     upsample.add_argument("input", type=Path, help="a picture: PNG, TIFF, JPEG and more, of 8 or 16 bits")
     upsample.add_argument("output", type=Path, help="the larger picture; its ending names the format")
-    upsample.add_argument("--scale", type=number, required=True, help="pixels for each, such as 2")
+    upsample.add_argument("--scale", type=number, required=True, help="factor of both sizes, such as 2")
     upsample.add_argument(
         "--mode",
         choices=pictures.MODES,
         default="learned",
-        help="learned (the default) takes whole scales, the others any",
+        help="learned (the default) needs an integer scale, the others any scale",
     )
     upsample.add_argument(
         "--kernel",
         type=Path,
-        help="with learned: a .npy file from learn; for 2, 3, 4 one is at hand",
+        help="with learned: a .npy file from learn; scales 2, 3 and 4 have a default",
     )
     _add_reading(upsample)
     _add_force(upsample)

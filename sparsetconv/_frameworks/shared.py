@@ -77,7 +77,7 @@ def attribute_of(name: str, layer: Any, attribute: str) -> Any:
     try:
         return getattr(layer, attribute)
     except AttributeError:
-        msg = f"{name} must have the attribute {attribute} of its kind, {type_name(layer)} has none"
+        msg = f"{name} must have the attribute {attribute}, which {type_name(layer)} does not have"
         raise TypeError(msg) from None
 
 
@@ -181,8 +181,8 @@ def _check_tensor(name: str, tensor: Any) -> None:
     cls = type(tensor)
     if cls.__module__.split(".")[0] != "torch" or cls.__name__ not in PLAIN_TENSORS:
         msg = (
-            f"{name} must be a plain tensor, got {clipped(cls.__module__)}.{type_name(tensor)}, whose "
-            "products may be others; convert it to torch.Tensor, with .dequantize() for example"
+            f"{name} must be a plain tensor, got {clipped(cls.__module__)}.{type_name(tensor)}, which "
+            "may redefine products; convert it to torch.Tensor, with .dequantize() for example"
         )
         raise TypeError(msg)
 

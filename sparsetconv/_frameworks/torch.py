@@ -177,7 +177,7 @@ def _padding(module: Any, ndim: int) -> Any:
 def _transposed(module: Any, input_shape: IntOrInts, ndim: int, method: MethodName) -> ConvTransposeOperator:
     if module.padding_mode != "zeros":
         msg = (
-            "module.padding_mode must be 'zeros' for a transposed convolution, as torch has it, "
+            "module.padding_mode must be 'zeros' for a transposed convolution, as in torch, "
             f"got {shown(module.padding_mode)}"
         )
         raise ValueError(msg)
@@ -205,9 +205,8 @@ def _pool(module: Any, input_shape: IntOrInts, ndim: int, method: MethodName) ->
     if module.ceil_mode and any((n + 2 * p - k) % s for n, k, s, p in rows):
         msg = (
             "module.ceil_mode must be False where stride does not divide n + 2 * padding - kernel_size: a "
-            f"window that is cut off has other weights; got kernel_size {shown(taps)}, s"
-            f"tride {shown(stride)}, "
-            f"padding {shown(padding)} on {shown(shape)}"
+            f"window that is cut off has other weights; got kernel_size {shown(taps)}, "
+            f"stride {shown(stride)}, padding {shown(padding)} on {shown(shape)}"
         )
         raise ValueError(msg)
     if any(padding) and not module.count_include_pad and divisor is None:

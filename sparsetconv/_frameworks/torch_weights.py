@@ -41,7 +41,7 @@ def next_weights(module: Any, ndim: int) -> Array:
         May share the module's memory.
     """
     if any(hasattr(value, "materialize") for value in getattr(module, "_parameters", {}).values()):
-        msg = f"module must have its weights: apply {type_name(module)} to an input first"
+        msg = f"module must have initialized weights: apply {type_name(module)} to an input first"
         raise ValueError(msg)
     hooks = list(hooks_of(module))
     for word, hook in hooks:
@@ -100,6 +100,6 @@ def _parametrized(module: Any, name: str) -> Any:
         raise ValueError(msg) from error
     first, second = (weights_of(title, tensor, tensor.ndim, REMEDY) for tensor in (value, again))
     if not np.array_equal(first, second, equal_nan=True):
-        msg = f"{title} must be the same in each call, its parametrization gives others every time; {remedy}"
+        msg = f"{title} must be the same in each call, but its parametrization changes them; {remedy}"
         raise ValueError(msg)
     return value

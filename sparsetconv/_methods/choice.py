@@ -96,6 +96,6 @@ def explain(choice: Choice, method: Method) -> str:
         elif methods[name].assembles:
             nbytes = geometry.nbytes(weights.dtype)
             note = f", of a matrix of {geometry.nnz:,} entries in {nbytes:,} bytes"
-            note += ", too many for the memory that is free" if _too_large(geometry, weights, backend) else ""
+            note += ", more than half of the free memory" if _too_large(geometry, weights, backend) else ""
         lines.append(f"  {name:<7}{cost_of / unit:10.3f}{suffix}{note}")
     return "\n".join(lines)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
 
 # a last axis of one tap and at most this many samples, too few for vectors, is merged with the axis before it
-NARROW = 16
+NARROW_AXIS = 16
 
 
 class Arrangement(NamedTuple):
@@ -62,13 +62,18 @@ def arrangement(geometry: ConvGeometry) -> Arrangement:
     order = sorted(range(len(axes)), key=lambda number: not axes[number].size == axes[number].outputs == 1)
     kept: list[Axis] = []
     for axis in (axes[number] for number in order):
-        if kept and _is_copied(kept[-1]) and _is_copied(axis):
+        if kept and _is_pointwise(kept[-1]) and _is_pointwise(axis):
             kept[-1] = Axis.plain(kept[-1].size * axis.size)
         else:
             kept.append(axis)
-    if len(kept) > 1 and kept[0].size == 1 and _is_copied(kept[0]):
+    if len(kept) > 1 and kept[0].size == 1 and _is_pointwise(kept[0]):
         kept = kept[1:]
-    if len(kept) > 1 and kept[-1].size <= NARROW and _is_copied(kept[-1]) and _is_dense(kept[-2]):
+    if (
+        len(kept) > 1
+        and kept[-1].size <= NARROW_AXIS
+        and _is_pointwise(kept[-1])
+        and _can_interleave(kept[-2])
+    ):
         kept[-2:] = [_interleaved(kept[-2], kept[-1].size)]
     if len(kept) == len(axes) and order == sorted(order):
         return Arrangement(geometry, tuple(order))
@@ -80,12 +85,12 @@ def merged(geometry: ConvGeometry) -> ConvGeometry:
     return arrangement(geometry).geometry
 
 
-def _is_copied(axis: Axis) -> bool:
+def _is_pointwise(axis: Axis) -> bool:
     """Return whether nothing is convolved along an axis: output ``o`` is sample ``o`` times the only tap."""
     return axis.taps == 1 and axis.low == 0 and axis.outputs == axis.size and axis.high == axis.size - 1
 
 
-def _is_dense(axis: Axis) -> bool:
+def _can_interleave(axis: Axis) -> bool:
     """Return whether an axis can be interleaved: stride and padding stay the same for wider samples."""
     mode = axis.effective_mode
     return axis.stride == 1 and not (mode.edge or mode.mirrored)

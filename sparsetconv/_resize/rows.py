@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # entries of a block; positions of a part, which have the same offsets from its start in every part
 BLOCK, PART = 1 << 16, 256
 # fewer weights than this are added one after the other, more by NumPy's pairwise summation
-FEW = 8
+SEQUENTIAL = 8
 # bytes of scratch for each entry of a block
 ENTRY_BYTES = 96
 
@@ -140,7 +140,7 @@ def assembled(rows: Rows, outputs: int, size: int, first: int = 0) -> Any:
 
 def totals(weights: Array) -> Array:
     """Return the sums of ``(width, rows)`` weights; the bits of a row's sum do not depend on other rows."""
-    if len(weights) < FEW:
+    if len(weights) < SEQUENTIAL:
         return reduce(np.add, weights)
     sums: Array = np.ascontiguousarray(weights.T).sum(1)
     return sums

@@ -213,7 +213,7 @@ def learned_kernel(scale: int) -> Array:
     if not isinstance(scale, Real) or scale not in tuple(kernels):
         known = ", ".join(map(str, kernels))
         given = shown(scale)
-        msg = f"scale must be one of {known}, for which a kernel is at hand, got {given}; learn makes others"
+        msg = f"scale must be one of {known}, for which a kernel is included, got {given}; learn fits others"
         raise ValueError(msg)
     return kernels[int(scale)]
 
@@ -239,7 +239,7 @@ def _learned(shape: tuple[int, ...], factor: int, kernel: ArrayLike | None, dtyp
     sums = phase_sums(weights, factor)
     if not abs(sums - 1).max() <= NEAR_ONE:
         msg = (
-            f"kernel must keep flat areas, which at scale={factor} it does not: the weights that meet in one "
+            f"kernel must preserve constant areas, but at scale={factor} the weights that contribute to one "
             f"pixel sum to {sums.min():.3g} to {sums.max():.3g}. Was it learned for another scale?"
         )
         raise ValueError(msg)

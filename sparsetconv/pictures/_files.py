@@ -114,7 +114,7 @@ def read(path: Path, max_pixels: int = MAX_PIXELS) -> Array:
         _check_header(path, image, max_pixels)
         array: Array = _upright_colours(image).numpy()
     except vips.Error as error:
-        msg = f"{shown(str(path))} is no picture that libvips can read, or damaged: {_cause(error)}"
+        msg = f"{shown(str(path))} is not a picture that libvips can read, or is damaged: {_cause(error)}"
         raise ValueError(msg) from None
     if array.dtype.name not in MEANINGS:
         msg = f"{shown(str(path))} must hold {', '.join(MEANINGS)}, got {array.dtype}"

@@ -115,16 +115,16 @@ def learn(pictures: Iterable[ArrayLike], scale: int, taps: int, *, ridge: float 
     size = validation.integer("taps", taps, factor)
     if (size - factor) % 2:
         msg = (
-            f"taps must be {'odd' if factor % 2 else 'even'} as scale is, so that the kernel has its middle "
-            f"over that of a pixel; got {size} for scale {factor}"
+            f"taps must be {'odd' if factor % 2 else 'even'} like scale, so that the kernel is centred on "
+            f"a pixel; got {size} for scale {factor}"
         )
         raise ValueError(msg)
     kernel = _fitted(pictures, factor, size, ridge)
     sums = phase_sums(kernel, factor)
     if abs(sums - 1).max() > NEAR_ONE:
         msg = (
-            "pictures must determine a kernel that keeps flat areas: the weights that meet in one pixel sum "
-            f"to {sums.min():.3g} to {sums.max():.3g}; more pictures or less ridge would help"
+            "pictures must determine a kernel that preserves constant areas: the weights that contribute to "
+            f"one pixel sum to {sums.min():.3g} to {sums.max():.3g}; more pictures or less ridge would help"
         )
         raise ValueError(msg)
     balanced = kernel / np.tile(sums, [-(-size // factor)] * 2)[:size, :size]
@@ -147,7 +147,7 @@ def _fitted(pictures: Iterable[ArrayLike], factor: int, size: int, ridge: float)
                 for position in range(8):
                     yield np.pad(_rotated(little, position), margin, mode="edge"), _rotated(big, position)
         if not pixels:
-            msg = "pictures must be one at least, got none"
+            msg = "pictures must hold at least one picture, got none"
             raise ValueError(msg)
         finished = True
 
@@ -166,8 +166,8 @@ def _fitted(pictures: Iterable[ArrayLike], factor: int, size: int, ridge: float)
         if not finished or pixels >= size * size or ridge:
             raise
         msg = (
-            f"pictures must have, in 8 positions, at least as many pixels as a kernel of {size} x {size} has "
-            f"weights, {size * size}, got {pixels}: fewer equations than unknowns; larger pictures, "
+            f"pictures must have, in 8 orientations, at least as many pixels as a kernel of {size} x {size} "
+            f"has weights, {size * size}, got {pixels}: fewer equations than unknowns; larger pictures, "
             "a smaller kernel or ridge > 0 would do"
         )
         raise ValueError(msg) from None

@@ -65,8 +65,8 @@ def pattern_of(A: Any, rows: int, columns: int, side: int) -> tuple[Array, bool]
         sampled = picture(A, height, width)
         if sampled is None:
             msg = (
-                f"A must have at most {LARGEST_PATTERN} entries to be drawn where it is no convolution and "
-                f"no resize, got {rows} x {columns}"
+                f"A must have at most {LARGEST_PATTERN} entries to be drawn, unless it is a convolution or "
+                f"a resize, got {rows} x {columns}"
             )
             raise ValueError(msg)
         return sampled, False
@@ -96,7 +96,7 @@ def _columns_of(A: LinearOperator) -> Any:
     """Return the matrix of an operator, found by products."""
     if max(A.shape) > LARGEST_DIAGRAM:
         msg = (
-            f"A must have at most {LARGEST_DIAGRAM} rows and columns to be drawn where it is not one of "
+            f"A must have at most {LARGEST_DIAGRAM} rows and columns to be drawn, unless it is one of "
             f"sparsetconv's operators, got {A.shape[0]} x {A.shape[1]}"
         )
         raise ValueError(msg)

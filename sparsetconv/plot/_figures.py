@@ -154,7 +154,7 @@ def connectivity(A: Any, *, output: Any = None, input: Any = None, ax: Any = Non
         raise ValueError(msg)
     entries = _entries.entries_of(A)
     if output is not None and input is not None:
-        msg = f"one of output and input can stand out, not both, got {shown(output)} and {shown(input)}"
+        msg = f"output and input must not both be given, got {shown(output)} and {shown(input)}"
         raise ValueError(msg)
     if output is None and input is None:
         output, input = (

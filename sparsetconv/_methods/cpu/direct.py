@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # seconds: overhead of a line of results; time to read a byte of the weights, for each tile
 LINE, WEIGHT_BYTE = 1e-8, 0.1e-9
 # overhead of a line in the micro-kernel, in vectors
-NARROW = 3.0
+LINE_VECTORS = 3.0
 # lines of results that share the loaded samples of the source; factor of the time per tap for a line alone
 SHARING, ALONE = 4, 2.0
 # approximate number of tiles
@@ -57,7 +57,7 @@ class DirectMethod(PaddedMethod):
     @staticmethod
     def seconds(work: Work, rates: Rates) -> float:
         """See `Method.seconds`."""
-        narrow = 1 + NARROW * vector_bytes() / work.real_bytes / work.line
+        narrow = 1 + LINE_VECTORS * vector_bytes() / work.real_bytes / work.line
         alone: float = ALONE ** (1 - log2(min(work.together, SHARING)) / log2(SHARING))
         multiplied = work.multiplies(rates.word) * rates.multiply * narrow * alone + work.lines * LINE
         tiles = min(TILES, work.sizes[0])

@@ -36,7 +36,7 @@ THREAD_WORK = 1 << 18
 CONVERTED = 1 << 18
 # up to this many vectors are multiplied one by one, since the innermost loop of csr_matvecs, which runs over
 # the vectors, would be too short
-FEW = 8
+FEW_VECTORS = 8
 
 
 class SparseMethod(Method):
@@ -117,7 +117,7 @@ class _Csr(NamedTuple):
         if real != dtype:
             vectors = real_parts(vectors)
         count = len(vectors)
-        few = count <= FEW
+        few = count <= FEW_VECTORS
         # many vectors are transposed, so that all elements that an entry multiplies are contiguous
         source = np.ascontiguousarray(vectors) if few else vectors.T.ravel()
         result = np.zeros((count, rows) if few else (rows, count), real)

@@ -123,7 +123,7 @@ class CudaDirectMethod(Method):
         """See `Method.transpose`."""
         return self._computed(y, True)
 
-    def _made_weights(self) -> tuple[Array, Array]:
+    def _contiguous_weights(self) -> tuple[Array, Array]:
         """Return contiguous weights for each direction, with the result's channels before the source's."""
         contiguous = self.backend.xp.ascontiguousarray
         return contiguous(self.weights), contiguous(self.weights.swapaxes(1, 2))
@@ -141,7 +141,7 @@ class CudaDirectMethod(Method):
             self.backend.require("what falls on the padding", plan.bands * dtype.itemsize, "padding= sets it")
             bands = xp.empty(plan.bands, dtype)
         if plan.product.blocks:
-            weights = self._kept.get("weights", self._made_weights)[transposed]
+            weights = self._kept.get("weights", self._contiguous_weights)[transposed]
             plan.product(cuda.contiguous(xp, x, dtype), weights, out, bands)
             for unpad in plan.unpadding:
                 unpad(out, bands)

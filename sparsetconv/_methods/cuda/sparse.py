@@ -47,9 +47,9 @@ class CudaSparseMethod(Method):
         """See `Method.refusal`."""
         del geometry
         if weights.dtype.kind in "iu":
-            return "an integer kernel (CuPy's sparse matrices hold none)"
+            return "an integer kernel (CuPy has no sparse matrices of integers)"
         if is_half(weights.dtype):
-            return "a kernel of half precision (CuPy's sparse matrices hold none)"
+            return "a kernel of half precision (CuPy has no such sparse matrices)"
         return None
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:

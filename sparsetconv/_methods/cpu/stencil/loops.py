@@ -270,7 +270,7 @@ def emit_run(m: Arrays, blocks: tuple[Value, Variable], run: Variable, source: S
         last, place_of_run = blocks[1].now, run.now
         runs, own = Records(m.t, place_of_run, RUN), Record(m.t, place_of_run, RUN)
         lead = Record(m.t, blocks[0], ROW_BLOCK)
-        parts, side = header.plane_parts * header.item_parts, header.block_channels
+        parts, block_channels = header.plane_parts * header.item_parts, header.block_channels
         line, step = header.out_line * parts, own.step * parts
         together, adds, paired = lead.count, lead.adds | own.adds, own.paired
         pattern = lead.pattern * header.lists
@@ -285,8 +285,8 @@ def emit_run(m: Arrays, blocks: tuple[Value, Variable], run: Variable, source: S
             # if not straight, results are first stored in the buffer
             straight = whole.differs(0) & step.equals(1) & (adds | paired).equals(0)
             with code.loop(0, header.channel_blocks) as channels:
-                starts = header.starts + channels * side
-                abreast = side.minimum(header.results - channels * side)
+                starts = header.starts + channels * block_channels
+                abreast = block_channels.minimum(header.results - channels * block_channels)
                 block = RegisterBlock(channels, together * abreast, pattern, straight)
                 with code.loop(0, block.rows) as row:
                     begin = place + first.lines[row // abreast] * line

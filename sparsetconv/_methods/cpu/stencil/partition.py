@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sparsetconv._methods.phases import DirectedAxis
 
 # the first axis is divided into about this many bands, or more if a band would not fit in a tile buffer
-MOST_BANDS = 16
+BAND_COUNT = 16
 
 # A band: its row blocks, the rows of the padded input that they read, and 1 if its results are added.
 BAND = record("first_block", "end_block", "first_row", "rows", "adds")
@@ -268,7 +268,7 @@ def find_bands(
         low, high = int(reads.min(initial=0)), int(reads.max(initial=0))
     first, last = int(spans["first"].min()), int(spans["last"].max())
     # bases of a band along the first axis: whole row blocks if that is the axis of the lines
-    height = max(1, min(room - (high - low), -(-(last - first + 1) // MOST_BANDS)))
+    height = max(1, min(room - (high - low), -(-(last - first + 1) // BAND_COUNT)))
     grain = direction.spacing * layout.lines_together if len(direction.outer) == 1 else 1
     height = -(-height // grain) * grain
     number = (spans["first"] - first) // height

@@ -241,13 +241,13 @@ def _along(source: Source) -> tuple[Array, Array]:
 
 def find_taps(direction: Direction, layout: Layout, buffer: TileBuffer, kinds: Array) -> TapLists:
     """Return the tap lists of all patterns and phases; ``kinds`` are the numbers of lines of row blocks."""
-    axes, outer, last, side = direction.axes, direction.outer, direction.last, layout.block_channels
+    axes, outer, last, block_channels = direction.axes, direction.outer, direction.last, layout.block_channels
     steps = [prod(axis.taps for axis in axes[n + 1 :]) for n in range(len(axes))]
     planes = np.arange(layout.planes)
     ranges = np.full((BLOCK_ROWS + 1, BLOCK_ROWS + 1), len(RANGES) - 1)
     for number, (low, high) in enumerate(RANGES):
-        if low % side == high % side == 0:
-            ranges[low // side, high // side] = number
+        if low % block_channels == high % block_channels == 0:
+            ranges[low // block_channels, high // block_channels] = number
     every = np.array([0, planes.size])
     before = [Taps(planes * buffer.plane_size, planes * steps[0] * axes[0].taps, every)]
     for axis, stride, step in zip(outer, buffer.strides, steps, strict=False):
@@ -277,11 +277,11 @@ def packed_weights(plan: Plan, weights: Array) -> Array:
         For each list, range and entry of the list, the weights of the rows of the range.
     """
     groups, channels = weights.shape[:2]
-    blocks, side = plan.layout.channel_blocks, plan.layout.block_channels
-    flat = np.zeros((groups, blocks * side, prod(weights.shape[2:])), weights.dtype)
+    blocks, block_channels = plan.layout.channel_blocks, plan.layout.block_channels
+    flat = np.zeros((groups, blocks * block_channels, prod(weights.shape[2:])), weights.dtype)
     flat[:, :channels] = weights.reshape(groups, channels, -1)
     # (groups, channel blocks, planes and taps, channels of a block)
-    rows = flat.reshape(groups, blocks, side, -1).swapaxes(2, 3)
+    rows = flat.reshape(groups, blocks, block_channels, -1).swapaxes(2, 3)
     return np.ascontiguousarray(rows[:, :, plan.taps.chosen].reshape(groups, blocks, -1))
 
 
