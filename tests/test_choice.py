@@ -26,7 +26,7 @@ from sparsetconv._methods import cost
 from sparsetconv._methods.cpu.fft import FFTMethod, fft_strategy
 from sparsetconv._methods.cpu.overlap_save import plan
 from sparsetconv._methods.kernel.gradient import kernel_gradient
-from sparsetconv._methods.merge import NARROW, arrangement
+from sparsetconv._methods.merge import NARROW_AXIS, arrangement
 from sparsetconv._methods.registry import METHODS
 from sparsetconv._methods.store import Store
 from sparsetconv._methods.whole import WholeTransform, circle
@@ -252,7 +252,7 @@ MERGED = {
     "narrow": ((3, 1), (20, 3), {"padding": ((2, 1), (0, 0)), "dilation": (2, 1)}, 1),
     "narrow, cropped": ((3, 1), (20, 2), {"padding": ((-2, 1), (0, 0))}, 1),
     "narrow, strides": ((3, 1), (20, 3), {"stride": (2, 1)}, 2),
-    "wide": ((3, 1), (20, NARROW + 1), {}, 2),
+    "wide": ((3, 1), (20, NARROW_AXIS + 1), {}, 2),
     "copied in front": ((1, 1, 4), (3, 4, 20), {}, 2),
     "nothing but copies": ((1, 1), (3, 1), {}, 1),
     "one sample": ((1, 1), (1, 1), {}, 1),
@@ -393,5 +393,5 @@ def test_iterations_are_guessed_within_a_factor_of_three(width):
     K = stc.KernelOperator(x, kernel.shape, padding="same")
     y = K @ kernel.ravel() + 0.1 * np.random.default_rng(2).standard_normal(K.shape[0])
     iterations = lsmr(K, y, atol=fit.TOLERANCE, btol=fit.TOLERANCE, conlim=0, maxiter=5000)[2]
-    spread = fit_cost.spread(x[None], kernel.shape, 0.0)
-    assert iterations / 3 <= fit_cost.lsmr_iterations(spread, kernel.size, fit.TOLERANCE) <= 3 * iterations
+    condition = fit_cost.condition_estimate(x[None], kernel.shape, 0.0)
+    assert iterations / 3 <= fit_cost.lsmr_iterations(condition, kernel.size, fit.TOLERANCE) <= 3 * iterations

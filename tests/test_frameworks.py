@@ -189,7 +189,7 @@ def test_layer_of_a_known_name_without_an_attribute(attribute):
     assert stc.from_torch(type("Conv1d", (), attributes)(), (1, 5)).output_shape == (1, 4)
     del attributes[attribute]
     with pytest.raises(
-        TypeError, match=f"module must have the attribute {attribute} of its kind, Conv1d has"
+        TypeError, match=f"module must have the attribute {attribute}, which Conv1d does not have"
     ):
         stc.from_torch(type("Conv1d", (), attributes)(), (1, 5))
 
@@ -198,7 +198,9 @@ def test_layer_of_a_known_name_without_an_attribute(attribute):
 def test_keras_layer_of_a_known_name_without_an_attribute(attribute):
     stand_in = layer("Conv1D")
     delattr(stand_in, attribute)
-    with pytest.raises(TypeError, match=f"layer must have the attribute {attribute} of its kind, Conv1D has"):
+    with pytest.raises(
+        TypeError, match=f"layer must have the attribute {attribute}, which Conv1D does not have"
+    ):
         stc.from_keras(stand_in, (9, 3))
 
 

@@ -445,7 +445,7 @@ def several(format):
 # name: (content, message)
 UNREADABLE = {
     "empty": (b"", "' is empty"),
-    "text": (b"no picture", "is no picture that libvips can read, or damaged: "),
+    "text": (b"no picture", "is not a picture that libvips can read, or is damaged: "),
     "two pages": (several("TIFF"), "holds 2 pictures"),
     "two frames": (several("GIF"), "holds 2 pictures"),
     "bomb": (
@@ -454,7 +454,7 @@ UNREADABLE = {
     ),
     "64-bit integers": (tiff(np.zeros((8, 9), np.int32), "L"), "must hold uint8, uint16, float32, got int32"),
     **{
-        f"half a {format}": (truncated(format), "is no picture that libvips can read, or damaged: ")
+        f"half a {format}": (truncated(format), "is not a picture that libvips can read, or is damaged: ")
         for format in ("PNG", "JPEG", "TIFF", "deflated TIFF", "WEBP", "GIF")
     },
 }

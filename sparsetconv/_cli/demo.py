@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 # the camera: a defocused lens, whose kernel is a disk (size and radius in pixels of the photograph), and
-# noise (standard deviation, where white is 1)
+# noise (standard deviation; white is 1)
 BLUR_SIZE, BLUR_RADIUS = 8, 3.0
 NOISE = 0.005
-# the prior: its weight, and the slope per pixel from which on it sees an edge
+# the prior: its weight, and the slope per pixel above which it treats a pixel as an edge
 PRIOR_WEIGHT, EDGE = 3e-4, 0.01
-# damping keeps each pass near the picture that it starts from, where neither camera nor prior determine it
+# damping keeps each pass close to its start where neither the camera nor the prior determines the picture
 PASSES, ITERATIONS, DAMPING = 4, 20, 0.01
 # rows and columns of the zooms: the face and the camera
 CROP = slice(96, 224), slice(200, 328)
@@ -60,7 +60,7 @@ def run(output: pathlib.Path = pathlib.Path("sparsetconv-demo.png")) -> dict[str
     Parameters
     ----------
     output : pathlib.Path
-        The figure's file, overwritten if it exists; its ending names a format that matplotlib writes.
+        The figure's file, overwritten if it exists; its suffix is that of a format that matplotlib writes.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def run(output: pathlib.Path = pathlib.Path("sparsetconv-demo.png")) -> dict[str
     ImportError
         If matplotlib, scikit-image or tqdm is missing.
     OSError, ValueError
-        If `output` cannot be written: if the folder does not exist, say, or the format is unknown.
+        If `output` cannot be written, for example because the folder does not exist or the format is unknown.
     """
     _check_ready(output)
     kernel = np.arange(1.0, 10.0).reshape(3, 3)
@@ -89,7 +89,7 @@ def run(output: pathlib.Path = pathlib.Path("sparsetconv-demo.png")) -> dict[str
 
 
 def _check_ready(output: pathlib.Path) -> None:
-    """Raise before the work, rather than after it, if a package is missing or the file cannot be written."""
+    """Raise early if a package is missing or the file cannot be written."""
     for module, package in (("matplotlib", "matplotlib"), ("skimage", "scikit-image"), ("tqdm", "tqdm")):
         try:
             importlib.import_module(module)
@@ -159,10 +159,10 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def _disk(oversampling: int = 16) -> Array:
-    """Return a defocused point: a disk with a smooth edge, of sum 1.
+    """Return a defocused point: a disk with a smooth edge and sum 1.
 
-    Its size is even, so with stride 2 and padding "same" output pixel ``o`` is centred on ``2 * o +
-    0.5``, where interpolation expects it.
+    Its size is even, so that with stride 2 and padding "same" output pixel ``o`` is centred on
+    ``2 * o + 0.5``, as interpolation assumes.
     """
     places = (np.arange(BLUR_SIZE * oversampling) + 0.5) / oversampling - BLUR_SIZE / 2
     inside = np.add.outer(places**2, places**2) <= BLUR_RADIUS**2
@@ -182,7 +182,7 @@ def _test_adjoint(camera: ConvOperator) -> None:
 
 
 def _interpolations(scene: Scene) -> dict[str, Array]:
-    """Return the camera's picture enlarged by interpolations, which know nothing of the camera."""
+    """Return the camera's picture enlarged by interpolation, which does not use a model of the camera."""
     from skimage.transform import resize
 
     orders = {"nearest": 0, "bilinear": 1, "bicubic": 3}
@@ -196,8 +196,8 @@ def _interpolations(scene: Scene) -> dict[str, Array]:
 def _recover(scene: Scene, start: Array) -> Array:
     """Solve for the photograph.
 
-    This minimises ``|A x - b|**2 + 2 * PRIOR_WEIGHT * sum(sqrt(|slope of x|**2 + EDGE**2))``, which prefers
-    flat areas and permits edges, by iteratively reweighted, damped least squares.
+    This minimises ``|A x - b|**2 + 2 * PRIOR_WEIGHT * sum(sqrt(|slope of x|**2 + EDGE**2))``, which favours
+    constant areas but allows edges, by iteratively reweighted, damped least squares.
     """
     from tqdm import tqdm
 
@@ -213,7 +213,7 @@ def _recover(scene: Scene, start: Array) -> Array:
     )
     began = time.perf_counter()
     x = start.ravel()
-    # lsmr multiplies once for the start and once in each iteration; no bar unless stdout is a terminal
+    # lsmr multiplies once at the start and once per iteration; the bar is shown only on a terminal
     total = PASSES * (ITERATIONS + 1)
     shape = "   {percentage:3.0f}% |{bar:40}| {n_fmt}/{total_fmt} products"
     with tqdm(total=total, bar_format=shape, file=sys.stdout, disable=None) as bar:
@@ -225,7 +225,7 @@ def _recover(scene: Scene, start: Array) -> Array:
 
 
 def _edge_weights(slopes: ConvOperator, x: Array) -> Array:
-    """Return a weight for each slope: small across an edge, and equal for the two directions of a pixel."""
+    """Return a weight for each slope, small at edges and equal for the two directions of a pixel."""
     squares = ((slopes @ x).reshape(2, -1) ** 2).sum(0)
     weights: Array = np.sqrt(PRIOR_WEIGHT) * np.tile((squares + EDGE**2) ** -0.25, 2)
     return weights
@@ -234,7 +234,7 @@ def _edge_weights(slopes: ConvOperator, x: Array) -> Array:
 def _stacked(
     camera: ConvOperator, slopes: ConvOperator, weights: Array, tick: Callable[[], object]
 ) -> LinearOperator:
-    """Return the camera above the weighted slopes, as one operator that calls ``tick`` at each product."""
+    """Return the camera above the weighted slopes, as one operator that calls ``tick`` in each product."""
     camera_adjoint, slopes_adjoint = camera.H, slopes.H
 
     def matvec(x: Array) -> Array:

@@ -1,6 +1,6 @@
-"""The figure of the demo: pictures with a zoom each, and the two small matrices.
+"""The figure of the demo: pictures, each with a zoom, and the two small matrices.
 
-Everything is placed in inches from the top left corner, so that nothing can overlap.
+Everything is placed in inches from the top left corner, so that nothing overlaps.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Panel:
     picture : (n1, n2) array
         Grey values in ``[0, 1]``. A picture smaller than that of the first panel is drawn smaller.
     accent : bool
-        Whether the title stands out.
+        Whether the title is highlighted.
     """
 
     title: str
@@ -89,12 +89,12 @@ def check_format(output: pathlib.Path) -> None:
     Parameters
     ----------
     output : pathlib.Path
-        Its ending names the format.
+        The suffix determines the format.
 
     Raises
     ------
     ValueError
-        If the ending is not that of a format that matplotlib writes.
+        If the suffix is not that of a format that matplotlib writes.
     """
     from matplotlib.figure import Figure
 

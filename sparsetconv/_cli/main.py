@@ -1,6 +1,6 @@
 """The command line: ``sparsetconv demo | plan | build | upsample | learn``.
 
-Options become arguments of the public functions, which check them: the error messages are theirs.
+Options are passed to the public functions, which check them and raise the error messages.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.convolution import ConvGeometry
 
 OUTPUTS = (".npz", ".mtx")
-# of a geometry, beside its shapes
+# the options of a geometry, except its shapes
 PARAMETERS = (
     "stride", "padding", "output_padding", "output_shape", "dilation", "groups", "padding_mode", "flip",
 )  # fmt: skip
-# the exit status that shells report of a program that SIGINT ended
+# the exit status that shells report for a program that SIGINT has terminated
 INTERRUPTED = 130
 
 
@@ -115,7 +115,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
 
 
 def _command(commands: Any, name: str, help: str) -> argparse.ArgumentParser:
-    # no abbreviations: each option has one name, and keeps it when others come
+    # no abbreviations, which could become ambiguous when options are added
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help, allow_abbrev=False)
     return parser
 
@@ -124,17 +124,17 @@ def _add_pictures(commands: Any) -> None:
     upsample = _command(commands, "upsample", help="make a picture larger")
     upsample.add_argument("input", type=Path, help="a picture: PNG, TIFF, JPEG and more, of 8 or 16 bits")
     upsample.add_argument("output", type=Path, help="the larger picture; its ending names the format")
-    upsample.add_argument("--scale", type=number, required=True, help="pixels for each, such as 2")
+    upsample.add_argument("--scale", type=number, required=True, help="factor of both sizes, such as 2")
     upsample.add_argument(
         "--mode",
         choices=pictures.MODES,
         default="learned",
-        help="learned (the default) takes whole scales, the others any",
+        help="learned (the default) needs an integer scale, the others any scale",
     )
     upsample.add_argument(
         "--kernel",
         type=Path,
-        help="with learned: a .npy file from learn; for 2, 3, 4 one is at hand",
+        help="with learned: a .npy file from learn; scales 2, 3 and 4 have a default",
     )
     _add_reading(upsample)
     _add_force(upsample)
@@ -238,14 +238,14 @@ def _ask_to_overwrite(path: Path) -> None:
         msg = f"{path} exists; --force overwrites it"
         raise FileExistsError(msg)
     print(f"{path} exists. Overwrite it? [y/N] ", end="", flush=True)
-    # the end of the input counts as no
+    # end of input means no
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         msg = f"{path} was left as it is"
         raise FileExistsError(msg)
 
 
 def _progress(items: Any, what: str, unit: str) -> Any:
-    """Return the items with a progress bar, which shows only on a terminal."""
+    """Return the items with a progress bar, which is shown only on a terminal."""
     try:
         from tqdm import tqdm
     except ImportError as error:
@@ -306,10 +306,10 @@ def _load(path: Path) -> Any:
 
 
 def _check_output(args: argparse.Namespace) -> None:
-    """Raise, or ask, before the work rather than after it, if the file cannot be written or exists."""
+    """Raise early if the file cannot be written; ask whether to overwrite it if it exists."""
     output: Path = args.output
     check_place(output)
-    # lexists: a link whose target does not exist counts as existing
+    # lexists is also true for a link whose target does not exist
     if os.path.lexists(output) and not args.force:
         _ask_to_overwrite(output)
 
@@ -322,7 +322,7 @@ def _demo(args: argparse.Namespace) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """Return the message of an error in one line, after the name of the file if the system names one."""
+    """Return the message of an error in one line, after the name of the file if the error has one."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{shown(os.fsdecode(error.filename))}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
@@ -334,9 +334,9 @@ def main(argv: Sequence[str] | None = None, program: str = "sparsetconv") -> int
     Parameters
     ----------
     argv : sequence of str, optional
-        Without the program's name; ``sys.argv[1:]`` if not given.
+        The arguments without the program's name; ``sys.argv[1:]`` if not given.
     program : str, optional
-        What the user wrote to call it, for usage messages.
+        The program's name in usage messages.
 
     Returns
     -------

@@ -23,7 +23,7 @@ def describe(geometry: ConvGeometry, *, transposed: bool = False) -> str:
     Parameters
     ----------
     geometry : ConvGeometry
-        Of the forward convolution.
+        The geometry of the forward convolution.
     transposed : bool
         Whether to describe the transposed convolution.
 

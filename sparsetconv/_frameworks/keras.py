@@ -70,9 +70,9 @@ def from_keras(
     Raises
     ------
     TypeError
-        If the layer is of another class, or computes something else (a ``call`` of a derived class, or
-        replaced on the instance; hooks; a quantized layer), or if its weights are in half precision, or it
-        computes in half precision (a mixed policy).
+        If the layer is of another class, or may compute something else (because a derived class or the
+        instance overrides ``call``, or because of hooks or quantization); or if its weights are in half
+        precision, or it computes in half precision (a mixed policy).
     ValueError
         If the layer has not been built, or the shape does not fit.
 
@@ -90,7 +90,7 @@ def from_keras(
     --------
     >>> import numpy as np
     >>> import sparsetconv as stc
-    >>> class Conv2D:  # stands for keras.layers.Conv2D: what is read are these attributes
+    >>> class Conv2D:  # stands for keras.layers.Conv2D: only these attributes are read
     ...     kernel, built, data_format = np.ones((3, 3, 1, 4)), True, "channels_last"
     ...     strides, dilation_rate, padding, groups = (2, 2), (1, 1), "same", 1
     >>> A = stc.from_keras(Conv2D(), (28, 28, 1))
@@ -104,7 +104,7 @@ def from_keras(
     data_format = validation.word("layer.data_format", layer.data_format, DATA_FORMATS)
     last = data_format == "channels_last"
     shape = shape_with_channels(input_shape, KNOWN[kind], last)
-    # up to here the layer's own order, for the messages; from here on channels come first
+    # from here on channels come first; above, messages refer to the layer's own order
     channels, sizes = (shape[-1], shape[:-1]) if last else (shape[0], shape[1:])
     kernel = _weights(layer, shape)
     build = _transposed if kind in TRANSPOSED else _depthwise if kind in DEPTHWISE else _conv
@@ -114,8 +114,8 @@ def from_keras(
 
 
 def _check_calls(layer: Any) -> None:
-    """Raise if calling the layer does something else than its ``call``."""
-    # with torch as the backend, Keras' layers are torch's modules
+    """Raise if calling the layer does more than its ``call``."""
+    # with the torch backend, Keras layers are torch modules
     for word, hook in hooks_of(layer):
         refuse_hook("layer", word, hook)
     if (mode := getattr(layer, "quantization_mode", None)) is not None:
@@ -169,7 +169,7 @@ def _conv(layer: Any, kernel: Array, shape: tuple[int, ...], method: MethodName)
 
 
 def _depthwise(layer: Any, kernel: Array, shape: tuple[int, ...], method: MethodName) -> ConvOperator:
-    # (k1, ..., kd, c, m) to (c * m, 1, k1, ..., kd): the outputs of one channel are neighbours
+    # from (k1, ..., kd, c, m) to (c * m, 1, k1, ..., kd): the outputs of one channel are contiguous
     taps = kernel.shape[:-2]
     weights = kernel.transpose(kernel.ndim - 2, kernel.ndim - 1, *range(kernel.ndim - 2))
     return ConvOperator(

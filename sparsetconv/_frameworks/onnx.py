@@ -36,8 +36,8 @@ def from_onnx(
     Parameters
     ----------
     node_attributes : dict or onnx.NodeProto
-        Attributes by name: ``auto_pad``, ``dilations``, ``group``, ``kernel_shape``, ``pads``, ``strides``,
-        and for ``ConvTranspose`` ``output_padding``, ``output_shape``. Or a node.
+        A node, or its attributes by name: ``auto_pad``, ``dilations``, ``group``, ``kernel_shape``, ``pads``,
+        ``strides``, and for ``ConvTranspose`` also ``output_padding`` and ``output_shape``.
     kernel : (c_out, c_in // group, k1, ..., kd) array_like
         The node's second input; ``(c_in, c_out // group, k1, ..., kd)`` for ``ConvTranspose``.
     input_shape : sequence of int
@@ -50,15 +50,15 @@ def from_onnx(
     Returns
     -------
     ConvOperator or ConvTransposeOperator
-        The node without its third input, the bias, which has to be added to the result.
+        The operator of the node without its third input, the bias, which must be added to the result.
 
     Raises
     ------
     TypeError
-        If ``node_attributes`` is not a dict or node, an attribute not of its type, or the kernel not a dense
-        numeric array.
+        If ``node_attributes`` is not a dict or node, an attribute is of the wrong type, or the kernel is not
+        a dense numeric array.
     ValueError
-        If the operation is another one, does not have an attribute, or the shapes do not fit.
+        If the operation is not supported or does not have an attribute, or if the shapes do not fit.
 
     See Also
     --------
@@ -139,14 +139,14 @@ def _values(node: Any) -> dict[str, Any]:
 
 
 def _value(attribute: Any) -> Any:
-    """Return the value of an AttributeProto, from the field that an attribute of its name uses."""
+    """Return the value of an AttributeProto, from the field that attributes of this name use."""
     if attribute.name == "auto_pad":
         return attribute.s
     return attribute.i if attribute.name == "group" else list(attribute.ints)
 
 
 class _Attributes:
-    """A node's attributes with defaults filled in, each checked under its ONNX name."""
+    """A node's attributes with defaults filled in; error messages use the ONNX names."""
 
     def __init__(self, values: dict[str, Any], kind: str, ndim: int) -> None:
         known = SHARED if kind == "Conv" else (*SHARED, *SIZES)
@@ -191,12 +191,12 @@ class _Attributes:
 
     @property
     def padding(self) -> Any:
-        """The padding of a forward convolution; ONNX lists the pads before all axes, then those after."""
+        """The padding of a forward convolution; ONNX lists the pads before each axis, then those after."""
         pads = tuple(zip(self.pads[: self.ndim], self.pads[self.ndim :], strict=True))
         return AUTO_PADS[self.auto_pad] or pads
 
     def transposed_sizes(self, sizes: tuple[int, ...], taps: tuple[int, ...]) -> dict[str, Any]:
-        """Return padding and size of a transposed convolution."""
+        """Return the padding and the output size of a transposed convolution."""
         shape, extra = self.output_shape, self.output_padding
         if shape is None and (self.auto_pad in ("NOTSET", "VALID") or not any(extra)):
             return {"padding": self.padding, "output_padding": extra}
@@ -205,7 +205,7 @@ class _Attributes:
         upper = self.auto_pad == "SAME_UPPER"
         if not any(extra):
             return {"padding": "same" if upper else "same_lower", "output_shape": shape}
-        # with automatic padding, output_padding counts in the total that is cropped, and adds no samples
+        # with automatic padding, output_padding increases the total that is cropped, not the output size
         rows = zip(sizes, taps, self.strides, self.dilations, shape, extra, strict=True)
         pads = []
         for n, k, stride, dilation, size, more in rows:

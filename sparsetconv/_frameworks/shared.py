@@ -1,4 +1,4 @@
-"""The common parts of the converters: find a layer's kind, read its weights, check shapes."""
+"""The common parts of the converters: determine a layer's kind, read its weights, check shapes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.types import Array
 
-# attributes in which torch keeps hooks: those of a layer, and those of all layers
+# attributes in which torch keeps the hooks of a layer, and those of all layers
 HOOKS = {"_forward_pre_hooks": "forward pre-hook", "_forward_hooks": "forward hook"}
 GLOBAL_HOOKS = {f"_global{name}": f"global {word}" for name, word in HOOKS.items()}
 # attributes in which torch.compile and DataParallel keep the layer that they wrap
@@ -30,11 +30,11 @@ class Kinds(NamedTuple):
     name : str
         Name of the parameter, for messages.
     attributes : dict of str to tuple of str
-        Names of classes, each with the attributes that the converter reads.
+        The attributes that the converter reads, by class name.
     computes : tuple of str
-        Methods that compute a layer's result: a layer that replaces one of these computes something else.
+        Methods that compute a layer's result; a layer that overrides one of them is refused.
     packages : tuple of str
-        Prefixes of the names of modules that the classes come from.
+        Prefixes of the modules in which the classes are defined.
     """
 
     name: str
@@ -43,15 +43,15 @@ class Kinds(NamedTuple):
     packages: tuple[str, ...]
 
     def owns(self, module: Any) -> bool:
-        """Return whether a module, given by its name, is of the package."""
+        """Return whether a module, given by its name, belongs to the package."""
         return isinstance(module, str) and f"{module}.".startswith(self.packages)
 
 
 def layer_kind(layer: Any, kinds: Kinds) -> str:
-    """Return the name of the known class that a layer is of, or derives from.
+    """Return the name of the known class of which a layer is an instance, or from which its class derives.
 
-    A class that only has the name of a known one is accepted if none of its bases is of the package. A layer
-    that has bases of the package must derive from the package's own class of that name.
+    A class that only has the name of a known one is accepted if none of its bases belongs to the package.
+    Otherwise the layer's class must derive from the package's own class of that name.
     """
     classes = type(layer).__mro__
     own = [cls for cls in classes if kinds.owns(cls.__module__)]
@@ -77,15 +77,15 @@ def attribute_of(name: str, layer: Any, attribute: str) -> Any:
     try:
         return getattr(layer, attribute)
     except AttributeError:
-        msg = f"{name} must have the attribute {attribute} of its kind, {type_name(layer)} has none"
+        msg = f"{name} must have the attribute {attribute}, which {type_name(layer)} does not have"
         raise TypeError(msg) from None
 
 
 def _replaced(layer: Any, kind: str, kinds: Kinds, own: bool) -> str:
-    """Say which method in ``computes`` is replaced: on the instance, in its class, in the package; or ""."""
+    """Say which method in ``computes`` is overridden, and where (instance, class or package); "" if none."""
     classes = type(layer).__mro__
     names = [cls.__name__ for cls in classes]
-    # the last class of the name is the package's own: a derived class may have the same name
+    # the last class with the name is the package's own, since a derived class may have the same name
     derived = classes[: len(names) - 1 - names[::-1].index(kind)]
     for method in kinds.computes:
         if method in getattr(layer, "__dict__", {}):
@@ -98,14 +98,14 @@ def _replaced(layer: Any, kind: str, kinds: Kinds, own: bool) -> str:
 
 
 def _sources(function: Any) -> Iterator[Any]:
-    """Yield the modules of a function and of the functions that it wraps; nothing for None."""
+    """Yield the module of a function and of each function that it wraps; nothing for None."""
     while function is not None:
         yield getattr(function, "__globals__", {}).get("__name__")
         function = getattr(function, "__wrapped__", None)
 
 
 def hooks_of(layer: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the hooks that run when a torch module is called, in their order, as (kind of hook, hook)."""
+    """Yield the hooks that run when a torch module is called, in order, as (kind of hook, hook)."""
     torch_module = sys.modules.get("torch.nn.modules.module") if hasattr(layer, "_forward_hooks") else None
     for place, names in ((torch_module, GLOBAL_HOOKS), (layer, HOOKS)):
         for name, word in names.items():
@@ -123,7 +123,7 @@ def refuse_hook(name: str, word: str, hook: Any) -> None:
 
 
 def weights_of(name: str, weights: Any, ndim: int, remedy: str) -> Array:
-    """Return a layer's weights as a NumPy array, wherever they live.
+    """Return a layer's weights as a NumPy array, from any device.
 
     Parameters
     ----------
@@ -131,9 +131,9 @@ def weights_of(name: str, weights: Any, ndim: int, remedy: str) -> Array:
         Name of the weights, for the message.
     weights : array or tensor
     ndim : int
-        Number of axes that they must have.
+        The required number of axes.
     remedy : str
-        What a user can do about a precision that is not supported.
+        Advice for a precision that is not supported.
 
     Returns
     -------
@@ -167,7 +167,7 @@ def _not_precise(name: str, dtype: Any, remedy: str) -> TypeError:
 
 
 def _check_tensor(name: str, tensor: Any) -> None:
-    """Raise for tensors without values, or of a class that may redefine products."""
+    """Raise if a tensor has no values, or is of a class that may redefine products."""
     if getattr(tensor, "is_meta", False):
         msg = (
             f"{name} must have values, got a tensor of device='meta', which has none; give the layer memory "
@@ -181,8 +181,8 @@ def _check_tensor(name: str, tensor: Any) -> None:
     cls = type(tensor)
     if cls.__module__.split(".")[0] != "torch" or cls.__name__ not in PLAIN_TENSORS:
         msg = (
-            f"{name} must be a plain tensor, got {clipped(cls.__module__)}.{type_name(tensor)}, whose "
-            "products may be others; convert it to torch.Tensor, with .dequantize() for example"
+            f"{name} must be a plain tensor, got {clipped(cls.__module__)}.{type_name(tensor)}, which "
+            "may redefine products; convert it to torch.Tensor, with .dequantize() for example"
         )
         raise TypeError(msg)
 

@@ -47,7 +47,7 @@ KINDS = Kinds(
     ("forward", "_conv_forward", "_output_padding", "__call__", "_call_impl", "_wrapped_call_impl"),
     ("torch.nn.modules.",),
 )
-# the number of spatial axes of a mode; other modes take any number
+# the number of spatial axes of a mode; other modes support any number
 MODE_NDIM = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
 
 
@@ -71,19 +71,19 @@ def from_torch(
     Returns
     -------
     ConvOperator, ConvTransposeOperator or ResizeOperator
-        The layer's linear part: ``apply(x) + bias[:, None, None]`` is what a 2-D layer returns. The weights
-        are copied from wherever they live.
+        The layer's linear part: a 2-D layer returns ``apply(x) + bias[:, None, None]``. The weights are
+        copied, from any device.
 
     Raises
     ------
     TypeError
-        If the layer is of another class, or computes something else (a ``forward`` or ``_conv_forward`` of a
-        derived class, or replaced on the instance; hooks before or after it), if its weights are in half
-        precision, or its tensors of another class.
+        If the layer is of another class, or may compute something else (because a derived class or the
+        instance overrides ``forward`` or ``_conv_forward``, or because of hooks); if its weights are in half
+        precision; or if its tensors are of another class.
     ValueError
-        If the shape does not fit, the layer has no weights yet or others in every call, or an average pool
-        does not have the same weights everywhere: padding that does not count, or a last window that is cut
-        off.
+        If the shape does not fit; if the layer's weights are not initialized, or are different in every call;
+        or if the weights of an average pool are not the same everywhere (padding is not counted, or the last
+        window is cut off).
 
     See Also
     --------
@@ -91,18 +91,19 @@ def from_torch(
 
     Notes
     -----
-    The operator of a convolution has the dtype of the weights, that of an average pool is float64, that of
-    ``Upsample`` float32. A product has the wider dtype of the operator's and the operand's, as everywhere.
+    The operator of a convolution has the dtype of the weights; that of an average pool is float64, and that
+    of ``Upsample`` is float32. As for all operators, a product has the wider of the operator's and the
+    operand's dtypes.
 
-    Weights that torch computes anew in every call (``weight_norm``, ``spectral_norm``, ``prune``, and other
-    parametrizations) are those of the layer's next call. While a layer trains, a spectral norm changes the
-    weights with every call; after ``module.eval()`` they stay the same.
+    Weights that torch recomputes in every call (``weight_norm``, ``spectral_norm``, ``prune``, and other
+    parametrizations) are those of the layer's next call. In training mode a spectral norm changes the weights
+    with every call; after ``module.eval()`` they stay the same.
 
     Examples
     --------
     >>> import numpy as np
     >>> import sparsetconv as stc
-    >>> class Conv1d:  # stands for torch.nn.Conv1d: what is read are these attributes
+    >>> class Conv1d:  # stands for torch.nn.Conv1d: only these attributes are read
     ...     weight, stride, padding, dilation = np.array([[[1.0, 2.0, 3.0]]]), (2,), (1,), (1,)
     ...     groups, padding_mode = 1, "zeros"
     >>> A = stc.from_torch(Conv1d(), (1, 5))
@@ -133,7 +134,7 @@ def from_torch(
 
 
 def _check_compiled(module: Any, kind: str) -> None:
-    """Raise if a call runs something else than the module or the result of ``module.compile()``."""
+    """Raise if a call runs anything but the module itself or the result of ``module.compile()``."""
     compiled = getattr(module, "_compiled_call_impl", None)
     original = getattr(compiled, "_torchdynamo_orig_callable", None)
     if compiled is not None and getattr(original, "__func__", None) is not getattr(
@@ -162,8 +163,9 @@ def _conv(module: Any, input_shape: IntOrInts, ndim: int, method: MethodName) ->
 def _padding(module: Any, ndim: int) -> Any:
     """Return the padding of a convolution.
 
-    For a mode other than zeros torch pads by numbers that it computed from ``padding`` when the layer was
-    made, last axis first. torch has "same" with stride 1 only, and puts the odd sample at the end, as we do.
+    For modes other than zeros torch pads by amounts that it computed from ``padding`` when the layer was
+    made, last axis first. torch allows "same" with stride 1 only, and puts the odd sample at the end, as we
+    do.
     """
     made = getattr(module, "_reversed_padding_repeated_twice", None)
     if made is None or module.padding_mode == "zeros":
@@ -175,7 +177,7 @@ def _padding(module: Any, ndim: int) -> Any:
 def _transposed(module: Any, input_shape: IntOrInts, ndim: int, method: MethodName) -> ConvTransposeOperator:
     if module.padding_mode != "zeros":
         msg = (
-            "module.padding_mode must be 'zeros' for a transposed convolution, as torch has it, "
+            "module.padding_mode must be 'zeros' for a transposed convolution, as in torch, "
             f"got {shown(module.padding_mode)}"
         )
         raise ValueError(msg)
@@ -203,9 +205,8 @@ def _pool(module: Any, input_shape: IntOrInts, ndim: int, method: MethodName) ->
     if module.ceil_mode and any((n + 2 * p - k) % s for n, k, s, p in rows):
         msg = (
             "module.ceil_mode must be False where stride does not divide n + 2 * padding - kernel_size: a "
-            f"window that is cut off has other weights; got kernel_size {shown(taps)}, s"
-            f"tride {shown(stride)}, "
-            f"padding {shown(padding)} on {shown(shape)}"
+            f"window that is cut off has other weights; got kernel_size {shown(taps)}, "
+            f"stride {shown(stride)}, padding {shown(padding)} on {shown(shape)}"
         )
         raise ValueError(msg)
     if any(padding) and not module.count_include_pad and divisor is None:
@@ -223,7 +224,7 @@ def _upsample(module: Any, input_shape: IntOrInts) -> ResizeOperator:
     ndim = MODE_NDIM.get(module.mode, min(max(len(shape) - 1, 1), 3))
     shape = shape_with_channels(shape, ndim)
     geometry = _resize(module, shape[1:])
-    # channels do not change; their axis is added last, since torch's rules depend on the number of axes
+    # the channel axis does not change, and is added last since torch's rules depend on the number of axes
     channels = ResizeAxis(shape[0], shape[0], Fraction(1), Rule("linear"))
     whole = replace(
         geometry,
@@ -260,5 +261,5 @@ def _resize(module: Any, sizes: tuple[int, ...]) -> ResizeGeometry:
         )
         raise ValueError(msg)
     found = geometry(None, factors)
-    # then positions follow the sizes, not the factor
+    # with recompute_scale_factor, positions are computed from the sizes, not from the scale
     return geometry(found.output_shape, None) if module.recompute_scale_factor else found

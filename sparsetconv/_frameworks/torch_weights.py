@@ -1,10 +1,10 @@
-"""The weights that a torch layer uses in its next call, read without a change to the layer.
+"""The weights that a torch layer will use in its next call, read without changing the layer.
 
-torch is not imported. Two of its mechanisms compute weights anew in every call: hooks that run before the
-call (`torch.nn.utils.weight_norm`, `spectral_norm`, `prune`), so that the attribute is stale until then, and
+torch is not imported. Two of its mechanisms recompute weights in every call: hooks that run before the call
+(`torch.nn.utils.weight_norm`, `spectral_norm`, `prune`), so that the attribute is stale until then, and
 parametrizations, which compute the attribute when it is read. Both may change the layer's buffers, as the
-power iteration of spectral norms does while a layer trains. So hooks are called with a stand-in that holds
-copies, and parametrizations are copied before they compute.
+power iteration of spectral norms does in training mode. So hooks are called with a stand-in that holds
+copies, and parametrizations are copied before they are evaluated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sparsetconv._frameworks.shared import attribute_of, hooks_of, refuse_hook, 
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
 
-# modules of torch whose hooks compute one attribute from others, and do nothing else
+# torch modules whose hooks compute one attribute from others, and do nothing else
 RENEWING = frozenset(f"torch.nn.utils.{name}" for name in ("weight_norm", "spectral_norm", "prune"))
 REMEDY = "convert the layer, with .float() for example"
 
@@ -41,7 +41,7 @@ def next_weights(module: Any, ndim: int) -> Array:
         May share the module's memory.
     """
     if any(hasattr(value, "materialize") for value in getattr(module, "_parameters", {}).values()):
-        msg = f"module must have its weights: apply {type_name(module)} to an input first"
+        msg = f"module must have initialized weights: apply {type_name(module)} to an input first"
         raise ValueError(msg)
     hooks = list(hooks_of(module))
     for word, hook in hooks:
@@ -56,8 +56,8 @@ def next_weights(module: Any, ndim: int) -> Array:
 
 
 def _renews(hook: Any) -> bool:
-    """Return whether a hook only computes a weight anew."""
-    # these hooks are objects with a __call__ in Python; a function's own __call__ is not written in Python
+    """Return whether a hook only recomputes a weight."""
+    # these hooks are objects with a __call__ written in Python, unlike the __call__ of a function
     call = next((vars(cls)["__call__"] for cls in type(hook).__mro__ if "__call__" in vars(cls)), None)
     return getattr(call, "__globals__", {}).get("__name__") in RENEWING
 
@@ -73,7 +73,7 @@ class _BeforeCall:
         self._module = module
 
     def __getattr__(self, name: str) -> Any:
-        # called only for attributes that are neither set nor read yet
+        # called only for attributes that have been neither set nor read
         module = self._module
         if name in _parametrizations(module):
             value = _parametrized(module, name)
@@ -85,10 +85,10 @@ class _BeforeCall:
 
 
 def _parametrized(module: Any, name: str) -> Any:
-    """Return the value that a parametrized attribute will have when it is read the next time."""
+    """Return the value that a parametrized attribute will have when it is next read."""
     torch_parametrize = sys.modules.get("torch.nn.utils.parametrize")
     if (id(module), name) in getattr(torch_parametrize, "_cache", {}):
-        # already computed within torch.nn.utils.parametrize.cached(): reading it computes nothing
+        # cached by torch.nn.utils.parametrize.cached(): reading it computes nothing
         return getattr(module, name)
     rule = _parametrizations(module)[name]
     title = f"module.{name}"
@@ -100,6 +100,6 @@ def _parametrized(module: Any, name: str) -> Any:
         raise ValueError(msg) from error
     first, second = (weights_of(title, tensor, tensor.ndim, REMEDY) for tensor in (value, again))
     if not np.array_equal(first, second, equal_nan=True):
-        msg = f"{title} must be the same in each call, its parametrization gives others every time; {remedy}"
+        msg = f"{title} must be the same in each call, but its parametrization changes them; {remedy}"
         raise ValueError(msg)
     return value

@@ -62,7 +62,7 @@ def iteration_seconds(geometry: ConvGeometry, dtype: np.dtype[Any], pairs: int) 
     return PRODUCTS * pairs * (CPU.call + min(estimate(geometry, dtype).values()))
 
 
-def spread(planes: Array, taps: Sequence[int], ridge: float) -> float:
+def condition_estimate(planes: Array, taps: Sequence[int], ridge: float) -> float:
     """Return the largest over the least power in the spectrum, averaged to the resolution of a kernel.
 
     Parameters

@@ -216,7 +216,7 @@ def _faster(problem: _Problem, first: _Pair, pairs: int, ridge: float) -> FitMet
         return "cholesky"
     ndim = geometry.ndim
     planes = to_numpy(first.inputs).reshape(-1, *first.inputs.shape[-ndim:])
-    extremes = cost.spread(planes, [axis.taps for axis in geometry.axes], ridge)
+    extremes = cost.condition_estimate(planes, [axis.taps for axis in geometry.axes], ridge)
     iterations = cost.lsmr_iterations(extremes, prod(problem.kernel_shape), TOLERANCE)
     iterated = iterations * cost.iteration_seconds(geometry, dtype, pairs)
     return "lsmr" if FASTER * iterated < squared else "cholesky"

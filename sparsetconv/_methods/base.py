@@ -1,8 +1,8 @@
 """The base classes of the methods, and helpers that several methods share.
 
-A method is given a geometry and weights of the shape ``(groups, c_out, c_in, k1, ..., kd)``, with the
-channels of one group; it knows nothing of operators. Arrays have a batch axis and a group axis in front.
-Axes are merged where possible (``merge``) before anything is planned.
+A method takes a geometry and weights of shape ``(groups, c_out, c_in, k1, ..., kd)``, where ``c_out`` and
+``c_in`` are the channels of one group; it does not depend on the operators. Arrays have a batch axis and a
+group axis in front. Axes are merged where possible (see ``merge``) before a method makes its plan.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sparsetconv._methods.work import Rates, Work
 
 
-# no warnings about NaN and infinity, which the user has given; compiled loops do not warn either
+# no warnings for NaN and infinity in the user's arrays; the compiled loops do not warn either
 quiet = np.errstate(invalid="ignore", over="ignore")
 
 
@@ -48,10 +48,10 @@ class Method(ABC):
     Attributes
     ----------
     geometry, weights : ConvGeometry, array
-        Those given, with merged axes: arrays have the same elements in the same order, and the matrix is the
-        same.
+        The given ones with merged axes. The matrix is the same, and arrays have the same elements in the same
+        order.
     name : str
-        What ``method=`` calls it.
+        The name in ``method=``.
     compiled : bool
         Whether the method needs numba's compiler.
     assembles : bool
@@ -75,7 +75,7 @@ class Method(ABC):
 
     @staticmethod
     def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
-        """Return what this method does not accept in a convolution, or None if it accepts all of it."""
+        """Return what this method does not accept about a convolution, or None if it accepts everything."""
         del geometry, weights
         return None
 
@@ -111,8 +111,8 @@ class Method(ABC):
 class PaddedMethod(Method):
     """A method that computes on the padded input.
 
-    Padded zeros are multiplied like any sample: times NaN or infinity in a kernel they would give NaN where
-    the matrix has no entry, so such kernels are refused.
+    Padded zeros are multiplied by weights like any sample. With NaN or infinity in the kernel the results
+    would be NaN where the matrix has no entry, so such kernels are refused.
     """
 
     @staticmethod
@@ -127,19 +127,20 @@ class PaddedMethod(Method):
 
 
 def padding_of(axes: Sequence[Axis], xp: Any = np) -> Extension:
-    """Return the extension that pads and unpads all axes but those whose effective padding mode is zeros."""
+    """Return the extension that pads and unpads the axes whose effective padding mode is not zeros."""
     return Extension(tuple(_unpadded(a) if a.effective_mode.zero else a for a in axes), xp)
 
 
 def far_padding(axes: Sequence[Axis]) -> tuple[Extension, tuple[Axis, ...]]:
-    """Split off the padding of axes that is longer than the signal on either end.
+    """Split off the padding of the axes that are padded by more than the signal's length at either end.
 
     Returns
     -------
     padding : Extension
-        Pads arrays along these axes, and unpads them. It does nothing along all other axes.
+        Pads and unpads arrays along these axes only.
     axes : tuple of Axis
-        The axes of the padded array: those that were padded need none, the others are as they were.
+        The axes of the padded array. Those that ``padding`` pads have no padding left; the others are
+        unchanged.
     """
     far = [not a.effective_mode.zero and (a.low < -a.size or a.high >= 2 * a.size) for a in axes]
     padded = tuple(a if long else _unpadded(a) for a, long in zip(axes, far, strict=True))
@@ -151,15 +152,15 @@ def far_padding(axes: Sequence[Axis]) -> tuple[Extension, tuple[Axis, ...]]:
 
 
 def _unpadded(axis: Axis) -> Axis:
-    """Return an axis of the same size with one tap and no padding, along which nothing happens."""
+    """Return an axis of the same size with one tap and no padding, which ``padding`` leaves unchanged."""
     return Axis.plain(axis.size)
 
 
 def entry_dtype(geometry: ConvGeometry, weights: np.dtype[Any], result: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype in which a matrix holds its entries, for products with results of a dtype.
+    """Return the dtype of the matrix's entries, for products whose results have dtype ``result``.
 
-    It is the dtype of the weights, unless padding makes several taps read one sample: their sum is an entry,
-    and it is taken in the result's dtype (its real dtype for real weights).
+    It is the dtype of the weights, unless padding makes several taps read one sample. The entry is then the
+    sum of their weights, which is computed in the result's dtype (its real dtype for real weights).
     """
     folds = any(
         not axis.effective_mode.zero and axis.nnz < axis.outputs * axis.taps for axis in geometry.axes

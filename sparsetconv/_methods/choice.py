@@ -1,7 +1,7 @@
-"""The choice between the methods of the registry.
+"""Choose one of the methods in the registry.
 
-Each method is right for every geometry, padding mode and dtype that it accepts, and its ``refusal`` says
-what it does not accept. Methods that need a compiler are left out where numba's is turned off.
+Each method is correct for every geometry, padding mode and dtype that it accepts; its ``refusal`` says what
+it does not accept. Methods that need numba's compiler are left out if it is turned off.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 class Choice(NamedTuple):
-    """A method, and why.
+    """The chosen method, and the reason for the choice.
 
     Attributes
     ----------
     method : type of Method
     reason : str
     asked : bool
-        Whether a user named it.
+        Whether the user named the method.
     """
 
     method: type[Method]
@@ -39,10 +39,10 @@ class Choice(NamedTuple):
 
 
 def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> Choice:
-    """Return the method of that name, or for ``"auto"`` the one with the lowest estimate.
+    """Return the method with a given name, or for ``"auto"`` the one with the lowest estimate.
 
-    For small matrices nothing is compiled. A matrix that would take more than half of the memory that is
-    free is not considered.
+    For small matrices, methods that need a compiler are not considered. A method that assembles a matrix
+    larger than half of the free memory is chosen only if no other method accepts the convolution.
     """
     threads.notice_threadpoolctl()
     name = validation.word("method", name, ("auto", *METHODS))
@@ -62,22 +62,22 @@ def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend =
         methods = {name: each for name, each in methods.items() if not each.compiled}
         reason += f" of those for which nothing is compiled, up to {SMALL:,} entries"
     costs = estimate(geometry, weights.dtype, backend.on_gpu)
-    # the matrix is the last resort where it is too large; others are asked in turn, since to look at the
-    # weights may mean to wait for a GPU
+    # a matrix that is too large is the last resort; `objection` is called for one method at a time, since it
+    # may read the weights and so wait for the GPU
     order = sorted(methods, key=lambda each: (methods[each].assembles and large, costs[each]))
     best = next(each for each in order if methods[each].objection(geometry, weights) is None)
     return Choice(methods[best], reason)
 
 
 def _too_large(geometry: ConvGeometry, weights: Array, backend: Backend) -> bool:
-    """Return whether the matrix would take more than half of the memory that is free."""
+    """Return whether the matrix would take more than half of the free memory."""
     nbytes = 2 * geometry.nbytes(weights.dtype)
     available = backend.available_bytes() if nbytes > memory.ALWAYS_THERE else None
     return available is not None and nbytes > available
 
 
 def explain(choice: Choice, method: Method) -> str:
-    """Return a text that says which method was chosen, why, and what each would cost."""
+    """Return a text with the chosen method, the reason, and the estimated cost of each method."""
     geometry, weights, backend = method.geometry, method.weights, method.backend
     methods = methods_of(backend.on_gpu)
     costs = estimate(geometry, weights.dtype, backend.on_gpu)
@@ -97,6 +97,6 @@ def explain(choice: Choice, method: Method) -> str:
         elif methods[name].assembles:
             nbytes = geometry.nbytes(weights.dtype)
             note = f", of a matrix of {geometry.nnz:,} entries in {nbytes:,} bytes"
-            note += ", too many for the memory that is free" if _too_large(geometry, weights, backend) else ""
+            note += ", more than half of the free memory" if _too_large(geometry, weights, backend) else ""
         lines.append(f"  {name:<7}{cost_of / unit:10.3f}{suffix}{note}")
     return "\n".join(lines)

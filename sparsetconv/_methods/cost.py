@@ -1,9 +1,10 @@
 """Estimated seconds of each method: the model behind ``method="auto"``, ``explain`` and ``plan``.
 
-Each method says its own ``seconds``, of `Work` at `Rates`. Those of the CPU were measured with two threads on
-cores at about 3 GHz with AVX-512 (``asv_benchmarks/method_costs.py`` measures them anew,
-``asv_benchmarks/auto_sweep.py`` the choice), as were the constants in the methods' files; the choice depends
-on their ratios, which move little between machines. Those of a GPU are in ``cuda/tuning.json``.
+Each method computes its own ``seconds`` from `Work` and `Rates`. The rates of the CPU and the constants in
+the methods' files were measured with two threads on cores at about 3 GHz with AVX-512
+(``asv_benchmarks/method_costs.py`` measures them again, ``asv_benchmarks/auto_sweep.py`` checks the choice).
+The choice depends only on ratios, which vary little between machines. The rates of a GPU are in
+``cuda/tuning.json``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._geometry.convolution import ConvGeometry
 
-# up to so many entries the methods for which nothing is compiled are fast enough
+# number of matrix entries up to which methods that need no compiler are fast enough
 SMALL = 50_000
 ASSEMBLY_BYTE = 0.2e-9
 
@@ -39,7 +40,7 @@ def estimate(geometry: ConvGeometry, dtype: np.dtype[np.generic], on_gpu: bool =
     Returns
     -------
     dict
-        From the method's name to seconds, the mean of both directions.
+        Estimated seconds by method name, the mean of both directions.
     """
     geometry, rates = merged(geometry), tuning.rates() if on_gpu else CPU
     works = [Work.of(geometry, transposed, dtype) for transposed in (False, True)]
@@ -50,5 +51,5 @@ def estimate(geometry: ConvGeometry, dtype: np.dtype[np.generic], on_gpu: bool =
 
 
 def assembly_seconds(geometry: ConvGeometry, dtype: np.dtype[np.generic]) -> float:
-    """Return the estimated seconds that assembling the CSR takes."""
+    """Return the estimated seconds to assemble the CSR matrix."""
     return CPU.call + ASSEMBLY_BYTE * geometry.nbytes(dtype)

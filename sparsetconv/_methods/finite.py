@@ -1,10 +1,10 @@
-"""Keep NaN and infinity where the matrix sends them, in methods that would spread them further.
+"""Confine NaN and infinity to the results that read them, in methods that would spread them further.
 
-The rule for every method and operator: a result is not finite exactly if its row has an entry (stored zeros
-of the kernel included) in a column whose sample is not finite, or an entry that is not finite itself. Whether
-the result is infinite or NaN is not specified. Fourier transforms sum over all samples, and padded zeros
-times NaN are NaN. These products are therefore taken with all samples that are not finite set to zero, and a
-second product, of the mask of these samples with a kernel of ones, counts how many of them each result reads.
+The rule for every method and operator: a result is not finite exactly if its matrix row has an entry (zeros
+of the kernel included) in the column of a sample that is not finite, or an entry that is not finite. Whether
+the result is infinite or NaN is not specified. Fourier transforms sum over all samples, and zero times NaN is
+NaN. The product is therefore computed with all non-finite samples set to zero. A second product, of the mask
+of these samples with a kernel of ones, counts how many of them each result reads.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def all_finite(x: Array, xp: Any = np) -> bool:
     """Return whether an array holds neither NaN nor infinity."""
     if x.dtype.kind not in "fc":
         return True
-    # a sum reads the array and writes nothing; it may overflow, and only then each element is tested
+    # a sum needs no temporary array; if it is not finite, which overflow may cause, each element is tested
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(xp.isfinite(x.sum())) or bool(xp.isfinite(x).all())
 
@@ -43,33 +43,33 @@ def confined(product: Callable[[Array, Array], Array], left: Array, right: Array
     Parameters
     ----------
     product : callable
-        A function of two arrays; each of its results is a sum of products of an element of ``left`` and an
-        element of ``right`` or a padded zero.
+        A function of two arrays. Each result is a sum of products of an element of ``left`` and an element of
+        ``right``, one of which may be a padded zero.
     left, right : array
     xp : module
 
     Returns
     -------
     array
-        NaN where either factor of a summed product is not finite.
+        NaN where a factor of any of the summed products is not finite.
     """
     bad = [~xp.isfinite(operand) for operand in (left, right)]
     result = product(
         xp.where(bad[0], 0, left).astype(left.dtype), xp.where(bad[1], 0, right).astype(right.dtype)
     )
     ones = [xp.ones(operand.shape) for operand in (left, right)]
-    # counts of summed products that have a non-finite factor, in double precision
+    # the number of summed products with a non-finite factor, in double precision
     reached = product(bad[0].astype(np.float64), ones[1]) + product(ones[0], bad[1].astype(np.float64))
     result[reached > 0.5] = np.nan
     return result
 
 
 class TransformMethod(PaddedMethod):
-    """A method whose results sum over more samples than they read; the others cancel but for round-off.
+    """A method whose results depend, up to round-off, on more samples than the matrix row has entries.
 
-    A NaN or an infinity would reach all of these results. If a result is not finite, the product is taken
-    again without the samples that are not finite, and once more of their mask, to find the results that read
-    them.
+    A NaN or an infinity would spread to all of these results. If a result is not finite, the product is
+    computed again with the non-finite samples set to zero, and a product of their mask finds the results that
+    read them.
     """
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
@@ -85,7 +85,7 @@ class TransformMethod(PaddedMethod):
 
     @abstractmethod
     def _convolved(self, x: Array, transposed: bool) -> Array:
-        """Return the product in a direction; NaN and infinity may spread to other results."""
+        """Return the product in one direction; NaN and infinity may spread to other results."""
 
     def forward(self, x: Array) -> Array:
         """See `Method.forward`."""
@@ -102,7 +102,7 @@ class TransformMethod(PaddedMethod):
             return result
         bad = ~xp.isfinite(x)
         result = self._scaled(xp.where(bad, 0, x).astype(x.dtype), transposed)
-        # each result reads all channels of its group: one mask for all of them
+        # each result reads all channels of its group, so one mask serves all channels
         pattern = self._pattern
         shape = pattern.small_shape if transposed else pattern.large_shape
         places = bad.any(2).reshape(-1, *shape).astype(np.float64)
@@ -112,7 +112,7 @@ class TransformMethod(PaddedMethod):
 
     @property
     def _pattern(self) -> Self:
-        """The same method for one channel and a kernel of ones."""
+        """The method of the same class for one channel and a kernel of ones."""
         return self._patterns.get(None, self._of_ones)
 
     def _of_ones(self) -> Self:
@@ -122,14 +122,14 @@ class TransformMethod(PaddedMethod):
         return type(self)(geometry, ones, self.backend)
 
     def _scaled(self, x: Array, transposed: bool) -> Array:
-        """Return the product with finite samples, scaled if an intermediate sum overflows."""
+        """Return the product with finite samples; if an intermediate sum overflows, scale the operands."""
         xp = self.backend.xp
         result = self._convolved(x, transposed)
         if all_finite(result, xp):
             return result
         exponents = [_exponent(array, xp) for array in (x, self.weights)]
         smaller = type(self)(self.geometry, self.weights / 2.0 ** exponents[1], self.backend)
-        # in two steps: 2**(whole exponent) may overflow where the result does not
+        # in two steps, since 2**sum(exponents) may overflow where the result does not
         first = sum(exponents) // 2
         with np.errstate(over="ignore", invalid="ignore"):
             scaled: Array = smaller._convolved(x / 2.0 ** exponents[0], transposed)

@@ -1,10 +1,10 @@
 """Method ``"gemm"``: implicit im2col, one matrix product over channels and taps for each tile of results.
 
-For a tile of results, the samples that all taps read in all channels are copied into a panel that stays in
-cache, and BLAS multiplies the kernel, as a matrix, with it; the input is never unfolded as a whole. The
-transposed direction does the same for each phase of the strides, on the small array with a halo of zeros.
-On a GPU, filling a panel is one launch for all taps, the product a second, and scattering the results a
-third; small items of a batch share a panel, to keep launches few.
+For each tile of results, the samples that all taps read in all channels are copied to a panel that stays in
+cache, and BLAS multiplies the kernel, as a matrix, by it; the input is never unfolded as a whole. The
+transposed direction does the same for each phase of the strides, on the small array with a halo of zeros. On
+a GPU there is one launch to fill a panel for all taps, one for the product, and one to scatter the results;
+small items of a batch share a panel, to reduce the number of launches.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv._methods.work import Rates, Work
 
-# bytes of a panel on the CPU, which a core's cache holds; on a GPU it takes half of the second-level cache
+# bytes of a panel on the CPU, to fit in a core's cache; on a GPU, half of the second-level cache
 PANEL_BYTES = 1 << 21
 
 
 class _AxisPhases(NamedTuple):
-    """Phases of an axis whose results read the same places, each phase through taps of its own.
+    """Phases of an axis that read the same places, each with its own taps.
 
     Attributes
     ----------
     taps : (phases, t) array
     reads : range
-        The places of the padded source that the taps of each phase read for its first result.
+        The places of the padded source that the taps of a phase read for its first result.
     step : int
-        Places from one result's reads to the next one's.
+        Distance of the places that a tap reads for consecutive results.
     number : int
-        Results of a phase.
+        Number of results of a phase.
     start, apart, stride : int
-        The first result of the first phase, the distance from the first result of a phase to that of the next
-        phase, and the distance between results of one phase.
+        The first result of the first phase, the distance between the first results of consecutive phases, and
+        the distance between consecutive results of one phase.
     """
 
     taps: Array
@@ -67,7 +67,7 @@ class _AxisPhases(NamedTuple):
 
 
 def _polyphases(axis: Axis) -> tuple[list[_AxisPhases], Axis]:
-    """Return the phases of the transposed direction that have taps, and the small axis with its zeros."""
+    """Return the phases of the transposed direction that have taps, and the small axis padded with zeros."""
     start, stop = read_range(axis)
     by_stride = polyphase(axis.taps, axis.dilation, axis.stride)
     first = start + (by_stride.residues - start) % axis.stride
@@ -81,7 +81,7 @@ def _polyphases(axis: Axis) -> tuple[list[_AxisPhases], Axis]:
     low = int((origin - (by_stride.counts - 1) * by_stride.fall)[kept].min())
     high = int((origin + number)[kept].max())
     before = max(-low, 1 - axis.outputs)
-    # neighbouring phases are grouped if they read the same places and no phase between them is left out
+    # consecutive phases that read the same places are grouped, unless a phase between them was left out
     apart = axis.stride // by_stride.cycle
     edges = (np.diff(alike, axis=0) != 0).any(1) | (np.diff(first) != apart)
     found = []
@@ -95,7 +95,7 @@ def _polyphases(axis: Axis) -> tuple[list[_AxisPhases], Axis]:
 
 
 class _Direction:
-    """One direction: the padding of the source, and the phases of the results.
+    """Products in one direction.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class _Direction:
     sizes : tuple of int
         Results along each axis.
     weights : (groups, results, channels, k1, ..., kd) array
-        With the result's channels before those of the source.
+        The result's channels come before those of the source.
     backend : Backend
     """
 
@@ -119,12 +119,12 @@ class _Direction:
         self._extension, self._sizes, self._results = extension, sizes, weights.shape[1]
         self._backend, self._xp = backend, backend.xp
         self._panel_bytes = backend.cache_bytes() // 2 if backend.on_gpu else PANEL_BYTES
-        # if every result belongs to some phase, the output need not be set to zero first
+        # if every result belongs to a phase, the output need not be set to zero first
         self._covers_results = all(
             sum(p.phases * p.number for p in own) == n for own, n in zip(axes, sizes, strict=True)
         )
         self._phases = list(product(*axes))
-        # with one phase the product over all rows has the layout of the result
+        # with a single phase, the product over all rows has the layout of the result
         single = len(self._phases) == 1 and all(p.phases == p.stride == 1 for p in self._phases[0])
         self._is_result = single and self._covers_results
         self._is_complex = weights.dtype.kind == "c"
@@ -133,7 +133,7 @@ class _Direction:
             chosen = weights
             for n, phase in enumerate(phases):
                 chosen = self._xp.take(chosen, self._xp.asarray(phase.taps.reshape(-1)), axis=3 + n)
-            # (groups, results, channels, phases, taps, phases, taps, ...) to phases before results
+            # from (groups, results, channels, phases, taps, phases, taps, ...), move phases before results
             chosen = chosen.reshape(*weights.shape[:3], *(n for p in phases for n in p.taps.shape))
             behind = range(3, chosen.ndim)
             chosen = chosen.transpose(0, *behind[::2], 1, 2, *behind[1::2])
@@ -163,7 +163,7 @@ class _Direction:
         )
         padded = self._extension.pad(x.astype(dtype, copy=False))
         if self._is_result and len(x) == 1:
-            # if one panel holds everything, its product is the result, without a scatter
+            # if one panel holds everything, its product is the result, and nothing is scattered
             (phases,), (weights,) = self._phases, self._of_dtype(dtype)
             first = phases[0].number
             if self._tile(1, phases, weights, dtype)[1] >= first:
@@ -177,8 +177,8 @@ class _Direction:
                 part, count = slice(item, item + items), min(rows, first - start)
                 values = weights @ self._panel(padded[part], phases, start, count)
                 target = self._target(out[part], phases, start, count)
-                # the product has all phases in front of the channels; the target has each axis' phase in
-                # front of the results of that phase
+                # the product has all phases before the channels; the target has each axis' phase before the
+                # results of that phase
                 groups, results, own, *pairs = target.shape
                 apart = values.reshape(groups, *pairs[::2], results, own, *pairs[1::2])
                 ndim = len(phases)
@@ -189,15 +189,15 @@ class _Direction:
     def _tile(
         self, batch: int, phases: Sequence[_AxisPhases], weights: Array, dtype: np.dtype[Any]
     ) -> tuple[int, int]:
-        """Return the size of a tile: the items of the batch, and the rows of results along the first axis."""
+        """Return the size of a tile: items of the batch, and rows of results along the first axis."""
         first, *others = phases
         points, (groups, results, terms) = prod(p.number for p in others), weights.shape
         if not self._backend.on_gpu:
-            # elements for each result: in the panel (terms), or, if phases outnumber terms, in the product
+            # elements per result: the larger of those of the panel (terms) and those of the product (phases)
             width = max(1, terms, prod(p.phases for p in phases))
             return 1, max(1, self._panel_bytes // (groups * width * points * dtype.itemsize))
         if batch == 1 and all(len(p.reads) == 1 for p in phases):
-            # what a single tap reads is multiplied in place, without a panel
+            # with a single tap the source is multiplied in place, without a panel
             return 1, first.number
         rows = max(1, self._panel_bytes // (groups * (terms + results) * points * dtype.itemsize))
         return max(1, min(batch, rows // first.number)), min(rows, first.number)
@@ -235,7 +235,7 @@ class _Direction:
         )
         view = self._xp.lib.stride_tricks.as_strided(here, shape, strides)
         panel: Array = view.reshape(lead[0], lead[1] * prod(taps), items * prod(numbers))
-        # a single tap needs no copy; with several, windows overlap, which BLAS does not take
+        # with a single tap no copy is needed; with several the windows overlap, which BLAS does not support
         return panel if prod(taps) == 1 else self._xp.ascontiguousarray(panel)
 
 
@@ -286,9 +286,9 @@ class GemmMethod(PaddedMethod):
         return self._summed(y, lambda y, dtype: self._padding.unpad(self._backward.product(y, dtype)))
 
     def _summed(self, x: Array, product: Callable[[Array, np.dtype[Any]], Array]) -> Array:
-        """Return a product, with sums in float32 if the result is of half precision.
+        """Return a product, computed in float32 if the result is of half precision.
 
-        Such results come from a kernel of small integers and an array of half precision on a GPU.
+        A product of a kernel of small integers and an array of half precision on a GPU has such a result.
         """
         dtype = np.result_type(x.dtype, self.weights.dtype)
         if not is_half(dtype):

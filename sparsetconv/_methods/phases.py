@@ -1,9 +1,9 @@
-"""One axis of a stencil as either direction reads it (polyphase), and tables of several axes combined.
+"""One axis of a stencil as each direction reads it (polyphase), and tables for several axes combined.
 
-A directed axis is a padded input and the results that read it. Forward, every result has all taps.
-Transposed, results fall into phases by their position modulo the stride, and each phase has its own taps. The
-padded input has no places that no result reads, and phases without taps are left out, so that the cost grows
-with taps and results, not with the stride or the dilation.
+A directed axis is a padded input and the results that read it. In the forward direction every result has all
+taps. In the transposed direction results fall into phases, by their position modulo the stride, and each
+phase has its own taps. Places of the padded input that no result reads are left out, and so are phases
+without taps, so that the cost grows with taps and results, not with the stride or the dilation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.types import Array
 
-# int64 numbers that the arrays of a directed axis hold per tap, result and place, roughly
+# approximate number of int64 elements in the arrays of a directed axis, per tap, result and place
 NUMBERS = 16
 
 
@@ -41,8 +41,8 @@ class Source(NamedTuple):
     columns : (columns,) array
         The position of the first place of each column, counted from ``first``.
     begins, skipped : (segments,) arrays
-        Before place ``begins[i]`` of a column, ``skipped[i]`` places in total are left out, as no result
-        reads them.
+        From place ``begins[i]`` of a column on, ``skipped[i]`` places in total have been left out, since no
+        result reads them.
     length : int
         Places of a column.
     places : int
@@ -59,7 +59,7 @@ class Source(NamedTuple):
     places: int
 
     def samples(self, column: Array, place: Array) -> Array:
-        """Return the samples at places of columns, -1 for zeros."""
+        """Return the samples at places of columns; -1 stands for a padded zero."""
         segment = np.searchsorted(self.begins, place, "right") - 1
         far = (place + self.skipped[segment]) * self.step
         return source_indices(self.axis, self.first + far + self.columns[column])
@@ -80,9 +80,9 @@ class Source(NamedTuple):
 
 
 class Runs(NamedTuple):
-    """Runs of results of an axis, with neighbouring bases and equally spaced samples.
+    """Runs of results of an axis, with consecutive bases and equally spaced samples.
 
-    The base of a result is the place of the padded input from which the reads of its taps are counted.
+    The base of a result is the place of the padded input relative to which its taps read.
 
     Attributes
     ----------
@@ -90,11 +90,11 @@ class Runs(NamedTuple):
     base, target : (runs,) arrays
         The base of the first result, and the sample that it belongs to.
     number : (runs,) array
-        Results of the run.
+        Number of results of the run.
     step : (runs,) array
         Samples from one result to the next.
     added : (runs,) bool array
-        Whether the results are added to their samples, since they are positions in the padding.
+        Whether the results are positions in the padding, which are added to their samples.
     """
 
     phase: Array
@@ -106,19 +106,19 @@ class Runs(NamedTuple):
 
 
 class DirectedAxis(NamedTuple):
-    """One axis, as one direction reads it.
+    """One axis as one direction reads it.
 
     Attributes
     ----------
     source : Source
     taps, reads : (taps,) arrays
-        The taps, sorted by phase, and the place that each tap reads, counted from a result's base.
+        The taps, sorted by phase, and the place that each tap reads, relative to a result's base.
     bounds : (phases + 1,) array
         The taps of phase ``p`` are ``bounds[p]`` to ``bounds[p + 1]``.
     runs : Runs
-        Sorted by phase, at least one for each. Bases count rows of places.
+        Sorted by phase, with at least one run for each phase. Bases are in rows of places.
     size : int
-        Samples of the result.
+        Number of samples of the result.
     """
 
     source: Source
@@ -135,7 +135,7 @@ class DirectedAxis(NamedTuple):
 
 
 class Results(NamedTuple):
-    """The results of an axis one by one, sorted by phase; the attributes are those of `Runs`."""
+    """The individual results of an axis, sorted by phase; see `Runs` for the attributes."""
 
     phase: Array
     base: Array
@@ -144,7 +144,7 @@ class Results(NamedTuple):
 
 
 def results(axis: DirectedAxis) -> Results:
-    """Return all results of an axis; ``base`` counts places of all columns."""
+    """Return all results of an axis; ``base`` is in places of all columns."""
     run, number = ragged(axis.runs.number)
     own = Runs(*(column[run] for column in axis.runs))
     base = (own.base + number) * axis.source.columns.size
@@ -152,9 +152,9 @@ def results(axis: DirectedAxis) -> Results:
 
 
 class Polyphase(NamedTuple):
-    """Phases: the residues of ``tap * dilation`` modulo ``stride``, and the taps of each residue.
+    """The phases: residues of ``tap * dilation`` modulo ``stride``, with the taps of each residue.
 
-    Tap ``first + n * cycle`` has the same residue as tap ``first``, and reads ``n * fall`` strides beyond it.
+    Tap ``first + n * cycle`` has the same residue as tap ``first``, and is ``n * fall`` strides further on.
 
     Attributes
     ----------
@@ -172,7 +172,7 @@ class Polyphase(NamedTuple):
     fall: int
 
     def taps(self) -> tuple[Array, Array]:
-        """Return the phases and the numbers of all taps, sorted by phase."""
+        """Return the phase and the index of each tap, sorted by phase."""
         phase, number = ragged(self.counts)
         return phase, self.first[phase] + number * self.cycle
 
@@ -189,13 +189,13 @@ def polyphase(taps: int, dilation: int, stride: int) -> Polyphase:
 
 
 def is_plain(axis: Axis) -> bool:
-    """Return whether an axis is one sample that one tap reads for one output."""
+    """Return whether an axis has one sample, which the only tap reads for the only output."""
     return axis.size == axis.taps == axis.outputs == 1 and axis.low == 0
 
 
 def forward_axis(axis: Axis) -> DirectedAxis:
     """Return an axis of the forward direction: one phase, all taps."""
-    # with one output the stride does not matter; a stride of `dilation` puts all its reads in one column
+    # with one output the stride has no effect; a stride of `dilation` puts all reads in one column
     stride = axis.stride if axis.outputs > 1 else axis.dilation
     check(axis.taps + axis.outputs)
     by_stride = polyphase(axis.taps, axis.dilation, stride)
@@ -204,7 +204,7 @@ def forward_axis(axis: Axis) -> DirectedAxis:
     column[by_stride.first] = np.arange(width)
     rows, begins, skipped = _compact(np.arange(by_stride.counts.max()) * by_stride.fall, axis.outputs)
     taps = np.arange(axis.taps)
-    # a column begins where its first tap reads for the first output
+    # a column begins at the place that its first tap reads for the first output
     reads = rows[taps // by_stride.cycle] * width + column[taps % by_stride.cycle]
     length = axis.outputs + int(rows[-1])
     count = (axis.outputs - 1) * width + int(reads.max()) + 1
@@ -224,7 +224,7 @@ def transposed_axis(axis: Axis) -> DirectedAxis:
     kept = np.flatnonzero(np.bincount(own.phase))
     phase, taps = by_stride.taps()
     if not kept.size:
-        # no tap reads the signal: all results are of one phase without taps
+        # no tap reads the signal: all results belong to one phase without taps
         own, kept = _phase_runs(axis, np.array([-axis.low % axis.stride])), np.zeros(1, np.int64)
         phase, taps = phase[:0], taps[:0]
     # phases without results are left out
@@ -252,14 +252,18 @@ def check(numbers: int) -> None:
 
 
 def _compact(places: Array, span: int) -> tuple[Array, Array, Array]:
-    """Leave out places that no result reads; each tap reads ``span`` places, from one of ``places`` on.
+    """Leave out the places that no result reads, where tap ``t`` reads ``span`` places from ``places[t]`` on.
 
-    ``places`` are sorted.
+    Parameters
+    ----------
+    places : (taps,) array
+        Ascending.
+    span : int
 
     Returns
     -------
     places : (taps,) array
-        The same places, counted without those left out.
+        The given places, renumbered without those left out.
     begins, skipped : (segments,) arrays
         As in `Source`.
     """
@@ -270,7 +274,7 @@ def _compact(places: Array, span: int) -> tuple[Array, Array, Array]:
 
 
 def _phase_runs(axis: Axis, residues: Array) -> Runs:
-    """Return the positions of each residue as runs; those outside the signal are added to their samples."""
+    """Return the positions of each residue as runs; those in the padding are added to their samples."""
     start, stop = read_range(axis)
     pieces = list(runs(axis, min(start + axis.low, 0), max(stop + axis.low, axis.size)))
     # (residues, pieces)
@@ -288,8 +292,8 @@ def _phase_runs(axis: Axis, residues: Array) -> Runs:
 def read_range(axis: Axis) -> tuple[int, int]:
     """Return the range of positions that the transposed direction computes before it unpads.
 
-    Positions count from the first one that the forward direction reads. With zeros outside the signal the
-    range is the signal, since unpadding drops the rest; with any other mode it is all that the forward
+    Positions are relative to the first one that the forward direction reads. With zero padding the range is
+    the signal, since unpadding drops the rest; with any other mode it is everything that the forward
     direction reads.
     """
     if axis.effective_mode.zero:
@@ -298,14 +302,14 @@ def read_range(axis: Axis) -> tuple[int, int]:
 
 
 def ragged(counts: Array) -> tuple[Array, Array]:
-    """Return each entry's list and its place in the list, for lists of lengths ``counts`` laid end to end."""
+    """Return the list and the index in it of each entry, for concatenated lists of lengths ``counts``."""
     which = np.repeat(np.arange(counts.size), counts)
     begins = np.cumsum(counts) - counts
     return which, np.arange(which.size) - begins[which]
 
 
 def flat_samples(samples: Sequence[Array], sizes: Sequence[int]) -> Array:
-    """Return the flat sample number of each combination of places of the axes; -1 if any is a zero."""
+    """Return the flat index of each combination of samples of the axes; -1 if any is a padded zero."""
     total = np.zeros(1, np.int64)
     for number, own in enumerate(samples):
         inside = (total >= 0)[:, None] & (own >= 0)
@@ -315,5 +319,5 @@ def flat_samples(samples: Sequence[Array], sizes: Sequence[int]) -> Array:
 
 
 def sums(parts: Sequence[Array]) -> Array:
-    """Return all sums of one number from each part, flat; the numbers of the last part vary fastest."""
+    """Return the sums of all combinations of a number from each part, flat; the last part varies fastest."""
     return reduce(lambda total, part: np.add.outer(total, part).reshape(-1), parts, np.zeros(1, np.int64))

@@ -1,7 +1,7 @@
-"""The methods: one line for each, with what computes it on the CPU and on a GPU.
+"""The registry of methods: one line for each, with its classes for the CPU and for a GPU.
 
-What a method is stands in its own file: its name, what it refuses, and its estimated ``seconds``. Everything
-that lists methods, or asks them, reads `METHODS` and `GPU_METHODS`.
+A method's file defines its name, what it refuses, and its estimated ``seconds``. All code that lists the
+methods reads `METHODS` and `GPU_METHODS`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from sparsetconv._methods.gemm import GemmMethod
 if TYPE_CHECKING:
     from sparsetconv._methods.base import Method
 
-# on the CPU, on a GPU: of the same name
+# pairs of a class for the CPU and one for a GPU, with the same name
 REGISTRY: tuple[tuple[type[Method], type[Method]], ...] = (
     (SparseMethod, CudaSparseMethod),
     (DirectMethod, CudaDirectMethod),
     (GemmMethod, GemmMethod),
     (FFTMethod, CudaFFTMethod),
 )
-# what ``method=`` takes, for type checkers, which read no registry
+# the values of ``method=``, spelled out because type checkers cannot read the registry
 MethodName = Literal["auto", "sparse", "direct", "gemm", "fft"]
 METHODS = {cpu.name: cpu for cpu, _ in REGISTRY}
 GPU_METHODS = {gpu.name: gpu for _, gpu in REGISTRY}

@@ -1,4 +1,4 @@
-"""A bounded cache, least recently used out first, for tables and transforms that products use again."""
+"""A bounded least-recently-used cache for the tables and transforms of products."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ S = TypeVar("S", bound=Sized)
 
 
 class Store(Generic[S]):
-    """A cache of the objects used last, by their keys; safe to use from several threads.
+    """A least-recently-used cache; thread-safe.
 
     Parameters
     ----------
     most, most_bytes : int
-        The largest number of objects, and of bytes of all of them; the one used last always stays.
+        The largest number of objects, and of their total bytes. The most recently used one is always kept.
     """
 
     def __init__(self, most: int, most_bytes: int) -> None:
@@ -43,7 +43,7 @@ class Store(Generic[S]):
             return sum(thing.nbytes for thing in self._kept.values())
 
     def get(self, key: Hashable, make: Callable[[], S]) -> S:
-        """Return the object of a key, made now if it is not kept; the least recently used goes first."""
+        """Return the object with a key, made by ``make`` if it is not in the cache."""
         with self._lock:
             known = self._kept.get(key)
             if known is not None:
@@ -51,7 +51,7 @@ class Store(Generic[S]):
                 return known
         made = make()
         with self._lock:
-            # another thread may have made it meanwhile
+            # another thread may have stored it in the meantime
             known = self._kept.setdefault(key, made)
             self._kept.move_to_end(key)
             while len(self._kept) > 1 and self._is_full():

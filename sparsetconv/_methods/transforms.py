@@ -1,6 +1,6 @@
 """Fourier transforms of arrays of either backend, in the precision of the array.
 
-NumPy arrays go through `scipy.fft` with several threads, CuPy arrays through CuPy, which keeps cuFFT's plans.
+NumPy arrays are transformed by `scipy.fft` in several threads, CuPy arrays by CuPy, which caches cuFFT plans.
 """
 
 from __future__ import annotations
@@ -60,5 +60,5 @@ def _library(backend: Backend) -> tuple[Any, dict[str, Any]]:
         return backend.xp.fft, {}
     import scipy.fft
 
-    # SciPy divides lines among the threads; a single 1-D transform runs on one thread
+    # SciPy distributes lines over threads; a single 1-D transform runs on one thread
     return scipy.fft, {"workers": thread_count()}

@@ -1,9 +1,10 @@
-"""A convolution as one product of Fourier transforms of the whole signal, for both directions and backends.
+"""A convolution as a product of Fourier transforms of the whole signal, for both directions and backends.
 
-Along each axis the signal is laid on a circle, the domain of a DFT, that is just long enough: padded zeros
-before and after the signal share places of the circle, and for circular padding the circle may be one period.
-The matrix of the convolution is then a selection of places, times a circulant matrix, times an embedding; the
-transposed direction is the product of the transposes in reverse order, on the same circle.
+Along each axis the padded signal is placed on a circle, the domain of a DFT, of the smallest sufficient
+length: padded zeros before and after the signal share places of the circle, and for circular padding the
+circle may be one period. The matrix of the convolution is then a selection of places, times a circulant
+matrix, times an embedding. The transposed direction is the product of the transposes in reverse order, on the
+same circle.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
 
-# bytes of the items of a batch that are transformed together, by backend; a single item may be larger
+# the most bytes of the batch items that are transformed together, by backend; a single item may be larger
 PART_BYTES = {"numpy": 1 << 23, "cupy": 1 << 28}
 
 
@@ -35,14 +36,14 @@ class Circle(NamedTuple):
     Attributes
     ----------
     window : Axis
-        An axis whose padded signal is what the circle holds from place 0 on.
+        An axis whose padded signal is placed on the circle from place 0 on.
     first : int
         The place that the first tap of the first output reads; a negative one counts from the circle's end.
     least : int
-        The smallest length at which no output wraps around to a place that it does not read.
+        The smallest length without wrap-around errors.
     reads, step : int
-        Places that the first tap covers from the first output to the last (both counted), and from one output
-        to the next.
+        Places from the first tap's read for the first output to that for the last, both included, and from
+        one output to the next.
     """
 
     window: Axis
@@ -60,7 +61,7 @@ def circle(axis: Axis, real: bool) -> Circle:
         if fast_lengths([period], real) == (period,):
             return Circle(Axis.plain(period), axis.low, period, reads, axis.stride)
     if axis.effective_mode.zero:
-        # only samples that are read, at least one; padded zeros are the zeros of the circle itself
+        # only the samples that are read, at least one; the rest of the circle is zero
         start = min(max(axis.low, 0), axis.size - 1)
         stop = max(min(axis.high + 1, axis.size), start + 1)
     else:
@@ -110,8 +111,8 @@ class WholeTransform:
     def _transformed(self, weights: Array, places: Sequence[Array]) -> Array:
         """Return the kernel's spectrum, ``(groups, results, sources, ...)``.
 
-        The forward direction is a correlation, so that its kernel is reversed on the circle; the transposed
-        direction convolves with the kernel itself.
+        The forward direction is a correlation, so its kernel is reversed on the circle; the transposed
+        direction is a convolution with the kernel itself.
         """
         lengths = self._transforms.lengths
         sign = 1 if self._transposed else -1
@@ -143,7 +144,7 @@ class WholeTransform:
             spread = self._backend.xp.zeros((*y.shape[:3], *self._reads), self._dtype)
             spread[self._results] = y
         window = self._summed(self._transforms.forward(spread))[self._window]
-        # unpadding writes to its argument
+        # unpad writes to its argument
         return self._extension.unpad(self._backend.xp.ascontiguousarray(window))
 
     def _summed(self, x: Array) -> Array:

@@ -1,6 +1,6 @@
-"""What a product has to do, counted once for every method and for CPU and GPU alike.
+"""The operation counts of a product, which are the same for every method, on the CPU and on a GPU.
 
-A method's ``seconds`` weighs these numbers by the `Rates` of what it runs on, and by constants of its own.
+A method's ``seconds`` multiplies these counts by the `Rates` of the processor and by its own constants.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rates:
-    """How fast a kind of processor is; seconds, unless said otherwise.
+    """The speed of a processor; times are in seconds.
 
     Attributes
     ----------
     call : float
-        Of a product, whatever it computes.
+        Time of a call, whatever it computes; on a GPU, of a launch.
     byte : float
-        Of a byte that moves between memory and processor.
+        Time to move a byte between memory and processor.
     multiply : float
-        Of a float32 multiplication in the stencil.
+        Time of a float32 multiplication in the stencil.
     word : int
-        Bytes: a multiplication of narrower numbers takes no less than that of so many.
+        Minimum bytes of a number: multiplications of narrower numbers take as long.
     gemm_calls : int
-        Calls that a product by BLAS takes.
+        Calls per product of the method ``"gemm"``.
     gemm_multiply : float
-        Of a float32 multiplication by BLAS.
+        Time of a float32 multiplication in BLAS.
     integer_gemm : float
-        How much longer it takes for integers, which no BLAS knows.
+        Factor of the time for integers, which BLAS does not support.
     panel_byte, panel_copy : float
-        Of a byte of a panel, and of a copy to a panel.
+        Time to write a byte of a panel, and overhead of a copy to a panel.
     panel_line : int
-        Numbers by which a line that is copied is longer than it is.
+        Overhead of copying a line, in elements.
     panel_apart : float
-        How much longer it takes to copy every other sample.
+        Factor of the time for copies with a stride.
     transform_byte : float
-        Of a byte of a transform, for each doubling of its length.
+        Time per byte of a Fourier transform, for each doubling of its length.
     """
 
     call: float
@@ -62,7 +62,7 @@ class Rates:
 
 
 class Work(NamedTuple):
-    """What one direction of a convolution does for one item of a batch.
+    """The operation counts of one direction of a convolution, for one item of a batch.
 
     Attributes
     ----------
@@ -72,17 +72,19 @@ class Work(NamedTuple):
     dtype : dtype
         Of the kernel and of the results.
     channels : (int, int)
-        Channels of a group that are read, and that are made.
+        Channels of a group in the source and in the result.
     read : int
-        Samples of a channel that are read, with padding; transposed, no zeros are put between them.
+        Samples of a channel of the source, including padding; in the transposed direction, without inserted
+        zeros.
     sizes : tuple of int
-        Results of a channel along each axis; transposed, with those on padding, which are folded back.
+        Results of a channel along each axis; in the transposed direction, including those in the padding,
+        which are added to samples (unpad).
     made : int
-        Results of a channel.
+        Results of a channel, the product of ``sizes``.
     kernel_taps : int
         Taps of the kernel.
     phases : int
-        Phases of the strides, in the transposed direction: results that meet taps of their own.
+        Phases of the transposed direction, which share no taps; 1 for the forward direction.
     """
 
     geometry: ConvGeometry
@@ -97,7 +99,7 @@ class Work(NamedTuple):
 
     @classmethod
     def of(cls, geometry: ConvGeometry, transposed: bool, dtype: np.dtype[Any]) -> Work:
-        """Count the work of a direction, given the merged geometry."""
+        """Return the counts of one direction, given the merged geometry."""
         axes, (c_in, c_out) = geometry.axes, geometry.channels
         kernel_taps = prod(axis.taps for axis in axes)
         outputs = tuple(axis.outputs for axis in axes)
@@ -116,27 +118,27 @@ class Work(NamedTuple):
 
     @property
     def taps(self) -> float:
-        """Taps that a result meets, on the average over the phases."""
+        """Taps per result, averaged over the phases."""
         return self.kernel_taps / self.phases
 
     @property
     def weights(self) -> int:
-        """Weights of the kernel."""
+        """Number of weights of the kernel."""
         return self.geometry.groups * prod(self.channels) * self.kernel_taps
 
     @property
     def line(self) -> int:
-        """Results of a line along the last axis."""
+        """Results per line, along the last axis."""
         return self.sizes[-1]
 
     @property
     def lines(self) -> int:
-        """Lines of results, of all channels."""
+        """Lines of results, over all channels."""
         return self.geometry.groups * self.channels[1] * self.made // self.line
 
     @property
     def together(self) -> int:
-        """Lines of results that read the same lines of the source: channels, and neighbouring lines."""
+        """Lines of results that read the same line of the source: of all channels, and neighbouring lines."""
         sizes = self.sizes
         neighbours = min(sizes[-2], self.geometry.axes[-2].taps) if len(sizes) > 1 else 1
         return self.channels[1] * neighbours
@@ -148,18 +150,18 @@ class Work(NamedTuple):
 
     @property
     def moved(self) -> int:
-        """Bytes of the source that are read, and of the results."""
+        """Bytes of the source and of the results."""
         sources, results = self.channels
         return self.geometry.groups * (sources * self.read + results * self.made) * self.dtype.itemsize
 
     @property
     def unfolded(self) -> float:
-        """Bytes of the source if it were copied for every tap that reads it."""
+        """Bytes of the source if it were unfolded (im2col): copied once for every tap that reads it."""
         sources, results = self.channels
         return self.taps * sources * self.lines * self.line // results * self.dtype.itemsize
 
     def multiplies(self, word: int) -> float:
-        """Return real multiplications in those of a float32, numbers being no narrower than a word."""
+        """Return the real multiplications in units of float32's; narrow numbers count as ``word`` bytes."""
         parts = 4 if self.dtype.kind == "c" else 1
         each = self.geometry.groups * prod(self.channels) * self.made * self.taps * parts
         return each * max(self.real_bytes, word) / 4

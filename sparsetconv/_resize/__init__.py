@@ -1,6 +1,6 @@
-"""Resizing: rules of interpolation, and products with one small sparse matrix for each axis.
+"""Resizing: interpolation rules, and separable products with one small sparse matrix per axis.
 
 ``conventions`` (the rules of other packages, as data), ``geometry`` (rules, sizes and positions of the axes),
-``interpolation`` (the weights of a rule), ``rows`` (the matrix of an axis by rows), ``matrices`` (the public
-functions), ``separable`` and ``cuda`` (products, along one axis after the other).
+``interpolation`` (the weights of a rule), ``rows`` (the rows of an axis' matrix), ``matrices`` (the public
+functions), ``separable`` and ``cuda`` (products, one axis after the other).
 """

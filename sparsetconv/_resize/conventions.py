@@ -1,6 +1,6 @@
-"""The rules by which other packages resize, as data: a table from modes to rules for each package.
+"""The rules by which other packages resize, as data: for each package a table of the rule of each mode.
 
-``interpolation`` turns a rule into weights.
+``interpolation`` computes the weights of a rule.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rule:
-    """How one mode turns positions into weights.
+    """The rule by which a mode turns positions into weights.
 
     Attributes
     ----------
     kind : str
-        ``nearest``, ``linear``, ``cubic``, ``lanczos3``, ``spline``, ``area``, ``adaptive_average``; or a
-        package's own nearest, ``nearest_opencv`` and ``nearest_pillow``.
+        ``nearest``, ``linear``, ``cubic``, ``lanczos3``, ``spline``, ``area``, ``adaptive_average``; or the
+        nearest rule of one package, ``nearest_opencv`` or ``nearest_pillow``.
     coordinate_mode, nearest_mode, cubic_coeff : str, str, float
         As for `resize_matrix`.
     border : PaddingMode
         What a tap outside the signal reads.
     drops : bool
-        Whether it reads nothing instead, and the other weights are scaled up.
+        Whether taps outside the signal are left out instead, and the other weights scaled up.
     smoothing : str
-        Antialiasing where the array shrinks: ``none``, ``stretch`` the kernel, or a ``gaussian`` filter
-        before.
+        Antialiasing if the array shrinks: ``none``, ``stretch`` (the kernel is stretched), or ``gaussian``
+        (a Gaussian filter is applied first).
     """
 
     kind: str
@@ -44,21 +44,21 @@ class Rule:
 
     @property
     def has_positions(self) -> bool:
-        """Whether the coordinate mode matters: ``area`` and a package's own nearest have fixed positions."""
+        """Whether the coordinate mode has an effect; ``area`` and the packages' nearest rules ignore it."""
         return self.kind in ("nearest", "linear", "cubic", "lanczos3", "spline")
 
 
 @dataclass(frozen=True)
 class Convention:
-    """The rules of a package: for each mode without and with antialiasing, and how it takes a scale."""
+    """The rules of a package, by mode, without and with antialiasing; and its treatment of a scale."""
 
     modes: Mapping[str, Rule]
     antialiased: Mapping[str, Rule] = field(default_factory=dict)
     # the package's default for antialiasing
     antialias: bool = False
-    # whether n * scale is rounded to the output's size, else it is truncated
+    # whether the output's size is n * scale rounded, else truncated
     rounds: bool = False
-    # whether positions follow the given scale, else the ratio of the sizes
+    # whether positions are computed from the given scale, else from the ratio of the sizes
     keeps_scale: bool = True
 
 
@@ -118,5 +118,5 @@ CONVENTIONS = {
         keeps_scale=False,
     ),
 }
-# without a convention: ONNX's rules, and rules for modes that ONNX does not have
+# the default without a convention: ONNX's rules, and rules for modes that ONNX does not have
 OWN = Convention(_OWN, _stretched(**{mode: _OWN[mode] for mode in ("linear", "cubic", "lanczos3")}))

@@ -1,7 +1,7 @@
-"""Products with a Kronecker product of small sparse matrices on a GPU: one launch for each axis.
+"""Products with a Kronecker product of small sparse matrices on a GPU, with one launch per axis.
 
-For `ResizeOperator`. The kernel, ``source/along_axis.cu``, multiplies along any axis, so that nothing is
-transposed.
+`ResizeOperator` uses this. The CUDA kernel, ``source/along_axis.cu``, multiplies along any axis, so that no
+array is transposed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The geometry of a resize: the rule, the sizes and the positions of each axis.
 
-A convention's rule, a size and a scale make a `ResizeAxis`: all other code sees only these. Positions are
-exact fractions.
+A `ResizeAxis` has the rule, the sizes and the scale of one axis; all other code uses only these. Positions
+are exact fractions.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CoordinateMode = Literal[
 NearestMode = Literal["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
 ConventionName = Literal["onnx", "torch", "opencv", "pillow", "tensorflow", "skimage"]
 COORDINATE_MODES: tuple[CoordinateMode, ...] = get_args(CoordinateMode)
-# the most samples of an axis: more than any memory holds, and far enough below the limit of 64-bit indices
+# the most samples of an axis: more than fit in any memory, and well within 64-bit indices
 LARGEST = 2**62
 NEAREST_MODES: tuple[NearestMode, ...] = get_args(NearestMode)
 
@@ -54,8 +54,7 @@ class ResizeAxis:
     size, outputs : int
         Samples before and after the resize.
     scale : Fraction
-        Outputs for each sample, from which positions are computed; ``outputs / size`` unless a scale was
-        given.
+        Outputs per sample, from which positions are computed; ``outputs / size`` unless a scale was given.
     rule : Rule
         How positions become weights.
     """
@@ -88,7 +87,7 @@ class ResizeAxis:
 
     @property
     def shrinking(self) -> Fraction:
-        """Samples for each output, at least 1."""
+        """Samples per output, at least 1."""
         return max(Fraction(1), 1 / self.scale)
 
 
@@ -106,7 +105,7 @@ class ResizeGeometry:
         return prod(self.output_shape), prod(self.input_shape)
 
     def _settings(self) -> Rows:
-        """Return the rule of the axes that change, and the scales, as operators say them."""
+        """Return the rule of the axes that change, and the scales, for the ``repr`` of operators."""
         axes = [axis for axis in self.axes if not axis.is_identity] or self.axes
         rule = axes[0].rule
         words = [rule.kind, *([rule.coordinate_mode] if rule.has_positions else [])]
@@ -155,7 +154,7 @@ def resize_geometry(
 
 
 def _torch_forgets(rule: Rule, size: int, outputs: int, ndim: int) -> bool:
-    """Tell whether torch computes positions from the sizes of an axis although a scale was given."""
+    """Return whether torch computes positions from the sizes of an axis although a scale was given."""
     if rule.coordinate_mode == "align_corners":
         return True
     if rule.kind == "nearest" and rule.coordinate_mode == "asymmetric":
@@ -164,7 +163,7 @@ def _torch_forgets(rule: Rule, size: int, outputs: int, ndim: int) -> bool:
 
 
 def canonical_mode(name: Any, known: tuple[str, ...]) -> str:
-    """Return the mode that a name or alias stands for, or raise and list the known modes."""
+    """Return the mode that a name or alias stands for; raise an error that lists the modes if unknown."""
     aliases = tuple(alias for alias, mode in MODE_ALIASES.items() if mode in known)
     word = validation.word("mode", name, (*known, *aliases))
     return MODE_ALIASES.get(word, word)
@@ -195,7 +194,7 @@ def _changed(
     cubic_coeff: Any,
     exclude_outside: Any,
 ) -> Rule:
-    """Return the rule with the changes that a user asks for."""
+    """Return the rule with the options that the user has given."""
     changes: dict[str, Any] = {}
     given = {"nearest_mode": nearest_mode, "cubic_coeff": cubic_coeff}
     for name, kinds in (("nearest_mode", ("nearest_opencv", "nearest_pillow")), ("cubic_coeff", ("spline",))):
@@ -221,7 +220,7 @@ def _changed(
     if exclude_outside is not None:
         changes["drops"] = validation.flag("exclude_outside", exclude_outside)
         if changes["drops"]:
-            # where nothing would be left, the edge sample stands in
+            # if all taps would be left out, the edge sample is read
             changes["border"] = REPLICATE
     return replace(rule, **changes)
 
@@ -240,7 +239,7 @@ def _finite(name: str, number: Any) -> float:
 def _sizes_and_scales(
     sizes: tuple[int, ...], output_shape: Any, scale: Any, package: Convention
 ) -> list[tuple[int, Fraction]]:
-    """Return the outputs and the scale of each axis; axes in front without a size or scale do not change."""
+    """Return the outputs and the scale of each axis; leading axes without a size or scale do not change."""
     if (output_shape is None) == (scale is None):
         msg = f"one of output_shape and scale must be given, got {shown(output_shape)} and {shown(scale)}"
         raise ValueError(msg)
@@ -299,5 +298,5 @@ def _exact_scale(scale: Any, size: int) -> tuple[Fraction, Fraction | float]:
         return exact, exact * size
     given = float(scale)
     simple = Fraction(given).limit_denominator(1 << 20)
-    # the product in floating point, as torch and ONNX compute it, so that sizes agree with theirs
+    # the product in floating point, as in torch and ONNX, so that sizes agree with theirs
     return simple if float(simple) == given else Fraction(given), given * size

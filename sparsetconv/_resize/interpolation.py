@@ -1,7 +1,7 @@
-"""Interpolation along one axis: which samples an output reads, and how much of each.
+"""Interpolation along one axis: the samples that an output reads, and their weights.
 
-A `ResizeAxis` becomes a small sparse matrix, outputs by samples. This module has the weights of its rows;
-``rows`` has their exact positions, and assembles the matrix.
+A `ResizeAxis` becomes a small sparse matrix, outputs by samples. This module computes the weights of its
+rows; ``rows`` computes exact positions, and assembles the matrix.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.validation import IntOrInts
     from sparsetconv._resize.geometry import KernelMode
 
-# half-widths of the kernels in samples; the spline's tails fall by a factor of 0.27 for each sample, and are
-# cut below 1e-17
+# half-widths of the kernels in samples; the spline's tails decay by a factor of 0.27 per sample, and are cut
+# off below 1e-17
 RADIUS = {"linear": 1, "cubic": 2, "lanczos3": 3, "spline": 30}
 AXES_OF = {"bilinear": 2, "bicubic": 2, "trilinear": 3, "tricubic": 3}
 
@@ -58,7 +58,7 @@ def axis_matrix(axis: ResizeAxis, start: int = 0, stop: int | None = None) -> An
         rows = _nearest(axis)
     matrix = assembled(rows, (axis.outputs if stop is None else stop) - start, axis.size, start)
     if axis.rule.smoothing == "gaussian" and axis.shrinking > 1:
-        # of the smoothed samples those that are read
+        # only the smoothed samples that are read
         first, end = int(matrix.indices.min()), int(matrix.indices.max()) + 1
         smoothing = assembled(_gaussian(float(axis.shrinking - 1) / 2), end - first, axis.size, first)
         arrays = matrix.data, matrix.indices - first, matrix.indptr
@@ -74,7 +74,7 @@ def interpolation_kernel(mode: KernelMode, factor: IntOrInts, *, cubic_coeff: fl
     mode : str
         ``"nearest"``, ``"linear"``, ``"cubic"``, ``"lanczos3"``, or their names in two and three dimensions.
     factor : int or sequence of int
-        The stride: outputs for each sample. An int stands for one axis, or for all axes that a name such as
+        The stride: outputs per sample. An int applies to one axis, or to all axes that a name such as
         ``"bilinear"`` implies.
     cubic_coeff : float
         The coefficient of the cubic kernel: -0.75 in torch, ONNX and OpenCV, -0.5 in Pillow and TensorFlow.
@@ -101,14 +101,14 @@ def interpolation_kernel(mode: KernelMode, factor: IntOrInts, *, cubic_coeff: fl
 
     Notes
     -----
-    With ``h`` the interpolation's continuous kernel, ``w[t] = h((t - (k - 1) / 2) / factor)``, along each
-    axis; lanczos3 is divided by the sum over the taps that meet in one output. Then
-    ``conv_transpose_matrix(w, shape, stride=factor, padding="same")`` has the rows of
-    ``resize_matrix(shape, scale=factor, mode=mode)`` wherever these read no sample beyond the border: all
-    rows for nearest, all but the outermost ``r * factor - factor // 2`` on each side for the other modes.
-    In those the interpolation repeats the edge sample and the transposed convolution reads nothing. If the
-    edge is repeated ``r`` times before the convolution, and the result cropped, the identity holds
-    everywhere. The cubic kernel is Keys' [1]_.
+    With ``h`` the interpolation's continuous kernel, ``w[t] = h((t - (k - 1) / 2) / factor)`` along each
+    axis; for lanczos3, ``w[t]`` is divided by the sum of the weights that contribute to the same output. Then
+    ``conv_transpose_matrix(w, shape, stride=factor, padding="same")`` has the same rows as
+    ``resize_matrix(shape, scale=factor, mode=mode)``, except where these read beyond the border: all rows
+    agree for nearest, all but the outermost ``r * factor - factor // 2`` on each side for the other modes.
+    In the outermost rows the interpolation repeats the edge sample, and the transposed convolution reads
+    nothing. If the edge is repeated ``r`` times before the convolution and the result is cropped, all rows
+    agree. The cubic kernel is that of Keys [1]_.
 
     References
     ----------
@@ -135,7 +135,7 @@ def interpolation_kernel(mode: KernelMode, factor: IntOrInts, *, cubic_coeff: fl
 
 
 def _column(mode: str, stride: int, cubic_coeff: float) -> Array:
-    """Return the weights with which one sample, far from the border, enters the outputs around it."""
+    """Return the weights of one sample, far from the border, in the outputs around it."""
     radius = RADIUS.get(mode, 1)
     size = 4 * radius + 1
     geometry = resize_geometry(
@@ -151,7 +151,7 @@ def _column(mode: str, stride: int, cubic_coeff: float) -> Array:
         convention=None,
     )
     spread = axis_matrix(geometry.axes[0])[:, [2 * radius]].toarray()[:, 0]
-    # an even factor has no tap in the middle; an odd one has zeros at both ends, which are cut off
+    # an even factor has no middle tap; an odd one has zeros at both ends, which are cut off
     taps = stride if mode == "nearest" else 2 * radius * stride - stride % 2
     first = (spread.size - taps) // 2
     column: Array = spread[first : first + taps]
@@ -162,11 +162,11 @@ def _nearest(axis: ResizeAxis) -> Rows:
     """Return the rows that hold one entry, at the nearest sample."""
     rule, outputs = axis.rule, axis.outputs
     if rule.kind == "nearest_opencv":
-        # computed in floating point as OpenCV does: positions that should be integers may be rounded down
+        # in floating point as in OpenCV, where positions that should be integers may be rounded down
         step = 1 / float(axis.scale)
         return _at(lambda start, stop: np.floor(np.arange(start, stop) * step).astype(np.int64))
     if rule.kind == "nearest_pillow":
-        # Pillow adds the steps up, with their rounding errors
+        # Pillow accumulates the steps, with their rounding errors
         memory.require("an axis of the matrix", 16 * outputs, "the output's size sets it")
         steps = np.full(outputs, axis.size / outputs)
         steps[0] /= 2
@@ -199,7 +199,7 @@ def _at(reads: Callable[[int, int], Array]) -> Rows:
 
 
 def _interpolated(axis: ResizeAxis) -> Rows:
-    """Return the rows whose weights are a continuous kernel at the distances to the samples."""
+    """Return the rows whose weights are values of a continuous kernel at the distances to the samples."""
     rule = axis.rule
     stretch = axis.shrinking if rule.smoothing == "stretch" else Fraction(1)
     reach = ceil(RADIUS[rule.kind] * stretch)
@@ -212,7 +212,7 @@ def _interpolated(axis: ResizeAxis) -> Rows:
         reads = floors + offsets
         if rule.drops:
             outside = (reads < 0) | (reads >= axis.size)
-            # a row whose samples are all outside reads the edge sample
+            # weights outside are dropped, unless all of a row's samples are outside
             weights[outside & (np.where(outside, 0, weights) != 0).any(0)] = 0
         weights /= totals(weights)
         return reads, weights
@@ -221,7 +221,7 @@ def _interpolated(axis: ResizeAxis) -> Rows:
 
 
 def _kernel_of(kind: str, cubic_coeff: float) -> Callable[[Array], Array]:
-    """Return a kernel as a function of distances, which are not negative; its zeros are exact."""
+    """Return a kernel as a function of non-negative distances; its zeros are exact."""
     if kind == "linear":
         return lambda x: np.maximum(1 - x, 0)
     if kind == "cubic":
@@ -244,7 +244,7 @@ def _cardinal_spline(x: Array) -> Array:
     total = np.zeros_like(x)
     floors = np.floor(x)
     # the inverse filter of the B-spline's samples 1/6, 4/6, 1/6 is sqrt(3) * pole**abs(k); four B-splines are
-    # not zero at x
+    # nonzero at x
     for step in (-1, 0, 1, 2):
         center = floors + step
         y = np.abs(x - center)
@@ -277,7 +277,7 @@ def _averaged(axis: ResizeAxis) -> Rows:
 
 
 def _gaussian(sigma: float) -> Rows:
-    """Return the rows of scipy.ndimage's Gaussian filter, its border mirrored at the edge sample."""
+    """Return the rows of scipy.ndimage's Gaussian filter, with the border mirrored at the edge sample."""
     reach = int(4 * sigma + 0.5)
     offsets = np.arange(-reach, reach + 1)[:, None]
     weights = np.exp(-0.5 * (offsets / sigma) ** 2)

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     SampledArray: TypeAlias = CSR | csc_array[Any] | COO
 
     class SamplingOptions(TypedDict, total=False):
-        """What both functions take by name, beside the format."""
+        """The keyword arguments of both functions, except the format."""
 
         rows: slice | None
         dtype: DTypeLike
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
         device: Device
 
     class ResizeOptions(SamplingOptions, total=False):
-        """What `resize_matrix` takes by name, beside the format."""
+        """The keyword arguments of `resize_matrix`, except the format."""
 
         scale: float | Sequence[float] | None
         mode: ResizeMode
@@ -96,19 +96,19 @@ def zero_insertion_matrix(
     Parameters
     ----------
     input_shape : int or sequence of int
-        ``(n1, ..., nd)``; axes in front of those with a stride, channels say, stay as they are.
+        ``(n1, ..., nd)``; axes in front of those with a stride, such as channels, are unchanged.
     stride : int or sequence of int
         One for all axes, or one for each of the last axes.
     rows : slice, optional
-        Only these rows, ``slice(start, stop)``, with global columns, at the cost of these rows.
+        Only these rows, ``slice(start, stop)``, with global column indices, at the cost of these rows.
     dtype : dtype, optional
-        Of the ones.
+        The dtype of the entries.
     index_dtype : dtype, optional
-        ``int32`` or ``int64``; the smaller that fits if not given.
+        ``int32`` or ``int64``; the smaller one that fits if not given.
     format : {"csr", "csc", "coo"}
-        Blocks and diagonals, which `conv_matrix` has too, it has not.
+        The format of the matrix. Block and diagonal formats, which `conv_matrix` supports, do not apply.
     device : {"numpy", "cupy"}
-        Whose matrix is returned: SciPy's, or CuPy's, written on the current GPU.
+        Whether to return SciPy's matrix, or CuPy's, assembled on the current GPU.
 
     Returns
     -------
@@ -121,20 +121,20 @@ def zero_insertion_matrix(
         If a size or stride is not an integer, the dtype is not supported (on a GPU: not floating-point), or
         `rows` is not a slice of unit step.
     ValueError
-        If a size or stride is less than 1, or there are more strides than axes; if `rows` leaves the matrix,
+        If a size or stride is less than 1, or there are more strides than axes; if `rows` exceeds the matrix,
         the format is unknown, or `index_dtype` cannot hold an index.
     MemoryError
         If the matrix does not fit into memory; raised before it is allocated.
 
     See Also
     --------
-    conv_transpose_matrix : The same as zero insertion followed by a convolution, without the zeros.
+    conv_transpose_matrix : Zero insertion followed by a convolution, without the zeros.
 
     Notes
     -----
-    ``Z[i, o]`` is 1 where ``i == o * stride`` along each axis. A transposed convolution is ``C1 @ Z``
-    with ``C1`` the stride-1 convolution of the zero-stuffed array, padding ``dilation * (k - 1)``, by
-    the flipped kernel; a share ``1 - 1 / prod(stride)`` of its multiplications is with a zero.
+    ``Z[i, o]`` is 1 where ``i == o * stride`` along each axis. A transposed convolution is ``C1 @ Z``, where
+    ``C1`` is the convolution of the zero-stuffed array with the flipped kernel, stride 1 and padding
+    ``dilation * (k - 1)``; a fraction ``1 - 1 / prod(stride)`` of its multiplications is with a zero.
 
     Examples
     --------
@@ -167,7 +167,7 @@ def zero_insertion_matrix(
 
 
 def _strides(stride: Any, sizes: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a stride for each axis: 1 for those in front of which nothing is said."""
+    """Return a stride for each axis: 1 for leading axes for which none is given."""
     if not validation.is_sequence(stride):
         return validation.per_axis("stride", stride, len(sizes), 1)
     given = tuple(stride)
@@ -193,14 +193,14 @@ def _zero_insertion(
     values: np.dtype[Any],
     wanted: np.dtype[Any] | None,
 ) -> Any:
-    """Return boxes of rows: samples are met in their order, so that columns are consecutive numbers."""
+    """Return boxes of rows, which meet the samples in order, so that columns are consecutive."""
     rows = sum(prod(stop - start for start, stop in box) for box in parts)
     counts = [prod(_samples(*limits, s) for limits, s in zip(box, strides, strict=True)) for box in parts]
     entries = sum(counts)
     index = fitting_index_dtype(wanted, rows, prod(sizes), entries)
     need = (rows + 1 + entries) * index.itemsize + entries * values.itemsize
     NUMPY.require("the matrix", need, "stride and input_shape set its size")
-    # the row pointers grow by one behind each row that holds a sample
+    # the row pointers increase by one after each row that holds a sample
     pointers = np.zeros(rows + 1, index)
     row = 1
     for box in parts:
@@ -215,15 +215,15 @@ def _zero_insertion(
 
 
 def _samples(start: int, stop: int, stride: int) -> int:
-    """Return how many of the rows of one axis hold a sample."""
+    """Return the number of rows, in a range along one axis, that hold a sample."""
     return -(-stop // stride) - -(-start // stride)
 
 
 def _samples_before(box: Box, sizes: tuple[int, ...], strides: tuple[int, ...]) -> int:
-    """Return how many samples come before the first row of a box, in the order of the rows."""
+    """Return the number of samples before the first row of a box."""
     before, inside = 0, True
     for (start, _), n, s in zip(box, sizes, strides, strict=True):
-        # of the lines before this one all samples count, and within it those before the place
+        # all samples of the lines before this one, and within it those before the place
         before = before * n + (-(-start // s) if inside else 0)
         inside = inside and not start % s
     return before
@@ -278,20 +278,22 @@ def resize_matrix(
     input_shape : int or sequence of int
         ``(n1, ..., nd)``.
     output_shape : int or sequence of int, optional
-        ``(m1, ..., md)``, or the sizes of the last axes; the axes in front, channels say, stay as they are.
+        ``(m1, ..., md)``, or the sizes of the last axes; leading axes, such as channels, are unchanged.
     scale : number or sequence of numbers, optional
-        Instead of `output_shape`: outputs for each sample, one for all axes, or one for each of the last.
-        A size is ``floor(n * scale)`` (rounded in the conventions of OpenCV, Pillow and scikit-image).
+        Instead of `output_shape`: outputs per sample, one for all axes, or one for each of the last axes.
+        The output size is ``floor(n * scale)`` (rounded in the conventions of OpenCV, Pillow and
+        scikit-image).
     mode : str
         ``"nearest"``, ``"linear"`` (or ``"bilinear"``, ``"trilinear"``), ``"cubic"`` (``"bicubic"``,
         ``"tricubic"``), ``"lanczos3"`` (``"lanczos"``), or ``"area"``: the mean over the output's cell.
     coordinate_mode : str, optional
-        Where output ``o`` looks: ``"half_pixel"`` (the default) at ``(o + 0.5) / scale - 0.5``;
-        ``"asymmetric"`` at ``o / scale``; ``"align_corners"`` at ``o * (n - 1) / (n * scale - 1)``;
-        ``"pytorch_half_pixel"`` as half_pixel, but at 0 where there is one output; ``"half_pixel_symmetric"``
-        as half_pixel, with the centres of both signals on each other where ``n * scale`` is not whole.
+        The position of output ``o``: for ``"half_pixel"`` (the default) ``(o + 0.5) / scale - 0.5``;
+        for ``"asymmetric"`` ``o / scale``; for ``"align_corners"`` ``o * (n - 1) / (n * scale - 1)``;
+        for ``"pytorch_half_pixel"`` as for half_pixel, but 0 if there is one output; for
+        ``"half_pixel_symmetric"`` as for half_pixel, but with the centres of both signals aligned if
+        ``n * scale`` is not an integer.
     nearest_mode : str, optional
-        Which neighbour is nearest: ``"round_prefer_floor"`` (the default: the lower one of a tie),
+        The rounding of positions: ``"round_prefer_floor"`` (the default: ties are rounded down),
         ``"round_prefer_ceil"``, ``"floor"`` or ``"ceil"``.
     cubic_coeff : float, optional
         Coefficient of the cubic kernel, -0.75 by default.
@@ -299,21 +301,20 @@ def resize_matrix(
         Whether taps beyond the border are left out, and the other weights scaled up to the same sum; if not,
         taps beyond the border read the edge sample. False by default, but True with lanczos3.
     antialias : bool, optional
-        Whether, where the array shrinks, the kernel is stretched over all samples that an output stands for.
-        False by default.
+        Whether the kernel is stretched by ``1 / scale`` along axes that shrink. False by default.
     convention : str, optional
         ``"torch"``, ``"onnx"``, ``"opencv"``, ``"pillow"``, ``"tensorflow"`` or ``"skimage"``: the package
         whose results are reproduced, with its own modes, and its defaults for parameters that are not given.
     rows : slice, optional
-        Only these rows, ``slice(start, stop)``, with global columns, at the cost of these rows.
+        Only these rows, ``slice(start, stop)``, with global column indices, at the cost of these rows.
     dtype : dtype, optional
-        Of the entries.
+        The dtype of the entries.
     index_dtype : dtype, optional
-        ``int32`` or ``int64``; the smaller that fits if not given.
+        ``int32`` or ``int64``; the smaller one that fits if not given.
     format : {"csr", "csc", "coo"}
-        Blocks and diagonals, which `conv_matrix` has too, it has in no useful case.
+        The format of the matrix. Block and diagonal formats, which `conv_matrix` supports, do not apply.
     device : {"numpy", "cupy"}
-        Whose matrix is returned: SciPy's, or CuPy's, written on the current GPU.
+        Whether to return SciPy's matrix, or CuPy's, assembled on the current GPU.
 
     Returns
     -------
@@ -327,24 +328,24 @@ def resize_matrix(
         If a size is not an integer, ``scale`` or ``cubic_coeff`` not a number, the dtype not floating-point,
         or `rows` not a slice of unit step.
     ValueError
-        If not exactly one of ``output_shape`` and ``scale`` is given, a size or scale is not positive, a word
-        is unknown, or the mode or convention does not take an option that was given; if `rows` leaves the
-        matrix, or `index_dtype` cannot hold an index.
+        If not exactly one of ``output_shape`` and ``scale`` is given, a size or scale is not positive, a
+        string is unknown, or the mode or convention does not support an option that was given; if `rows`
+        exceeds the matrix, or `index_dtype` cannot hold an index.
     MemoryError
         If the matrix does not fit into memory; raised before it is allocated.
 
     See Also
     --------
     ResizeOperator : The same as an operator, which never forms the matrix.
-    interpolation_kernel : The kernel that makes a transposed convolution the same.
+    interpolation_kernel : The kernel with which a transposed convolution is the same interpolation.
 
     Notes
     -----
     The matrix is the Kronecker product of one factor for each axis. A factor's entry is
     ``A[o, j] = h((x(o) - j) / r) / sum_j' h((x(o) - j') / r)``, with ``x(o)`` the position of output
-    ``o``, ``h`` the mode's kernel and ``r = max(1 / scale, 1)`` with `antialias`, else 1; entries of one
-    sample are summed. Names and meanings are those of ONNX's operator Resize [1]_; ``"area"`` and
-    ``"lanczos3"`` are beyond it.
+    ``o``, ``h`` the mode's kernel and ``r = max(1 / scale, 1)`` with `antialias`, else 1; entries of the same
+    sample are summed. Names and meanings are those of ONNX's operator Resize [1]_, which does not have
+    ``"area"`` and ``"lanczos3"``.
 
     References
     ----------
@@ -380,7 +381,7 @@ def resize_matrix(
     height, width = geometry.matrix_shape
     start, stop = row_range(rows, height)
     if word == "csc" and rows is None:
-        # the columns of a matrix are the rows of its transpose, whose factors are small
+        # the columns of the matrix are the rows of its transpose, whose factors are small
         factors = [canonical(factor.T.tocsr()) for factor in axis_matrices(geometry)]
         across = stacked_products([factors], height, values, backend, index_dtype=wanted)
         by_columns: SampledArray = canonical(across.T)
@@ -395,7 +396,7 @@ def resize_matrix(
 
 
 def float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """Return a dtype that holds the weights of an interpolation, or raise."""
+    """Return a dtype for the weights of an interpolation; raise if it is not floating-point."""
     values = checked_dtype("dtype", dtype)
     if values.kind not in "fc":
         msg = f"dtype must be a real or complex floating-point one, got {clipped(str(values))}"

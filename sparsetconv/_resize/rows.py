@@ -1,7 +1,7 @@
-"""Matrices of interpolation along one axis: exact positions, and rows written block by block.
+"""Matrices of interpolation along one axis: exact positions, and rows computed block by block.
 
-Positions are computed in integers, so that ties are ties and exact zeros are not stored. Rows are computed in
-blocks that stay in cache; where rows repeat, as with an integer factor, one block is computed and copied.
+Positions are computed in integers, so that ties are exact and zero weights are not stored. Rows are computed
+in blocks that stay in cache; if rows repeat, as for an integer factor, one block is computed and copied.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.padding import PaddingMode
 
-# entries of a block; positions of a part, which are a start plus the same offsets in every part
+# entries of a block; positions of a part, which have the same offsets from its start in every part
 BLOCK, PART = 1 << 16, 256
-# fewer weights than this are added one after the other, more in NumPy's pairwise order
-FEW = 8
+# fewer weights than this are added one after the other, more by NumPy's pairwise summation
+SEQUENTIAL = 8
 # bytes of scratch for each entry of a block
 ENTRY_BYTES = 96
 
 
 class Line:
-    """Positions on a line, ``slope * o + start``, exactly.
+    """Exact positions on a line, ``slope * o + start``.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Line:
         self.denominator = lcm(slope.denominator, start.denominator)
         self.period, self.shift = slope.denominator, slope.numerator
         self._step, self._first = int(slope * self.denominator), int(start * self.denominator)
-        # the sum of two remainders fits into 64 bits, or remainders are Python integers
+        # Python integers if the sum of two remainders does not fit in 64 bits
         self._dtype = np.dtype(np.int64 if self.denominator < 2**62 else object)
 
     @cached_property
@@ -75,17 +75,17 @@ class Line:
 
 
 class Rows(NamedTuple):
-    """The rows of an axis' matrix, as a function of their range.
+    """The rows of an axis' matrix, computed for any range.
 
     Attributes
     ----------
     compute : callable
         ``compute(start, stop)`` returns two ``(width, rows)`` arrays: the samples that rows ``start`` to
-        ``stop`` read, ascending, some of them beyond the signal, and their weights.
+        ``stop`` read, ascending, which may be beyond the signal, and their weights.
     width : int
-        Samples that each row reads.
+        Number of samples that each row reads.
     border : PaddingMode
-        What a sample beyond the signal stands for.
+        The padding mode for samples beyond the signal.
     period, shift : int
         Among rows that read nothing beyond the signal, row ``o + period`` is row ``o`` with columns shifted
         by ``shift``. Rows never repeat if ``period`` is 0.
@@ -130,7 +130,7 @@ def assembled(rows: Rows, outputs: int, size: int, first: int = 0) -> Any:
         pointers[start + 1 : last + 1].reshape(times, -1)[...] = counts
         start, entry = last, end
     np.cumsum(pointers, out=pointers)
-    # shrink in place: zeros were not stored
+    # shrink in place, since zeros were not stored
     data.resize(entry, refcheck=False)
     indices.resize(entry, refcheck=False)
     smallest = smallest_index_dtype(outputs, size, entry)
@@ -140,7 +140,7 @@ def assembled(rows: Rows, outputs: int, size: int, first: int = 0) -> Any:
 
 def totals(weights: Array) -> Array:
     """Return the sums of ``(width, rows)`` weights; the bits of a row's sum do not depend on other rows."""
-    if len(weights) < FEW:
+    if len(weights) < SEQUENTIAL:
         return reduce(np.add, weights)
     sums: Array = np.ascontiguousarray(weights.T).sum(1)
     return sums

@@ -1,8 +1,8 @@
 """Products with a Kronecker product of small sparse matrices, one along each axis of an array.
 
-For `ResizeOperator`. Each factor is multiplied along its own axis by SciPy's product of a CSR matrix and
-several vectors, which threads call on contiguous pieces. Along the last axes the pieces are transposed, while
-they are in cache. Nothing is compiled. The axes are taken in the order of least work.
+`ResizeOperator` uses this. Each factor is multiplied along its axis by SciPy's product of a CSR matrix and
+several vectors, which threads call on contiguous pieces. Along the last axes the pieces are transposed while
+they are in cache. Nothing is compiled. The axes are processed in the order of least work.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.types import Array
 
-# vectors from which on SciPy's product is efficient; bytes of a transposed piece, which stays in cache
+# number of vectors at which SciPy's product becomes efficient; bytes of a transposed piece, to stay in cache
 WIDE, PIECE = 16, 1 << 18
 # cost of transposing an element, in multiplications
 TRANSPOSE_COST = 3
-# elements from which on threads pay
+# elements above which a second thread pays off
 THREAD_WORK = 1 << 16
 
 
@@ -90,9 +90,8 @@ def least_work(
 ) -> list[int]:
     """Return the axes in the order of least work; ``transpose_cost`` is the cost of transposing an element.
 
-    An axis costs ``k`` multiplications for each element before it, and multiplies the number of elements by
-    ``r``. So of two neighbours in the order, ``i`` belongs before ``j`` if
-    ``k_i + r_i * k_j < k_j + r_j * k_i``.
+    The product along an axis costs ``k`` multiplications per element, and multiplies the number of elements
+    by ``r``. So of two consecutive axes, ``i`` comes before ``j`` if ``k_i + r_i * k_j < k_j + r_j * k_i``.
     """
     keys = {}
     for number, (factor, (m, n)) in enumerate(zip(factors, sizes, strict=True)):
@@ -123,7 +122,7 @@ def along_axis(matrix: Any, x: Array, axis: int) -> Array:
     x = np.ascontiguousarray(x)
     lead, trail = prod(x.shape[:axis]), prod(x.shape[axis + 1 :])
     result = np.zeros((*x.shape[:axis], m, *x.shape[axis + 1 :]), x.dtype)
-    # a complex number is two real ones side by side
+    # a complex number is two adjacent real numbers
     real, width = matrix.dtype, trail * (2 if x.dtype.kind == "c" else 1)
     source, target = x.view(real).reshape(lead, n, width), result.view(real).reshape(lead, m, width)
     workers = thread_count() if max(source.size, target.size) > THREAD_WORK else 1
@@ -135,7 +134,7 @@ def along_axis(matrix: Any, x: Array, axis: int) -> Array:
 
 
 def _by_rows(matrix: Any, source: Array, target: Array, workers: int) -> None:
-    """Multiply ``(lead, n, width)``: an item of work is a range of the matrix' rows and one leading array."""
+    """Multiply ``(lead, n, width)``; a work item is a range of the matrix' rows and one leading array."""
     m, n = matrix.shape
     lead, _, width = source.shape
     parts = workers if lead < workers else 1
@@ -151,7 +150,7 @@ def _by_rows(matrix: Any, source: Array, target: Array, workers: int) -> None:
 
 
 def _by_pieces(matrix: Any, source: Array, target: Array, workers: int) -> None:
-    """Multiply ``(lead, n, width)`` of a small width: several leading arrays at once, transposed."""
+    """Multiply ``(lead, n, width)`` of small width: several leading arrays at once, transposed."""
     m, n = matrix.shape
     lead, _, width = source.shape
     count = max(WIDE, PIECE // (max(m, n) * width * target.itemsize))

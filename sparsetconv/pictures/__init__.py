@@ -1,4 +1,4 @@
-"""Pictures made larger, by fixed rules and by learned kernels.
+"""Enlarge pictures by interpolation or by learned kernels.
 
 ``_enlarge`` (`upsample`, `learned_kernel`), ``_learning`` (`learn`, `shrink`), ``_arrays`` (pictures as
 arrays, for both), ``_files`` (reading and writing, by libvips).

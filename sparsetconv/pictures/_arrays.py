@@ -1,4 +1,4 @@
-"""Pictures as arrays, and where a kernel lies over their pixels: common to enlarging and learning."""
+"""Pictures as arrays, and the placement of a kernel over their pixels; for enlarging and learning."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.types import Array
 
-# the weights that meet in one pixel must sum to 1 within this tolerance
+# the weights that contribute to one pixel must sum to 1 within this tolerance
 NEAR_ONE = 0.05
-# the most channels of a usual picture: colours and opacity
+# the most channels of a usual picture: three colours and opacity
 USUAL_CHANNELS = 4
 DEPTHS = tuple(np.dtype(name) for name in ("uint8", "uint16", "float32", "float64"))
 
@@ -41,14 +41,14 @@ def as_picture(name: str, value: ArrayLike) -> Array:
 
 
 def phase_sums(kernel: Array, scale: int) -> Array:
-    """Return the sums of the weights that meet in each of the ``(scale, scale)`` pixels."""
+    """Return the sums of the weights that contribute to each of ``(scale, scale)`` pixels."""
     return np.array([[kernel[r::scale, c::scale].sum() for c in range(scale)] for r in range(scale)])
 
 
 def margin_of(taps: tuple[int, ...], scale: int) -> tuple[int, list[tuple[int, int]]]:
     """Return the number of times that the edge is repeated, and the padding that crops the result again.
 
-    The middle of the kernel lies over the middle of a pixel's cell.
+    The kernel is centred on a pixel's cell.
     """
     margin = max(taps) // scale + 1
     befores = [(k - scale) // 2 + margin * scale for k in taps]

@@ -1,4 +1,4 @@
-"""Pictures up-sampled by fixed or learned kernels.
+"""Enlarge pictures by interpolation or by learned kernels.
 
 Pictures are arrays ``(rows, columns)`` or ``(rows, columns, channels)``, as in files.
 """
@@ -56,17 +56,17 @@ def upsample(
     Parameters
     ----------
     picture : (rows, columns) or (rows, columns, channels) array_like
-        Unsigned, of 8 or 16 bits, or floating-point; in either byte order.
+        Of uint8, uint16, float32 or float64, in either byte order.
     scale : number
-        Pixels of the result for each pixel, at least 1; an integer with ``"learned"``.
+        Factor by which both sizes grow, at least 1; an integer with ``"learned"``.
     mode : {"nearest", "bilinear", "bicubic", "lanczos", "learned"}
         The first four are those of `resize_matrix`; ``"learned"`` is a transposed convolution.
     kernel : (k1, k2) array_like, optional
-        The learned kernel, from `learn`. If not given, the one that comes with the package for a scale of 2,
-        3 or 4.
+        The learned kernel, from `learn`. If not given, the kernel that is included in the package, for a
+        scale of 2, 3 or 4.
     alpha : bool
-        Whether the last channel is opacity, by which the other channels are weighted. Channels then stay
-        within the range that they have in the picture.
+        Whether the last channel is opacity, by which the other channels are weighted. Channels are then
+        clipped to the range that they have in the picture.
     progress : callable
         Wraps the range of channels that is iterated over, such as ``tqdm.tqdm``.
 
@@ -79,11 +79,12 @@ def upsample(
     Raises
     ------
     TypeError
-        If the picture is not of uint8, uint16, float32 or float64, or another argument of the wrong type.
+        If the picture is not of uint8, uint16, float32 or float64, or another argument is of the wrong type.
     ValueError
-        If the shape is not that of a picture, or has channels first, as (3, 480, 640):
-        ``np.moveaxis(picture, 0, -1)`` moves them; if the scale is less than 1, or not an integer with
-        ``"learned"``; if the kernel is too small, does not keep flat areas, or is given with another mode.
+        If the shape is not that of a picture, or has channels first, such as (3, 480, 640), which
+        ``np.moveaxis(picture, 0, -1)`` moves to the end; if the scale is less than 1, or not an integer with
+        ``"learned"``; if the kernel is too small, does not preserve constant areas, or is given with another
+        mode.
     MemoryError
         If the result does not fit into memory; raised before it is allocated.
 
@@ -94,8 +95,8 @@ def upsample(
 
     Notes
     -----
-    Beyond the border the edge pixel is repeated, except in ``"lanczos"``, which leaves out the taps there.
-    Pixels are taken as they are stored, without regard to gamma or profile.
+    Beyond the border the edge pixel is repeated, except with ``"lanczos"``, which leaves out taps there.
+    Pixel values are used as they are stored, without regard to gamma or colour profile.
 
     Examples
     --------
@@ -133,7 +134,7 @@ def upsample(
         else:
             result = enlarge(plane * opacity)
             result = np.divide(result, weight, out=np.zeros_like(result), where=weight > 0)
-            # where opacity is nearly zero, so was the divisor
+            # where opacity is nearly zero, the division amplifies errors
             result = _within(result, plane)
         larger[..., channel] = _of_depth(result, array.dtype)
     return larger.reshape(*shape, *array.shape[2:])
@@ -181,7 +182,7 @@ def larger_shape(shape: tuple[int, ...], scale: Any, mode: str) -> tuple[int, ..
 
 
 def learned_kernel(scale: int) -> Array:
-    """Return the learned kernel that comes with the package.
+    """Return the learned kernel that is included in the package.
 
     Parameters
     ----------
@@ -190,8 +191,8 @@ def learned_kernel(scale: int) -> Array:
     Returns
     -------
     (12, 12), (19, 19) or (24, 24) array
-        Of float32, read-only: six pixels wide, and one weight more for scale 3, whose kernels have a weight
-        in the middle.
+        Of float32, read-only. It is six pixels wide, with one more weight for scale 3, where the size must be
+        odd.
 
     Raises
     ------
@@ -212,7 +213,7 @@ def learned_kernel(scale: int) -> Array:
     if not isinstance(scale, Real) or scale not in tuple(kernels):
         known = ", ".join(map(str, kernels))
         given = shown(scale)
-        msg = f"scale must be one of {known}, for which a kernel is at hand, got {given}; learn makes others"
+        msg = f"scale must be one of {known}, for which a kernel is included, got {given}; learn fits others"
         raise ValueError(msg)
     return kernels[int(scale)]
 
@@ -227,7 +228,7 @@ def _shipped() -> dict[int, Array]:
 
 
 def _learned(shape: tuple[int, ...], factor: int, kernel: ArrayLike | None, dtype: np.dtype[Any]) -> Enlarge:
-    """Return the function that enlarges a plane: repeat its edge, convolve (transposed), crop to size."""
+    """Return a function that enlarges a plane: repeat the edge, apply the transposed convolution, crop."""
     weights = as_array("kernel", learned_kernel(factor) if kernel is None else kernel)
     if weights.ndim != 2 or min(weights.shape) < factor or weights.dtype.kind == "c":
         msg = (
@@ -238,7 +239,7 @@ def _learned(shape: tuple[int, ...], factor: int, kernel: ArrayLike | None, dtyp
     sums = phase_sums(weights, factor)
     if not abs(sums - 1).max() <= NEAR_ONE:
         msg = (
-            f"kernel must keep flat areas, which at scale={factor} it does not: the weights that meet in one "
+            f"kernel must preserve constant areas, but at scale={factor} the weights that contribute to one "
             f"pixel sum to {sums.min():.3g} to {sums.max():.3g}. Was it learned for another scale?"
         )
         raise ValueError(msg)

@@ -1,7 +1,7 @@
-"""Files of pictures, read and written by libvips.
+"""Picture files, read and written by libvips.
 
-libvips is in the extra ``pictures`` and imported when it is needed. It silently changes the depth or channels
-of a picture that a format cannot hold; here this is an error.
+libvips is in the extra ``pictures``, and is imported when needed. It silently changes the depth or channels
+of a picture if the format cannot hold them; here this is an error.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 #: The most pixels of a picture that is read, by default: 16384 x 16384.
 MAX_PIXELS = 1 << 28
-#: libvips' interpretations of samples that are taken as they are; others, CMYK say, are converted.
+#: libvips' interpretations of samples that are used as they are; others, such as CMYK, are converted.
 AS_STORED = frozenset(("b-w", "srgb", "grey16", "rgb16", "scrgb", "multiband"))
 #: libvips' interpretations of grey values and of colours, for each depth.
 MEANINGS = {"uint8": ("b-w", "srgb"), "uint16": ("grey16", "rgb16"), "float32": ("b-w", "scrgb")}
 VIPS_SIDE = 99_999_999
-# bytes of samples from which on a TIFF may need 64-bit offsets
+# bytes of samples above which a TIFF may need 64-bit offsets
 LARGE_TIFF = 1 << 31
 
 
 class Format(NamedTuple):
-    """A format of files, and the pictures that it can hold.
+    """A file format, and the pictures that it can hold.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ def check_file(path: Path) -> None:
 
 
 def read(path: Path, max_pixels: int = MAX_PIXELS) -> Array:
-    """Return the picture in a file, with the depth that it has there.
+    """Return the picture in a file, with its depth unchanged.
 
     Parameters
     ----------
@@ -91,8 +91,8 @@ def read(path: Path, max_pixels: int = MAX_PIXELS) -> Array:
     Returns
     -------
     (rows, columns) or (rows, columns, channels) array
-        Upright, as the camera's orientation tag says. Channels are grey, or red, green and blue, then opacity
-        if there is one (not premultiplied).
+        Rotated by the orientation tag to be upright. Channels are grey, or red, green and blue, followed by
+        opacity if there is any (not premultiplied).
 
     Raises
     ------
@@ -114,7 +114,7 @@ def read(path: Path, max_pixels: int = MAX_PIXELS) -> Array:
         _check_header(path, image, max_pixels)
         array: Array = _upright_colours(image).numpy()
     except vips.Error as error:
-        msg = f"{shown(str(path))} is no picture that libvips can read, or damaged: {_cause(error)}"
+        msg = f"{shown(str(path))} is not a picture that libvips can read, or is damaged: {_cause(error)}"
         raise ValueError(msg) from None
     if array.dtype.name not in MEANINGS:
         msg = f"{shown(str(path))} must hold {', '.join(MEANINGS)}, got {array.dtype}"
@@ -139,12 +139,12 @@ def _upright_colours(image: Any) -> Any:
     """Return an upright image whose samples are grey values or red, green and blue."""
     if image.interpretation not in AS_STORED:
         image = image.colourspace("rgb16" if image.format == "ushort" else "srgb")
-    # a picture that is read line by line cannot be rotated
+    # a picture that is read sequentially cannot be rotated
     return image.copy_memory().autorot()
 
 
 def has_opacity(picture: Array) -> bool:
-    """Tell whether the last channel of a picture is opacity.
+    """Return whether the last channel of a picture is opacity.
 
     Parameters
     ----------
@@ -154,12 +154,12 @@ def has_opacity(picture: Array) -> bool:
 
 
 def write(path: Path, picture: Array) -> None:
-    """Write a picture, channels as `read` returns them, whole or not at all.
+    """Write a picture, completely or not at all; channels are as `read` returns them.
 
     Parameters
     ----------
     path : pathlib.Path
-        Its ending names the format.
+        The suffix determines the format.
     picture : (rows, columns) or (rows, columns, channels) array
 
     Raises
@@ -186,14 +186,14 @@ def write(path: Path, picture: Array) -> None:
 
 
 def check_format(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
-    """Return the name of a file's format, or raise if it cannot hold a picture as it is.
+    """Return the name of a file's format, or raise if it cannot hold a picture unchanged.
 
     Parameters
     ----------
     path : pathlib.Path
     shape : (rows, columns) or (rows, columns, channels)
     dtype : numpy.dtype
-        Of the picture.
+        The dtype of the picture.
 
     Returns
     -------
@@ -203,7 +203,7 @@ def check_format(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> st
     Raises
     ------
     ValueError
-        If it cannot, or the ending is unknown.
+        If the format cannot hold the picture, or the suffix is unknown.
     """
     suffix = path.suffix.lower()
     name = next((name for name, format in FORMATS.items() if suffix in format.endings), None)
@@ -232,7 +232,7 @@ def _channels(shape: tuple[int, ...]) -> int:
 
 
 def _cause(error: Exception) -> str:
-    """Return the line of libvips' message that is about the file and not about the call."""
+    """Return the line of libvips' message that is about the file, not about the call."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[min(1, len(lines) - 1)][:120] if lines else "no reason given"
 
@@ -244,6 +244,6 @@ def _vips() -> Any:
         # OSError: pyvips is installed, but libvips is not
         msg = 'pictures in files need pyvips, from an extra: python -m pip install "sparsetconv[pictures]"'
         raise ImportError(msg) from error
-    # warnings about metadata stay out of the terminal; errors in the samples are raised
+    # do not print warnings about metadata; errors in the samples are raised
     logging.getLogger("pyvips").addHandler(logging.NullHandler())
     return pyvips

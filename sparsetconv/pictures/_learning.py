@@ -23,27 +23,27 @@ if TYPE_CHECKING:
 
 
 def shrink(picture: ArrayLike, scale: int) -> tuple[Array, Array]:
-    """Return a picture reduced by antialiased bicubic, and the part of the picture that this stands for.
+    """Return a picture reduced by antialiased bicubic interpolation, and the part of it that was reduced.
 
     Parameters
     ----------
     picture : (rows, columns) or (rows, columns, channels) array_like
     scale : int
-        Pixels of the picture for each reduced pixel, in each direction.
+        Pixels of the picture per reduced pixel, in each direction.
 
     Returns
     -------
     small : (rows // scale, columns // scale, ...) array
-        Floating-point, reduced as Pillow does it.
+        Floating-point, reduced as in Pillow.
     large : (rows // scale * scale, columns // scale * scale, ...) array
-        Floating-point, without last rows and columns that do not fill a reduced pixel.
+        Floating-point, without the last rows and columns that do not fill a reduced pixel.
 
     Raises
     ------
     TypeError
-        If ``scale`` is not an integer, or the picture not of uint8, uint16, float32 or float64.
+        If ``scale`` is not an integer, or the picture is not of uint8, uint16, float32 or float64.
     ValueError
-        If ``scale`` is less than 1, the shape is not that of a picture, or the picture smaller than one
+        If ``scale`` is less than 1, the shape is not that of a picture, or the picture is smaller than one
         reduced pixel.
 
     Examples
@@ -59,25 +59,25 @@ def shrink(picture: ArrayLike, scale: int) -> tuple[Array, Array]:
 
 
 def learn(pictures: Iterable[ArrayLike], scale: int, taps: int, *, ridge: float = 0.0) -> Array:
-    """Return the kernel that restores pictures best, in least squares, after they were reduced.
+    """Return the kernel that best restores reduced pictures, in the least-squares sense.
 
     Parameters
     ----------
     pictures : iterable of (rows, columns) or (rows, columns, channels) array_like
-        Taken one after another; every channel counts as a picture.
+        The pictures, which are processed one by one; every channel counts as a picture.
     scale : int
         Factor by which pictures are reduced and restored.
     taps : int
-        Rows and columns of the kernel, at least `scale`; odd if `scale` is odd, else even, so that the middle
-        of the kernel lies over the middle of a pixel.
+        Rows and columns of the kernel, at least `scale`; odd if `scale` is odd, else even, so that the kernel
+        is centred on a pixel.
     ridge : float
         As for `fit_kernel`.
 
     Returns
     -------
     (taps, taps) array
-        With the symmetry of the square, exactly; for `upsample`, and for `ConvTransposeOperator` with a
-        stride of `scale`.
+        Exactly symmetric under reflections and rotations by 90 degrees. For `upsample`, and for
+        `ConvTransposeOperator` with a stride of `scale`.
 
     Raises
     ------
@@ -85,9 +85,9 @@ def learn(pictures: Iterable[ArrayLike], scale: int, taps: int, *, ridge: float 
         If a number or picture is of the wrong type.
     ValueError
         If `taps` is less than `scale`, or only one of the two is odd; if there are no pictures, or a picture
-        is too small or not finite; if flat areas would not stay flat; or as for `fit_kernel`.
+        is too small or not finite; if the kernel would not preserve constant areas; or as for `fit_kernel`.
     numpy.linalg.LinAlgError
-        If the pictures do not determine a kernel: if they are flat, say.
+        If the pictures do not determine a kernel, for example if they are constant.
 
     See Also
     --------
@@ -95,9 +95,10 @@ def learn(pictures: Iterable[ArrayLike], scale: int, taps: int, *, ridge: float 
 
     Notes
     -----
-    Pictures are reduced by antialiased bicubic, see `shrink`. Each is used in its eight mirrored and rotated
-    positions, so that the kernel has the symmetry of the square. Finally the weights that meet in one pixel
-    are divided by their sum, which is nearly 1 anyway: so flat areas stay flat, without a checkerboard.
+    Pictures are reduced by antialiased bicubic interpolation (see `shrink`). Each is used in its eight
+    reflected and rotated orientations, so that the kernel has the symmetry of the square. Finally the weights
+    that contribute to one pixel are divided by their sum, which is nearly 1 already, so that constant areas
+    are preserved without checkerboard artefacts.
 
     Examples
     --------
@@ -114,16 +115,16 @@ def learn(pictures: Iterable[ArrayLike], scale: int, taps: int, *, ridge: float 
     size = validation.integer("taps", taps, factor)
     if (size - factor) % 2:
         msg = (
-            f"taps must be {'odd' if factor % 2 else 'even'} as scale is, so that the kernel has its middle "
-            f"over that of a pixel; got {size} for scale {factor}"
+            f"taps must be {'odd' if factor % 2 else 'even'} like scale, so that the kernel is centred on "
+            f"a pixel; got {size} for scale {factor}"
         )
         raise ValueError(msg)
     kernel = _fitted(pictures, factor, size, ridge)
     sums = phase_sums(kernel, factor)
     if abs(sums - 1).max() > NEAR_ONE:
         msg = (
-            "pictures must determine a kernel that keeps flat areas: the weights that meet in one pixel sum "
-            f"to {sums.min():.3g} to {sums.max():.3g}; more pictures or less ridge would help"
+            "pictures must determine a kernel that preserves constant areas: the weights that contribute to "
+            f"one pixel sum to {sums.min():.3g} to {sums.max():.3g}; more pictures or less ridge would help"
         )
         raise ValueError(msg)
     balanced = kernel / np.tile(sums, [-(-size // factor)] * 2)[:size, :size]
@@ -131,7 +132,7 @@ def learn(pictures: Iterable[ArrayLike], scale: int, taps: int, *, ridge: float 
 
 
 def _fitted(pictures: Iterable[ArrayLike], factor: int, size: int, ridge: float) -> Array:
-    """Return the kernel of least squares; errors of `fit_kernel` become errors about pictures."""
+    """Return the least-squares kernel; errors of `fit_kernel` are raised as errors about pictures."""
     margin, padding = margin_of((size, size), factor)
     pixels, finished = 0, False
 
@@ -146,7 +147,7 @@ def _fitted(pictures: Iterable[ArrayLike], factor: int, size: int, ridge: float)
                 for position in range(8):
                     yield np.pad(_rotated(little, position), margin, mode="edge"), _rotated(big, position)
         if not pixels:
-            msg = "pictures must be one at least, got none"
+            msg = "pictures must hold at least one picture, got none"
             raise ValueError(msg)
         finished = True
 
@@ -165,8 +166,8 @@ def _fitted(pictures: Iterable[ArrayLike], factor: int, size: int, ridge: float)
         if not finished or pixels >= size * size or ridge:
             raise
         msg = (
-            f"pictures must have, in 8 positions, at least as many pixels as a kernel of {size} x {size} has "
-            f"weights, {size * size}, got {pixels}: fewer equations than unknowns; larger pictures, "
+            f"pictures must have, in 8 orientations, at least as many pixels as a kernel of {size} x {size} "
+            f"has weights, {size * size}, got {pixels}: fewer equations than unknowns; larger pictures, "
             "a smaller kernel or ridge > 0 would do"
         )
         raise ValueError(msg) from None
@@ -178,7 +179,7 @@ def learnable(name: str, picture: ArrayLike, scale: int) -> Array:
     Parameters
     ----------
     name : str
-        Name of the picture in messages.
+        Name of the picture, for messages.
     picture : (rows, columns) or (rows, columns, channels) array_like
     scale : int
         Factor by which it will be reduced.
@@ -190,7 +191,7 @@ def learnable(name: str, picture: ArrayLike, scale: int) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If it is not a picture, too small, or not finite.
+        If it is not a picture, is too small, or is not finite.
     """
     array = _shrinkable(name, picture, scale)
     if not np.isfinite(array).all():
@@ -219,9 +220,9 @@ def _shrunk(array: Array, factor: int) -> tuple[Array, Array]:
 
 
 def _symmetric(kernel: Array) -> Array:
-    """Return the mean of a square kernel's eight mirrored and rotated copies, exactly symmetric.
+    """Return the mean of a square kernel's eight reflected and rotated copies, exactly symmetric.
 
-    A sum of two numbers does not depend on their order, so rounding does not break the symmetry.
+    Copies are added in pairs; since floating-point addition is commutative, rounding preserves the symmetry.
     """
     for mirrored in (np.flipud, np.fliplr, np.transpose):
         kernel = (kernel + mirrored(kernel)) / 2

@@ -1,7 +1,7 @@
-"""Pictures of matrices, kernels, padding and estimated costs; matplotlib is imported when one is drawn.
+"""Plots of matrices, kernels, padding and estimated costs; matplotlib is imported when one is drawn.
 
-``_figures`` (the public functions), ``_entries`` (the entries of a matrix, as they are drawn), ``_sampled``
-(a sample of them, for matrices larger than a picture), ``_draw`` (strokes and colours).
+``_figures`` (the public functions), ``_entries`` (the entries of a matrix), ``_sampled`` (a sample of them,
+for matrices with more entries than pixels), ``_draw`` (drawing and colours).
 """
 
 from sparsetconv.plot._figures import connectivity, kernel, matrix, method_costs, padding

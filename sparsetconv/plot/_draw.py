@@ -1,6 +1,6 @@
-"""The strokes of `plot`: axes, shaded cells with numbers, patterns, rows of samples.
+"""Drawing primitives of `plot`: axes, shaded cells with numbers, patterns, rows of samples.
 
-The only module of `plot` that imports matplotlib and chooses colours.
+This is the only module of `plot` that imports matplotlib and chooses colours.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from sparsetconv._arrays.display import type_name
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
 
-# the most pixels in each direction of the pattern of a large matrix
+# the most pixels, in each direction, of the pattern of a large matrix
 PIXELS = 512
-# visible on black and on white, and to the colour-blind: Okabe and Ito's palette
+# Okabe and Ito's palette: visible on black and on white, and to the colour-blind
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 GREY = "#888888"
 # inches: the side of a cell, and the room for labels
@@ -33,7 +33,7 @@ def _pyplot() -> Any:
 
 
 def axes(ax: Any, size: tuple[float, float]) -> Any:
-    """Return the given axes, or new ones on a new figure, whose size is in inches."""
+    """Return the given axes, or new ones on a new figure of a size in inches."""
     pyplot = _pyplot()
     if ax is not None and not isinstance(ax, pyplot.Axes):
         msg = f"ax must be an Axes of matplotlib, got {type_name(ax)}"
@@ -49,7 +49,7 @@ def colours(name: str) -> Any:
 
 
 def pattern(shown: Array, rows: int, columns: int, ax: Any, complete: bool = True) -> Any:
-    """Draw where entries are; in a large matrix several rows and columns share a pixel."""
+    """Draw the pattern of entries; in a large matrix several rows and columns share a pixel."""
     scale = 5.0 / max(rows, columns)
     ax = axes(ax, (max(2.0, columns * scale) + LABELS, max(2.0, rows * scale) + LABELS))
     from matplotlib.colors import ListedColormap
@@ -106,7 +106,7 @@ def _font_size(ax: Any, columns: int, rows: int) -> float:
 
 def _number(value: Any) -> str:
     if np.iscomplexobj(value):
-        return f"{value.real + 0.0:.2g}\n{value.imag:+.2g}j"  # -0 is 0
+        return f"{value.real + 0.0:.2g}\n{value.imag:+.2g}j"  # + 0.0 turns -0.0 into 0.0
     value = value.item()
     text = f"{value:.3g}"
     return text if len(text) <= 5 else f"{value:.2g}"
@@ -120,7 +120,7 @@ def cell(ax: Any, left: float, top: float, face: Any, margin: float = 0.0) -> No
 
 
 def write(ax: Any, x: float, y: float, text: str, face: Any, size: float) -> None:
-    """Write into a cell: black or white, whichever contrasts; in the theme's colour if ``face`` is None."""
+    """Write in a cell, in black or white for contrast, or in the theme's colour if ``face`` is None."""
     style: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": size, "zorder": 3}
     if face is not None:
         style["color"] = "black" if np.dot(face[:3], (0.299, 0.587, 0.114)) > 0.5 else "white"
@@ -128,7 +128,7 @@ def write(ax: Any, x: float, y: float, text: str, face: Any, size: float) -> Non
 
 
 def spread(count: int, other: int) -> Array:
-    """Return positions of ``count`` samples, spread over the width of ``other`` samples, centred on 0."""
+    """Return positions of ``count`` samples, centred on 0 and spread over the width of ``other`` samples."""
     step = max(1.0, other / count)
     return (np.arange(count) - (count - 1) / 2) * step
 

@@ -1,6 +1,6 @@
-"""What `plot` draws: the entries of a matrix, and the places of its rows and columns in output and input.
+"""The entries of a matrix for `plot`, and the positions of its rows and columns in output and input.
 
-Operators, geometries and matrices of any kind become COO matrices on the host here.
+Operators, geometries and matrices of any kind are converted to COO matrices on the host.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from sparsetconv.plot._sampled import picture
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
 
-# the most samples on either side of a diagram, and of an operator whose entries are found by multiplying
+# the most inputs, and the most outputs, of a diagram, and of an operator whose entries are found by products
 LARGEST_DIAGRAM = 64
-# matrices of more entries are drawn from a sample
+# a matrix with more entries is drawn from a sample
 LARGEST_PATTERN = 1 << 20
 
 
 def drawable(A: Any) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
     """Return a geometry, an operator of ours or a matrix, and the shapes of its output and input.
 
-    Entries of geometries and of our operators are not computed here.
+    The entries of geometries and of our operators are not computed.
     """
     if isinstance(A, (ConvGeometry, ArrayCore)):
         return A, A.output_shape, A.input_shape
@@ -59,14 +59,14 @@ def entries_of(A: Any) -> Any:
 
 
 def pattern_of(A: Any, rows: int, columns: int, side: int) -> tuple[Array, bool]:
-    """Return the pattern in at most ``side`` pixels in each direction, and whether it shows all entries."""
+    """Return the pattern, of at most ``side`` pixels in each direction, and whether it shows all entries."""
     height, width = min(rows, side), min(columns, side)
     if _entry_count(A) > LARGEST_PATTERN:
         sampled = picture(A, height, width)
         if sampled is None:
             msg = (
-                f"A must have at most {LARGEST_PATTERN} entries to be drawn where it is no convolution and "
-                f"no resize, got {rows} x {columns}"
+                f"A must have at most {LARGEST_PATTERN} entries to be drawn, unless it is a convolution or "
+                f"a resize, got {rows} x {columns}"
             )
             raise ValueError(msg)
         return sampled, False
@@ -77,7 +77,7 @@ def pattern_of(A: Any, rows: int, columns: int, side: int) -> tuple[Array, bool]
 
 
 def _entry_count(A: Any) -> int:
-    """Return the number of entries of a matrix, or of multiplications that find them."""
+    """Return the number of entries of a matrix, or of the multiplications to find them."""
     if hasattr(A, "nnz"):
         return int(A.nnz)
     if isinstance(A, (AdjointCore, TransposedCore)):
@@ -88,15 +88,15 @@ def _entry_count(A: Any) -> int:
 
 
 def _on_host(A: Any) -> Any:
-    """Return a matrix of CuPy's as one of SciPy's or NumPy's; others are returned unchanged."""
+    """Return a CuPy matrix as a SciPy or NumPy matrix; others are returned unchanged."""
     return A.get() if operator_backend(A).on_gpu else A
 
 
 def _columns_of(A: LinearOperator) -> Any:
-    """Return the matrix of an operator that can only multiply."""
+    """Return the matrix of an operator, found by products."""
     if max(A.shape) > LARGEST_DIAGRAM:
         msg = (
-            f"A must have at most {LARGEST_DIAGRAM} rows and columns to be drawn where it is not one of "
+            f"A must have at most {LARGEST_DIAGRAM} rows and columns to be drawn, unless it is one of "
             f"sparsetconv's operators, got {A.shape[0]} x {A.shape[1]}"
         )
         raise ValueError(msg)
@@ -104,7 +104,7 @@ def _columns_of(A: LinearOperator) -> Any:
 
 
 def places_of(shape: tuple[int, ...]) -> list[str]:
-    """Return the labels of an array's places: their indices."""
+    """Return the labels of an array's elements: their indices."""
     if len(shape) == 1:
         return [str(i) for i in range(shape[0])]
     return [str(place) for place in np.ndindex(*shape)]
@@ -115,7 +115,7 @@ def middle_of(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def place_in(name: str, value: Any, shape: tuple[int, ...]) -> int:
-    """Return the flat index of a place, which may be given as indices or as a flat index."""
+    """Return the flat index of an element, which may be given by its indices or by its flat index."""
     flat = not validation.is_sequence(value)
     place = (value,) if flat else tuple(value)
     limits = (prod(shape),) if flat else shape

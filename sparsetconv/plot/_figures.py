@@ -1,8 +1,8 @@
-"""Pictures of matrices, kernels, padding and costs.
+"""Plots of matrices, kernels, padding and costs.
 
-matplotlib is imported when the first picture is drawn. Every function draws onto the given Axes, or onto new
-ones, and returns them. Nothing is told by hue alone, and no background is painted, so that pictures are
-legible on light and on dark themes.
+matplotlib is imported when the first plot is drawn. Every function draws on the given Axes, or on new ones,
+and returns them. No information is in hue alone, and no background is painted, so that plots are legible with
+light and dark themes.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 # the most rows or columns of a matrix that is drawn with its numbers
 LARGEST_SIDE = 40
-# the most samples of a padded row, padding modes, and kernel sizes in a picture
+# the most samples of a padded row, and the most padding modes or kernel sizes in a plot
 LARGEST_ROW = 100
 # the most weights of a kernel that are drawn in each direction
 MOST_CELLS = 1024
-# of the methods, in their order
+# line styles of the methods, in their order
 STYLES = (
     (BLUE, "o", "-"),
     (ORANGE, "s", "--"),
@@ -51,24 +51,24 @@ KERNEL_SIZES = (1, 3, 5, 7, 9, 11, 15, 21, 31, 45, 63)
 
 
 def matrix(A: Any, *, ax: Any = None) -> Any:
-    """Draw a matrix: its entries with their places if it is small, its pattern if it is large.
+    """Draw a matrix: its entries with their indices if it is small, its pattern if it is large.
 
     Parameters
     ----------
     A : operator, ConvGeometry, or (m, n) sparse or dense matrix
-        Any `scipy.sparse.linalg.LinearOperator` if it is small. Rows and columns of our operators, and of
-        geometries, are labelled with the places in the arrays that they stand for. A geometry has no weights
-        and is drawn with ones.
+        If it is small, any `scipy.sparse.linalg.LinearOperator`. Rows and columns of our operators, and of
+        geometries, are labelled with the array indices of their samples. A geometry has no weights and is
+        drawn with ones.
     ax : matplotlib.axes.Axes, optional
-        Axes to draw onto; new ones if not given.
+        Axes to draw on; new ones if not given.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Columns (samples of the input) run to the right, rows (samples of the output) down. Places without an
-        entry stay empty: a zero that is written is a zero of the kernel. A pattern of more than a million
-        entries is drawn from a sample, three rows for each row of pixels and three columns for each column of
-        pixels, in the same time for any size; its title says so.
+        Columns (samples of the input) run to the right, rows (samples of the output) down. Cells without an
+        entry are empty; a zero is written only for a zero of the kernel. A pattern of more than a million
+        entries is drawn from a sample of three rows for each row of pixels and three columns for each column
+        of pixels, in a time that does not depend on the size; its title says so.
 
     Raises
     ------
@@ -118,12 +118,12 @@ def connectivity(A: Any, *, output: Any = None, input: Any = None, ax: Any = Non
     Parameters
     ----------
     A : operator, ConvGeometry, or (m, n) sparse or dense matrix
-        Of at most 64 samples on either side.
+        With at most 64 inputs and 64 outputs.
     output, input : int or tuple of int, optional
-        Place of one output, or one input, whose connections stand out: many-to-one, or one-to-many. If
+        Index of one output (many-to-one) or one input (one-to-many), whose connections are highlighted. If
         neither is given, the output in the middle, or the input in the middle if there are fewer inputs.
     ax : matplotlib.axes.Axes, optional
-        Axes to draw onto; new ones if not given.
+        Axes to draw on; new ones if not given.
 
     Returns
     -------
@@ -135,9 +135,9 @@ def connectivity(A: Any, *, output: Any = None, input: Any = None, ax: Any = Non
     ImportError
         If matplotlib is missing.
     TypeError
-        If ``A`` is not an operator, a geometry or a matrix, or a place not of integers.
+        If ``A`` is not an operator, a geometry or a matrix, or an index is not of integers.
     ValueError
-        If ``A`` is too large, a place is outside, or both ``output`` and ``input`` are given.
+        If ``A`` is too large, an index is out of range, or both ``output`` and ``input`` are given.
 
     Examples
     --------
@@ -154,7 +154,7 @@ def connectivity(A: Any, *, output: Any = None, input: Any = None, ax: Any = Non
         raise ValueError(msg)
     entries = _entries.entries_of(A)
     if output is not None and input is not None:
-        msg = f"one of output and input can stand out, not both, got {shown(output)} and {shown(input)}"
+        msg = f"output and input must not both be given, got {shown(output)} and {shown(input)}"
         raise ValueError(msg)
     if output is None and input is None:
         output, input = (
@@ -196,13 +196,13 @@ def padding(
     Parameters
     ----------
     size : int
-        Samples of the row, at most 26: their names are letters.
+        Samples of the row, at most 26, which are named by letters.
     pad : int or pair of int
         Samples outside, on both sides or before and after.
     modes : str or sequence of str
-        Modes to draw, a row for each; all of `ConvGeometry` if not given.
+        Modes to draw, one row for each; all modes of `ConvGeometry` if not given.
     ax : matplotlib.axes.Axes, optional
-        Axes to draw onto; new ones if not given.
+        Axes to draw on; new ones if not given.
 
     Returns
     -------
@@ -214,7 +214,7 @@ def padding(
     ImportError
         If matplotlib is missing.
     TypeError
-        If ``size`` or ``pad`` is not of integers, or a mode not a string.
+        If ``size`` or ``pad`` is not of integers, or a mode is not a string.
     ValueError
         If there are more than 26 samples, more than 100 with padding, or no modes; or a mode is unknown.
 
@@ -266,17 +266,16 @@ def kernel(weights: Any, *, ax: Any = None) -> Any:
     Parameters
     ----------
     weights : (k,), (k1, k2), (a, k1, k2) or (a, b, k1, k2) array_like, or an operator
-        Drawn as one row, one picture, a row of pictures, or a grid of pictures, ``a`` down and ``b`` to the
-        right: output and input channels of a 2-D convolution. Of an operator, its ``kernel`` is drawn.
+        Drawn as one row, one image, a row of images, or a grid of images with ``a`` down and ``b`` to the
+        right: output and input channels of a 2-D convolution. For an operator, its ``kernel`` is drawn.
     ax : matplotlib.axes.Axes, optional
-        Axes to draw onto; new ones if not given.
+        Axes to draw on; new ones if not given.
 
     Returns
     -------
     matplotlib.axes.Axes
-        All weights have one scale of colours, in which positive and negative numbers are equally strong. The
-        numbers are written if there is room. Of more than 1,024 weights in one direction, 1,024 are drawn,
-        evenly chosen.
+        All weights share one colour scale, symmetric about zero. The numbers are written if there is room. Of
+        more than 1,024 weights in one direction, 1,024 evenly spaced ones are drawn.
 
     Raises
     ------
@@ -305,7 +304,7 @@ def kernel(weights: Any, *, ax: Any = None) -> Any:
         raise ValueError(msg)
     tiles = array.reshape((1,) * (4 - array.ndim) + array.shape)
     down, right, height, width = tiles.shape
-    # a gap of one cell between tiles
+    # a gap of one cell between images
     rows, columns = down * (height + 1) - 1, right * (width + 1) - 1
     (i, y, inside_rows), (j, x, inside_columns) = _tiled(rows, height), _tiled(columns, width)
     values, drawn = tiles[i[:, None], j, y[:, None], x], inside_rows[:, None] & inside_columns
@@ -323,9 +322,9 @@ def kernel(weights: Any, *, ax: Any = None) -> Any:
 
 
 def _tiled(cells: int, size: int) -> tuple[Array, Array, Array]:
-    """Return, for cells in a line, their tile, their place in it, and whether the cell is not a gap.
+    """Return, for cells in a line, the image, the index in it, and whether the cell is not a gap.
 
-    Of more than ``MOST_CELLS`` cells, ``MOST_CELLS`` are chosen evenly.
+    Of more than ``MOST_CELLS`` cells, ``MOST_CELLS`` evenly spaced ones are chosen.
     """
     chosen = np.arange(cells)
     if cells > MOST_CELLS:
@@ -352,19 +351,19 @@ def method_costs(
     kernel_sizes : sequence of int, optional
         Taps along each axis; odd numbers up to 63 that are no longer than the input if not given.
     channels : (c_out, c_in), optional
-        Number of channels of a convolution with channels.
+        Numbers of channels; without channels if not given.
     stride : int or sequence of int
         As for `ConvGeometry`.
     dtype : dtype
-        Of the kernel.
+        The dtype of the kernel.
     ax : matplotlib.axes.Axes, optional
-        Axes to draw onto; new ones if not given.
+        Axes to draw on; new ones if not given.
 
     Returns
     -------
     matplotlib.axes.Axes
-        A line for each method. These are the estimates that ``method="auto"`` compares, with padding
-        ``"same"``; their ratios matter, not the seconds.
+        A line for each method, with the estimates that ``method="auto"`` compares, for padding ``"same"``.
+        Only their ratios are meaningful.
 
     Raises
     ------

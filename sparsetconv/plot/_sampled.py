@@ -1,8 +1,9 @@
 """The pattern of a matrix at the resolution of a picture, from a sample of its rows.
 
-For matrices with more entries than a picture can show. The matrix of an operator is a Kronecker product of
-one pattern for each axis, and a row or a column of each pattern is a few arithmetic progressions. So a line
-of pixels is computed from a few integers, whatever the sizes.
+This is used for matrices with more entries than a picture can show. The pattern of an operator's matrix is
+the Kronecker product of one pattern per axis, and a row or column of each of these is a few arithmetic
+progressions. So a line of pixels is computed from a few integers, in a time that does not depend on the
+sizes.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ SAMPLES, MATRIX_SAMPLES = 3, 32
 
 
 class AxisPattern(NamedTuple):
-    """Where the matrix of one axis has entries, by row and by column."""
+    """The pattern of the matrix of one axis, by row and by column."""
 
     rows: int
     columns: int
@@ -65,7 +66,7 @@ class Rows(Protocol):
         """Rows and columns."""
 
     def sample(self, start: int, stop: int) -> Sequence[int]:
-        """Return the numbers of a few rows of a range."""
+        """Return the indices of a few rows in a range."""
 
     def pixels(self, row: int, width: int) -> Array:
         """Return the pixels in which a row has entries, if ``width`` pixels show all columns."""
@@ -104,7 +105,7 @@ class ProductRows:
 
 
 def _place(row: int, sizes: list[int]) -> list[int]:
-    """Return the indices of a flat index, in Python integers of any size."""
+    """Return the indices of a flat index, as Python integers of any size."""
     place = []
     for size in reversed(sizes):
         row, index = divmod(row, size)
@@ -123,7 +124,7 @@ class MatrixRows:
         # sample entries, not rows: rows without entries show nothing
         pointers = self.matrix.indptr
         entries = _thinned(range(int(pointers[start]), int(pointers[stop])), MATRIX_SAMPLES)
-        # in the dtype of the pointers, since else NumPy would convert all of these
+        # in the dtype of the pointers, all of which NumPy would otherwise convert
         found = np.searchsorted(pointers, entries.astype(pointers.dtype), "right") - 1
         rows: list[int] = np.unique(found).tolist()
         return rows
@@ -136,7 +137,7 @@ class MatrixRows:
 
 
 def _thinned(numbers: range, most: int) -> Array:
-    """Return the numbers of a range; of a longer one ``most`` of them, evenly spaced, with both ends."""
+    """Return a range as an array; if it is longer than ``most``, ``most`` evenly spaced numbers of it."""
     if len(numbers) <= most:
         return np.arange(numbers.start, numbers.stop, numbers.step)
     last = len(numbers) - 1
@@ -153,7 +154,7 @@ def _solutions(a: int, b: int, total: int, most_x: int, most_y: int) -> range:
 
 
 def _copies(axis: Axis, sample: int, most: int) -> Array:
-    """Return the positions of the extension that are read and show a sample, thinned to about ``most``."""
+    """Return the positions of the extension that are read and hold a sample, thinned to about ``most``."""
     runs = [range(max(sample, axis.low), min(sample, axis.high) + 1)]
     mode = axis.effective_mode
     if mode.edge:
@@ -176,7 +177,7 @@ def _readers(axis: Axis, sample: int, most: int, taps: bool) -> Array:
 
 
 def _taps_of(axis: Axis, output: int) -> range:
-    """Return the taps of an output that read any sample, not a padded zero."""
+    """Return the taps of an output that read a sample rather than a padded zero."""
     if not axis.effective_mode.zero:
         return range(axis.taps)
     first = axis.first(output)
@@ -186,7 +187,7 @@ def _taps_of(axis: Axis, output: int) -> range:
 
 
 def _outputs_of(axis: Axis, tap: int) -> range:
-    """Return the outputs for which a tap reads any sample, not a padded zero."""
+    """Return the outputs for which a tap reads a sample rather than a padded zero."""
     if not axis.effective_mode.zero:
         return range(axis.outputs)
     first = tap * axis.dilation - axis.before
@@ -257,14 +258,14 @@ def _factor(factor: Any) -> AxisPattern:
 
 
 def axes_of(A: Any) -> list[AxisPattern] | None:
-    """Return the patterns of the axes of an operator or a geometry; None for an operator not of ours."""
+    """Return the patterns of the axes of a geometry or one of our operators; None for other operators."""
     if isinstance(A, ConvGeometry):
         c_in, c_out = A.channels
         outer = [_blocks(A.groups, c_out, c_in)] if A.has_channels else []
         return outer + [_convolution(axis) for axis in A.axes]
     if isinstance(A, KernelCore):
         g, (c_in, c_out) = A.geometry, A.geometry.channels
-        # a row has its own channel of the kernel (c_out, c_in // groups, ...), and all of the other one
+        # a row has one channel along one channel axis of the kernel, and all along the other
         outer = [_blocks(1, 1, c_out), _blocks(c_in, 1, 1)] if A.transposed else [_blocks(c_out, 1, 1)]
         outer = [_blocks(g.groups, 1, 1), *outer] + ([] if A.transposed else [_blocks(1, 1, c_in)])
         return outer + [_kernel(axis, g.flip, A.transposed) for axis in g.axes]
@@ -291,7 +292,7 @@ def picture(A: Any, height: int, width: int) -> Array | None:
     axes = axes_of(A)
     if axes is None:
         return None
-    # sampled by columns too: most rows of a transposed convolution of large stride are empty
+    # columns are sampled too, since most rows of a transposed convolution with a large stride are empty
     transposed = ProductRows([axis.transposed() for axis in axes])
     return sampled(ProductRows(axes), height, width) | sampled(transposed, width, height).T
 

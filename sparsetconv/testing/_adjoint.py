@@ -1,9 +1,8 @@
 """Tests of adjoints, for our operators and for any other.
 
-``A`` and its adjoint must satisfy ``<A x, y> = <x, A.H y>``. Comparing the two numbers with a fixed relative
-tolerance fails on correct operators, since a dot product of random vectors may be close to zero; the
-difference is measured against ``|A x| |y| + |x| |A.H y|`` instead. Shapes are checked first, since
-broadcasting hides wrong ones.
+``A`` and its adjoint must satisfy ``<A x, y> = <x, A.H y>``. A relative comparison of the two numbers may
+fail for correct operators, since a dot product of random vectors may be close to zero; so the error is
+relative to ``|A x| |y| + |x| |A.H y|``. Shapes are checked first, since broadcasting may hide wrong shapes.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class AdjointTest:
     forward, adjoint : float or complex
         ``<A x, y>`` and ``<x, A.H y>`` for the pair of vectors with the largest error.
     error : float
-        ``|forward - adjoint| / (|A x| |y| + |x| |A.H y|)``, unitless.
+        ``|forward - adjoint| / (|A x| |y| + |x| |A.H y|)``.
     tolerance : float
         The largest ``error`` that passes; 0 in the exact mode.
     """
@@ -72,9 +71,9 @@ def dot_test(
         Anything with ``shape``, ``matvec`` and ``rmatvec``, or that
         `scipy.sparse.linalg.aslinearoperator` accepts; or CuPy's counterpart.
     exact : bool
-        Draw small integers and require equality. The operator's entries must be integers.
+        Whether to draw small integers and require equality. The operator's entries must be integers.
     rtol : float, optional
-        Largest error; 64 units of round-off of the operator's dtype if not given.
+        The largest error that passes; 64 units of round-off of the operator's dtype if not given.
     trials : int
         Number of pairs of vectors.
     rng : Generator or int or None
@@ -94,8 +93,8 @@ def dot_test(
     TypeError
         If ``op`` is not an operator or matrix.
     ValueError
-        If ``rtol`` is negative or ``trials`` less than 1; in the exact mode, if the products are not
-        integers, or floating-point numbers too large to be exact.
+        If ``rtol`` is negative or ``trials`` is less than 1; in the exact mode, if the products are not
+        integers, or are too large for exact floating-point arithmetic.
 
     Notes
     -----
@@ -142,7 +141,7 @@ def assert_adjoint(
     trials: int = 3,
     rng: np.random.Generator | int | None = 0,
 ) -> None:
-    """Raise unless an operator's adjoint is right, and its products with several vectors are, too.
+    """Raise unless an operator's adjoint and its products with several vectors are correct.
 
     Parameters
     ----------
@@ -152,8 +151,8 @@ def assert_adjoint(
     Raises
     ------
     AssertionError
-        If they are not. The message has the two dot products and, for an operator of at most ``2**22``
-        entries, the first entry that is wrong.
+        If they are not. The message has the two dot products and, for an operator with at most ``2**22``
+        entries, the first wrong entry.
 
     Notes
     -----
@@ -186,7 +185,7 @@ def assert_adjoint(
 
 
 class _OnHost:
-    """An operator on a GPU's arrays as one on NumPy's, so that the test computes in NumPy."""
+    """An operator on GPU arrays as an operator on NumPy arrays, so that the test computes in NumPy."""
 
     def __init__(self, op: Any, backend: Backend) -> None:
         operator = backend.linalg.aslinearoperator(op)
@@ -257,7 +256,7 @@ def _product(name: str, operator: Any, vector: Array, size: int) -> Array:
         msg = f"op must define {name}: {error}"
         raise NotImplementedError(msg) from None
     except ValueError:
-        # SciPy failed to reshape the result of a user's function, and does not say which function it was
+        # SciPy could not reshape the result of a user's function; its message does not name the function
         shape = _own_shape(name, operator, vector)
         if shape is None or prod(shape) == size:
             raise
@@ -288,7 +287,7 @@ def _result(
     x, y, forward, adjoint = (v.astype(np.result_type(v, np.float64)) for v in (x, y, forward, adjoint))
     with np.errstate(over="ignore", invalid="ignore"):
         left, right = _number(np.vdot(y, forward)), _number(np.vdot(adjoint, x))
-    # scaled, since squares of very large or very small numbers overflow or underflow
+    # scaled, since squares of very large or small numbers overflow or underflow
     largest = max(float(np.abs(v).max(initial=0)) for v in (forward, adjoint))
     error = 0.0
     if largest:
@@ -313,7 +312,7 @@ def _exact_result(x: Array, y: Array, forward: Array, adjoint: Array) -> Adjoint
         any((p - q) % modulus if modulus else p != q for p, q in ((left, right), (left_i, right_i)))
     )
     if modulus == 1:
-        # sums of truth values are true if any of the values is
+        # a sum of booleans is true if any of them is
         error = float((left != 0) != (right != 0))
     if x.dtype.kind != "c" and not (left_i or right_i):
         return AdjointTest(float(left), float(right), error, 0.0)
@@ -321,9 +320,9 @@ def _exact_result(x: Array, y: Array, forward: Array, adjoint: Array) -> Adjoint
 
 
 def _modulus(*products: Array) -> int:
-    """Return the range of the narrowest integer dtype, modulo which sums are right; 0 for floats.
+    """Return the range of the narrowest integer dtype, modulo which sums are exact; 0 for floats.
 
-    It is 1 for truth values, which cannot be summed.
+    It is 1 for booleans, which cannot be summed.
     """
     ranges = [2 ** (8 * p.dtype.itemsize) for p in products if p.dtype.kind in "iu"]
     ranges += [1 for p in products if p.dtype.kind == "b"]
@@ -331,7 +330,7 @@ def _modulus(*products: Array) -> int:
 
 
 def _check_exact(forward: Array, adjoint: Array) -> None:
-    """Raise unless products are integers that their dtype holds exactly, or (integers) modulo its range."""
+    """Raise unless the products are integers, exact in their dtype or modulo its range."""
     for name, product in (("A x", forward), ("A.H y", adjoint)):
         parts = [product.real, product.imag]
         if any((part != np.round(part)).any() for part in parts):
@@ -356,7 +355,7 @@ def _exact_dot(a: Array, b: Array) -> tuple[int, int]:
 
 
 def _hint(operator: Any, exact: bool, tolerance: float) -> str:
-    """Say if an adjoint that failed is the plain transpose."""
+    """Return a hint for the message if an adjoint that failed is the plain transpose, else ""."""
     dtype = _dtype_of(operator)
     if dtype.kind == "c" and dot_test(Conjugated(operator), exact=exact, rtol=tolerance):
         return "; A.H seems to be A.T: conjugate the entries"

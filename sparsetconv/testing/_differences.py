@@ -1,4 +1,4 @@
-"""How two products differ: which entry is the first, in readable numbers."""
+"""Messages about two products that differ: the first wrong entry, in readable numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DENSE_ENTRIES = 1 << 22
 
 
 class Conjugated:
-    """An operator with its adjoint conjugated: this is right if the adjoint is the plain transpose."""
+    """An operator with its adjoint conjugated, which is correct if the given adjoint is the transpose."""
 
     def __init__(self, operator: Any) -> None:
         self.shape, self.dtype, self.matvec = operator.shape, operator.dtype, operator.matvec
@@ -25,7 +25,7 @@ class Conjugated:
 
 
 def first_difference(operator: Any, dtype: np.dtype[Any], tolerance: float) -> str:
-    """Name the first entry in which an operator and its adjoint disagree, by unit vectors of a dtype."""
+    """Return the first entry in which an operator and its adjoint differ, found by unit vectors, as text."""
     rows, columns = operator.shape
     if rows * columns > DENSE_ENTRIES:
         return f"; {rows} x {columns} entries are too many to name the first that differs"
@@ -43,20 +43,20 @@ def first_difference(operator: Any, dtype: np.dtype[Any], tolerance: float) -> s
 def different(a: Array, b: Array, tolerance: float) -> Array:
     """Return where two arrays differ: integers modulo their range, others by more than a tolerance.
 
-    The tolerance is relative to the largest number of both arrays.
+    The tolerance is relative to the largest number in both arrays.
     """
     if a.dtype.kind in "biu" and b.dtype.kind in "biu":
-        # modulo the range of the narrower dtype, in which sums may have wrapped around
+        # modulo the range of the narrower dtype, where sums may have wrapped around
         narrow = min(a.dtype, b.dtype, key=lambda dtype: dtype.itemsize)
         wrong: Array = a.astype(narrow) != b.astype(narrow)
         return wrong
     allowed = tolerance * max(np.abs(a).max(initial=0), np.abs(b).max(initial=0))
-    # "not at most" rather than "more": NaN differs too
+    # "not <=" rather than ">", so that NaN counts as different
     return np.asarray(~(np.abs(a - b) <= allowed))
 
 
 def readable(number: Any) -> str:
-    """Return a number in few digits; of a complex number without a part that is zero."""
+    """Return a number in a few digits; parts of complex numbers that are zero are left out."""
     number = number.item()
     if isinstance(number, complex):
         number = number.real + 0.0 if not number.imag else number + 0.0

@@ -1,7 +1,7 @@
 """Method ``"direct"``: a compiled stencil, with the same loops for both directions.
 
-Directions, padding modes, strides and numbers of channels differ only in the tables of ``stencil.plan``. This
-module passes arrays and tables to the loops of ``stencil.loops``, in several threads.
+The direction, padding mode, stride and number of channels affect only the tables of ``stencil.plan``. This
+module runs the loops of ``stencil.loops`` on arrays and tables, in several threads.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv._methods.work import Rates, Work
 
-# seconds: of a line of results, to begin; of a byte of weights, which every tile reads
+# seconds: overhead of a line of results; time to read a byte of the weights, for each tile
 LINE, WEIGHT_BYTE = 1e-8, 0.1e-9
-# a line is filled up as if it were longer by so many vectors
-NARROW = 3.0
-# lines of results that share what is loaded of the source; one line alone takes so much longer for a tap
+# overhead of a line in the micro-kernel, in vectors
+LINE_VECTORS = 3.0
+# lines of results that share the loaded samples of the source; factor of the time per tap for a line alone
 SHARING, ALONE = 4, 2.0
-# about the number of tiles
+# approximate number of tiles
 TILES = 16
-# multiplications above which a second thread pays
+# multiplications above which a second thread pays off
 THREAD_WORK = 1 << 20
 # largest tile buffer that a thread keeps from call to call, for each dtype
 KEPT_BYTES = 1 << 23
@@ -47,8 +47,8 @@ _kept = threading.local()
 class DirectMethod(PaddedMethod):
     """A stencil whose micro-kernel sums over all taps in a register block of up to sixteen vectors.
 
-    The first call for a dtype compiles (a second or less; numba keeps the result on disk). Integers are
-    summed in 64 bits and wrap around as NumPy's do.
+    The first call for a dtype compiles (a second or less; numba caches the result on disk). Integers are
+    summed in 64 bits and wrap around as in NumPy.
     """
 
     name = "direct"
@@ -57,7 +57,7 @@ class DirectMethod(PaddedMethod):
     @staticmethod
     def seconds(work: Work, rates: Rates) -> float:
         """See `Method.seconds`."""
-        narrow = 1 + NARROW * vector_bytes() / work.real_bytes / work.line
+        narrow = 1 + LINE_VECTORS * vector_bytes() / work.real_bytes / work.line
         alone: float = ALONE ** (1 - log2(min(work.together, SHARING)) / log2(SHARING))
         multiplied = work.multiplies(rates.word) * rates.multiply * narrow * alone + work.lines * LINE
         tiles = min(TILES, work.sizes[0])
@@ -88,7 +88,7 @@ class DirectMethod(PaddedMethod):
     def _computed(self, x: Array, transposed: bool) -> Array:
         dtype = np.result_type(x, self.weights)
         exact = dtype.kind in "iu"
-        # the loops see real and imaginary parts as planes of a real dtype
+        # the loops treat real and imaginary parts as planes of a real dtype
         real = np.dtype(np.int64) if exact else np.zeros(0, dtype).real.dtype
         plan, loops = self._prepare(transposed, dtype, real)
         batch, groups = x.shape[:2]
@@ -106,12 +106,12 @@ class DirectMethod(PaddedMethod):
         workers = min(thread_count(), items * plan.storing) if large else 1
         loops.run(flat, result, items, 0, plan.storing, workers)
         if plan.accumulating:
-            # one thread, so that terms are added to a result always in the same order
+            # one thread, so that terms are always added to a result in the same order
             loops.run(flat, result, items, plan.storing, plan.accumulating, 1)
         return out.astype(dtype, copy=False)
 
     def _prepare(self, transposed: bool, dtype: np.dtype[Any], real: np.dtype[Any]) -> tuple[Plan, _Loops]:
-        """Return the plan and its loops for a direction and a dtype of results."""
+        """Return the plan and its loops for a direction and the dtype of the results."""
         key = transposed, dtype.char
         known = self._prepared.get(key)
         if known is not None:
@@ -123,7 +123,7 @@ class DirectMethod(PaddedMethod):
         elif weights.dtype.kind == "c":
             weights, plane_parts = _in_parts(weights), 2
         elif dtype.kind == "c":
-            # a real kernel multiplies real and imaginary parts separately: two items for each one
+            # a real kernel multiplies real and imaginary parts separately, as two items of the batch
             item_parts = 2
         groups, results, planes = weights.shape[:3]
         layout = Layout(groups, planes, results, plane_parts, item_parts, real.itemsize)
@@ -149,15 +149,15 @@ class _Loops:
 
         self._stencil = stencil
         width = VECTOR_BYTES // weights.itemsize
-        # a thread's memory: rows for the register blocks of an even and an odd phase, then the tile buffer,
-        # then room for vectors that reach past its end
+        # a thread's memory: the rows of an even and an odd phase's register blocks, the tile buffer, and room
+        # for vectors that extend past its end
         buffer = 2 * BLOCK_ROWS * VECTORS * width
         self._kernel = loop_tables(plan, weights, buffer)
         self._elements = buffer + plan.elements + 2 * VECTORS * width
         self._scratch = _scratch(VECTORS, width)
 
     def run(self, x: Array, out: Array, items: int, first: int, count: int, workers: int) -> None:
-        """Compute ``count`` tiles of each item, from tile ``first`` on, in some threads."""
+        """Compute ``count`` tiles of each item, from tile ``first`` on, in ``workers`` threads."""
         weights, tables = self._kernel
         counter = np.zeros(1, np.int64)
 
@@ -171,7 +171,7 @@ class _Loops:
 
 @cache
 def _scratch(vectors: int, width: int) -> Array:
-    """Return a thread's scratch for vectors of some elements, for copies."""
+    """Return the initial scratch for vectors of ``width`` elements, of which each thread takes a copy."""
     number = np.arange(MOST_VECTORS)
     return numbers(
         filled(
@@ -185,11 +185,11 @@ def _scratch(vectors: int, width: int) -> Array:
 
 
 def _buffer(elements: int, dtype: np.dtype[Any]) -> Array:
-    """Return a thread's memory for a tile buffer; the thread keeps it, as new memory from the system is slow.
+    """Return a thread's memory for a tile buffer; the thread keeps it, since allocating new memory is slow.
 
-    Vectors also read past their last result; those elements are multiplied and their products thrown away.
-    The memory begins as zeros, because subnormal numbers are slow to multiply; later it holds what another
-    product has left.
+    Vectors read past their last result, and the products of those elements are discarded. New memory is set
+    to zero, since multiplying subnormal numbers is slow; memory that is used again has numbers of earlier
+    products.
     """
     known: Array | None = getattr(_kept, dtype.char, None)
     if known is not None and known.size >= elements:
@@ -207,7 +207,7 @@ def _wrapped(x: Array) -> Array:
 
 
 def _in_parts(weights: Array) -> Array:
-    """Return complex weights as real weights between planes of real and of imaginary parts."""
+    """Return complex weights as real weights for planes of real and of imaginary parts."""
     re, im = weights.real, weights.imag
     # (groups, results, part, sources, part, ...)
     parts = np.stack([np.stack([re, -im], 3), np.stack([im, re], 3)], 2)

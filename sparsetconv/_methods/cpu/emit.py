@@ -1,8 +1,8 @@
-"""Write LLVM loops with Python operators, for the compiled modules.
+"""Emit LLVM loops with Python operators, for the compiled modules.
 
-numba would translate the same loops from Python, but takes seconds for the stencil, mostly for features that
-they do not use (type inference, negative indices, exceptions). Here integers, arrays and loops are Python
-objects whose operators emit one LLVM instruction each.
+numba could compile the same loops from Python, but would take seconds for the stencil, mostly for features
+that the loops do not use (type inference, negative indices, exceptions). Here the integers, arrays and loops
+of the emitted code are Python objects, whose operators emit one LLVM instruction each.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ INTEGER, SHORT, TRUTH = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 
 
 def _register_shape(features: str) -> tuple[int, int]:
-    """Return the bytes of a vector and the vectors of a register block's row, for a processor's features."""
+    """Return the bytes of a vector, and the vectors per row of a register block, for given CPU features."""
     known = set(features.split(","))
     if "+avx512f" in known:
         return 64, 4
     if "+avx2" in known:
-        # sixteen vector registers: eight for sums, two for input
+        # of sixteen vector registers, eight hold sums and two hold input
         return 32, 2
     return 16, 4 if "+neon" in known else 2
 
@@ -36,7 +36,7 @@ VECTOR_BYTES, VECTORS = _register_shape(config.CPU_FEATURES or get_host_cpu_feat
 
 
 class Value:
-    """An integer or a truth value of the emitted code; ``//`` and ``%`` are for non-negative numbers."""
+    """An integer or boolean of the emitted code; ``//`` and ``%`` require non-negative numbers."""
 
     def __init__(self, code: Code, value: Any) -> None:
         self.code, self.value = code, value
@@ -81,7 +81,7 @@ class Value:
         return self._compared("!=", other)
 
     def choose(self, yes: Any, no: Any) -> Value:
-        """Return ``yes`` if this truth value is true, else ``no``; both are computed."""
+        """Return ``yes`` if this boolean is true, else ``no``; both are evaluated."""
         code = self.code
         return Value(code, code.builder.select(self.value, code.raw(yes), code.raw(no)))
 
@@ -134,7 +134,7 @@ class Memory:
         return Value(self.code, add(a.value, b.value))
 
     def copy(self, to: Any, source: Memory, start: Any, count: Value, size: int) -> None:
-        """Copy ``count`` neighbouring elements of ``size`` bytes each."""
+        """Copy ``count`` contiguous elements of ``size`` bytes each."""
         builder, octets = self.code.builder, ir.IntType(8).as_pointer()
         move = builder.module.declare_intrinsic("llvm.memcpy", [octets, octets, INTEGER])
         pointers = (builder.bitcast(p, octets) for p in (self.at(to), source.at(start)))
@@ -161,7 +161,7 @@ class Code:
         return Value(self, INTEGER(value))
 
     def variable(self, value: Any) -> Variable:
-        """Return a variable, allocated in the function's first block so that no loop allocates it anew."""
+        """Return a variable, allocated in the function's first block, outside of all loops."""
         builder = self.builder
         with builder.goto_block(self._entry):
             builder.position_at_start(self._entry)
@@ -176,12 +176,12 @@ class Code:
             yield
 
     def either(self, truth: Value) -> Any:
-        """Return the contexts of the two branches: if the truth value is true, and if it is false."""
+        """Return the contexts of the two branches: if the boolean is true, and if it is false."""
         return self.builder.if_else(truth.value)
 
     @contextmanager
     def repeat(self, condition: Callable[[], Value]) -> Iterator[None]:
-        """Repeat the code emitted inside while the condition, evaluated before each turn, is true."""
+        """Emit a while loop around the code in the context; ``condition`` emits the test before each turn."""
         builder = self.builder
         head, body, after = (builder.append_basic_block(name) for name in ("while", "do", "done"))
         builder.branch(head)
@@ -207,7 +207,7 @@ def bytes_of(element: Any) -> int:
 
 
 def loops_of(emit: Callable[..., None]) -> Any:
-    """Return an intrinsic for compiled code: it calls the loops that ``emit`` emits, in their own function.
+    """Return a numba intrinsic that calls the loops that ``emit`` emits, in a function of their own.
 
     Its arguments are six arrays, a counter, three numbers, and a number that identifies the version of the
     code. ``emit`` is called with a `Code`, the six arrays as `Memory`, a pointer to the counter, and the

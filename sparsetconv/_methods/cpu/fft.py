@@ -1,7 +1,7 @@
 """Method ``"fft"``: products of Fourier transforms, of tiles or of the whole signal; for large kernels.
 
-``overlap_save`` has the plan of the tiles and its compiled loops, ``whole`` one transform of the whole
-signal. `fft_strategy` chooses between them for each direction, and chooses the lengths of tiles.
+``overlap_save`` transforms tiles in compiled loops, ``whole`` the whole signal at once. `fft_strategy`
+chooses between them for each direction, and chooses the tile lengths.
 """
 
 from __future__ import annotations
@@ -29,27 +29,28 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv._methods.work import Rates
 
-# prepared transforms that are kept for each direction: their number, and bytes of all of them; the one used
-# last always stays
+# limits of the cache of prepared transforms, for each direction: their number and their total bytes
 MOST_KEPT, MOST_BYTES = 4, 1 << 26
-# seconds: of a byte of a vector of tiles in one step of their transforms, and what goes with it
+# seconds per byte of a vector, in one step of the transforms of tiles, including gather, product and scatter
 STEP_BYTE = 2.8e-9 / 64
-# of a product by whole transforms; of a byte of their products and of what is copied around, on one thread
+# seconds: overhead of a product by whole transforms; time per byte of multiplying and copying, on one thread
 WHOLE_CALL, WHOLE_BYTE = 8e-5, 0.2e-9
-# a single line is not divided among threads; past a core's cache a whole transform takes so much longer
+# factor of the time for a single line, which runs on one thread; bytes of a core's cache, and the factor for
+# whole transforms that exceed it
 ONE_LINE, CACHE_BYTES, FAR = 2, 1 << 21, 1.5
 
 
 class FFTStrategy(NamedTuple):
-    """How one direction is transformed.
+    """The transforms of one direction.
 
     Attributes
     ----------
     whole : bool
-        Whether as a whole, or in tiles.
+        Whether the signal is transformed as a whole, or in tiles.
     lengths : tuple of int
-        Of a tile or of the whole signal's circle.
+        Lengths of a tile, or of the whole signal's circle.
     seconds : float
+        The estimated time.
     """
 
     whole: bool
@@ -61,7 +62,7 @@ class FFTStrategy(NamedTuple):
 def fft_strategy(
     geometry: ConvGeometry, transposed: bool, dtype: np.dtype[Any], items: int = 1, rates: Rates = CPU
 ) -> FFTStrategy:
-    """Return the faster way to transform one direction: tiles, or the whole signal.
+    """Return the faster strategy for one direction: tiles or the whole signal.
 
     Parameters
     ----------
@@ -69,9 +70,9 @@ def fft_strategy(
         With merged axes.
     transposed : bool
     dtype : dtype
-        Of the results.
+        The dtype of the results.
     items : int
-        Of a batch.
+        Number of items of the batch.
     rates : Rates
     """
     work = Work.of(geometry, transposed, dtype)
@@ -80,7 +81,7 @@ def fft_strategy(
 
 def _in_tiles(work: Work, items: int, rates: Rates) -> FFTStrategy:
     vector = vector_bytes()
-    # two real tiles travel as one complex one
+    # two real tiles are transformed as one complex tile
     slots = vector * 2 // work.dtype.itemsize
     span = plan.transposed_span if work.transposed else plan.forward_span
     spans = tuple(span(axis) for axis in work.geometry.axes)
@@ -108,8 +109,8 @@ class FFTMethod(TransformMethod):
     """Products of Fourier transforms of signal and kernel: of tiles (overlap-save), or of the whole signal.
 
     Each result is a sum over all samples of its tile, or of the whole signal, in all channels of its group;
-    its round-off is relative to the largest of these samples. NaN and infinity in the input reach the outputs
-    that the matrix sends them to, and no others: see `TransformMethod`.
+    its round-off is relative to the largest of these samples. NaN and infinity in the input reach only the
+    outputs that read them; see `TransformMethod`.
     """
 
     name = "fft"
@@ -128,7 +129,7 @@ class FFTMethod(TransformMethod):
         )
 
     def strategy(self, transposed: bool, dtype: np.dtype[Any], items: int = 1) -> FFTStrategy:
-        """Return the choice between tiles and the whole signal for a direction, with the lengths."""
+        """Return the strategy for a direction, a dtype of results and a batch size."""
         return fft_strategy(self.geometry, transposed, dtype, items)
 
     def _convolved(self, x: Array, transposed: bool) -> Array:
@@ -160,12 +161,12 @@ class TileTransforms:
         The dtype of the results.
     transposed : bool
     lengths : tuple of int
-        The lengths of a tile, powers of two.
+        Tile lengths, powers of two.
 
     Attributes
     ----------
     nbytes : int
-        Bytes of tables, spectra and twiddle factors.
+        Bytes of the tables, spectra and twiddle factors.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""How fast a CPU is: measured rates, and the bytes of its vectors.
+"""The measured rates of a CPU, and the length of its vectors.
 
-Those for a multiplication are a float32's, other dtypes are in proportion. What depends on the length of a
-vector is counted in the processor's own.
+Rates of multiplications are for float32; those of other dtypes are proportional to the item size. Costs that
+depend on the vector length use that of the processor at hand.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CPU = Rates(
 
 @cache
 def vector_bytes() -> int:
-    """Return the bytes of a vector of the compiled loops, as ``emit`` finds it, without numba."""
+    """Return the bytes of a vector of the compiled loops, as in ``emit``, but without importing numba."""
     asked = os.environ.get("NUMBA_CPU_FEATURES")
     if asked is not None:
         known = {name[1:] for name in asked.split(",") if name.startswith("+")}

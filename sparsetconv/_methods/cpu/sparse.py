@@ -1,8 +1,8 @@
-"""Method ``"sparse"``: the CSR matrices of both directions, each assembled when first needed.
+"""Method ``"sparse"``: a CSR matrix for each direction, assembled when first needed.
 
-Where padding makes several taps of an output read one sample, the entry is their sum, taken in the dtype of
-the result: one matrix is assembled for each dtype of results. Otherwise there is one matrix, in the kernel's
-dtype, for all dtypes.
+If padding makes several taps of an output read one sample, the entry is the sum of their weights, computed in
+the dtype of the result; there is then one matrix for each such dtype. Otherwise one matrix in the kernel's
+dtype serves all dtypes.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from sparsetconv._methods.work import Rates, Work
 
 
-# seconds: of a product whatever its matrix, less than by other methods; of an entry, and how much longer of a
-# complex one; of a byte of its value
+# seconds: overhead of a product, which is less than by other methods; time per entry, and its factor for
+# complex entries; time per byte of an entry's value
 CALL, ENTRY, COMPLEX, VALUE_BYTE = 3e-6, 0.4e-9, 1.6, 0.06e-9
-# entries (times vectors) above which a second thread pays
+# entries times vectors above which a second thread pays off
 THREAD_WORK = 1 << 18
 # entries that are converted to another dtype at a time, in a buffer that stays in cache
 CONVERTED = 1 << 18
-# up to this many vectors are multiplied one by one: the innermost loop of csr_matvecs runs over the vectors,
-# and with few of them it is too short
-FEW = 8
+# up to this many vectors are multiplied one by one, since the innermost loop of csr_matvecs, which runs over
+# the vectors, would be too short
+FEW_VECTORS = 8
 
 
 class SparseMethod(Method):
-    """Products with the CSR matrix, by SciPy's functions; for many vectors at once it is read only once."""
+    """Products with the CSR matrix, by SciPy's functions; a product with many vectors reads it only once."""
 
     name = "sparse"
     assembles = True
@@ -57,7 +57,7 @@ class SparseMethod(Method):
         self._matrices: dict[tuple[bool, np.dtype[Any]], _Csr] = {}
 
     def _matrix(self, transposed: bool, result: np.dtype[Any]) -> _Csr:
-        """Return the matrix of a direction, with the entry dtype for results of dtype ``result``."""
+        """Return the matrix of a direction, in the `entry_dtype` for results of dtype ``result``."""
         known = self._matrices.get((transposed, result))
         if known is not None:
             return known
@@ -93,10 +93,10 @@ class SparseMethod(Method):
 
 
 class _Csr(NamedTuple):
-    """A CSR matrix, multiplied by the functions that SciPy's own product calls.
+    """A CSR matrix, multiplied by the private functions on which SciPy's own product is based.
 
-    These functions release the interpreter's lock. Called directly they work on any range of rows, so that
-    threads share a matrix without copying it, and checks do not dominate small products.
+    These functions release the GIL. When they are called directly, they accept any range of rows, so that
+    threads share a matrix without copies, and checks do not dominate small products.
     """
 
     rows: int
@@ -108,7 +108,7 @@ class _Csr(NamedTuple):
     def product(self, x: Array, dtype: np.dtype[Any]) -> Array:
         """Return the products with the items of a batch, ``(batch, ...)``, or with one vector, in a dtype.
 
-        Entries of another dtype are converted when they are used, ``CONVERTED`` of them at a time.
+        Entries of another dtype are converted during the product, ``CONVERTED`` of them at a time.
         """
         rows, columns = self.rows, self.columns
         vectors = x.reshape(x.size // columns, columns).astype(dtype, copy=False)
@@ -117,8 +117,8 @@ class _Csr(NamedTuple):
         if real != dtype:
             vectors = real_parts(vectors)
         count = len(vectors)
-        few = count <= FEW
-        # many vectors are transposed, so that the numbers that one entry multiplies are contiguous
+        few = count <= FEW_VECTORS
+        # many vectors are transposed, so that all elements that an entry multiplies are contiguous
         source = np.ascontiguousarray(vectors) if few else vectors.T.ravel()
         result = np.zeros((count, rows) if few else (rows, count), real)
         workers = 1 if self.data.size * count < THREAD_WORK else max(1, min(thread_count(), rows))
@@ -145,8 +145,8 @@ class _Csr(NamedTuple):
     ) -> Iterator[tuple[int, Array, Array, Array]]:
         """Yield parts of the matrix with entries in a dtype: first row, row pointers, columns and values.
 
-        A row that two parts share is in both. Each part adds to the sums, so that the terms of a row are
-        added in the same order wherever it is cut.
+        A row that is divided between two parts is in both. Each part adds to the sums, so that the order in
+        which the terms of a row are added does not depend on the division.
         """
         pointers, indices, data = self.indptr, self.indices, self.data
         if data.dtype == dtype:
@@ -155,7 +155,7 @@ class _Csr(NamedTuple):
         start, stop = int(pointers[first]), int(pointers[last])
         buffer = np.empty(min(CONVERTED, stop - start), dtype)
         rows = pointers[first : last + 1]
-        # searchsorted with a number of another dtype would convert all row pointers
+        # searchsorted would convert all row pointers for a number of another dtype
         index = rows.dtype.type
         for low in range(start, stop, CONVERTED):
             high = min(low + CONVERTED, stop)

@@ -1,6 +1,6 @@
 """The methods on a GPU: ``sparse``, ``direct``, ``fft``.
 
-``tuning`` is what has been measured on a card: how fast it is, and launches of ``direct``. ``stencil`` (a
-problem in numbers) and ``tiles`` (what a block of threads makes) belong to ``direct``; its kernels are in
-``source``.
+``tuning`` has the measurements on a card: its rates, and the launch shapes of ``direct``. ``stencil`` (the
+arguments of a launch) and ``tiles`` (the tile of a thread block) belong to ``direct``, whose CUDA kernels are
+in ``source``.
 """

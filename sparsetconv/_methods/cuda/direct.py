@@ -1,9 +1,9 @@
-"""Method ``"direct"`` on a GPU: a stencil, one launch for a product in either direction.
+"""Method ``"direct"`` on a GPU: a stencil, with one launch for a product in either direction.
 
-The CUDA kernels are ``source/tiles.cu``, on tiles in shared memory, and ``source/gather.cu`` for convolution
-kernels that reach too far for a tile. Transposed, with padding that is not zeros, a launch of
-``source/unpad.cu`` for each padded axis follows. ``stencil`` and ``tiles`` work out the numbers of a launch,
-once for each plan.
+The CUDA kernels are ``source/tiles.cu``, which uses tiles in shared memory, and ``source/gather.cu``, for
+convolutions whose tile does not fit there. In the transposed direction, with a padding mode other than zeros,
+``source/unpad.cu`` is then launched once for each padded axis. ``stencil`` and ``tiles`` compute the
+arguments of a launch, once for each plan.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv._methods.work import Rates, Work
 
-# threads of a block of ``gather`` and ``unpad``;
-# results of a thread of ``gather``: the most of these that keep a GPU busy
+# threads of a block of ``gather`` and ``unpad``; the numbers of results that a thread of ``gather`` may
+# compute, of which the largest that keeps the GPU busy is taken
 THREADS, RESULTS = 128, (8, 4, 2, 1)
 UNROLLED = 8
 
 
 class Launch(NamedTuple):
-    """A kernel, how it is compiled, and what it is launched with beside arrays.
+    """A CUDA kernel, its compile-time constants, and its launch arguments other than arrays.
 
     Attributes
     ----------
     name : str
     constants : dict
-        Of the compilation.
+        Compile-time constants.
     blocks, threads : int
-        Blocks, and threads of a block.
+        Number of blocks, and threads per block.
     numbers : tuple of array
-        Structures that are passed by value.
+        Structs that are passed by value.
     """
 
     name: str
@@ -68,13 +68,13 @@ class Launch(NamedTuple):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The texts that hold the kernel."""
+        """Names of the source files of the kernel."""
         shared = ("places.cuh",) if self.name == "unpad" else ("places.cuh", "stencil.cuh")
         return *shared, f"{self.name}.cu"
 
 
 class _Ready(NamedTuple):
-    """A compiled kernel with all that it is launched with beside arrays."""
+    """A compiled CUDA kernel with its launch arguments other than arrays."""
 
     kernel: Any
     blocks: int
@@ -82,12 +82,12 @@ class _Ready(NamedTuple):
     numbers: tuple[Array, ...]
 
     def __call__(self, *arrays: Array) -> None:
-        """Launch it on the current stream."""
+        """Launch the kernel on the current stream."""
         cuda.launch(self.kernel, self.blocks, self.threads, (*self.numbers, *arrays))
 
 
 class _Plan(NamedTuple):
-    """What the products of one direction, dtype and size of batch have in common."""
+    """The launches and the result's shape for one direction, dtype and batch size."""
 
     product: _Ready
     unpadding: tuple[_Ready, ...]
@@ -96,10 +96,10 @@ class _Plan(NamedTuple):
 
 
 class CudaDirectMethod(Method):
-    """Every result is a sum of its own: nothing is padded, inserted or added by two threads.
+    """A stencil in which one thread sums each result: without padded copies, inserted zeros or atomics.
 
-    The same bits come out of every run. The first product of a kernel shape compiles, well under a second,
-    and CuPy keeps the result on disk. Integers wrap around as NumPy's do.
+    Results are reproducible bit by bit. The first product with a kernel of a new shape compiles (well under a
+    second), and CuPy caches the compiled code on disk. Integers wrap around as in NumPy.
     """
 
     name = "direct"
@@ -107,7 +107,7 @@ class CudaDirectMethod(Method):
     @staticmethod
     def seconds(work: Work, rates: Rates) -> float:
         """See `Method.seconds`."""
-        # what is longest hides the rest
+        # memory traffic and arithmetic overlap
         return rates.call + max(rates.byte * work.moved, rates.multiply * work.multiplies(rates.word))
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
@@ -123,8 +123,8 @@ class CudaDirectMethod(Method):
         """See `Method.transpose`."""
         return self._computed(y, True)
 
-    def _made_weights(self) -> tuple[Array, Array]:
-        """Return the weights by results and sources, forward and transposed."""
+    def _contiguous_weights(self) -> tuple[Array, Array]:
+        """Return contiguous weights for each direction, with the result's channels before the source's."""
         contiguous = self.backend.xp.ascontiguousarray
         return contiguous(self.weights), contiguous(self.weights.swapaxes(1, 2))
 
@@ -136,19 +136,19 @@ class CudaDirectMethod(Method):
             plan = self._plans.setdefault(key, self._plan(*key))
         xp = self.backend.xp
         out: Array = xp.empty(plan.shape, dtype)
-        bands = out  # a pointer that no kernel follows where there are none
+        bands = out  # if there are no bands: a valid pointer that the kernels do not use
         if plan.bands:
             self.backend.require("what falls on the padding", plan.bands * dtype.itemsize, "padding= sets it")
             bands = xp.empty(plan.bands, dtype)
         if plan.product.blocks:
-            weights = self._kept.get("weights", self._made_weights)[transposed]
+            weights = self._kept.get("weights", self._contiguous_weights)[transposed]
             plan.product(cuda.contiguous(xp, x, dtype), weights, out, bands)
             for unpad in plan.unpadding:
                 unpad(out, bands)
         return out
 
     def problem(self, batch: int, transposed: bool, dtype: np.dtype[Any]) -> Problem:
-        """Return one direction as the kernels know it."""
+        """Return one direction in the form that the CUDA kernels take."""
         sides = self.large_shape, self.small_shape
         (groups, results, *_), (_, sources, *_) = sides if transposed else sides[::-1]
         axes = tuple(StencilAxis(without_idle_steps(axis), transposed) for axis in self.geometry.axes)
@@ -156,12 +156,12 @@ class CudaDirectMethod(Method):
         return Problem(axes, batch, groups, sources, results, dtype.itemsize, factor.itemsize, total.itemsize)
 
     def _factor(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
-        """Weights are multiplied in the precision of the result, real ones as real numbers."""
+        """Return the dtype in which weights are multiplied: the result's, but real for real weights."""
         weights = self.weights.dtype
         return dtype if weights.kind == "c" or dtype.kind != "c" else np.zeros(0, dtype).real.dtype
 
     def types(self, dtype: np.dtype[Any]) -> dict[str, str | Kind]:
-        """Return the types that a compilation knows, for results of a dtype."""
+        """Return the types among the compile-time constants, for results of a dtype."""
         return {
             "VALUE": cuda.type_name(dtype),
             "WEIGHT": cuda.type_name(self.weights.dtype),
@@ -170,14 +170,14 @@ class CudaDirectMethod(Method):
         }
 
     def launches(self, problem: Problem, dtype: np.dtype[Any]) -> list[Launch]:
-        """Return the launches of a product: the stencil, and one for each axis whose padding is added."""
+        """Return the launches of a product: the stencil, then `unpad` for each axis that needs it."""
         constants = problem.constants() | self.types(dtype)
         own = self._tile(problem, dtype)
         first = _gather(problem, constants) if own is None else _tiles(own, constants)
         return [first, *_unpadding(problem, constants)]
 
     def _plan(self, batch: int, transposed: bool, dtype: np.dtype[Any]) -> _Plan:
-        """Settle what a thread makes, and how many there are."""
+        """Compile the kernels of a product, and compute their launch arguments."""
         problem = self.problem(batch, transposed, dtype)
         made = [
             _Ready(
@@ -193,7 +193,7 @@ class CudaDirectMethod(Method):
         return _Plan(made[0], tuple(made[1:]), shape, bands)
 
     def _tile(self, problem: Problem, dtype: np.dtype[Any]) -> Tile | None:
-        """Return the tile that was measured to be the fastest, or else the planner's."""
+        """Return the tile that was measured to be the fastest, or the default tile if none was measured."""
         known = known_shape(problem_class(self.geometry, dtype, problem.transposed))
         measured = None if known is None else tile(problem, known)
         return default_tile(problem) if measured is None else measured
@@ -213,7 +213,7 @@ def _gather(problem: Problem, constants: dict[str, str | Kind]) -> Launch:
 
 
 def _unpadding(problem: Problem, constants: dict[str, str | Kind]) -> Iterator[Launch]:
-    """Yield a launch of ``unpad.cu`` for each axis with copies of samples in its padding."""
+    """Yield a launch of ``unpad.cu`` for each axis whose padding holds copies of samples."""
     numbers = cuda.by_value(problem.record(1, [1] * len(problem.axes)))
     lines = problem.batch * problem.groups * problem.results
     for a, each in enumerate(problem.axes):
@@ -222,7 +222,7 @@ def _unpadding(problem: Problem, constants: dict[str, str | Kind]) -> Iterator[L
         before = prod(other.own for other in problem.axes[:a])
         behind = prod(other.result for other in problem.axes[a + 1 :])
         threads = lines * before * each.outside.total * behind
-        # nothing of the kernel's shape, so that one compilation serves many
+        # no constants that depend on the convolution kernel's shape, so that few variants are compiled
         own = shared_constants(len(problem.axes)) | {name: constants[name] for name in ("VALUE", "SUM")}
         own |= {"UNPADDED": str(a), "ID": number_type(threads, each.result)}
         samples = cuda.by_value(filled(SAMPLES, **each.outside._asdict()))
@@ -230,13 +230,13 @@ def _unpadding(problem: Problem, constants: dict[str, str | Kind]) -> Iterator[L
 
 
 def gather_constants(problem: Problem) -> tuple[dict[str, str | Kind], int, int]:
-    """Return what ``gather.cu`` is compiled with, its threads, and the channels of a thread."""
+    """Return the compile-time constants of ``gather.cu``, its total threads, and the channels per thread."""
     blocked = problem.blocked
     sizes = [each.result for each in problem.axes]
     channels = min(CHANNELS, problem.results)
     rows = problem.batch * problem.groups * -(-problem.results // channels)
     most = max(1, SUM_BYTES // (problem.sum_bytes * channels))
-    # with a stride longer than the array most phases have no result
+    # if the stride exceeds the size of the array, most phases have no result
     together = min(most, rows * prod(sizes) // MANY_THREADS, sizes[blocked] // problem.phases(blocked))
     results = next(n for n in RESULTS if n <= max(1, together))
     spread = THREADS if len(sizes) == 1 and results > 1 else 1
@@ -256,5 +256,5 @@ def gather_constants(problem: Problem) -> tuple[dict[str, str | Kind], int, int]
 
 
 def number_type(threads: int, length: int) -> str:
-    """Return the type that numbers threads, and holds the blocked axis' length, rounded up."""
+    """Return the type of thread numbers, which also holds the blocked axis' length, rounded up."""
     return "unsigned int" if max(threads + THREADS, length) < 2**32 else "unsigned long long"

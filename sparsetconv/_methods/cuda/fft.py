@@ -1,7 +1,6 @@
-"""Method ``"fft"`` on a GPU: the padded input as a whole and the kernel meet as transforms.
+"""Method ``"fft"`` on a GPU: products of Fourier transforms of the whole padded input and the kernel.
 
-It needs only an array library with transforms, so the same lines run with NumPy in the
-tests, and serve ``fft`` for large kernels.
+It uses only an array library with Fourier transforms, so that the tests run it with NumPy.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv._methods.work import Rates, Work
 
-# launches of a product
+# kernel launches of a product
 CALLS = 6
 
 
 class CudaFFTMethod(TransformMethod):
-    """A circulant matrix in each direction, whose transform is kept for each dtype.
+    """A circulant matrix for each direction, whose transform is kept for each dtype.
 
-    Each result is a sum over all samples in this form. What NaN and infinity reach is set right afterwards,
-    so that every product waits for its result.
+    Transforms spread NaN and infinity to all results, which `TransformMethod` corrects afterwards; so every
+    product waits for its result.
     """
 
     name = "fft"
@@ -41,7 +40,7 @@ class CudaFFTMethod(TransformMethod):
         """See `Method.seconds`."""
         sources, results = work.channels
         points = max(work.read, work.made)
-        # a complex number for each real one, there and back, half of them kept; at least one pass
+        # half of the spectrum of a real array is kept; a transform takes at least one read and one write
         passes = max(2 * rates.byte, rates.transform_byte * log2(max(2, points)))
         planes = work.geometry.groups * (sources + results + sources * results)
         transforms = passes * work.dtype.itemsize * points * planes

@@ -1,7 +1,7 @@
-"""Method ``"sparse"`` on a GPU: the CSR of either direction, multiplied by cuSPARSE.
+"""Method ``"sparse"`` on a GPU: a CSR matrix for each direction, multiplied by cuSPARSE.
 
-The transposed product has a matrix of its own: cuSPARSE's product with a transposed matrix is slow,
-and adds in no fixed order.
+The transposed direction has its own matrix, since cuSPARSE's product with a transposed matrix is slow and
+does not add in a fixed order.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class CudaSparseMethod(Method):
     """Products with the matrix, assembled for each direction and dtype when first needed.
 
-    A vector of another dtype than the kernel's meets a matrix of the result's, which is kept: no product
-    converts one. A real matrix multiplies the parts of complex vectors.
+    If the result's dtype is not the kernel's, a matrix of the result's dtype is assembled once and kept. A
+    real matrix multiplies the real and imaginary parts of complex vectors separately.
     """
 
     name = "sparse"
@@ -44,12 +44,12 @@ class CudaSparseMethod(Method):
 
     @staticmethod
     def refusal(geometry: ConvGeometry, weights: Array) -> str | None:
-        """Return why this method does not take such a convolution, or None."""
+        """See `Method.refusal`."""
         del geometry
         if weights.dtype.kind in "iu":
-            return "an integer kernel (CuPy's sparse matrices hold none)"
+            return "an integer kernel (CuPy has no sparse matrices of integers)"
         if is_half(weights.dtype):
-            return "a kernel of half precision (CuPy's sparse matrices hold none)"
+            return "a kernel of half precision (CuPy has no such sparse matrices)"
         return None
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
@@ -57,7 +57,7 @@ class CudaSparseMethod(Method):
         self._matrices: Kept[Any] = Kept(backend)
 
     def _matrix(self, transposed: bool, dtype: np.dtype[Any]) -> Any:
-        """Return the matrix of a direction in a dtype: cuSPARSE multiplies with nothing else."""
+        """Return the matrix of a direction in a dtype; cuSPARSE requires that of the vector."""
         return self._matrices.get((transposed, dtype), partial(self._assembled, transposed, dtype))
 
     def _assembled(self, transposed: bool, dtype: np.dtype[Any]) -> Any:
@@ -74,7 +74,7 @@ class CudaSparseMethod(Method):
         return self._product(True, y).reshape(y.shape[0], *self.large_shape)
 
     def _product(self, transposed: bool, x: Array) -> Array:
-        """Return ``(batch, rows)``: one vector by SpMV, several as columns in Fortran order."""
+        """Return ``(batch, rows)``: by SpMV for one vector, else by SpMM with columns in Fortran order."""
         xp = self.backend.xp
         dtype = np.result_type(x.dtype, self.weights.dtype)
         vectors = cuda.contiguous(xp, x, dtype).reshape(x.shape[0], -1)

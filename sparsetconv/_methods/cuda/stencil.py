@@ -1,8 +1,8 @@
-"""What a launch of the CUDA stencil is given: a direction of a convolution in numbers.
+"""The arguments and compile-time constants of the CUDA stencil, for one direction of a convolution.
 
 ``direct`` launches it; ``source/places.cuh`` and ``source/stencil.cuh`` explain the numbers. Sizes and
-padding are arguments of a CUDA kernel; taps, strides and dilations are constants of its compilation, and so
-are the results that a thread makes: see ``tiles``.
+padding are arguments of a CUDA kernel. Taps, strides and dilations are compile-time constants, and so are
+the numbers of results that a thread computes (see ``tiles``).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.axis import Axis
 
-# threads that a GPU wants at the least
+# number of threads that keeps a GPU busy
 MANY_THREADS = 1 << 16
-# bytes of sums that one thread keeps in registers; channels that it makes at once
+# bytes of sums that a thread keeps in registers; the most channels that it computes at once
 SUM_BYTES, CHANNELS = 128, 4
 
-# the structs that ``source/places.cuh`` and ``source/unpad.cu`` explain
+# the structs StencilAxis and Samples; ``source/places.cuh`` and ``source/unpad.cu`` explain their members
 AXIS = record(
     "source", "result", "own", "lead", "origin", "phase", "copies", "edge", "period", "mirror", "first",
     "last", "source_stride", "result_stride", "band", "tiles",
@@ -35,7 +35,7 @@ SAMPLES = record("begin", "number", "again", "total")
 
 
 def stencil_record(ndim: int) -> Kind:
-    """Return a problem in numbers, as the kernels take it: ``Stencil`` in ``source/places.cuh``."""
+    """Return the fields of ``Stencil`` in ``source/places.cuh``, the struct that the CUDA kernels take."""
     return record(
         "batch", "groups", "source_channels", "result_channels", "channel_blocks", "source_size",
         "result_size", "band_size", ("axes", AXIS, ndim),
@@ -43,13 +43,16 @@ def stencil_record(ndim: int) -> Kind:
 
 
 def shared_constants(ndim: int) -> dict[str, str | Kind]:
-    """Return what a compilation knows of every problem of some axes."""
+    """Return the compile-time constants that depend only on the number of axes."""
     structs = {"StencilAxis": AXIS, "Stencil": stencil_record(ndim), "Samples": SAMPLES}
     return {"NDIM": str(ndim), **structs}
 
 
 class Outside(NamedTuple):
-    """Samples with copies in padding: ``number`` from ``begin`` on, of ``total`` the rest from ``again``."""
+    """The samples with copies in the padding.
+
+    They are ``total`` samples in two intervals: ``number`` from ``begin``, and the rest from ``again``.
+    """
 
     begin: int
     number: int
@@ -59,34 +62,34 @@ class Outside(NamedTuple):
 
 @dataclass(frozen=True)
 class StencilAxis:
-    """An axis as CUDA kernels know it; its attributes are those of ``StencilAxis`` in ``places.cuh``."""
+    """One axis of the CUDA stencil; the attributes are members of ``StencilAxis`` in ``places.cuh``."""
 
     axis: Axis
     transposed: bool
 
     @property
     def source(self) -> int:
-        """Samples of the source."""
+        """Number of samples of the source."""
         return self.axis.outputs if self.transposed else self.axis.size
 
     @property
     def own(self) -> int:
-        """Results in the result's array."""
+        """Number of results in the result's array."""
         return self.axis.size if self.transposed else self.axis.outputs
 
     @property
     def has_bands(self) -> bool:
-        """Whether results stand on padding too, to be added to samples."""
+        """Whether positions in the padding have results too, which are then added to samples."""
         return self.transposed and not self.axis.effective_mode.zero
 
     @property
     def lead(self) -> int:
-        """Places of the padding before them."""
+        """Number of results in the padding before the first sample."""
         return max(0, -self.axis.low) if self.has_bands else 0
 
     @property
     def result(self) -> int:
-        """Places at which something is computed, padding included."""
+        """Number of results, including those in the padding."""
         return self.lead + max(self.own, self.axis.high + 1 if self.has_bands else 0)
 
     @property
@@ -98,12 +101,12 @@ class StencilAxis:
 
     @property
     def phase(self) -> int:
-        """The remainder of the first result's place by the stride."""
+        """The first result's position modulo the stride."""
         return (self.axis.before - self.lead) % self.axis.stride if self.transposed else 0
 
     @property
     def inside(self) -> tuple[int, int]:
-        """The range of results that read nothing outside of the source."""
+        """The range of results whose taps all read inside the source."""
         axis = self.axis
         if not self.transposed:
             return axis.interior
@@ -114,15 +117,15 @@ class StencilAxis:
     def outside(self) -> Outside:
         """The samples that have copies in the padding."""
         first, second = sorted(self.axis.images)
-        # of the second interval what is not in the first; one without samples stands before all others
+        # the second interval without its overlap with the first; an empty interval sorts first
         number, again = first.stop - first.start, max(first.stop, second.start)
         return Outside(first.start, number, again, number + max(0, second.stop - again))
 
 
 def without_idle_steps(axis: Axis) -> Axis:
-    """Return an axis of the same matrix without a dilation or a stride that means nothing.
+    """Return an axis with the same matrix, but without a dilation or stride that has no effect.
 
-    These may be of any size, and would keep the axis from tiles.
+    Such a dilation (of one tap) or stride (of one output) may be arbitrarily large, and would rule out tiles.
     """
     if axis.taps == 1:
         axis = replace(axis, dilation=1)
@@ -139,9 +142,9 @@ class Problem:
     ----------
     axes : tuple of StencilAxis
     batch, groups, sources, results : int
-        Arrays, groups, and channels of a group on either side.
+        Arrays of the batch, groups, and channels of a group in the source and in the result.
     value_bytes, factor_bytes, sum_bytes : int
-        Of a sample, of a weight as it is multiplied, and of a sum.
+        Bytes of a sample, of a weight as it is multiplied, and of a sum.
     """
 
     axes: tuple[StencilAxis, ...]
@@ -155,17 +158,17 @@ class Problem:
 
     @property
     def transposed(self) -> bool:
-        """Whether results stand on the large side."""
+        """Whether this is the transposed direction."""
         return self.axes[0].transposed
 
     @property
     def kernel_size(self) -> int:
-        """Taps of the kernel."""
+        """Number of taps of the kernel."""
         return prod(each.axis.taps for each in self.axes)
 
     @property
     def bands(self) -> list[int]:
-        """Where each axis' band begins, and the numbers of all bands of a channel."""
+        """The offset of each axis' band in the bands of a channel, then their total size."""
         places = [0]
         for a, each in enumerate(self.axes):
             before = prod(other.own for other in self.axes[:a])
@@ -175,7 +178,7 @@ class Problem:
 
     @property
     def place_type(self) -> str:
-        """The type of places in a channel of the source, of the result and of the bands."""
+        """The type of offsets in a channel of the source, of the result and of the bands."""
         furthest = max(
             abs(each.origin) + each.result * each.axis.stride + each.axis.extent for each in self.axes
         )
@@ -184,13 +187,13 @@ class Problem:
 
     @property
     def number_type(self) -> str:
-        """The type of taps, strides and dilations: sums of two have to fit."""
+        """The type of taps, strides and dilations; the sum of two must fit."""
         most = max(max(each.axis.taps, each.axis.stride, each.axis.dilation) for each in self.axes)
         return "int" if most < 2**30 else "long long"
 
     @property
     def blocked(self) -> int:
-        """The axis along which results share the most samples; never the last of several."""
+        """The axis along which results share the most samples; the last axis only if it is the only one."""
         shared = [
             each.axis.taps / each.axis.stride
             if not self.transposed
@@ -200,11 +203,11 @@ class Problem:
         return shared.index(max(shared)) if shared else 0
 
     def phases(self, a: int) -> int:
-        """Results along an axis that meet other taps than their neighbours."""
+        """Number of phases along an axis: neighbouring results of different phases have different taps."""
         return self.axes[a].axis.stride if self.transposed else 1
 
     def constants(self) -> dict[str, str | Kind]:
-        """Return what a compilation knows of the axes."""
+        """Return the compile-time constants that depend on the axes."""
         axes = [each.axis for each in self.axes]
         common = [gcd(axis.stride, axis.dilation) for axis in axes]
         cycles = [axis.stride // c for axis, c in zip(axes, common, strict=True)]
@@ -226,7 +229,7 @@ class Problem:
         }
 
     def record(self, channels: int, tiles: Sequence[int]) -> Array:
-        """Return the problem as ``Stencil``, for the channels of a thread, and the tiles along each axis."""
+        """Return the ``Stencil`` struct, given the channels per thread and the tiles along each axis."""
         behind = [self.axes[a + 1 :] for a in range(len(self.axes))]
         inside = [each.inside for each in self.axes]
         axes = filled(

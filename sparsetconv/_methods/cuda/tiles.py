@@ -1,7 +1,8 @@
-"""What a block of threads of the CUDA stencil makes: its tile, and the choice of one.
+"""The tile of results that a thread block of the CUDA stencil computes, and its choice.
 
-``source/tiles.cu`` explains the tiles, and asserts that it computes the same bytes of shared memory. Where
-``tuning`` has no measured shape for a class of problem, registers and shared memory decide.
+``source/tiles.cu`` explains the tiles, and asserts that it needs the same bytes of shared memory. If
+``tuning`` has no measured shape for a class of problems, the shape is chosen such that sums fit in registers
+and the tile in shared memory.
 """
 
 from __future__ import annotations
@@ -20,30 +21,30 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.record import Kind
 
-# bytes of shared memory that every card since compute capability 7.5 gives a block without being asked
+# bytes of shared memory that a block may use without opting in, on every card since compute capability 7.5
 SHARED_BYTES = 48 << 10
 MOST_THREADS = 1024
-# blocks of 256 threads that a multiprocessor shall hold, by the bytes of a sum: 80 registers for each thread,
-# or 128; one block loads while others compute
+# blocks of 256 threads that should be resident on a multiprocessor, by the bytes of a sum, so that one block
+# loads while others compute; this leaves 80 registers per thread for three blocks, 128 for two
 BLOCKS = {4: 3, 8: 3, 16: 2}
-# bytes of the source's channels that are loaded at once, and how many channels at the most
+# the most bytes, and the most channels, of the source that are loaded at once
 STAGE_BYTES, SOURCES = 12 << 10, 8
 
 
 @dataclass(frozen=True)
 class Tile:
-    """What a block of threads makes, and the shared memory that it takes: as ``source/tiles.cu`` computes it.
+    """The tile of a thread block and its shared memory, in agreement with ``source/tiles.cu``.
 
     Attributes
     ----------
     problem : Problem
     shape : LaunchShape
     threads : tuple of int
-        Along each axis.
+        Threads along each axis.
     sources : int
         Channels of the source that are loaded at once.
     buffers : int
-        2 where the next channels are loaded while those before are computed with, or else 1.
+        2 with double buffering (the next channels are loaded during the computation), else 1.
     """
 
     problem: Problem
@@ -63,7 +64,7 @@ class Tile:
 
     @property
     def extents(self) -> tuple[int, ...]:
-        """Samples along each axis."""
+        """Samples of the source along each axis, with the halo."""
         found = []
         for rows, each in zip(self.rows, self.problem.axes, strict=True):
             stride, halo = each.axis.stride, each.axis.extent - 1
@@ -75,14 +76,14 @@ class Tile:
 
     @property
     def size(self) -> int:
-        """Numbers of one channel: with a stride, samples of the last axis stand in equal segments."""
+        """Elements of one channel; with a stride, the last axis is split into segments of equal size."""
         *outer, last = self.extents
         stride = 1 if self.problem.transposed else self.problem.axes[-1].axis.stride
         return prod(outer) * -(-last // stride) * stride
 
     @property
     def weight_bytes(self) -> int:
-        """Shared memory of the weights."""
+        """Bytes of shared memory for the weights."""
         problem = self.problem
         each = problem.kernel_size * self.shape.channels * problem.factor_bytes
         return _rounded(self.buffers * self.sources * each)
@@ -102,17 +103,17 @@ class Tile:
 
     @property
     def blocks(self) -> int:
-        """Blocks of the launch."""
+        """Number of thread blocks of the launch."""
         problem = self.problem
         return prod(self.tiles) * -(-problem.results // self.shape.channels) * problem.groups * problem.batch
 
     @property
     def is_valid(self) -> bool:
-        """Whether a launch of it can be compiled and started."""
+        """Whether shared memory and threads per block are within the limits."""
         return self.shared <= SHARED_BYTES and prod(self.threads) <= MOST_THREADS
 
     def constants(self) -> dict[str, str | Kind]:
-        """Return what a compilation knows beside what it knows of the axes."""
+        """Return the compile-time constants that depend on the tile."""
         return {
             "BLOCKED": str(self.problem.blocked),
             "RESULTS": str(self.shape.results),
@@ -133,9 +134,9 @@ def _rounded(nbytes: int) -> int:
 
 
 def tile(problem: Problem, shape: LaunchShape) -> Tile | None:
-    """Return the tile of a shape, or None where there is none: it would not fit."""
+    """Return the tile of a shape, or None if it does not fit."""
     if len(problem.axes) == 1:
-        # a thread's results are neighbours along the last axis already
+        # the last axis is the blocked axis: a thread's results are already neighbours along it
         shape = replace(shape, columns=1)
     threads = _threads(problem, shape)
     if threads is None or problem.number_type != "int":
@@ -154,7 +155,7 @@ def tile(problem: Problem, shape: LaunchShape) -> Tile | None:
 
 
 def _threads(problem: Problem, shape: LaunchShape) -> tuple[int, ...] | None:
-    """Divide the threads of a block among the axes; None where a stride wants more than there may be."""
+    """Return the threads of a block along each axis, or None if the strides need more than a block has."""
     last, blocked = len(problem.axes) - 1, problem.blocked
     found = [1] * (last + 1)
     if shape.results > 1 and blocked != last:
@@ -163,7 +164,7 @@ def _threads(problem: Problem, shape: LaunchShape) -> tuple[int, ...] | None:
     found[last] = lanes * problem.phases(last)
     if prod(found) > MOST_THREADS:
         return None
-    # the axis on which the tile is the shortest grows, as long as there are results for it
+    # extend the tile along the axis where it is shortest, as long as there are results
     each = [shape.results if a == blocked else 1 for a in range(last)]
     phases = list(found)
     while True:
@@ -180,12 +181,12 @@ def _threads(problem: Problem, shape: LaunchShape) -> tuple[int, ...] | None:
 
 
 def default_tile(problem: Problem) -> Tile | None:
-    """Return the tile for a problem of which nothing has been measured, or None where no tile fits."""
+    """Return the tile for a problem without measurements, or None if no tile fits."""
     return next(_fitting(problem, _default_shape(problem)), None)
 
 
 def candidates(problem: Problem) -> list[LaunchShape]:
-    """Return the shapes that are worth measuring, that of `default_tile` first; none where no tile fits."""
+    """Return the shapes to measure, that of `default_tile` first; an empty list if no tile fits."""
     own = default_tile(problem)
     if own is None:
         return []
@@ -206,7 +207,7 @@ def candidates(problem: Problem) -> list[LaunchShape]:
 
 
 def _default_shape(problem: Problem) -> LaunchShape:
-    """Return as much for each thread as its registers hold, and as leaves a GPU busy."""
+    """Return the shape with the most results per thread that fit in registers and keep the GPU busy."""
     last, blocked = problem.axes[-1], problem.blocked
     channels = 1
     while 2 * channels <= min(CHANNELS, problem.results):
@@ -217,7 +218,7 @@ def _default_shape(problem: Problem) -> LaunchShape:
     room = max(1, SUM_BYTES // (problem.sum_bytes * channels))
     busy = max(1, everything // channels // MANY_THREADS)
     if len(problem.axes) == 1:
-        # odd, so that neighbouring threads read from different banks of the shared memory
+        # odd, so that neighbouring threads read different banks of shared memory
         alone = problem.axes[0].axis.taps == 1
         results = max(n for n in (1, 3, 5, 7, 9) if n == 1 or (n <= min(room, busy) and not alone))
         return LaunchShape(results, 1, channels, 32, 256, blocks=BLOCKS[problem.sum_bytes])
@@ -226,14 +227,14 @@ def _default_shape(problem: Problem) -> LaunchShape:
     wide = -(-last.result // problem.phases(len(problem.axes) - 1))
     lanes = next((n for n in (8, 16) if wide <= n), 32)
     most = max(1, min(4, room // results, busy // results, wide // lanes))
-    # the most columns that make hardly more places beyond the last than others do
+    # the most columns for which the padded length is within 5 % of the shortest
     lengths = {n: -(-wide // (n * lanes)) * n * lanes for n in range(1, most + 1)}
     columns = max(n for n, length in lengths.items() if 20 * length <= 21 * min(lengths.values()))
     return LaunchShape(results, columns, channels, lanes, 256, blocks=BLOCKS[problem.sum_bytes])
 
 
 def _fitting(problem: Problem, shape: LaunchShape) -> Iterator[Tile]:
-    """Yield tiles that fit: of the shape, and of ever smaller ones."""
+    """Yield the tiles that fit, of the given shape and of successively smaller ones."""
     while True:
         found = tile(problem, shape)
         if found is not None:

@@ -1,9 +1,9 @@
-"""What has been measured on a card, and what stands in its place until then.
+"""Measurements on a card, and estimates in their place until there are any.
 
-``tuning.json`` holds, for each class of problem, the launch of the stencil that was the
-fastest, and the constants of the GPU's cost model, with the name of the card; ``asv_benchmarks/gpu_hour.py``
-writes it. ``"measured_on": null`` says that nothing has been measured: launches are then those of
-``tiles``, by what registers and shared memory hold, and the constants are estimates.
+``tuning.json`` holds the fastest launch shape of the stencil for each class of problems, the constants of the
+GPU's cost model, and the name of the card; ``asv_benchmarks/gpu_hour.py`` writes it. ``"measured_on": null``
+means that nothing has been measured: ``tiles`` then chooses launches by the sizes of registers and shared
+memory, and the constants are estimates.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LaunchShape:
-    """What a thread and a block of threads of the stencil make.
+    """The results that a thread and a thread block of the stencil compute.
 
     Attributes
     ----------
     results : int
         Results of a thread along the blocked axis, in registers.
     columns : int
-        Results of a thread along the last axis, as far apart as there are lanes.
+        Results of a thread along the last axis, ``lanes`` results apart.
     channels : int
-        Channels of results that a thread makes.
+        Channels of the result that a thread computes.
     lanes : int
         Threads along the last axis.
     threads : int
-        Of a block.
+        Threads of a block.
     unrolled : int
         Taps along the blocked axis that are unrolled together.
     loads : int
-        Loads of a thread that are under way at once.
+        Loads in flight per thread.
     blocks : int
-        Blocks of 256 threads that a multiprocessor shall hold at the least, which bounds the registers of a
-        thread; blocks of more threads are as many fewer.
+        Minimum number of resident blocks per multiprocessor, for blocks of 256 threads, which bounds the
+        registers per thread; for other block sizes the number is scaled in inverse proportion.
     """
 
     results: int
@@ -63,16 +63,16 @@ class LaunchShape:
 
 @dataclass(frozen=True)
 class Tuning:
-    """The table: what was measured, and on which card.
+    """The contents of ``tuning.json``.
 
     Attributes
     ----------
     measured_on : str or None
         The card's name.
     costs : mapping
-        Constants of the cost model, in seconds where they are times.
+        Constants of the cost model; times are in seconds.
     stencil : mapping
-        From `problem_class` to a `LaunchShape`.
+        The `LaunchShape` for each `problem_class`.
     """
 
     measured_on: str | None
@@ -81,13 +81,13 @@ class Tuning:
 
     @classmethod
     def from_text(cls, text: str) -> Tuning:
-        """Return the table that a file holds."""
+        """Return the table from the text of a file."""
         found = json.loads(text)
         shapes = {name: LaunchShape(**shape) for name, shape in found["stencil"].items()}
         return cls(found["measured_on"], found["costs"], shapes)
 
     def text(self) -> str:
-        """Return what `from_text` reads."""
+        """Return the table as text, which `from_text` reads."""
         return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
 
 
@@ -99,9 +99,9 @@ def shipped() -> Tuning:
 
 
 def rates() -> Rates:
-    """Return the table's constants as the rates of a GPU: estimates, until a card has been measured.
+    """Return the rates of a GPU from the table's constants, which are estimates until a card is measured.
 
-    ``launch`` is what a launch takes with what Python does around it; ``passes_per_log`` how often a
+    ``launch`` is the time of a launch with its Python overhead; ``passes_per_log`` the number of times that a
     transform reads and writes its array, for each doubling of its length. Panels are written and read in the
     second-level cache, which is about twice as fast as the memory.
     """
@@ -110,9 +110,9 @@ def rates() -> Rates:
         call=costs["launch"],
         byte=costs["byte"],
         multiply=costs["stencil_multiply"],
-        # halves are multiplied as float32 are
+        # float16 is multiplied as float32
         word=4,
-        # zeros around, the panel, its product, and the results to their places
+        # launches: pad, fill the panel, multiply, scatter
         gemm_calls=4,
         gemm_multiply=costs["gemm_multiply"],
         integer_gemm=costs["integer_gemm"],
@@ -125,7 +125,7 @@ def rates() -> Rates:
 
 
 def measured_on() -> str | None:
-    """Return the name of the card on which the constants were measured, or None if they were not."""
+    """Return the name of the card on which the constants were measured, or None if they are estimates."""
     return shipped().measured_on
 
 
@@ -134,7 +134,7 @@ _forced: ContextVar[LaunchShape | None] = ContextVar("forced", default=None)
 
 @contextmanager
 def forced(shape: LaunchShape) -> Iterator[None]:
-    """Launch every stencil that is planned meanwhile in one shape: for measurements."""
+    """Use one launch shape for all stencils that are planned inside the context; for measurements."""
     token = _forced.set(shape)
     try:
         yield
@@ -143,12 +143,12 @@ def forced(shape: LaunchShape) -> Iterator[None]:
 
 
 def known_shape(name: str) -> LaunchShape | None:
-    """Return the shape that is forced, or else the one measured for a class of problem, or None."""
+    """Return the shape set by `forced`, else the one measured for a class of problems, else None."""
     return _forced.get() or shipped().stencil.get(name)
 
 
 def problem_class(geometry: ConvGeometry, dtype: np.dtype[Any], transposed: bool) -> str:
-    """Return the class of a problem: axes, bytes of a number, taps, channels, stride, direction."""
+    """Return the name of a problem's class: axes, item size, taps, channels, stride and direction."""
     axes = geometry.axes
     taps = max(axis.taps for axis in axes)
     results = geometry.channels[0 if transposed else 1]

@@ -1,7 +1,7 @@
 """A convolution as a function of its kernel: products by the methods, and the gradient as a correlation.
 
-The gradient of a weight is an inner product of the padded input, shifted to what the weight's tap reads, with
-the output: for up to ``MANY_TAPS`` taps in compiled loops, for more by Fourier transforms.
+The gradient of a weight is the inner product of the output with the samples of the padded input that the
+weight's tap reads. It is computed in compiled loops, for more than ``MANY_TAPS`` taps by Fourier transforms.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MANY_TAPS = 400
 
 
 class KernelProducts:
-    """Products with kernels that change, by the method that ``"auto"`` chooses for the geometry.
+    """Products with changing kernels, by the method that ``"auto"`` chooses for the geometry.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class KernelProducts:
 
 
 def _product(method: Method, x: Array, transposed: bool) -> Array:
-    """Return the product with one array of any dtype, in a direction."""
+    """Return the product with one array of any dtype, in one direction."""
     if transposed:
         return method.transpose(x.reshape(1, *method.small_shape))
     return method.forward(x.reshape(1, *method.large_shape))
@@ -118,7 +118,7 @@ class KernelGradient:
         large : (groups, c_in, n1, ..., nd) array
             The input.
         small : (groups, c_out, m1, ..., md) array
-            A number for each output. Nothing is conjugated.
+            One number per output. Nothing is conjugated.
 
         Returns
         -------
@@ -141,7 +141,7 @@ class KernelGradient:
 
         geometry = self.geometry
         c_in, _ = geometry.channels
-        # with BLOCK_ROWS results each line is a row block of its own, and all taps are in one list
+        # with BLOCK_ROWS result channels each line is its own row block, and all taps are in one list
         layout = Layout(geometry.groups, c_in * parts, BLOCK_ROWS, parts, 1, itemsize)
         plan = plan_of(self._axes, False, layout)
         taps = tuple(axis.taps for axis in geometry.axes)
@@ -197,7 +197,7 @@ class TransformedGradient:
         self._axes, self._backend = geometry.axes, backend
 
     def __call__(self, large: Array, small: Array) -> Array:
-        """Correlate on circles that are long enough for the lags of all taps not to wrap around."""
+        """Correlate on circles that are long enough that the lags of the taps do not wrap around."""
         real = large.dtype.kind == "f"
         circles = [circle(axis, real) for axis in self._axes]
         transforms = Transforms(self._backend, [c.least for c in circles], real)
@@ -217,8 +217,8 @@ class TransformedGradient:
 def kernel_gradient(geometry: ConvGeometry, backend: Backend) -> Callable[[Array, Array], Array]:
     """Return the function that computes gradients of large problems.
 
-    It uses compiled loops or Fourier transforms on the CPU; on a GPU, and where numba's compiler is turned
-    off, windows or Fourier transforms.
+    On the CPU it uses compiled loops or Fourier transforms; on a GPU, or if numba's compiler is turned off,
+    windows or Fourier transforms.
     """
     arranged = arrangement(geometry)
     compute = _gradient_of(arranged.geometry, backend)
@@ -252,6 +252,6 @@ def _gradient_of(geometry: ConvGeometry, backend: Backend) -> Callable[[Array, A
 def _confined(
     gradient: Callable[[Array, Array], Array], large: Array, small: Array, backend: Backend
 ) -> Array:
-    """Return the gradient of arrays with NaN or infinity, which padded zeros and transforms would spread."""
+    """Return the gradient for arrays that may hold NaN or infinity, without spreading these."""
     found = gradient(large, small)
     return found if all_finite(found, backend.xp) else confined(gradient, large, small, backend.xp)

@@ -1,9 +1,9 @@
-"""A convolution and its gradient with respect to the kernel, one array operation per tap in NumPy or CuPy.
+"""A convolution and its gradient with respect to the kernel, with one array operation per tap.
 
-`KernelOperator` uses this for small problems: nothing is compiled, and a new kernel costs nothing. A window
-is the strided slice of the padded input that one tap reads. The product is a sum over taps of a channel
-matrix times a window; the gradient of a tap is the inner product of its window with the output. Padded zeros
-are left out of the windows, so that none is multiplied, and NaN and infinity stay where they belong.
+`KernelOperator` uses this for small problems: nothing is compiled, and a new kernel needs no preparation. A
+window is the strided slice of the padded input that one tap reads. The product is a sum over taps of a
+channel matrix times a window; the gradient of a tap is the inner product of its window with the output.
+Windows leave out padded zeros, so that NaN and infinity in the kernel are not multiplied by zero.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Windows:
 
     @cached_property
     def _windows(self) -> list[tuple[Index, Index, Index, tuple[int, ...]]]:
-        """For each tap that reads a sample: the indices of tap, outputs and window; the window's shape."""
+        """For each tap that reads a sample: the indices of tap, outputs and window, and a window's shape."""
         windows = []
         for tap in product(*map(range, self._taps)):
             parts = [_part(axis, t) for axis, t in zip(self._axes, tap, strict=True)]
@@ -77,7 +77,7 @@ class Windows:
 
     @quiet
     def gradient(self, large: Array, small: Array) -> Array:
-        """Return the sums over outputs of window times output, as `KernelGradient` does."""
+        """Return the sums over outputs of window times output; see `KernelGradient`."""
         padded = self._extension.pad(large)
         channels = *small.shape[:2], large.shape[1]
         gradient: Array = self._xp.zeros((*channels, *self._taps), np.result_type(large.dtype, small.dtype))
@@ -88,7 +88,7 @@ class Windows:
 
 
 def _part(axis: Axis, tap: int) -> tuple[slice, slice]:
-    """Return the outputs of an axis that read through a tap, and what they read, padded by `padding_of`."""
+    """Return the outputs for which a tap reads a sample, and what they read of the padded input."""
     first, last = 0, axis.outputs
     start = tap * axis.dilation
     if axis.effective_mode.zero:

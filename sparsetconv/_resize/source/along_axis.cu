@@ -1,8 +1,8 @@
 // A sparse matrix times every line of an array along one axis: result (lead, rows, trail) from
 // x (lead, columns, trail). A thread computes one number; neighbouring threads are neighbours in the result.
 //
-// Constants of the compilation: VALUE, the type of the arrays; FACTOR, the type of the matrix' entries; ID, an
-// unsigned type that can number all threads; and the struct Sizes.
+// Compile-time constants: VALUE, the type of the arrays; FACTOR, the type of the matrix' entries; ID, an unsigned
+// type that can number all threads; and the struct Sizes.
 
 extern "C" __global__ void along_axis(
     Sizes sizes, const int* __restrict__ pointers, const int* __restrict__ indices,

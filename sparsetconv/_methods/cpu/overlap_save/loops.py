@@ -1,14 +1,14 @@
 """The compiled loops of overlap-save: gather tiles, transform, multiply, transform back, scatter the results.
 
 The module is imported when first needed, by ``fft`` only, and written with the operators of ``emit``. Each
-lane of a vector is a tile of its own: an instruction does the same to all of them, so that transforms along
-any axis read and write whole vectors. Two real tiles are transformed as the real and imaginary parts of one
-complex tile, which a real kernel does not mix.
+lane of a vector holds a different tile, so that transforms along any axis read and write whole vectors. Two
+real tiles are transformed as the real and imaginary parts of one complex tile, which a real kernel does not
+mix.
 
-Transforms are in place, in stages of radix 4 and one of radix 2 if the logarithm of the length is odd. The
-forward one (decimation in frequency) goes from long stages to short ones and leaves the frequencies in
-digit-reversed order; the inverse (decimation in time) goes back from short to long. The kernel's spectrum is
-kept in the same order, so that no reordering pass is needed (Cooley and Tukey 1965).
+Transforms are in place, with stages of radix 4, and one of radix 2 if the logarithm of the length is odd. The
+forward transform (decimation in frequency) proceeds from long to short stages and leaves the frequencies in
+digit-reversed order; the inverse (decimation in time) proceeds from short to long stages. The kernel's
+spectrum is stored in the same order, so that no reordering pass is needed (Cooley and Tukey 1965).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class _Vectors:
     width : int
         Elements of a vector.
     apart : Value
-        Elements of the buffer from the real parts of a channel's tiles to the imaginary parts.
+        Distance in the buffer, in elements, from the real to the imaginary parts of a channel's tiles.
     """
 
     def __init__(self, m: _Arrays) -> None:
@@ -82,7 +82,7 @@ class _Vectors:
             self.builder.store(part, pointer, align=self._size)
 
     def splat(self, memory: Memory, place: Value) -> _Complex:
-        """Load one complex number into all lanes."""
+        """Broadcast one complex number to all lanes."""
         nothing = ir.Constant(self._vector, ir.Undefined)
         parts = []
         for number in (memory[place], memory[place + 1]):
@@ -171,7 +171,7 @@ def _emit_line(v: _Vectors, line: _Line, inverse: bool) -> None:
 
 
 def _emit_multiply(v: _Vectors, start: Value, to: Value, spectrum: Value, more: Value) -> None:
-    """Multiply the tiles at ``start`` by a spectrum; store the product at ``to``, or with ``more`` add it."""
+    """Multiply the tiles at ``start`` by a spectrum; store the product at ``to``, or add it if ``more``."""
     with v.code.loop(0, v.header.size) as number:
         factor = v.splat(v.m.spectra, spectrum + number * 2)
         product = v.product(v.load(start + number * v.width), factor)
@@ -192,7 +192,7 @@ def _emit_transform(v: _Vectors, origin: Value, axis: Record, inverse: bool) -> 
 
 
 class _Pack(NamedTuple):
-    """Tiles that are computed at once: the first, the number of tiles of all packs, the channel group."""
+    """Tiles that are computed together: the first tile, the total number of tiles, and the channel group."""
 
     first: Value
     tiles: Value
@@ -202,12 +202,12 @@ class _Pack(NamedTuple):
 def _emit_lanes(v: _Vectors, pack: _Pack, origin: Value, body: Callable[..., None]) -> None:
     """Emit ``body(item, tile, place, part, there)`` for each tile of a pack, and each part of a complex tile.
 
-    ``place`` is the first element of its lane in the buffer, ``part`` 1 for imaginary parts of samples, and
-    ``there`` whether such a tile exists: the last pack may not be full.
+    ``place`` is the first element of the tile's lane in the buffer, ``part`` is 1 for imaginary parts of
+    samples, and ``there`` is false past the last tile, since the last pack may not be full.
     """
     code, header, parts = v.code, v.header, v.header.parts
-    # real and imaginary parts of a complex tile are in one lane; the second half of real tiles are imaginary
-    # parts
+    # both parts of a complex tile are in the same lane; of real tiles, the second half are stored as
+    # imaginary parts
     with code.loop(0, header.pack * parts) as number:
         part, lane = number // v.width, number % v.width
         tile = pack.first + parts.equals(2).choose(lane, number)
@@ -260,7 +260,7 @@ def _emit_scatter(v: _Vectors, pack: _Pack, channel: Value, origin: Value) -> No
 
 
 def emit_tiles(m: _Arrays, counter: Any, tiles: Value, packs: Value, last: Value) -> None:
-    """Convolve packs of tiles until ``counter``, from which threads take the next, reaches ``last``."""
+    """Convolve packs of tiles until the threads' common ``counter`` of packs reaches ``last``."""
     v = _Vectors(m)
     code, header, axes = v.code, v.header, Records(m.t, v.header.axes, AXIS)
     end = axes.at(header.ndim)
@@ -277,7 +277,7 @@ def emit_tiles(m: _Arrays, counter: Any, tiles: Value, packs: Value, last: Value
             _emit_gather(v, pack, channel, origin)
             with code.loop(header.axes, end, size(AXIS)) as axis:
                 _emit_transform(v, origin, Record(m.t, axis, AXIS), False)
-        # with one channel the product overwrites its factor
+        # with one channel the product overwrites the tile's spectrum
         alone = header.c_in.equals(1) & header.c_out.equals(1)
         result = alone.choose(0, header.c_in) * v.apart * 2
         with code.loop(0, header.c_out) as channel:
@@ -294,7 +294,7 @@ _loops = loops_of(lambda _, arrays, *rest: emit_tiles(_Arrays(*arrays), *rest))
 
 
 def _compiled(version: int) -> Any:
-    """Return the compiled function; ``version`` is in its closure, so that numba's cache compares it."""
+    """Return the compiled function; ``version`` is in its closure, and so in the key of numba's cache."""
 
     @compiled
     def convolve_tiles(
@@ -303,7 +303,7 @@ def _compiled(version: int) -> Any:
     ) -> None:  # fmt: skip
         """Compute ``packs`` packs of tiles for each channel group; ``last`` is the total number of packs.
 
-        Threads take the next pack from ``counter``, which they share. ``tiles`` is the number of tiles of all
+        Threads take the next pack from the shared ``counter``. ``tiles`` is the total number of tiles of all
         items of the batch.
         """
         _loops(x, out, spectra, twiddles, t, buffer, counter, tiles, packs, last, version)

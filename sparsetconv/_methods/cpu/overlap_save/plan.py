@@ -1,10 +1,10 @@
 """Divide a convolution into tiles for Fourier transforms (overlap-save), and make the tables of ``loops``.
 
-A tile of the padded input, correlated with the kernel on a circle of the tile's length (a product of DFTs),
-gives valid results wherever the kernel does not wrap around. Both directions are correlations with stride 1
-of a padded input. Forward, every ``stride``-th result is kept. Transposed, the padded input is the small
-array with zeros inserted between its samples, and the kernel is reversed; the zeros are in the tables only,
-not in memory.
+A tile of the padded input is circularly correlated with the kernel (a product of DFTs), which gives valid
+results wherever the kernel does not wrap around. Both directions are correlations with stride 1 of a padded
+input. In the forward direction, every ``stride``-th result is kept. In the transposed direction, the padded
+input is the small array with zeros inserted between its samples, and the kernel is reversed; the zeros are
+only in the tables, not in memory.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.axis import Axis
 
-# largest bytes of the tiles of a pack; above NEAR_BYTES, a second-level cache, a step takes FAR times as long
+# the most bytes of a pack's tiles; above NEAR_BYTES, a second-level cache, a step takes FAR times as long
 MOST_BYTES, NEAR_BYTES, FAR = 1 << 23, 1 << 21, 1.3
 # cost of gathering, multiplying and scattering a sample of a tile, in steps of a vector's transform
 OVERHEAD = 0.4
@@ -43,7 +43,7 @@ class Span(NamedTuple):
     source : int
         Places of the padded input.
     extent : int
-        Places from the first to the last that a result reads, both counted.
+        Places from the first to the last that a result reads, both included.
     results : int
         Number of results.
     step : int
@@ -66,9 +66,9 @@ class Correlated(NamedTuple):
     Attributes
     ----------
     samples : (source,) array
-        The samples of the padded input, -1 for zeros.
+        The samples of the padded input; -1 stands for zero.
     reads : (taps,) array
-        The place that each tap reads, counted from the first place of a result.
+        The place that each tap reads, relative to the first place that the result reads.
     results : int
         Number of results.
     step : int
@@ -113,7 +113,7 @@ def transposed_span(axis: Axis) -> Span:
 
 
 class TileCost(NamedTuple):
-    """The cheapest tiles.
+    """The cheapest tile lengths and their cost.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ def best_tiles(
     spans: tuple[Span, ...], items: int, pack: int, vector_bytes: int,
     channels: tuple[int, int, int] = (1, 1, 1),
 ) -> TileCost:  # fmt: skip
-    """Choose the lengths of a tile, powers of two, that cost least.
+    """Choose the tile lengths, powers of two, with the lowest cost.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def best_tiles(
     items : int
         Independent convolutions that share a kernel.
     pack : int
-        Tiles that are computed at once.
+        Tiles that are computed together.
     vector_bytes : int
         Bytes of a vector of complex numbers.
     channels : (int, int, int)
@@ -153,7 +153,7 @@ def best_tiles(
     def cost(total: int, tiles: int) -> float:
         far = FAR if vector_bytes << total > NEAR_BYTES else 1
         steps = transforms * (total + OVERHEAD * pack) + products
-        # each pack is one thread's work; with an odd number, a second thread waits during the last one
+        # each pack runs on one thread; with an odd number of packs, a second thread waits during the last one
         packs = -(-tiles * items // pack) * groups
         return float((packs + packs % 2) * (1 << total) * steps * far)
 
@@ -166,16 +166,16 @@ def best_tiles(
 
 
 def _fewest_tiles(spans: Sequence[Span]) -> dict[int, tuple[int, tuple[int, ...]]]:
-    """Return the fewest tiles for each size of a tile, by the size's logarithm to base 2.
+    """Return the fewest tiles for each size of a tile, by the base-2 logarithm of the size.
 
-    The values are the number of tiles and the logarithms of their lengths. For tiles of one size fewer are
-    cheaper, so that while axes are added one choice is kept for each size: the work grows with the number of
-    axes, not with the number of all combinations of lengths.
+    The values are the number of tiles and the logarithms of their lengths. Among tiles of the same size,
+    fewer are cheaper. So axes are added one by one, and one choice is kept for each size: the work grows with
+    the number of axes, not with the number of combinations of lengths.
     """
     fewest: dict[int, tuple[int, tuple[int, ...]]] = {0: (1, ())}
     for span in spans:
         least = (span.extent - 1).bit_length()
-        # with several axes nothing is gained beyond 32 times the kernel; with one, MOST_BYTES sets the limit
+        # with several axes, lengths beyond 32 times the kernel gain nothing; with one, MOST_BYTES limits them
         most = min((span.source - 1).bit_length(), least + (5 if len(spans) > 1 else 16))
         longer: dict[int, tuple[int, tuple[int, ...]]] = {}
         for own in range(least, max(least, most) + 1):
@@ -189,16 +189,16 @@ def _fewest_tiles(spans: Sequence[Span]) -> dict[int, tuple[int, tuple[int, ...]
 
 
 def frequencies(length: int) -> Array:
-    """Return the order of frequencies after the forward transform: their base-4 digits reversed."""
+    """Return the order of frequencies after the forward transform: base-4 digit reversal."""
     if length < 4:
         return np.arange(length)
     return sums([np.arange(4), 4 * frequencies(length // 4)])
 
 
 def twiddles(length: int) -> Array:
-    """Return the twiddle factors of all stages; those of quarter length ``q`` begin at ``6 * q``.
+    """Return the twiddle factors of all stages; those for quarter length ``q`` begin at ``6 * q``.
 
-    For each ``k`` below ``q`` they are powers 1 to 3 of ``exp(-2j * pi * k / (4 * q))``, as real and
+    For each ``k`` below ``q`` they are the powers 1 to 3 of ``exp(-2j * pi * k / (4 * q))``, as real and
     imaginary parts.
     """
     table = np.zeros((max(length // 2, 2), 3, 2))
@@ -238,7 +238,7 @@ class Tiling:
 
     @property
     def size(self) -> int:
-        """Vectors of a tile of one channel, gaps included."""
+        """Vectors of a tile of one channel, including gaps."""
         return self.strides[0] * self.lengths[0]
 
     @property
@@ -248,9 +248,8 @@ class Tiling:
 
 
 def tiling_of(axes: Sequence[Correlated], lengths: tuple[int, ...], sizes: Sequence[int]) -> Tiling:
-    """Return the tiles of given lengths; ``sizes`` are those of a plane of the source."""
-    # odd strides, with a gap of one vector, so that the vectors of a line do not compete for the same cache
-    # sets
+    """Return the tiling with the given tile lengths; ``sizes`` are those of a plane of the source."""
+    # a gap of one vector makes strides odd, so that the vectors of a line do not map to the same cache sets
     strides = [1]
     for length in lengths[:0:-1]:
         strides.insert(0, strides[0] * length + 1)
@@ -262,7 +261,7 @@ def tiling_of(axes: Sequence[Correlated], lengths: tuple[int, ...], sizes: Seque
 
 
 def _samples(tiling: Tiling, axis: int) -> Array:
-    """Return the samples along an axis, with zeros (-1) behind until the last tile is full."""
+    """Return the samples along an axis, extended with zeros (-1) until the last tile is full."""
     samples, step = tiling.axes[axis].samples, tiling.valid[axis] * tiling.axes[axis].step
     padded = np.full((tiling.counts[axis] - 1) * step + tiling.lengths[axis], -1)
     padded[: samples.size] = samples[: padded.size]
@@ -289,7 +288,7 @@ def _line_starts(tiling: Tiling, axis: int) -> Array:
 
 
 def _row_tables(tiling: Tiling) -> dict[str, Array]:
-    """Return the tables other than the axes', by the fields of `HEADER` that say where they begin."""
+    """Return the tables other than those of the axes, by the `HEADER` fields that hold their offsets."""
     front, axes = range(len(tiling.axes) - 1), tiling.axes
     steps = [np.arange(tiling.valid[n]) * axes[n].step * tiling.strides[n] for n in front]
     out_sizes = [axis.results for axis in axes]
@@ -303,7 +302,7 @@ def _row_tables(tiling: Tiling) -> dict[str, Array]:
 
 
 def loop_table(tiling: Tiling, parts: int, channels: tuple[int, int, int], pack: int) -> Array:
-    """Return the header and all tables as one array, which does not depend on the batch.
+    """Return the header and all tables as one array, which is independent of the batch.
 
     Parameters
     ----------
@@ -313,7 +312,7 @@ def loop_table(tiling: Tiling, parts: int, channels: tuple[int, int, int], pack:
     channels : (int, int, int)
         Channels of the source, channels of the result, and groups.
     pack : int
-        Tiles that are computed at once.
+        Tiles that are computed together.
     """
     starts = [_line_starts(tiling, n) for n in range(len(tiling.axes))]
     first = size(HEADER) + size(AXIS) * len(starts)
@@ -357,7 +356,7 @@ def loop_table(tiling: Tiling, parts: int, channels: tuple[int, int, int], pack:
 
 @quiet
 def spectrum_of(tiling: Tiling, weights: Array) -> Array:
-    """Return the kernel's DFT in the order and with the gaps of a tile, divided by the DFT's length.
+    """Return the kernel's DFT in the layout of a transformed tile, divided by the DFT's length.
 
     Parameters
     ----------
@@ -383,7 +382,7 @@ def spectrum_of(tiling: Tiling, weights: Array) -> Array:
 
 
 def _rows(windows: Sequence[Array], sizes: Sequence[int]) -> Array:
-    """Return the first element of each row of each tile, over all axes but the last; -1 if it is a zero."""
+    """Return the first element of each row of each tile, over all axes but the last; -1 stands for zero."""
     total = np.zeros((1, 1), np.int64)
     for number, window in enumerate(windows):
         left, right = total[:, None, :, None], window[None, :, None, :]

@@ -1,9 +1,10 @@
 """The compiled loops of the gradient with respect to a kernel, which ``kernel.gradient`` imports when needed.
 
-They are written with the operators of ``emit``, on the tile buffer of the stencil. The gradient of a weight
-is the inner product of the result's gradient (the small array) with what the weight's tap reads: each loaded
-vector of a line of the small array is multiplied by the vectors that four taps read. Every tile has its own
-partial sums, which are added up in a fixed order, so that the bits do not depend on the number of threads.
+They are written with the operators of ``emit``, and use the tile buffer of the stencil. The gradient of a
+weight is the inner product of the result's gradient (the small array) with the samples that the weight's tap
+reads: each loaded vector of a line of the small array is multiplied by the vectors that four taps read. Every
+tile has its own partial sums, which are added in a fixed order, so that the bits do not depend on the number
+of threads.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from sparsetconv._methods.cpu.stencil.loops import emit_source
 from sparsetconv._methods.cpu.stencil.micro_kernel import Arrays, multiply_add
 from sparsetconv._methods.cpu.stencil.records import RUN
 
-# taps that share a loaded vector, and vectors of a line in one turn of the loop, each with its own sum
+# taps that share a loaded vector, and vectors of a line per iteration, each with its own sum
 TAPS, STEPS = 4, 2
-# planes of the small array, and weights of one of them (taps times planes of the source)
+# planes of the small array, and weights of one plane (taps times planes of the source)
 SCRATCH = record("small_planes", "entries")
 
 
 def _emit_inner(m: Arrays, source: Value, count: Value, entry: Value, to: Value) -> None:
-    """Add inner products of the buffer's line with the reads of ``TAPS`` taps to ``out``, from ``to`` on."""
+    """Add the inner products of a line with the reads of ``TAPS`` taps to ``out``, from ``to`` on."""
     code, own = m.code, Record(m.w, 0, SCRATCH)
     builder, element = code.builder, m.buffer.element
     nbytes = bytes_of(element)
@@ -83,7 +84,7 @@ def _emit_inner(m: Arrays, source: Value, count: Value, entry: Value, to: Value)
 
 
 def emit_gradient(m: Arrays, counter: Any, first: Value, tiles: Value, last: Value) -> None:
-    """Compute partial sums of tiles until ``counter``, from which threads take the next, reaches ``last``."""
+    """Compute partial sums of tiles until the threads' common ``counter`` of tiles reaches ``last``."""
     code, header, small, own = m.code, m.header, m.weights, Record(m.w, 0, SCRATCH)
     parts = header.plane_parts
     ahead = STEPS * (VECTOR_BYTES // bytes_of(m.buffer.element))
@@ -116,7 +117,7 @@ _loops = loops_of(lambda _, arrays, *rest: emit_gradient(Arrays(*arrays), *rest)
 
 
 def _compiled(version: int) -> Any:
-    """Return the compiled function; ``version`` is in its closure, so that numba's cache compares it."""
+    """Return the compiled function; ``version`` is in its closure, and so in the key of numba's cache."""
 
     @compiled
     def kernel_gradient(

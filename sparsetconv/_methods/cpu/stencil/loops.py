@@ -1,13 +1,13 @@
 """The compiled loops of the stencil: pad a tile's input, run the micro-kernel, store or add the results.
 
-The module is imported when first needed, by ``direct`` and by the gradient's loops. No loop is parallel by
-itself: the loops release the interpreter's lock and are called from several threads, which is safe for
-concurrent callers and after a fork, unlike numba's own thread pools. Multiplications may be fused with
-additions; nothing else is reordered, so that NaN and infinity behave.
+The module is imported when first needed, by ``direct`` and by the gradient's loops. The loops are not
+parallel themselves: they release the GIL and are called from several threads, which is safe for concurrent
+callers and after a fork, unlike numba's own thread pools. Multiplications may be fused with additions;
+nothing else is reordered, so that NaN and infinity propagate as usual.
 
-The loops are written with the operators of ``emit``; numba compiles them for the processor at hand and keeps
-the result on disk. Each ``emit_`` function emits its code in place, where it is called. All tables of a plan
-are in one array of integers, which begins with a header; its records are those of ``records``.
+The loops are written with the operators of ``emit``; numba compiles them for the processor at hand and caches
+the result on disk. Each ``emit_`` function emits its code inline, where it is called. All tables of a plan
+are in one array of integers, which begins with a header; ``records`` describes its records.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, MAIN, ROW_BLOCK
 
 
 class Item(NamedTuple):
-    """Where the result of an item begins in ``out``, and the weights of its channel group in ``weights``."""
+    """The offsets of an item's result in ``out`` and of its channel group's weights in ``weights``."""
 
     result: Value
     weights: Value
 
 
 class Span(NamedTuple):
-    """Places of a line, from ``low`` to ``high``, without ``high``."""
+    """The places of a line from ``low`` to ``high``, excluding ``high``."""
 
     low: Value
     high: Value
@@ -65,7 +65,7 @@ class Source(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Elements of ``out`` from one line, and from one result, to the next; whether results are added."""
+    """The distances in ``out`` between lines and between results, and whether results are added."""
 
     line: Value
     step: Value
@@ -73,9 +73,9 @@ class Target(NamedTuple):
 
 
 def emit_fill(m: Arrays, plane: tuple[Value, Value], to: Variable, tile: Record, span: Span) -> None:
-    """Copy a tile's rows of a plane of ``x``, padded, into the tile buffer: places ``span`` of each line.
+    """Copy a tile's rows of a plane of ``x``, padded, to the tile buffer: places ``span`` of each line.
 
-    ``plane`` is the place in ``x`` where the plane begins, and the elements from one sample to the next.
+    ``plane`` is the offset of the plane in ``x``, and the elements from one sample to the next.
     """
     code, t, buffer = m.code, m.t, m.buffer
     start, step = plane
@@ -98,12 +98,12 @@ def emit_fill(m: Arrays, plane: tuple[Value, Value], to: Variable, tile: Record,
 def emit_fill_line(m: Arrays, line: tuple[Value, Value], to: Variable, main: Record, span: Span) -> None:
     """Copy the places ``span`` of one phase of a line.
 
-    ``line`` is the place in ``x`` where the line begins, and the elements from one sample to the next.
+    ``line`` is the offset of the line in ``x``, and the elements from one sample to the next.
     """
     code, x, buffer = m.code, m.x, m.buffer
     start, step = line
     jump = m.header.apart * step
-    # from main.begin to main.end samples are equally spaced; those of all other places are in the border list
+    # samples from main.begin to main.end are equally spaced; the border list holds those of all other places
     first, apart, border = main.begin, main.end - main.begin, m.header.borders + main.border
     begin = first.maximum(span.low).minimum(span.high)
     end = main.end.minimum(span.high).maximum(begin)
@@ -133,8 +133,8 @@ def emit_store(m: Arrays, phases: tuple[Value, Value], to: Value, count: Value, 
                pairing: Value) -> None:  # fmt: skip
     """Store, or add, ``count`` results from a row of the buffer to ``out``, from ``to`` on.
 
-    ``phases`` are the rows of the even and the odd phase. Without ``pairing`` only the even one is stored;
-    with it the odd one's results are interleaved, each behind its even neighbour.
+    ``phases`` are the rows of the even and the odd phase. If ``pairing`` is zero, only the even phase is
+    stored; otherwise the results of both are interleaved, beginning with the even phase.
     """
     code, out, buffer = m.code, m.out, m.buffer
     even, odd = phases
@@ -167,7 +167,7 @@ def emit_store_rows(m: Arrays, rows: Value, target: Target, pairing: Value) -> N
         v = code.variable(0)
         vectors = scratch.vectors
         with code.repeat(lambda: v.now < vectors):
-            # join whole vectors whose results follow one another
+            # join whole vectors with consecutive results
             first, place = v.now, scratch.out_steps[v.now]
             count = code.variable(scratch.counts[v.now])
             v.add(1)
@@ -187,7 +187,7 @@ def emit_store_rows(m: Arrays, rows: Value, target: Target, pairing: Value) -> N
 
 
 class Cursor(NamedTuple):
-    """The next results: place ``j`` of ``span``, in row block ``block``; the row blocks end at ``last``."""
+    """The next results: place ``j`` of ``span`` in row block ``block``; the row blocks end at ``last``."""
 
     block: Variable
     last: Value
@@ -196,7 +196,7 @@ class Cursor(NamedTuple):
 
 
 def emit_vectors(m: Arrays, cursor: Cursor, source: Value, target: Target) -> Value:
-    """Take the vectors of the next register block; return whether all of them are whole.
+    """Set up the vectors of the next register block; return whether all of them are whole.
 
     They may belong to several row blocks of one pattern. ``source`` is the place of base 0 in the tile
     buffer.
@@ -206,11 +206,11 @@ def emit_vectors(m: Arrays, cursor: Cursor, source: Value, target: Target) -> Va
     width, lead, origin, whole = scratch.buffer_steps[1], own.lines[0], j.now, code.variable(1)
     with code.loop(0, scratch.vectors) as v, code.either(block.now.equals(last)) as (none, some):
         with none:
-            # no results are left: read like the first vector, store nothing
+            # no results are left: read the same as the first vector, and store nothing
             scratch.bases[v], scratch.out_steps[v] = scratch.bases[0], scratch.out_steps[0]
             scratch.counts[v] = 0
         with some:
-            # the last vector of a line overlaps the one before, unless results are added
+            # the last vector of a line overlaps the one before it, unless results are added
             place = target.adds.differs(0).choose(j.now, j.now.minimum(span.high - width).maximum(span.low))
             count = width.minimum(span.high - place)
             whole.set(count.equals(width).choose(whole.now, 0))
@@ -236,7 +236,7 @@ class RegisterBlock(NamedTuple):
     pattern : Value
         The first tap list of the pattern.
     straight : Value
-        Whether results are stored directly in ``out``, or first in the rows in front of the tile buffer.
+        Whether results are stored directly to ``out``; if not, first to the rows in front of the tile buffer.
     """
 
     channels: Value
@@ -270,7 +270,7 @@ def emit_run(m: Arrays, blocks: tuple[Value, Variable], run: Variable, source: S
         last, place_of_run = blocks[1].now, run.now
         runs, own = Records(m.t, place_of_run, RUN), Record(m.t, place_of_run, RUN)
         lead = Record(m.t, blocks[0], ROW_BLOCK)
-        parts, side = header.plane_parts * header.item_parts, header.block_channels
+        parts, block_channels = header.plane_parts * header.item_parts, header.block_channels
         line, step = header.out_line * parts, own.step * parts
         together, adds, paired = lead.count, lead.adds | own.adds, own.paired
         pattern = lead.pattern * header.lists
@@ -282,11 +282,11 @@ def emit_run(m: Arrays, blocks: tuple[Value, Variable], run: Variable, source: S
             first = Record(m.t, cursor.block.now, ROW_BLOCK)
             place = item.result + own.target * parts + cursor.j.now * step
             whole = emit_vectors(m, cursor, source.origin, target)
-            # otherwise results go through the buffer
+            # if not straight, results are first stored in the buffer
             straight = whole.differs(0) & step.equals(1) & (adds | paired).equals(0)
             with code.loop(0, header.channel_blocks) as channels:
-                starts = header.starts + channels * side
-                abreast = side.minimum(header.results - channels * side)
+                starts = header.starts + channels * block_channels
+                abreast = block_channels.minimum(header.results - channels * block_channels)
                 block = RegisterBlock(channels, together * abreast, pattern, straight)
                 with code.loop(0, block.rows) as row:
                     begin = place + first.lines[row // abreast] * line
@@ -323,7 +323,7 @@ def emit_tile(m: Arrays, number: Value, tile: Record) -> None:
     item, source = Item(result, weights), emit_source(m, number, tile)
     block, last = code.variable(m.row_blocks.at(tile.first_block)), m.row_blocks.at(tile.end_block)
     with code.repeat(lambda: block.now < last):
-        # row blocks of one pattern whose results are stored, not added, go together
+        # consecutive row blocks of one pattern are computed together if their results are stored, not added
         first, stop = block.now, code.variable(block.now + size(ROW_BLOCK))
 
         def goes_along() -> Any:
@@ -342,7 +342,7 @@ def emit_tile(m: Arrays, number: Value, tile: Record) -> None:
 
 
 def emit_stencil(m: Arrays, counter: Any, first: Value, tiles: Value, last: Value) -> None:
-    """Compute tiles until ``counter``, from which all threads take the next number, reaches ``last``."""
+    """Compute tiles until the threads' common ``counter`` of tiles reaches ``last``."""
     code = m.code
 
     def take() -> Any:
@@ -359,7 +359,7 @@ _loops = loops_of(lambda _, arrays, *rest: emit_stencil(Arrays(*arrays), *rest))
 
 
 def _compiled(version: int) -> Any:
-    """Return the compiled function; ``version`` is in its closure, so that numba's cache compares it."""
+    """Return the compiled function; ``version`` is in its closure, and so in the key of numba's cache."""
 
     @compiled
     def stencil(
@@ -368,8 +368,8 @@ def _compiled(version: int) -> Any:
     ) -> None:  # fmt: skip
         """Compute ``tiles`` tiles of each item, from tile ``first`` of the plan on; ``last`` is their total.
 
-        Threads take the next tile from ``counter``, which they share, until none is left. The bits of a
-        result do not depend on the thread that computes it.
+        Threads take the next tile from the shared ``counter`` until none is left. The bits of a result do not
+        depend on the thread that computes it.
         """
         _loops(x, out, buffer, weights, t, w, counter, first, tiles, last, version)
 

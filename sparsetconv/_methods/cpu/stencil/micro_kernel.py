@@ -1,6 +1,6 @@
-"""The stencil's micro-kernel, the loop that does all multiplications, and the arrays that all loops share.
+"""The stencil's micro-kernel, which does all multiplications, and the arrays that all loops share.
 
-It is written with the operators of ``emit``, and ``loops`` emits it in place.
+It is written with the operators of ``emit``, and ``loops`` emits it inline.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, HEADER, RANGES,
 class Arrays(NamedTuple):
     """The arrays of the loops.
 
-    ``x``, ``out`` and ``weights`` hold numbers, ``t`` the plan's tables. Each thread has its own ``buffer``
+    ``x``, ``out`` and ``weights`` hold data, ``t`` the plan's tables. Each thread has its own ``buffer``
     (rows of results, then the tile buffer) and its own scratch ``w``.
     """
 
@@ -40,7 +40,7 @@ class Arrays(NamedTuple):
 
     @property
     def scratch(self) -> Record:
-        """The thread's own numbers."""
+        """The thread's scratch."""
         return Record(self.w, 0, SCRATCH)
 
     @property
@@ -64,16 +64,16 @@ def micro_kernel(m: Arrays, out: Memory, rows: tuple[Value, Value], steps: Value
     """Set ``out[w[first + r] + w[steps + v] + j]`` to sums of ``weight * buffer[reads[v] + offset + j]``.
 
     ``rows`` are ``first`` and the number of rows. ``r`` runs over the rows of the register block, ``v`` over
-    its `VECTORS` vectors, ``j`` over the elements of a vector; the caller makes sure that all of them can be
-    read and written. The tables hold the offsets of all taps, and from ``bounds`` on the bounds of the
+    its `VECTORS` vectors, ``j`` over the elements of a vector; the caller ensures that all of them can be
+    read and written. The tables hold the offsets of all taps and, from ``bounds`` on, the bounds of the
     entries of each of ``RANGES``. A tap has a weight for each row of its range, in ``weights`` from
     ``weight`` on.
 
-    A compiler left to itself keeps each sum in memory and adds one tap after another to it: two loads and a
-    store for each multiplication. Here each loaded vector of input serves up to four results: four output
-    channels, or four lines of one picture, since a line of input is multiplied by one row of the kernel for
-    one output line, and by the next row for the next. At the first and last rows of a kernel only some of the
-    lines take part, so the taps come in ten lists, one for each range of rows.
+    A compiler would by itself keep each sum in memory and add one tap after another to it, with two loads and
+    a store for each multiplication. Here each loaded vector of input is used for up to four results: four
+    output channels, or four lines of one picture, since a line of input is multiplied by one row of the
+    kernel for one output line and by another row for the next one. The first and last rows of a kernel are
+    not used by all four lines, so the taps are divided into ten lists, one for each range of rows.
     """
     code, builder, element = m.code, m.code.builder, out.element
     nbytes = bytes_of(element)

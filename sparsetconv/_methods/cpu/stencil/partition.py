@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.axis import Axis
     from sparsetconv._methods.phases import DirectedAxis
 
-# a first axis is divided into about this many bands, more where a band would not fit in a tile buffer
-MOST_BANDS = 16
+# the first axis is divided into about this many bands, or more if a band would not fit in a tile buffer
+BAND_COUNT = 16
 
-# a band: its row blocks, the rows of the padded input that they read, and 1 if its results are added
+# A band: its row blocks, the rows of the padded input that they read, and 1 if its results are added.
 BAND = record("first_block", "end_block", "first_row", "rows", "adds")
-# the rows of the padded input with a row block's first and last base, and 1 if these rows' results are added
+# The rows of the padded input with a row block's first and last base, and 1 if these rows' results are added.
 _SPAN = record("first", "last", "adds")
 
 
@@ -55,12 +55,12 @@ class Layout(NamedTuple):
 
     @property
     def channel_blocks(self) -> int:
-        """Blocks into which the channels of the result are divided; a register block has those of one."""
+        """Blocks into which the result's channels are divided; a register block has the channels of one."""
         return -(-self.results // BLOCK_ROWS)
 
     @property
     def block_channels(self) -> int:
-        """Channels of a block; real and imaginary part of a channel are in the same block."""
+        """Channels per block; the real and imaginary parts of a channel are in the same block."""
         return -(-self.results // (self.channel_blocks * self.plane_parts)) * self.plane_parts
 
     @property
@@ -71,7 +71,7 @@ class Layout(NamedTuple):
 
 @dataclass(frozen=True)
 class Direction:
-    """One direction of a convolution, axis by axis.
+    """The axes of one direction of a convolution.
 
     Attributes
     ----------
@@ -118,7 +118,7 @@ class Direction:
 
     @property
     def cycle(self) -> int:
-        """Tap offset with which lines ``spacing`` apart read the same source line; negative if transposed."""
+        """Tap offset by which lines ``spacing`` apart read the same source line; negative if transposed."""
         axis = self.axes[-2]
         cycle = axis.stride // gcd(axis.dilation, axis.stride)
         return -cycle if self.transposed else cycle
@@ -126,7 +126,7 @@ class Direction:
 
 def directed(axes: Sequence[Axis], transposed: bool) -> Direction:
     """Return the axes as a direction reads them."""
-    # nothing happens along axes of one sample and one tap; at least one axis stays
+    # axes of one sample and one tap have no effect; at least one axis is kept
     own = [axis for axis in axes if not is_plain(axis)] or list(axes[-1:])
     *outer, last = map(transposed_axis if transposed else forward_axis, own)
     return Direction(tuple(own), tuple(outer), last, transposed)
@@ -135,7 +135,8 @@ def directed(axes: Sequence[Axis], transposed: bool) -> Direction:
 def find_runs(direction: Direction, layout: Layout) -> Array:
     """Return the runs; those that are added come last.
 
-    Two stored runs whose samples alternate become a pair in front, an even and an odd phase of equal length.
+    Two stored runs with alternating samples become a pair at the front: an even and an odd phase of equal
+    length.
     """
     own = direction.last.runs
     runs = filled(
@@ -169,9 +170,9 @@ def _paired(pair: Array) -> Array:
 
 
 def find_read_span(direction: Direction, runs: Array) -> tuple[int, int]:
-    """Return the first and the last place that is read along the last axis, counted from a base."""
+    """Return the first and the last place that is read along the last axis, relative to a base."""
     reads = direction.last.reads // direction.phases
-    # the odd phase of a pair is computed with the bases of the even one, shifted
+    # the odd phase of a pair is computed with the shifted bases of the even phase
     shifts = np.diff(runs["base"])[runs["paired"][:-1] == 1]
     low, high = (int(f(reads, initial=0) + f(shifts, initial=0)) for f in (np.min, np.max))
     return low, high
@@ -214,7 +215,7 @@ def line_blocks(direction: Direction, layout: Layout) -> LineBlocks:
     lines[block, row] = own.target
     first, last = np.zeros((2, len(lines)), np.int64)
     first[block[row == 0]] = own.base[row == 0]
-    # the assignment of the last row of a block stays
+    # the assignment for the last line of a block remains
     last[block] = own.base
     of_part = np.repeat(begins, number)
     return LineBlocks(lines, first, last, own.added[of_part], own.phase[of_part])
@@ -246,7 +247,7 @@ def find_row_blocks(direction: Direction, layout: Layout, strides: Sequence[int]
         pattern=np.add.outer(choice, own.phase) * kinds.size + kind,
         adds=np.add.outer(outside, own.adds) > 0,
     )
-    # rows are places of the first axis; with more than two axes it is not the axis of the lines
+    # rows are places of the first axis, which is the axis of the lines only if there are two axes
     spans = filled(_SPAN, first=own.first, last=own.last, adds=own.adds)
     if front:
         of_first = filled(_SPAN, first=front[0].base, last=front[0].base, adds=front[0].added)
@@ -259,15 +260,15 @@ def find_bands(
 ) -> tuple[Array, Array]:
     """Sort the row blocks into bands whose rows of padded input fit in a tile buffer; return both.
 
-    ``room`` is the number of rows that a tile buffer may have.
+    ``room`` is the number of rows that fit in a tile buffer.
     """
     low, high = 0, 0
     if direction.outer:
         reads = direction.outer[0].reads
         low, high = int(reads.min(initial=0)), int(reads.max(initial=0))
     first, last = int(spans["first"].min()), int(spans["last"].max())
-    # bases of a band along the first axis, whole row blocks where that is the axis of the lines
-    height = max(1, min(room - (high - low), -(-(last - first + 1) // MOST_BANDS)))
+    # bases of a band along the first axis: whole row blocks if that is the axis of the lines
+    height = max(1, min(room - (high - low), -(-(last - first + 1) // BAND_COUNT)))
     grain = direction.spacing * layout.lines_together if len(direction.outer) == 1 else 1
     height = -(-height // grain) * grain
     number = (spans["first"] - first) // height
@@ -305,7 +306,7 @@ def find_tiles(bands: Array, runs: Array, begins: range, end: int) -> tuple[Arra
         columns = {"begin": low[there], "end": high[there]}
         return filled(TILE, **rows, **columns, first_run=first_run, end_run=end_run).reshape(-1)
 
-    # runs that are added may belong to samples of other tiles, so they wait for the accumulate pass
+    # runs that are added may belong to samples of other tiles, so they are left to the accumulate pass
     stored = int((runs["adds"] == 0).sum()) if low.size > 1 else len(runs)
     storing, adding = (bands[bands["adds"] == adds] for adds in (0, 1))
     store = tiles(storing, 0, stored)

@@ -1,15 +1,16 @@
-"""The tables by which the compiled stencil runs, for either direction.
+"""The tables of the compiled stencil, for either direction.
 
 Both directions are the same gather: a result is a sum over taps of elements at fixed offsets from its base in
-a padded input. Forward, this is the input with its padding, and every result has all taps. The padded last
-axis is split into phases by stride, so that neighbouring results read neighbouring elements. Transposed, the
-padded input is the small array with a halo of zeros, and results are the positions of the large padded array.
-They fall into phases by stride, each with its own taps: the polyphase form, which inserts no zeros between
-samples. Positions in the padding are results that are added to the samples that the padding reads.
+a padded input. In the forward direction this is the input with its padding, and every result has all taps;
+the padded last axis is split into phases by stride, so that neighbouring results read neighbouring elements.
+In the transposed direction the padded input is the small array with a halo of zeros, and results are the
+positions of the large padded array. They fall into phases by stride, each with its own taps: the polyphase
+form, which inserts no zeros between samples. Results in the padding are added to the samples that the padding
+copies.
 
 The input is never padded as a whole. Results are divided into tiles whose padded input, with its halo, fits
 in a tile buffer that stays in cache. A store pass writes results, then an accumulate pass adds those in the
-padding.
+padding to their samples.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.axis import Axis
     from sparsetconv._methods.phases import Source
 
-# bytes of a tile buffer, and results of a tile along the last axis (up to half more if that leaves one tile)
+# bytes of a tile buffer; results of a tile along the last axis, up to half more if one tile then suffices
 BUFFER_BYTES = 1 << 20
 TILE_LENGTH = 4096
 
@@ -54,8 +55,8 @@ class PaddedInput(NamedTuple):
     Attributes
     ----------
     rows, lines : array
-        The first sample of each row (a place on the first axis), and of each line of a row, counted from
-        there.
+        The first sample of each row (a place on the first axis), and of each line of a row, relative to the
+        row.
     borders : array
         Samples along the last axis that are in none of ``mains``, one phase after the other.
     mains : (phases,) array of `MAIN`
@@ -105,7 +106,7 @@ class Plan:
     stores_all : bool
         Whether the store pass writes every sample; if not, the output must be set to zero first.
     read_span : (int, int)
-        The first and the last place that is read along the last axis, counted from a base.
+        The first and the last place that is read along the last axis, relative to a base.
     buffer : TileBuffer
     taps : TapLists
         For all patterns and phases of the last axis.
@@ -135,9 +136,9 @@ class Plan:
         return self.layout.planes * self.buffer.plane_size
 
     def tables(self) -> dict[str, Array]:
-        """Return the tables as flat arrays, by the fields of `HEADER` that say where they begin."""
+        """Return the tables as flat arrays, by the `HEADER` fields that hold their offsets."""
         layout, taps = self.layout, self.taps
-        # where each plane of the result begins in an item; real and imaginary parts are interleaved
+        # the offset of each plane of the result in an item; real and imaginary parts are interleaved
         number, parts = np.arange(layout.results), layout.plane_parts * layout.item_parts
         starts = number // layout.plane_parts * prod(self.sizes) * parts + number % layout.plane_parts
         tables = {
@@ -156,7 +157,7 @@ class Plan:
         return {name: numbers(table) for name, table in tables.items()}
 
     def header_numbers(self) -> dict[str, int]:
-        """Return the other fields of `HEADER`, but for ``buffer`` and ``block_weights``."""
+        """Return the other fields of `HEADER`, except ``buffer`` and ``block_weights``."""
         layout, last, buffer, read_span = self.layout, self.direction.last, self.buffer, self.read_span
         return {
             "planes": layout.planes,
@@ -190,7 +191,7 @@ def plan_of(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Plan:
     read_span = find_read_span(direction, runs)
     begin, end = int(runs["base"].min()), int((runs["base"] + runs["count"]).max())
     length = end - begin if end - begin <= TILE_LENGTH * 3 // 2 else TILE_LENGTH
-    # a whole number of cache lines (64 bytes), but not of 64 of them (4 KiB): lines would share cache sets
+    # a multiple of a cache line (64 bytes), but not of 4 KiB, since lines would then share cache sets
     quantum = 64 // layout.itemsize
     quanta = -(-(length + read_span[1] - read_span[0]) // quantum)
     pitch = (quanta + (quanta % 64 == 0)) * quantum
@@ -199,7 +200,7 @@ def plan_of(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Plan:
     room = BUFFER_BYTES // (layout.planes * row_size * layout.itemsize)
     blocks, bands = find_bands(direction, layout, blocks, spans, room)
     tiles, accumulating = find_tiles(bands, runs, range(begin, end, length), end)
-    # an odd number of cache lines, so that planes do not compete for the same cache sets
+    # an odd number of cache lines, so that planes do not share cache sets
     plane_size = (int(bands["rows"].max()) * row_size // quantum | 1) * quantum
     buffer = TileBuffer(pitch, row_size, plane_size, strides)
     return Plan(
@@ -238,14 +239,14 @@ def _along(source: Source) -> tuple[Array, Array]:
 
 
 def find_taps(direction: Direction, layout: Layout, buffer: TileBuffer, kinds: Array) -> TapLists:
-    """Return the tap lists of all patterns and phases, for row blocks of ``kinds`` numbers of lines."""
-    axes, outer, last, side = direction.axes, direction.outer, direction.last, layout.block_channels
+    """Return the tap lists of all patterns and phases; ``kinds`` are the numbers of lines of row blocks."""
+    axes, outer, last, block_channels = direction.axes, direction.outer, direction.last, layout.block_channels
     steps = [prod(axis.taps for axis in axes[n + 1 :]) for n in range(len(axes))]
     planes = np.arange(layout.planes)
     ranges = np.full((BLOCK_ROWS + 1, BLOCK_ROWS + 1), len(RANGES) - 1)
     for number, (low, high) in enumerate(RANGES):
-        if low % side == high % side == 0:
-            ranges[low // side, high // side] = number
+        if low % block_channels == high % block_channels == 0:
+            ranges[low // block_channels, high // block_channels] = number
     every = np.array([0, planes.size])
     before = [Taps(planes * buffer.plane_size, planes * steps[0] * axes[0].taps, every)]
     for axis, stride, step in zip(outer, buffer.strides, steps, strict=False):
@@ -275,11 +276,11 @@ def packed_weights(plan: Plan, weights: Array) -> Array:
         For each list, range and entry of the list, the weights of the rows of the range.
     """
     groups, channels = weights.shape[:2]
-    blocks, side = plan.layout.channel_blocks, plan.layout.block_channels
-    flat = np.zeros((groups, blocks * side, prod(weights.shape[2:])), weights.dtype)
+    blocks, block_channels = plan.layout.channel_blocks, plan.layout.block_channels
+    flat = np.zeros((groups, blocks * block_channels, prod(weights.shape[2:])), weights.dtype)
     flat[:, :channels] = weights.reshape(groups, channels, -1)
     # (groups, channel blocks, planes and taps, channels of a block)
-    rows = flat.reshape(groups, blocks, side, -1).swapaxes(2, 3)
+    rows = flat.reshape(groups, blocks, block_channels, -1).swapaxes(2, 3)
     return np.ascontiguousarray(rows[:, :, plan.taps.chosen].reshape(groups, blocks, -1))
 
 

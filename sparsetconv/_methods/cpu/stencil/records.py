@@ -1,59 +1,59 @@
 """The records of the stencil's tables, which ``plan`` writes and ``loops`` reads.
 
-A name with ``end`` is one past the last.
+Names with ``end`` are exclusive: one past the last.
 """
 
 from __future__ import annotations
 
 from sparsetconv._arrays.record import record
 
-# Rows of the register block, the sums of the micro-kernel: lines of a channel, channels of a line, or both;
-# each row is several vectors. RANGES are all ranges of rows; a tap serves one of them.
+# Rows of the register block, which holds the micro-kernel's sums: lines of a channel, channels of a line, or
+# both; each row is several vectors. RANGES are all ranges of rows; each tap is used by one of them.
 BLOCK_ROWS = 4
 RANGES = tuple((low, high) for low in range(BLOCK_ROWS) for high in range(low + 1, BLOCK_ROWS + 1))
-# an upper bound of the vectors of a row (`emit.VECTORS`, which the processor sets), for the fields of SCRATCH
+# An upper bound of `emit.VECTORS`, the vectors per row on the processor at hand, for the fields of SCRATCH.
 MOST_VECTORS = 8
 
 # A run of results along the last axis, of one phase:
-# - base, count: the base of the first result, and the number of results; bases follow one another;
+# - base, count: the base of the first result, and the number of results, whose bases are consecutive;
 # - target, step: the sample of the first result, and samples from one result to the next;
 # - adds: 1 if results are added to the samples, 0 if they are stored;
 # - phase;
-# - paired: 1 for the even phase of a pair; the next run is the odd phase, with the samples between.
+# - paired: 1 for the even phase of a pair; the next run is the odd phase, with the samples in between.
 RUN = record("base", "count", "target", "step", "adds", "phase", "paired")
 # A row block, the lines of results that a register block computes together:
 # - lines, count: their numbers (-1 past `count`);
-# - base: elements of the tile buffer to the base of the first line;
-# - pattern: which lists of taps they have, the same for all lines of the block;
+# - base: offset of the first line's base in the tile buffer, in elements;
+# - pattern: the tap lists of the block, which all of its lines share;
 # - adds: 1 if results are added to the samples.
 ROW_BLOCK = record(("lines", BLOCK_ROWS), "count", "base", "pattern", "adds")
 # A tile: its row blocks, rows of the padded input, bases along the last axis (`begin`, `end`), and runs.
 TILE = record("first_block", "end_block", "first_row", "rows", "begin", "end", "first_run", "end_run")
-# A thread's own numbers for one register block. For each row r and vector v:
-# - out_rows[r], out_steps[v]: where row r begins in the output, and elements from there to vector v;
-# - bases[v], reads[v]: where the base of vector v is in the tile buffer, without and with the run's base;
+# A thread's scratch for one register block. For each row r and vector v:
+# - out_rows[r], out_steps[v]: offset of row r in the output, and elements from there to vector v;
+# - bases[v], reads[v]: offset of vector v in the tile buffer, without and with the run's base;
 # - counts[v]: the results of vector v that are stored or added;
-# - buffer_rows[r], buffer_steps[v]: as `out_rows` and `out_steps`, for results that go through the thread's
-#   memory; rows of the odd phase come after those of the even phase;
+# - buffer_rows[r], buffer_steps[v]: as `out_rows` and `out_steps`, for results that are first stored in the
+#   thread's memory; rows of the odd phase come after those of the even phase;
 # - vectors: the number of vectors of a row.
 SCRATCH = record(
     ("out_rows", BLOCK_ROWS), ("out_steps", MOST_VECTORS), ("bases", MOST_VECTORS), ("reads", MOST_VECTORS),
     ("counts", MOST_VECTORS), ("buffer_rows", 2 * BLOCK_ROWS), ("buffer_steps", MOST_VECTORS), "vectors",
 )  # fmt: skip
 # The longest run of equally spaced samples in one phase of a line of the padded input: its first place, the
-# place after its last, its first sample, and where the phase's other places begin in the list of border
+# place after its last, its first sample, and the offset of the phase's other places in the list of border
 # samples.
 MAIN = record("begin", "end", "sample", "border")
 # The numbers at the front of all tables, line by line of the record:
 # - planes to channel_groups: as in `Layout`;
 # - samples of a plane of the source, of a plane of the result, and of a line of the result;
-# - where the tile buffer begins in a thread's memory; its elements from one plane to the next, from one row
+# - the offset of the tile buffer in a thread's memory; its elements from one plane to the next, from one row
 #   to the next, and from one line or phase to the next (pitch); lines of a row, phases of a line, places of a
 #   phase; samples from one place to the next (apart);
-# - the first place that is read along the last axis, counted from a base, and places from there to the last;
-# - blocks of channels of the result, channels of a block, and weights of a block;
-# - lists of taps of a pattern, one for each phase of the last axis, and bounds of a list;
-# - where each table of the `Plan`, then each of its `TapLists`, begins.
+# - the first place that is read along the last axis, relative to a base, and places from there to the last;
+# - blocks of channels of the result, channels per block, and weights per block;
+# - tap lists of a pattern, one for each phase of the last axis, and bounds of a list;
+# - the offset of each table of the `Plan`, then of its `TapLists`.
 HEADER = record(
     "planes", "results", "plane_parts", "item_parts", "channel_groups",
     "in_size", "out_size", "out_line",

@@ -1,9 +1,9 @@
-"""Lists of the taps of row blocks: the part of the tables of ``plan`` that the micro-kernel reads.
+"""Tap lists of row blocks: the part of the tables of ``plan`` that the micro-kernel reads.
 
-The lines of a row block share what is loaded of the source, and each line multiplies it by a tap of its own.
-There is a list for each combination of phases of all axes and each number of lines. The entries of a list are
-sorted by the range of rows of the register block that they serve. All lists are made at once, by NumPy
-operations over all lists and all entries.
+The lines of a row block share the loaded samples of the source, which each line multiplies by a different
+tap. There is a list for each combination of phases of all axes and each number of lines. The entries of a
+list are sorted by the range of rows of the register block that use them. NumPy operations over all entries
+make all lists at once.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.types import Array
 
-# int64 numbers that are held at the same time for each list, and for each entry of a list, roughly
+# approximate number of int64 elements in memory at the same time, per list and per entry of a list
 NUMBERS = 12
 
 
 class Taps(NamedTuple):
-    """Lists of taps, one after the other.
+    """Concatenated lists of taps.
 
     Attributes
     ----------
     reads : (taps,) array
-        The place that each tap reads, counted from a base.
+        The place that each tap reads, relative to a base.
     taps : (taps,) array
         The numbers of the taps.
     bounds : (lists + 1,) array
-        Where each list begins; the last bound is the end.
+        The offset of each list; the last bound is the end.
     """
 
     reads: Array
@@ -48,7 +48,7 @@ class Taps(NamedTuple):
         return np.diff(self.bounds)
 
     def scaled(self, apart: int, step: int) -> Taps:
-        """Return the lists with places ``apart`` elements from each other, and taps ``step`` weights."""
+        """Return the lists with places ``apart`` elements apart, and taps ``step`` weights apart."""
         return Taps(self.reads * apart, self.taps * step, self.bounds)
 
 
@@ -61,13 +61,13 @@ class Lines(NamedTuple):
     Attributes
     ----------
     reads : (places,) array
-        The places, cell by cell, counted from the base of a block's first line.
+        The places, cell by cell, relative to the base of a block's first line.
     bounds : (cells + 1,) array
-        Where the places of each cell begin; the last bound is the end.
+        The offset of each cell's places; the last bound is the end.
     taps : 1-D array
-        The taps of the first place, one for each line, then those of the second, ...
+        The taps of the first place, one for each line, then those of the second place, and so on.
     begins, counts : (places,) arrays
-        Where the taps of each place begin, and their number.
+        The offset and the number of each place's taps.
     """
 
     reads: Array
@@ -88,13 +88,13 @@ class TapLists(NamedTuple):
     Attributes
     ----------
     chosen : (weights,) array
-        The weight, numbered over planes and taps, of each line of the range of each entry.
+        The index of the weight, over planes and taps, for each line of the range of each entry.
     offsets : (entries,) array
-        Elements of the tile buffer from a row block's base to what an entry reads.
+        Offset of an entry's read from a row block's base, in elements of the tile buffer.
     bounds : (lists, ranges + 1) array
-        Where the entries of each range of each list begin; the last bound of a list is its end.
+        The offset of the entries of each range of each list; the last bound of a list is its end.
     starts : (lists,) array
-        Where each list's weights begin.
+        The offset of each list's weights.
     """
 
     chosen: Array
@@ -111,20 +111,20 @@ def shared_lines(own: Taps, numbers: Sequence[int], cycle: int, step: int, range
     own : Taps
         A list for each phase.
     numbers : sequence of int
-        The different numbers of lines of row blocks.
+        The distinct numbers of lines of row blocks.
     cycle : int
-        Tap ``t + cycle`` reads for a line the same place as tap ``t`` for the next line; negative if later
-        taps read earlier places.
+        Tap ``t + cycle`` of a line reads the same place as tap ``t`` of the next line; negative if later taps
+        read earlier places.
     step : int
         Distance from one line's base to the next, in the unit of ``own.reads``.
     ranges : 2-D array
-        ``ranges[a, b]`` is the number of the range of lines ``a`` to ``b``, without ``b``.
+        ``ranges[a, b]`` is the index of the range of lines ``a`` to ``b``, excluding ``b``.
     """
     phase = np.repeat(np.arange(own.lengths.size), own.lengths)
     pairs = [(kind, line) for kind, count in enumerate(numbers) for line in range(count)]
     kinds, lines = (np.repeat(column, phase.size) for column in np.array(pairs).T)
     phases, reads, taps = (np.tile(column, len(pairs)) for column in (phase, own.reads, own.taps))
-    # reads of the same place have equal keys, and keys are in the order of places
+    # reads of the same place have equal keys, and keys have the order of places
     keys = np.sign(cycle) * taps + lines * abs(cycle)
     order = np.lexsort((lines, keys, kinds, phases))
     phases, kinds, keys, lines = phases[order], kinds[order], keys[order], lines[order]
@@ -154,7 +154,7 @@ def tap_lists(before: Sequence[Taps], own: Lines, last: Taps, rows: Array) -> Ta
     rows : (ranges,) array
         Rows of the register block in each range.
     """
-    # ranges that no row block has are left out, but for the first, which stands for lists without taps
+    # ranges that no row block has are left out, except the first, which is kept for lists without taps
     lengths = own.lengths.reshape(-1, rows.size)
     used = np.flatnonzero(lengths.any(0) | (rows.cumsum() == 1))
     shape = (*(axis.lengths.size for axis in before), len(lengths), last.lengths.size, used.size)
@@ -169,7 +169,7 @@ def tap_lists(before: Sequence[Taps], own: Lines, last: Taps, rows: Array) -> Ta
     _require(int(weights.sum()))
     cell, rest = ragged(counts.reshape(-1))
     grid = np.unravel_index(cell, shape)
-    # the last axis runs fastest, the planes slowest
+    # the last axis varies fastest, the planes slowest
     reads, taps, rest = _part(last, grid[-2], rest)
     where = grid[-3] * rows.size + used[grid[-1]]
     rest, number = np.divmod(rest, own.lengths[where])
@@ -189,7 +189,7 @@ def tap_lists(before: Sequence[Taps], own: Lines, last: Taps, rows: Array) -> Ta
 
 
 def _part(axis: Taps, lists: Array, rest: Array) -> tuple[Array, Array, Array]:
-    """Return the reads and taps of entries along an axis, and the quotients that number the other axes."""
+    """Return the reads and taps of entries along an axis, and the remaining index over the other axes."""
     rest, number = np.divmod(rest, axis.lengths[lists])
     place = axis.bounds[lists] + number
     return axis.reads[place], axis.taps[place], rest

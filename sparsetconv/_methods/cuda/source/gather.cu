@@ -1,21 +1,21 @@
-// The stencil without shared memory, for kernels that reach too far for a tile; see stencil.cuh.
+// The stencil without shared memory, for convolutions whose tile does not fit there; see stencil.cuh.
 //
-// A thread makes RESULTS results along axis BLOCKED in CHANNELS channels, whose sums stay in registers. Along
-// that axis taps are unrolled: a sample is loaded once for all results and channels that read it. All other
-// taps are loops. Where a result along the blocked axis reads the border, it is made alone. Neighbouring threads
-// make results next to each other on the last axis.
+// A thread computes RESULTS results along axis BLOCKED in CHANNELS channels, with the sums in registers. Taps along
+// that axis are unrolled: a sample is loaded once for all results and channels that read it. Other axes have loops
+// over taps. Results that read the border along the blocked axis are computed one by one. Neighbouring threads
+// compute neighbouring results along the last axis.
 //
-// Constants of the compilation, beside those of stencil.cuh: BLOCKED, CHANNELS; UNROLLED, the taps that are unrolled
-// together; SPREAD, how many results of the same phase a thread leaves to its neighbours between two of its own (1
-// but where the blocked axis is the last); ID, the type that numbers threads.
+// Compile-time constants, besides those of stencil.cuh: BLOCKED, CHANNELS; UNROLLED, the taps that are unrolled
+// together; SPREAD, the distance between a thread's results along the blocked axis, in results of the same phase (1
+// unless the blocked axis is the last); ID, the type of thread numbers.
 
-// What the source moves by from one tap to the next, and from one result of a phase to the next.
+// The distances of the places read by consecutive taps, and by consecutive results of a phase.
 __device__ constexpr PLACE step(int axis) { return TRANSPOSED ? fall_of(axis) : dilation_of(axis); }
 __device__ constexpr PLACE advance(int axis) { return TRANSPOSED ? 1 : stride_of(axis); }
-// How far apart the results of a thread are along the blocked axis.
+// Distance between the results of a thread along the blocked axis.
 constexpr PLACE apart = RESULTS == 1 ? 1 : SPREAD * (TRANSPOSED ? (PLACE)stride_of(BLOCKED) : 1);
 
-// Where the taps of an axis read for one result: the first of them, how many there are, where it reads.
+// The taps of a result along an axis: the first tap, their number, and where the first one reads.
 struct Reading {
     int tap, count;
     PLACE source;
@@ -29,7 +29,7 @@ __device__ __forceinline__ Reading reading(const StencilAxis& axis, long long re
     return {met.tap, met.count, (PLACE)(axis.origin + quotient + met.source)};
 }
 
-// Call use(source, tap) for everything that a result of one axis meets.
+// Call use(source, tap) for each tap of a result along one axis that reads a sample.
 template <int AXIS, class Use>
 __device__ __forceinline__ void each_met(const StencilAxis& axis, long long result, Use use) {
     const Reading met = reading<AXIS>(axis, result);
@@ -47,7 +47,7 @@ __device__ __forceinline__ void each_met(const StencilAxis& axis, long long resu
     }
 }
 
-// All axes but the blocked one, from AXIS on: call leaf(source, weight) for each combination of what is met.
+// Call leaf(source, weight) for each combination of taps of the axes from AXIS on; unless ALL, without the blocked one.
 template <int AXIS, bool ALL, class Leaf>
 __device__ __forceinline__ void each_combination(
     const Stencil& problem, const long long* at, PLACE source, PLACE weight, Leaf leaf) {
@@ -64,7 +64,7 @@ __device__ __forceinline__ void each_combination(
     }
 }
 
-// Add `COUNT` taps along the blocked axis to the sums: the n-th result reads, through the t-th of them,
+// Add COUNT taps along the blocked axis to the sums: by tap t, result n reads
 // source[(n * SPREAD * advance + t * step) * stride].
 template <int COUNT>
 __device__ __forceinline__ void accumulate(
@@ -83,7 +83,7 @@ __device__ __forceinline__ void accumulate(
         });
 }
 
-// COUNT taps along the blocked axis, in parts that are unrolled.
+// The same in unrolled parts.
 template <int COUNT>
 __device__ __forceinline__ void accumulate_all(
     SUM (&sums)[CHANNELS][RESULTS], const VALUE* __restrict__ source, PLACE stride,
@@ -107,14 +107,14 @@ __device__ __forceinline__ void accumulate_all(
 extern "C" __global__ void gather(
     Stencil problem, const VALUE* __restrict__ x, const WEIGHT* __restrict__ weights, VALUE* __restrict__ y,
     VALUE* __restrict__ bands) {
-    // what the thread makes: from the last axis to the first
+    // the results of the thread: from the last axis to the first
     ID rest = (ID)blockIdx.x * blockDim.x + threadIdx.x;
     long long at[NDIM];
 #pragma unroll
     for (int a = NDIM - 1; a >= 0; --a) {
         ID length = (ID)problem.axes[a].result;
         if (a == BLOCKED) {
-            // tiles of results, and with them phases: results of a thread are of one phase
+            // the results of a thread belong to one phase
             const ID span = (ID)(RESULTS * apart);
             length = (length + span - 1) / span * apart;
         }
@@ -129,7 +129,7 @@ extern "C" __global__ void gather(
 
     x += (item * problem.groups + group) * problem.source_channels * problem.source_size;
     const long long results = (item * problem.groups + group) * problem.result_channels + channel;
-    // channels beyond the last are made as the last, and not stored
+    // channels beyond the last are computed like the last, and not stored
     const WEIGHT* kernels[CHANNELS];
 #pragma unroll
     for (int c = 0; c < CHANNELS; ++c) {
@@ -153,7 +153,7 @@ extern "C" __global__ void gather(
             for (int n = 0; n < RESULTS; ++n) sums[c][n] = SUM(0);
         const Reading met = reading<BLOCKED>(axis, at[BLOCKED]);
         const PLACE stride = (PLACE)axis.source_stride;
-        // in the order of the source; transposed that is from the last tap to the first
+        // in the order of the source, which is from the last tap to the first if transposed
         const PLACE begin = TRANSPOSED ? met.source - (PLACE)(met.count - 1) * fall_of(BLOCKED) : met.source;
         const int tap = TRANSPOSED && met.count ? met.tap + (int)((met.count - 1) * cycle(BLOCKED)) : 0;
         constexpr int behind = weights_from(BLOCKED + 1), weight_step = TRANSPOSED ? -(int)(cycle(BLOCKED) < taps_of(BLOCKED) ? cycle(BLOCKED) : 0) * behind : behind;
@@ -164,7 +164,7 @@ extern "C" __global__ void gather(
 #pragma unroll
                 for (int c = 0; c < CHANNELS; ++c)
                     own[c] = kernels[c] + c_in * weights_from(0) + weight + tap * behind;
-                // phases differ by one tap
+                // numbers of taps differ by one between phases
                 if (met.count == meets(BLOCKED)) {
                     accumulate_all<meets(BLOCKED)>(sums, from, stride, own, weight_step);
                 } else if constexpr (meets(BLOCKED) > 1) {
@@ -180,7 +180,7 @@ extern "C" __global__ void gather(
         }
         return;
     }
-    // at the border: one result after the other
+    // at the border: one result at a time
     for (int n = 0; n < RESULTS && at[BLOCKED] < axis.result; ++n) {
         SUM sums[CHANNELS];
 #pragma unroll

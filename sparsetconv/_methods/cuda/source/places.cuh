@@ -1,19 +1,20 @@
-// A problem of `direct` in numbers, and where its results lie.
+// The arguments of the CUDA kernels of `direct`, and where they store results.
 //
-// Constants of the compilation: NDIM; VALUE and SUM, the types of arrays and of sums; and the structs StencilAxis,
-// Stencil and Samples, which are made of the records in stencil.py.
+// Compile-time constants: NDIM; VALUE and SUM, the types of arrays and of sums; and the structs StencilAxis,
+// Stencil and Samples, which are generated from the records in stencil.py.
 //
-// StencilAxis: one axis. `source` samples; `result` results, of which `own`, from `lead` on, are in the result's array
-// and the others in the bands. Forward, result e begins to read at e * stride + origin; transposed, it stands at
-// q = origin * stride + e + phase, with 0 <= phase < stride. All taps of results `first` to `last` read inside
-// the source. What stands outside the forward direction's source say `copies`, `edge` and `mirror`, which are those
-// of _geometry/padding.py, and `period`. `band` is where the axis' band begins. A tiled launch has `tiles` tiles
-// along the axis.
+// StencilAxis: one axis, with `source` samples and `result` results, of which `own`, from `lead` on, are in the
+// result's array and the others in the bands. Forward, result e begins to read at e * stride + origin; transposed,
+// its position is q = origin * stride + e + phase, with 0 <= phase < stride. All taps of results `first` to `last`
+// read inside the source. `copies`, `edge` and `mirror` are the padding mode of the forward direction, as in
+// _geometry/padding.py, and `period` is its period. `band` is the offset of the axis' band. A tiled launch has `tiles`
+// tiles along the axis.
 //
-// Stencil: `source_size`, `result_size` and `band_size` are numbers of one channel in each of the arrays.
+// Stencil: `source_size`, `result_size` and `band_size` are the elements per channel of each array.
 
-// Where a result lies, by its place along each axis: in the result's array, or in the bands. A band holds the
-// places of which its axis is the first that is outside: inside along the axes before, any along those behind.
+// Where a result is stored, given its index along each axis: in the result's array, or in the bands. The band of an
+// axis holds the results whose first index outside the result's array is along this axis: indices along the axes
+// before it are inside, those along the axes behind it are arbitrary.
 struct Destination {
     long long place;
     bool inside;

@@ -1,17 +1,17 @@
-// What the kernels of `direct` share: which taps an axis' result meets, and which samples.
+// The common parts of the CUDA kernels of `direct`: the taps of a result along an axis, and the samples they read.
 //
 // Forward, tap t of result o reads position o * stride + t * dilation + origin of the padded source.
-// Transposed, results stand at the positions that the forward direction reads: at q = o * stride + t * dilation,
-// counted from the first of them, arrive the taps t for which o = (q - t * dilation) / stride is whole. These
-// are every `cycle`-th; from one to the next o falls by `fall`. No zero is inserted, nothing is added by two
-// threads. Positions of the padding go to an array of their own, the bands; `unpad` adds them to the samples of
-// which they are copies.
+// Transposed, the results are the positions q that the forward direction reads, relative to the first of them. The
+// taps of result q are those t for which o = (q - t * dilation) / stride is an integer: every `cycle`-th tap, and
+// from one to the next o decreases by `fall`. No zeros are inserted, and no result is added by two threads.
+// Results in the padding are stored in a separate array, the bands; `unpad` adds them to the samples that the
+// padding copies.
 //
-// Constants of the compilation, beside those of places.cuh: TAPS, STRIDE, DILATION, CYCLE, FALL, INVERSE, lists with
+// Compile-time constants, besides those of places.cuh: TAPS, STRIDE, DILATION, CYCLE, FALL, INVERSE, lists with
 // an entry for each axis (with common = gcd(stride, dilation), cycle = stride / common, fall = dilation / common, and
 // inverse * fall = 1 modulo cycle); TRANSPOSED; NUMBER, the type of these numbers; WEIGHT and FACTOR, the types of
-// weights as they are stored and as they are multiplied; PLACE, the type of places in a channel; RESULTS, the
-// results of a thread along the axis on which taps are unrolled.
+// weights as they are stored and as they are multiplied; PLACE, the type of offsets in a channel; RESULTS, the
+// results of a thread along the axis whose taps are unrolled.
 
 #define LISTED(name, LIST)                       \
     __device__ constexpr NUMBER name(int axis) { \
@@ -25,22 +25,22 @@ LISTED(listed_cycle, CYCLE)
 LISTED(fall_of, FALL)
 LISTED(inverse_of, INVERSE)
 
-// Taps from one that reaches a position to the next that does.
+// Distance between consecutive taps of a result.
 __device__ constexpr NUMBER cycle(int axis) { return TRANSPOSED ? listed_cycle(axis) : 1; }
-// Taps that a result meets at most.
+// The most taps of a result.
 __device__ constexpr int meets(int axis) { return (int)((taps_of(axis) + cycle(axis) - 1) / cycle(axis)); }
-// The product of what the axes from one on have.
+// The product of each(axis) over the axes from `from` on.
 template <class T>
 __device__ constexpr int product_of(T (*each)(int), int from) {
     int product = 1;
     for (int a = from; a < NDIM; ++a) product *= (int)each(a);
     return product;
 }
-// Weights of the axes from one on.
+// Number of weights over the axes from `axis` on.
 __device__ constexpr int weights_from(int axis) { return product_of(taps_of, axis); }
 
-// The sample of the source at a position of its infinite extension; -1 for a padded zero, which is all that
-// stands outside of the transposed direction's source.
+// The sample of the source at a position of its infinite extension; -1 for a padded zero. The transposed direction
+// has only zeros outside of its source.
 __device__ __forceinline__ long long sample_at(const StencilAxis& axis, long long position) {
     const long long size = axis.source, period = axis.period;
     if (position >= 0 && position < size) return position;
@@ -55,14 +55,14 @@ __device__ __forceinline__ long long sample_at(const StencilAxis& axis, long lon
     return offset < size ? offset : period - axis.mirror - offset;
 }
 
-// The taps of an axis that a result meets: the first, how many, and where the first one reads, counted from
-// the quotient of the position by the stride; the next reads `fall` before.
+// The taps of a result along an axis: the first tap, their number, and where the first one reads, relative to the
+// quotient of the position by the stride; each of the others reads `fall` before the previous one.
 struct Meeting {
     int tap, count;
     NUMBER source;
 };
 
-// The taps that reach positions congruent to `rest` modulo the stride.
+// The taps of positions congruent to `rest` modulo the stride.
 template <int AXIS>
 __device__ __forceinline__ Meeting meeting(NUMBER rest) {
     constexpr NUMBER common = stride_of(AXIS) / listed_cycle(AXIS), by = listed_cycle(AXIS), taps = taps_of(AXIS);
@@ -70,7 +70,7 @@ __device__ __forceinline__ Meeting meeting(NUMBER rest) {
     if constexpr (by < (1LL << 31)) {
         tap = (NUMBER)((long long)(rest / common) * inverse_of(AXIS) % by);
     } else {
-        // the product would be too large; there are fewer taps than positions from one that they reach to the next
+        // the product would overflow, so taps are tried one by one; there are fewer taps than a cycle
         NUMBER reached = 0;
         for (; tap < taps && reached != rest / common; ++tap) reached = (reached + fall_of(AXIS) % by) % by;
     }
@@ -78,8 +78,8 @@ __device__ __forceinline__ Meeting meeting(NUMBER rest) {
     return {(int)tap, (int)((taps - tap + by - 1) / by), (NUMBER)((rest - (long long)tap * dilation_of(AXIS)) / stride_of(AXIS))};
 }
 
-// The tap of `count` through which the n-th of neighbouring results reads a place, or -1: results are `advance`
-// places apart, taps `step`.
+// The tap, of `count`, by which the n-th of neighbouring results reads a place, or -1; results are `advance` places
+// apart, taps `step`.
 __device__ constexpr int tap_at(int place, int n, int advance, int step, int count) {
     const int further = place - n * advance;
     return further >= 0 && further % step == 0 && further / step < count ? further / step : -1;
@@ -91,8 +91,8 @@ __device__ constexpr bool is_read(int place, int results, int advance, int step,
     return false;
 }
 
-// Call add(n, t, value) for each of RESULTS neighbouring results and of COUNT taps: through the t-th the n-th result
-// reads place n * ADVANCE + t * STEP. load(place) brings its value, once for all that read it, as long as any share.
+// Call add(n, t, value) for each of RESULTS neighbouring results and each of COUNT taps; result n reads place
+// n * ADVANCE + t * STEP by tap t. load(place) loads its value, once for all results that read it, if any are shared.
 template <int COUNT, PLACE ADVANCE, PLACE STEP, class Load, class Add>
 __device__ __forceinline__ void each_read(Load load, Add add) {
     constexpr PLACE along = (RESULTS - 1) * ADVANCE + (COUNT - 1) * STEP + 1;

@@ -1,27 +1,26 @@
 // The stencil on tiles in shared memory; see stencil.cuh for what it computes.
 //
-// A block of threads makes a tile of results in CHANNELS channels. For SOURCES channels of the source at a time it
-// loads what the tile reads, padding and all: the border costs nothing more than the inside, and no sample is
-// loaded twice. Beside it stand the weights of these channels. Then each thread adds what its results read.
+// A block of threads computes a tile of results in CHANNELS channels. For SOURCES channels of the source at a time, it
+// loads the padded input of the tile and the weights of these channels to shared memory. So the border takes no more
+// time than the interior, and each block loads a sample only once. Then each thread accumulates its results.
 //
-// A thread makes RESULTS results along axis BLOCKED, neighbours of one phase: along that axis taps are unrolled,
-// and a sample is loaded once for all results that read it. It makes COLUMNS results along the last axis, as far
-// apart as a warp is wide, so that neighbouring threads read neighbouring samples; with a stride, samples that are
-// congruent modulo the stride are next to each other in the tile, so that no two threads of a warp read one bank.
-// Transposed, threads that stand together on the last axis are of one phase: all meet the same taps. Where
-// neighbours in the result are then not made by neighbours, results go to memory by way of the tile.
+// A thread computes RESULTS neighbouring results of one phase along axis BLOCKED. Taps along that axis are unrolled,
+// and a sample is loaded once for all results that read it. It computes COLUMNS results along the last axis, as many
+// results apart as there are lanes, so that neighbouring threads read neighbouring samples. With a stride, samples
+// that are congruent modulo the stride are contiguous in the tile, so that the threads of a warp read different banks.
+// Transposed, neighbouring threads along the last axis have the same phase, and so the same taps. If neighbouring
+// threads then do not compute neighbouring results, results are stored to memory by way of the tile.
 //
-// Constants of the compilation, beside those of stencil.cuh: BLOCKED, COLUMNS, CHANNELS, SOURCES; BUFFERS, 2 where
-// the next channels are loaded while those before are computed with, or else 1; THREADS, a list of the threads along
-// each axis; UNROLLED, the taps that are unrolled together; SHARED, the bytes of shared memory; LOADS, the loads
-// that a thread has under way at once where they go by registers; BLOCKS, how many blocks a multiprocessor shall
-// hold.
+// Compile-time constants, besides those of stencil.cuh: BLOCKED, COLUMNS, CHANNELS, SOURCES; BUFFERS, 2 for double
+// buffering (the next channels are loaded during the computation), else 1; THREADS, a list of the threads along
+// each axis; UNROLLED, the taps that are unrolled together; SHARED, the bytes of shared memory; LOADS, the loads in
+// flight per thread if they go through registers; BLOCKS, the minimum number of resident blocks per multiprocessor.
 
 static_assert(sizeof(NUMBER) == sizeof(int), "tiles need strides and dilations of 32 bits");
 LISTED(threads_of, THREADS)
 
 constexpr int LAST = NDIM - 1;
-constexpr bool in_line = BLOCKED == LAST;  // one axis alone
+constexpr bool in_line = BLOCKED == LAST;  // only with one axis
 __device__ constexpr int phases(int axis) { return TRANSPOSED ? stride_of(axis) : 1; }
 constexpr int all_threads = product_of(threads_of, 0);
 // Neighbouring threads of one phase along the last axis.
@@ -34,7 +33,7 @@ static_assert(!in_line || COLUMNS == 1, "COLUMNS is 1 in one dimension");
 __device__ constexpr int rows(int axis) {
     return threads_of(axis) * (axis == BLOCKED ? RESULTS : 1) * (axis == LAST ? COLUMNS : 1);
 }
-// How far apart the first and the last tap read: what a tile reads beyond its results.
+// Distance between the reads of the first and the last tap: the halo of a tile.
 __device__ constexpr int halo(int axis) {
     return (int)((long long)(taps_of(axis) - 1) * dilation_of(axis) / (TRANSPOSED ? stride_of(axis) : 1));
 }
@@ -43,21 +42,21 @@ __device__ constexpr int extent(int axis) {
     return TRANSPOSED ? (rows(axis) + stride_of(axis) - 2) / stride_of(axis) + 1 + halo(axis)
                       : (rows(axis) - 1) * stride_of(axis) + halo(axis) + 1;
 }
-// Along the last axis with a stride, samples that are congruent modulo the stride stand together, in segments.
+// Along a last axis with a stride, samples that are congruent modulo the stride are contiguous, in segments.
 constexpr bool split = !TRANSPOSED && stride_of(LAST) > 1;
 constexpr int segment = (extent(LAST) + stride_of(LAST) - 1) / stride_of(LAST);
-// Numbers of the tile along an axis, and from one place along it to the next.
+// Elements of the tile along an axis, and from one place along it to the next.
 __device__ constexpr int stored(int axis) { return axis == LAST && split ? segment * stride_of(LAST) : extent(axis); }
 __device__ constexpr int pitch(int axis) { return product_of(stored, axis + 1); }
 constexpr int tile_size = product_of(stored, 0), lines_of_tile = product_of(extent, 0) / extent(LAST);
 constexpr int results_of_tile = product_of(rows, 0);
-// Where the places of an axis begin in the list of places.
+// Offset of an axis in the list of places.
 __device__ constexpr int list_of(int axis) {
     int sum = 0;
     for (int a = 0; a < axis; ++a) sum += extent(a);
     return sum;
 }
-// Whether results go by way of the tile.
+// Whether results are stored by way of the tile.
 constexpr bool staged = phases(LAST) > 1 || (in_line && RESULTS > 1);
 
 constexpr int kernel_size = weights_from(0), blocked_taps = taps_of(BLOCKED);
@@ -70,12 +69,12 @@ constexpr int weight_bytes = rounded((long long)BUFFERS * SOURCES * kernel_size 
 constexpr int list_bytes = rounded((long long)list_of(NDIM) * sizeof(PLACE));
 static_assert(tile_bytes + weight_bytes + list_bytes == SHARED, "SHARED differs from Tile.shared in tiles.py");
 
-// The weights of one tap for all channels, which one load of up to 16 bytes brings.
+// The weights of one tap for all channels, aligned for loads of up to 16 bytes.
 struct alignas(CHANNELS * sizeof(FACTOR) < 16 ? CHANNELS * sizeof(FACTOR) : 16) Weights {
     FACTOR of[CHANNELS];
 };
 
-// A thread's first result along an axis, counted from the tile's first.
+// A thread's first result along an axis, relative to the tile's first result.
 template <int AXIS>
 __device__ __forceinline__ int first_result(int thread) {
     if constexpr (AXIS == LAST) {
@@ -87,10 +86,10 @@ __device__ __forceinline__ int first_result(int thread) {
     }
 }
 
-// What a thread's first result meets along an axis, and where in the tile the first tap reads.
+// The taps of a thread's first result along an axis, and where in the tile the first tap reads.
 template <int AXIS>
 __device__ __forceinline__ Meeting met_in_tile(const StencilAxis& axis, long long begin, int own) {
-    // with a stride, the last axis is counted in results
+    // along a split last axis, places are counted in results
     if constexpr (!TRANSPOSED) return {0, taps_of(AXIS), AXIS == LAST ? own : own * stride_of(AXIS)};
     const long long from = begin + axis.phase, place = from + own, quotient = place / stride_of(AXIS);
     Meeting met = meeting<AXIS>((NUMBER)(place - quotient * stride_of(AXIS)));
@@ -98,7 +97,7 @@ __device__ __forceinline__ Meeting met_in_tile(const StencilAxis& axis, long lon
     return met;
 }
 
-// How far in the tile the n-th tap that is met reads from the first.
+// Distance in the tile between the reads of a result's n-th tap and its first.
 template <int AXIS>
 __device__ __forceinline__ int moved(int n) {
     if constexpr (TRANSPOSED) return -n * fall_of(AXIS);
@@ -107,7 +106,7 @@ __device__ __forceinline__ int moved(int n) {
     return by;
 }
 
-// All axes but the blocked one: call leaf(place in the tile, number of the combination of taps).
+// For all axes but the blocked one: call leaf(place in the tile, index of the combination of taps).
 template <int AXIS, class Leaf>
 __device__ __forceinline__ void each_combination(const Meeting (&met)[NDIM], int place, int taps, Leaf leaf) {
     if constexpr (AXIS == NDIM) {
@@ -126,8 +125,8 @@ __device__ __forceinline__ void each_combination(const Meeting (&met)[NDIM], int
 
 using Sums = SUM[CHANNELS][COLUMNS][RESULTS];
 
-// COUNT taps along the blocked axis: the n-th result reads, through the t-th of them, n * ADVANCE + t * STEP
-// places along the axis from `source`.
+// Add COUNT taps along the blocked axis to the sums: by tap t, result n reads n * ADVANCE + t * STEP places along the
+// axis from `source`.
 template <int COUNT, int ADVANCE, int STEP>
 __device__ __forceinline__ void accumulate(
     Sums& sums, const VALUE* source, const Weights* weights, int weight_step) {
@@ -147,7 +146,7 @@ __device__ __forceinline__ void accumulate(
     }
 }
 
-// The same for any number of taps, in parts that are unrolled.
+// The same for any number of taps, in unrolled parts.
 template <int COUNT, int ADVANCE, int STEP>
 __device__ __forceinline__ void accumulate_all(
     Sums& sums, const VALUE* source, const Weights* weights, int weight_step) {
@@ -164,12 +163,12 @@ __device__ __forceinline__ void accumulate_all(
     }
 }
 
-// All taps along the blocked axis; `weights` are those of one combination of the other taps.
+// Add all taps along the blocked axis; `weights` are those of one combination of the other axes' taps.
 __device__ __forceinline__ void add_line(
     Sums& sums, const VALUE* source, const Weights* weights, const Meeting& met) {
     constexpr int between = pitch(BLOCKED), most = meets(BLOCKED), fall = fall_of(BLOCKED);
     if constexpr (TRANSPOSED) {
-        // in the order of the source, which is from the last tap to the first; phases differ by one tap
+        // in the order of the source, which is from the last tap to the first; numbers of taps differ by one
         if (!met.count) return;
         const int further = met.count - 1, by = cycle(BLOCKED);
         source += (met.source - further * fall) * between;
@@ -177,7 +176,7 @@ __device__ __forceinline__ void add_line(
         if (met.count == most) accumulate_all<most, 1, fall>(sums, source, weights, -by);
         else accumulate_all<most - 1, 1, fall>(sums, source, weights, -by);
     } else if constexpr (in_line && split) {
-        // the taps that read one segment are every few
+        // every `by`-th tap reads the same segment
         constexpr int by = listed_cycle(BLOCKED), full = (blocked_taps + by - 1) / by;
         source += met.source;
 #pragma unroll 1
@@ -193,7 +192,7 @@ __device__ __forceinline__ void add_line(
     }
 }
 
-// The same as `add_line` for all axes, with what a padded zero meets left out: zero times infinity must not reach a sum.
+// The same as `add_line`, but for all axes and without padded zeros, as zero times infinity must not reach a sum.
 template <int AXIS, class Leaf>
 __device__ __forceinline__ void each_sample(
     const Meeting (&met)[NDIM], const PLACE* places, int result, int column, int place, int taps, Leaf leaf) {
@@ -205,7 +204,7 @@ __device__ __forceinline__ void each_sample(
 #pragma unroll 1
         for (int n = 0; n < met[AXIS].count; ++n) {
             const int at = from + moved<AXIS>(n);
-            // samples of the last axis may be split
+            // undo the split of the last axis into segments
             int sample = at;
             if constexpr (AXIS == LAST && split) sample = at % segment * stride_of(LAST) + at / segment;
             if (places[list_of(AXIS) + sample] < 0) continue;
@@ -224,18 +223,18 @@ __device__ __forceinline__ auto is_finite(const T& number) -> decltype(number.re
 }
 __device__ __forceinline__ bool is_finite(unsigned long long) { return true; }
 
-// How many channels are loaded from one on.
+// The number of channels that are loaded from `source` on.
 __device__ __forceinline__ int stage_of(const Stencil& problem, long long source) {
     return problem.source_channels - source < SOURCES ? (int)(problem.source_channels - source) : SOURCES;
 }
 
-// Of a combination of taps in their own order, the place in shared memory: the blocked axis' taps are neighbours.
+// The place in shared memory of a combination of taps: taps along the blocked axis are contiguous.
 __device__ __forceinline__ int packed(int tap) {
     const int line = tap / behind, own = line % blocked_taps;
     return (line / blocked_taps * behind + tap % behind) * blocked_taps + own;
 }
 
-// Call use(number) for each axis, a constant of the compilation.
+// Call use(axis) for each axis, as a compile-time constant.
 template <int N>
 struct Number {
     static constexpr int value = N;
@@ -248,15 +247,15 @@ __device__ __forceinline__ void each_axis(Use use) {
     }
 }
 
-// Threads that load a line of the tile along the last axis together, and the loads each of them makes of it.
+// Threads that together load a line of the tile along the last axis, and their loads per line.
 constexpr int wanted = NDIM == 1 ? all_threads : extent(LAST) <= 8 ? 8 : extent(LAST) <= 16 ? 16 : 32;
 constexpr int width = wanted < all_threads ? wanted : all_threads;
 constexpr int loaders = all_threads / width, loads = (extent(LAST) + width - 1) / width;
-// Loads of a thread that are under way at once: of one line, and of several.
+// Loads in flight per thread: of one line, and the lines at once.
 constexpr int of_a_line = loads < LOADS ? loads : LOADS, lines_at_once = LOADS / of_a_line;
 
-// Copies from global to shared memory: asynchronous (cp.async), all under way at once, where the card has them and a
-// number has four bytes or more; else by way of registers.
+// Copies from global to shared memory: asynchronous (cp.async), all in flight at once, if the card supports it and
+// elements have at least four bytes; else through registers.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
 constexpr bool through_registers = sizeof(VALUE) < 4;
 __device__ __forceinline__ void copy_later(VALUE* to, const VALUE* from, bool there) {
@@ -273,7 +272,7 @@ __device__ __forceinline__ void wait_for_copies() {}
 constexpr bool through_registers = sizeof(VALUE) < 4;  // on the CPU the emulation supplies the two functions
 #endif
 
-// A line of the tile: where it begins in the source and in the tile, whether all of it is padding.
+// A line of the tile: its addresses in the source and in the tile, and whether all of it is padding.
 struct TileLine {
     const VALUE* from;
     VALUE* to;
@@ -297,7 +296,7 @@ __device__ __forceinline__ TileLine tile_line(
     return {x + line / lines_of_tile * channel_size + (padded ? 0 : from), tile + to, padded};
 }
 
-// Load what the tile reads of some channels. PLAIN: along the last axis nothing of it is padding.
+// Load the tile's padded input in some channels. PLAIN: it has no padding along the last axis.
 template <bool PLAIN>
 __device__ __forceinline__ void load_tile(
     const VALUE* __restrict__ x, long long channel_size, int channels, const PLACE* places, VALUE* tile) {
@@ -361,7 +360,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, BLOCKS) tiles(
     Weights* const own_weights = (Weights*)(shared + tile_bytes);
     PLACE* const places = (PLACE*)(shared + tile_bytes + weight_bytes);
 
-    // which tile: from the last axis to the first, then channels, groups, items
+    // the index of the tile: from the last axis to the first, then channels, groups, items
     unsigned int block = blockIdx.x;
     long long begin[NDIM];
     bool inside = true;
@@ -381,7 +380,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, BLOCKS) tiles(
     weights += (group * problem.result_channels + channel) * problem.source_channels * kernel_size;
     const int channels = problem.result_channels - channel < CHANNELS ? (int)(problem.result_channels - channel) : CHANNELS;
 
-    // where the samples of the tile are, along each axis; -1 for padded zeros
+    // the offsets of the tile's samples along each axis; -1 for padded zeros
     bool zeros = false, plain = true;
 #pragma unroll
     for (int a = 0; a < NDIM; ++a) {
@@ -396,7 +395,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, BLOCKS) tiles(
         }
     }
 
-    // what the thread makes
+    // the results of the thread
     int thread = threadIdx.x, threads[NDIM];
 #pragma unroll
     for (int a = NDIM - 1; a >= 0; --a) {
@@ -405,7 +404,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, BLOCKS) tiles(
     }
     int own[NDIM];
     Meeting met[NDIM];
-    bool idle = false;  // all of it is beyond the last result
+    bool idle = false;  // whether all of them are beyond the last result
     each_axis<NDIM>([&](auto number) {
         constexpr int a = decltype(number)::value;
         own[a] = first_result<a>(threads[a]);
@@ -421,7 +420,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, BLOCKS) tiles(
             for (int n = 0; n < RESULTS; ++n) sums[c][v][n] = SUM(0);
     zeros = __syncthreads_or(zeros);
 
-    // load the channels from one on, and their weights; return whether one of these is NaN or infinite
+    // load some channels and their weights; return whether any of the weights is NaN or infinite
     const auto load = [&](long long source, int buffer) {
         const int sources = stage_of(problem, source);
         const VALUE* const here = x + source * problem.source_size;
@@ -430,7 +429,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, BLOCKS) tiles(
         else load_tile<false>(here, problem.source_size, sources, places, to);
         bool nonfinite = false;
         for (int n = threadIdx.x; n < sources * kernel_size * CHANNELS; n += all_threads) {
-            // channels beyond the last are made as the last, and not stored
+            // channels beyond the last are computed like the last, and not stored
             const int c = n / (sources * kernel_size), rest = n % (sources * kernel_size);
             const long long from = (c < channels ? c : channels - 1) * problem.source_channels + source;
             const FACTOR weight = (FACTOR)weights[from * kernel_size + rest];
@@ -503,7 +502,7 @@ extern "C" __global__ void __launch_bounds__(all_threads, BLOCKS) tiles(
         }
         return;
     }
-    // by way of the tile: what neighbours made is stored by neighbours, and what is outside goes to the bands
+    // by way of the tile: neighbouring threads store neighbouring results; those in the padding go to the bands
 #pragma unroll 1
     for (int c = 0; c < channels; ++c) {
 #pragma unroll

@@ -1,13 +1,13 @@
-// The adjoint of padding along one axis: what stands at padded positions is added to the samples of which they
-// are copies. A thread makes one sample along UNPADDED; along the axes before it runs through the samples, along
-// those behind through all positions, since their padding is added afterwards. Copies are added in the order
-// of their positions, so that every run makes the same bits.
+// The adjoint of padding along one axis: values at padded positions are added to the samples that they copy. A
+// thread computes one sample along axis UNPADDED. Along the axes before it, threads cover the samples; along those
+// behind it, all positions, since their padding is added afterwards. Copies are added in the order of their
+// positions, so that results are reproducible bit by bit.
 //
-// UNPADDED and ID, the type that numbers threads, are constants of the compilation, beside those of places.cuh.
+// UNPADDED and ID, the type of thread numbers, are compile-time constants, besides those of places.cuh.
 //
-// Samples: `number` samples from `begin` on, and of `total` the rest from `again` on, have copies along the axis.
+// Samples: the samples with copies along the axis, `total` in all: `number` from `begin` on, the rest from `again` on.
 
-// The next position after `position` at which sample `index` stands; `end` if there is none before it.
+// The next position after `position` with a copy of sample `index`; `end` if there is none before it.
 __device__ __forceinline__ long long next_copy(
     const StencilAxis& axis, long long index, long long position, long long end) {
     const long long size = axis.own, from = position + 1;
