@@ -1,4 +1,4 @@
-"""Check arrays and dtypes that a user gives, and convert them."""
+"""Check and convert a user's arrays and dtypes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _converted(name: str, value: Any, array: Array, dtype: DTypeLike | None, hal
 
 
 def to_array(name: str, value: Any) -> Array:
-    """Return an array-like that a user gave as a NumPy array in native byte order, or raise."""
+    """Convert an array-like to a NumPy array in native byte order, or raise."""
     if type(value) is not np.ndarray:
         value = _made_array(name, value)
     array: Array = value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))

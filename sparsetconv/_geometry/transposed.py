@@ -1,7 +1,7 @@
-"""`conv_transpose_geometry`: the geometry of the forward convolution whose adjoint a transposed one is.
+"""`conv_transpose_geometry`: the geometry of a transposed convolution, that of its forward convolution.
 
-``output_padding`` and ``output_shape`` have a meaning only here; all other code sees forward geometries,
-which `settled_geometry` makes of what a user wrote for either direction.
+``output_padding`` and ``output_shape`` are used only here; all other code sees forward geometries, which
+`settled_geometry` makes from a user's arguments for either direction.
 """
 
 from __future__ import annotations
@@ -102,19 +102,19 @@ def conv_transpose_geometry(
     )
 
 
-# what parameters are beside a geometry, which has them already
+# defaults of the parameters, which they must have if a geometry is given
 _LEFT_OUT = {name: known.default for name, known in signature(conv_transpose_geometry).parameters.items()}
 
 
 def settled_geometry(
     given: IntOrInts | ConvGeometry, kernel_shape: IntOrInts, transposed: bool, **parameters: Any
 ) -> ConvGeometry:
-    """Return the forward geometry of a convolution, or of a transposed one, from what a user wrote.
+    """Return the forward geometry of a convolution, or of a transposed one, from a user's arguments.
 
     Parameters
     ----------
     given : int, sequence of int, or ConvGeometry
-        The input's shape, or the geometry itself, beside which all other parameters have their defaults.
+        The input's shape; or the geometry itself, with which all other parameters must have their defaults.
     kernel_shape : int or sequence of int
     transposed : bool
         Whether the convolution is a transposed one.

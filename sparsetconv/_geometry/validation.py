@@ -1,4 +1,4 @@
-"""Check sizes, strides and paddings that a user gives, and turn them into plain tuples once.
+"""Check a user's sizes, strides and padding, and convert them to tuples.
 
 Each error names the parameter, the rule and the value given.
 """
@@ -47,7 +47,7 @@ def integer(name: str, value: Any, minimum: int | None = None, hint: str = "") -
 
 
 def is_sequence(value: Any) -> bool:
-    """Tell whether a value is a sequence of entries; strings and arrays without axes are not."""
+    """Return whether a value is a sequence of entries; strings and 0-D arrays are not."""
     return (
         isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) > 0
     )

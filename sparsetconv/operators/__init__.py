@@ -1,7 +1,7 @@
-"""What a user holds: linear operators between arrays.
+"""Linear operators between arrays.
 
 ``_base`` (`ArrayCore`: adjoint, transpose, Gram operator) and ``_products`` (every product from two
-methods; ``_device_products`` on a GPU) carry ``_convolution``, ``_kernel`` (a convolution as a
+methods; ``_device_products`` on a GPU) are the base of ``_convolution``, ``_kernel`` (a convolution as a
 function of its kernel), ``_resize`` and ``_channels_last``.
 """
 
@@ -30,6 +30,6 @@ __all__ = [
     "to_device",
 ]
 
-# the public name is the one that `type`, tracebacks and pickles say
+# the public module name is the one that `type`, tracebacks and pickles show
 for _name in __all__:
     globals()[_name].__module__ = __name__
