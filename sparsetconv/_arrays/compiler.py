@@ -72,8 +72,8 @@ def _warn_once(error: Exception) -> None:
     _warned = True
     cause = str(error)[:200]
     warnings.warn(
-        "what numba compiles for sparsetconv cannot be kept on disk, so each process compiles anew, for "
-        "about a second; set the environment variable NUMBA_CACHE_DIR to a folder that can be written to "
+        "numba cannot cache the compiled loops of sparsetconv on disk, so each process compiles them again, "
+        "for about a second; set the environment variable NUMBA_CACHE_DIR to a writable folder "
         f"({cause})",
         RuntimeWarning,
         stacklevel=2,

@@ -128,6 +128,6 @@ def by_value(record: Array) -> Array:
 def launch(function: Any, blocks: int, threads: Sequence[int], arguments: Sequence[Any]) -> None:
     """Launch a kernel on the current stream."""
     if blocks > MOST_BLOCKS:
-        msg = f"a launch has at most {MOST_BLOCKS} blocks, this problem would need {blocks}; divide it"
+        msg = f"a CUDA launch has at most {MOST_BLOCKS} blocks, got {blocks}; split the problem into parts"
         raise ValueError(msg)
     function((blocks,), tuple(threads), tuple(arguments))

@@ -33,7 +33,7 @@ def check_place(path: Path) -> None:
         msg = f"output must lie in a folder that exists, got {shown(str(path))}"
         raise FileNotFoundError(msg)
     if os.path.lexists(target) and not target.is_file():
-        msg = f"output must be a file, but {shown(str(path))} exists and is none"
+        msg = f"output must be a file, got {shown(str(path))}, which exists and is not a regular file"
         raise FileExistsError(msg)
     if not os.access(target.parent, os.W_OK | os.X_OK):
         msg = f"output must lie in a folder that can be written to, got {shown(str(path))}"

@@ -65,7 +65,7 @@ def filled(kind: Kind, **fields: Any) -> Array:
     """
     names = kind.names or ()
     if fields.keys() != set(names):
-        msg = f"a record of {', '.join(names)} was given {', '.join(fields)}"
+        msg = f"a record must be given exactly its fields {', '.join(names)}; got {', '.join(fields)}"
         raise TypeError(msg)
     if all(isinstance(value, int) for value in fields.values()):
         return np.array(tuple([fields[name] for name in names]), kind)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Box: TypeAlias = tuple[tuple[int, int], ...]
 
-PARTS_OR_PRODUCTS = "rows= assembles a part of it, an operator with method='direct' needs none"
+PARTS_OR_PRODUCTS = "rows= assembles a part of it, an operator with method='direct' needs no matrix"
 
 # boxes of several channels have at most this many entries
 BOX_ENTRIES = 1 << 17

@@ -146,7 +146,7 @@ def kernel_arrays(
     """
     layout = KernelLayout.of(geometry, transposed)
     stop = layout.shape[0]
-    hint = "products with the operator need none"
+    hint = "products with the operator need no matrix"
     nnz, index = matrix_size(layout, 0, stop, x.dtype, None, backend, hint)
     if backend.on_gpu:
         return convolution_arrays(backend, layout, x[:, None], (0, stop), nnz, index)

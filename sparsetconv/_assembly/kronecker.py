@@ -64,7 +64,7 @@ def stacked_products(
         need *= min(2, max(1, len(pieces)))
     else:
         need += max(map(_preparing, pieces), default=0)
-    backend.require("the matrix", need, "ResizeOperator needs none")
+    backend.require("the matrix", need, "ResizeOperator needs no matrix")
     if backend.on_gpu:
         return backend.csr(*_device_arrays(pieces, sizes, dtype, index, backend), (rows, columns))
     if len(pieces) == 1 and len(pieces[0]) == 1:

@@ -342,8 +342,8 @@ def check_gpu_dtype(name: str, dtype: np.dtype[Any]) -> None:
     """Raise unless CuPy's sparse matrices support a dtype."""
     if dtype.char not in "fdFD":
         msg = (
-            f"{name} must be float32, float64, complex64 or complex128 on a GPU: CuPy's sparse matrices hold "
-            f"nothing else; got {clipped(str(dtype))}"
+            f"{name} must be float32, float64, complex64 or complex128 on a GPU, the dtypes of CuPy's sparse "
+            f"matrices; got {clipped(str(dtype))}"
         )
         raise TypeError(msg)
 
@@ -410,7 +410,7 @@ def _checked_dia(matrix: Any, backend: Backend) -> Any:
     diagonals = triplets.col.astype(np.int64) - triplets.row
     offsets, places = xp.unique(diagonals, return_inverse=True)
     nbytes = offsets.size * matrix.shape[1] * matrix.dtype.itemsize
-    backend.require(f"the {offsets.size} diagonals", nbytes, "format='csr' stores entries alone")
+    backend.require(f"the {offsets.size} diagonals", nbytes, "format='csr' stores only the entries")
     data = xp.zeros((offsets.size, matrix.shape[1]), matrix.dtype)
     data[places, triplets.col] = triplets.data
     return backend.sparse_type("dia")((data, offsets), shape=matrix.shape)

@@ -313,7 +313,7 @@ class _Problem:
             if x.ndim not in ranks:
                 msg = (
                     f"inputs[{number}] must have {' or '.join(map(str, ranks))} axes with the kernel_shape "
-                    f"{self.kernel_shape}, got the shape {x.shape}; one pair alone is passed as [x], [y]"
+                    f"{self.kernel_shape}, got the shape {x.shape}; pass a single pair as [x], [y]"
                 )
                 raise ValueError(msg)
             ranks = (x.ndim,)
@@ -360,7 +360,7 @@ def _zipped(inputs: Any, targets: Any) -> Iterator[tuple[Any, Any]]:
     for number, pair in enumerate(zip_longest(inputs, targets, fillvalue=_MISSING)):
         for name, value in zip(("inputs", "targets"), pair, strict=True):
             if value is _MISSING:
-                msg = f"inputs and targets must be pairs, but {name} ended after {number}"
+                msg = f"inputs and targets must be equally many, but {name} ended after {number}"
                 raise ValueError(msg)
         yield pair
 
@@ -381,7 +381,7 @@ def _check_count(equations: int, unknowns: int, ridge: float) -> None:
     if equations < unknowns and not ridge:
         msg = (
             f"inputs and targets give fewer equations ({equations} outputs of one channel) than a kernel has "
-            f"unknowns ({unknowns} weights); more pairs, a smaller kernel or ridge > 0 would do"
+            f"unknowns ({unknowns} weights); use more pairs, a smaller kernel or ridge > 0"
         )
         raise ValueError(msg)
 
@@ -419,7 +419,7 @@ def _solve(matrix: Array, right: Array, ridge: float) -> Array:
     diagonal = matrix.diagonal().real
     if not ridge and not diagonal.all():
         unread = size - np.count_nonzero(diagonal)
-        msg = f"{unread} of the {size} weights of an output channel read no sample but zeros; {HELP}"
+        msg = f"{unread} of the {size} weights of an output channel read only zeros; {HELP}"
         raise np.linalg.LinAlgError(msg)
     scale = 1 / np.sqrt(diagonal + ridge)
     scaled = scale[:, None] * matrix * scale
@@ -435,7 +435,9 @@ def _solve(matrix: Array, right: Array, ridge: float) -> Array:
         msg = f"the normal equations are singular: the pairs do not determine all {size} weights; {HELP}"
         raise np.linalg.LinAlgError(msg)
     if reciprocal < DOUBTFUL:
-        msg = f"the pairs hardly determine the weights: reciprocal condition number {reciprocal:.0e}; {HELP}"
+        msg = (
+            f"the normal equations are ill-conditioned (reciprocal condition number {reciprocal:.0e}); {HELP}"
+        )
         warnings.warn(msg, LinAlgWarning, stacklevel=4)
     solution: Array = scale[:, None] * cho_solve(factor, scale[:, None] * right, check_finite=False)
     return solution

@@ -149,7 +149,7 @@ class ArrayCore(ArrayProducts):
         """
         with self._where().entered():
             nbytes = prod(self.shape) * self.dtype.itemsize
-            self.backend.require("the dense array", nbytes, ".tosparse() stores entries alone")
+            self.backend.require("the dense array", nbytes, ".tosparse() stores only the entries")
             dense: Array = self.tosparse().toarray()
             return dense
 
@@ -390,7 +390,7 @@ def to_device(op: Operator, device: Device) -> Operator:
     True
     """
     if not isinstance(op, ArrayCore):
-        msg = f"op must be an operator of sparsetconv, got {type_name(op)}; arrays go by cupy.asarray"
+        msg = f"op must be an operator of sparsetconv, got {type_name(op)}; use cupy.asarray for arrays"
         raise TypeError(msg)
     return op.to(device)
 

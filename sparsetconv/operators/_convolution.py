@@ -18,6 +18,7 @@ from sparsetconv._geometry.convolution import ConvGeometry, kernel_is_longer
 from sparsetconv._geometry.transposed import (
     check_geometry,
     check_kernel,
+    check_no_geometry,
     conv_transpose_geometry,
     ends,
 )
@@ -291,6 +292,7 @@ class ConvOperator(Convolution, ArrayOperator):
         method: MethodName = "auto",
     ) -> None:
         weights = as_array("kernel", kernel, half=True)
+        check_no_geometry("input_shape", input_shape)
         geometry = ConvGeometry(
             input_shape, weights.shape, stride, padding, dilation, groups, padding_mode, flip
         )
@@ -363,6 +365,7 @@ class ConvTransposeOperator(Convolution, ArrayOperator):
         method: MethodName = "auto",
     ) -> None:
         weights = as_array("kernel", kernel, half=True)
+        check_no_geometry("input_shape", input_shape)
         geometry = conv_transpose_geometry(
             input_shape,
             weights.shape,

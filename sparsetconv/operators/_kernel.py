@@ -18,7 +18,7 @@ from sparsetconv._arrays.validation import as_array
 from sparsetconv._assembly.kernel_matrix import kernel_arrays
 from sparsetconv._assembly.matrices import check_gpu_dtype
 from sparsetconv._geometry import validation
-from sparsetconv._geometry.transposed import check_geometry, ends, settled_geometry
+from sparsetconv._geometry.transposed import check_geometry, check_no_geometry, ends, settled_geometry
 from sparsetconv._methods.cost import SMALL
 from sparsetconv._methods.kernel.gradient import KernelProducts, kernel_gradient
 from sparsetconv._methods.kernel.windows import Windows
@@ -246,6 +246,7 @@ class KernelOperator(KernelCore, ArrayOperator):
     ) -> None:
         fixed = as_array("x", x)
         transposed = validation.flag("transposed", transposed)
+        check_no_geometry("kernel_shape", kernel_shape)
         geometry = settled_geometry(
             fixed.shape,
             kernel_shape,

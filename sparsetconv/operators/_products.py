@@ -111,7 +111,7 @@ class ArrayProducts(Base):
         """Return a hint for an array whose axes are in another order."""
         own, ndim = self.input_shape, len(self.input_shape)
         if shape == (self.shape[1],):
-            return "; flat vectors are multiplied by A @ x"
+            return "; use A @ x for flat vectors"
         # number of the first of these axes: counted from the front if there is no batch
         first = 0 if len(shape) == ndim else -ndim
         if shape[-ndim:] == (*own[1:], own[0]):
@@ -119,7 +119,7 @@ class ArrayProducts(Base):
         if shape[-ndim:] == (own[-1], *own[:-1]):
             return f"; its first axis belongs at the end: np.moveaxis(x, {first}, -1)"
         if shape[-ndim - 1 : -1] == own:
-            return "; channels are a batch here, whose axis is in front: np.moveaxis(x, -1, 0)"
+            return "; the channels are a batch here and belong in front: np.moveaxis(x, -1, 0)"
         return ""
 
     def _on_batch(self, x: Array, batch: tuple[int, ...], shape: tuple[int, ...], adjoint: bool) -> Array:
@@ -200,7 +200,7 @@ class ArrayProducts(Base):
         if own and x.ndim > 1 and x.shape[-2] != self.shape[1]:
             msg = (
                 f"the operand must be a vector or a matrix with {self.shape[1]} rows, got the shape "
-                f"{shown(x.shape)}, which ends in input_shape: arrays are what .apply takes"
+                f"{shown(x.shape)}, which ends in input_shape; use .apply for arrays"
             )
             raise ValueError(msg)
 
