@@ -80,7 +80,7 @@ class MatrixLayout(NamedTuple):
         return ChannelSteps(self.row_channels * self.column_channels, self.column_channels, 1)
 
     def offsets(self, first: int, last: int) -> tuple[Array, Array]:
-        """Return the first column of each column channel in row channel ``first``, and shifts of later rows.
+        """Return the first column of each column channel in row channel ``first``, and later ones' shifts.
 
         The second array has, for each row channel in ``range(first + 1, last)``, the offset of its columns
         from those of row channel ``first``.

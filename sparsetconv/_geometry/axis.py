@@ -35,7 +35,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a convolution, with every parameter as an integer.
+    """One axis of a convolution, with normalized parameters.
 
     Attributes
     ----------
