@@ -270,7 +270,11 @@ def test_bad_geometry(args, options, error, match):
             ValueError,
             "output_shape must have one size for each of the 1 spatial axes",
         ),
-        ({"output_shape": 5, "output_padding": 1, "dilation": 2}, ValueError, "exclude each other"),
+        (
+            {"output_shape": 5, "output_padding": 1, "dilation": 2},
+            ValueError,
+            "only one of output_padding and output_shape",
+        ),
         (
             {"output_padding": 1, "stride": 2, "padding": "same"},
             ValueError,

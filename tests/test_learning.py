@@ -267,10 +267,10 @@ def good():
 OPTIONS = {"transposed": True, "stride": 2, "padding": 1}
 # name: (change of the good call, message)
 BAD = {
-    "fewer targets": (lambda x, y: ((x, y[:1]), {}), "pairs, but targets ended after 1"),
-    "fewer inputs": (lambda x, y: ((x[:1], y), {}), "pairs, but inputs ended after 1"),
+    "fewer targets": (lambda x, y: ((x, y[:1]), {}), "equally many, but targets ended after 1"),
+    "fewer inputs": (lambda x, y: ((x[:1], y), {}), "equally many, but inputs ended after 1"),
     "none": (lambda *_: (([], []), {}), "at least one pair"),
-    "one picture": (lambda x, y: ((x[0], y[0]), {}), r"inputs\[0\] must have 2 axes with the kernel_shape \(4, 4\), got the shape \(7,\); one pair alone is passed as \[x\], \[y\]"),
+    "one picture": (lambda x, y: ((x[0], y[0]), {}), r"inputs\[0\] must have 2 axes with the kernel_shape \(4, 4\), got the shape \(7,\); pass a single pair as \[x\], \[y\]"),
     "mismatch": (lambda x, y: ((x, [y[0], y[1][:9]]), {}), r"inputs\[1\] of shape \(6, 7\) and targets\[1\] of shape \(9, 14\) do not fit: output_shape on spatial axis 0 must lie between 12 and 13"),
     "forward mismatch": (lambda x, y: ((y, x), {"transposed": False, "padding": 0}), r"targets\[0\] of shape \(6, 7\) do not fit: a target must have the shape of the output, \(5, 6\), got \(6, 7\)"),
     "ranks": (lambda x, y: (([x[0], x[1][0]], y), {}), r"inputs\[1\] must have 2 axes"),
@@ -281,7 +281,7 @@ BAD = {
     "few equations": (lambda x, y: (([x[0][:1, :1]], [y[0][:2, :2]]), {}), r"fewer equations \(4 outputs of one channel\) than a kernel has unknowns \(16 weights\)"),
     "few equations, lsmr": (lambda x, y: (([x[0][:1, :1]], [y[0][:2, :2]]), {"method": "lsmr"}), r"fewer equations \(4 outputs"),
     "singular": (lambda _, y: (([np.ones((6, 7))], y[:1]), {"padding": "same", "padding_mode": "circular"}), "do not determine all 16 weights; more varied pairs or ridge > 0 would help"),
-    "zeros": (lambda _, y: (([np.zeros((6, 7))], y[:1]), {}), "16 of the 16 weights of an output channel read no sample but zeros"),
+    "zeros": (lambda _, y: (([np.zeros((6, 7))], y[:1]), {}), "16 of the 16 weights of an output channel read only zeros"),
     "ridge": (lambda x, y: ((x, y), {"ridge": -1}), "ridge must be finite and not negative, got -1"),
     "ridge word": (lambda x, y: ((x, y), {"ridge": "1"}), "ridge must be a number, got '1'"),
     "method": (lambda x, y: ((x, y), {"method": "adam"}), "method must be one of auto, cholesky, lsmr; got 'adam'"),
@@ -318,7 +318,7 @@ def test_ridge_makes_singular_problems_solvable():
 def test_badly_determined_weights_are_warned_of():
     t = np.linspace(0, 1, 4000)
     x = np.exp(-t) + 2e-7 * np.random.default_rng(0).standard_normal(t.size)
-    with pytest.warns(scipy.linalg.LinAlgWarning, match="hardly determine the weights: reciprocal condition"):
+    with pytest.warns(scipy.linalg.LinAlgWarning, match=r"ill-conditioned \(reciprocal condition number"):
         stc.fit_kernel([x], [x[1:]], 2)
 
 

@@ -250,7 +250,7 @@ def test_array_in_the_place_of_a_shape():
 @pytest.mark.parametrize("function", [stc.conv_matrix, stc.conv_transpose_matrix])
 def test_too_large_for_the_machine(function, format):
     with pytest.raises(
-        MemoryError, match=r"the matrix needs \d+ bytes \(.* GiB\).*method='direct' needs none"
+        MemoryError, match=r"the matrix needs \d+ bytes \(.* GiB\).*method='direct' needs no matrix"
     ):
         function(np.ones((9, 9)), (10**6, 10**6), format=format)
 

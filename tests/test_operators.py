@@ -230,7 +230,7 @@ def test_sparse_operand_gets_a_hint():
 def test_an_array_multiplied_by_mistake():
     A = stc.ConvOperator(np.ones((3, 3)), (8, 9), padding="same")
     for shape in ((8, 9), (5, 8, 9)):
-        with pytest.raises(ValueError, match=r"which ends in input_shape: arrays are what \.apply takes"):
+        with pytest.raises(ValueError, match=r"which ends in input_shape; use \.apply for arrays"):
             A @ np.ones(shape)
     # a matrix whose shape happens to be the input's
     B = stc.ConvOperator(np.ones(3), 4, padding="same")

@@ -85,7 +85,7 @@ def test_places_where_nothing_can_be_written(tmp_path, monkeypatch):
     link.symlink_to(link)
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path, link, tmp_path / "fifo"):
-        with pytest.raises(FileExistsError, match="output must be a file, but"):
+        with pytest.raises(FileExistsError, match="output must be a file, got"):
             output_module.check_place(path)
     (tmp_path / "nowhere").symlink_to(tmp_path / "absent" / "a")
     for path in (tmp_path / "absent" / "a", tmp_path / "nowhere"):
@@ -196,7 +196,7 @@ def test_commands_check_the_place_before_the_work(tmp_path, monkeypatch, capsys,
     assert "output must lie in a folder that exists" in capsys.readouterr().err
     (tmp_path / output).mkdir()
     assert main([*words, "--force"]) == 1
-    assert "output must be a file, but" in capsys.readouterr().err
+    assert "output must be a file, got" in capsys.readouterr().err
 
 
 def test_interruption(tmp_path, monkeypatch, capsys):

@@ -211,7 +211,7 @@ def test_bad_input(name):
 
 
 def test_memory_is_checked_before_it_is_taken():
-    with pytest.raises(MemoryError, match="ResizeOperator needs none"):
+    with pytest.raises(MemoryError, match="ResizeOperator needs no matrix"):
         stc.resize_matrix((60_000, 60_000), scale=4, mode="lanczos3")
     for convention in (None, "opencv", "pillow"):
         with pytest.raises(MemoryError, match="an axis of the matrix needs"):

@@ -78,7 +78,7 @@ BESIDE = {
     ],
 )
 def test_what_is_given_beside_a_geometry_is_refused(make, name):
-    with pytest.raises(ValueError, match=f"^{name} must be left out beside a geometry, .* got"):
+    with pytest.raises(ValueError, match=f"^{name} must be left out if a geometry is given, .* got"):
         make(KERNEL, GEOMETRY, **{name: BESIDE[name]})
 
 
@@ -115,11 +115,20 @@ def test_bad_geometries_of_kernel_operators():
         stc.KernelOperator.from_geometry(np.ones((5, 6)), GEOMETRY, transposed="yes")
 
 
-def test_constructors_say_where_a_geometry_belongs():
-    with pytest.raises(
-        TypeError, match="input_shape must be a shape, got a ConvGeometry, which from_geometry takes"
-    ):
-        stc.ConvOperator(KERNEL, GEOMETRY)
+@pytest.mark.parametrize(
+    ("make", "hint"),
+    [
+        (lambda: stc.ConvOperator(KERNEL, GEOMETRY), "use the class method from_geometry instead"),
+        (lambda: stc.ConvTransposeOperator(KERNEL, GEOMETRY), "use the class method from_geometry instead"),
+        (lambda: stc.KernelOperator(np.ones((5, 6)), GEOMETRY), "use the class method from_geometry instead"),
+        (lambda: stc.ConvGeometry(GEOMETRY, 3), "pass one of its shapes"),
+        (lambda: stc.conv_transpose_geometry(GEOMETRY, 3), "pass one of its shapes"),
+    ],
+    ids=["conv", "transposed", "kernel", "geometry", "transposed-geometry"],
+)
+def test_a_geometry_in_place_of_a_shape(make, hint):
+    with pytest.raises(TypeError, match=f"_shape must be a shape, got a ConvGeometry; {hint}"):
+        make()
 
 
 @pytest.fixture

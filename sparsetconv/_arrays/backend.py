@@ -1,8 +1,7 @@
-"""Where arrays live: NumPy and CuPy as two values of one type.
+"""Array backends: NumPy and CuPy, as two instances of `Backend`.
 
-The backend is found once, from the arrays that a user gives, and passed down as an argument; no function
-below looks for it again. CuPy is imported only here, when the first CuPy array or the word ``"cupy"``
-arrives.
+The backend is determined once, from the user's arrays, and passed down as an argument. CuPy is imported only
+here, when the first CuPy array or ``"cupy"`` is passed.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ _CACHE_BYTES: dict[int | None, int] = {}
 
 @dataclass(frozen=True)
 class Backend:
-    """One kind of arrays, and the modules that work on them.
+    """An array library and its modules.
 
     Attributes
     ----------
     name : str
         ``"numpy"`` or ``"cupy"``.
     title : str
-        Its name in an error message.
+        Name in error messages.
     xp : module
         NumPy or CuPy.
     sparse : module
@@ -63,7 +62,7 @@ class Backend:
         return self.name != "numpy"
 
     def asarray(self, value: Any) -> Array:
-        """Return an array of this backend: a copy if it comes from the other one."""
+        """Return an array of this backend; arrays of the other backend are copied."""
         if not self.on_gpu:
             return to_numpy(value)
         array: Array = self.xp.asarray(value)
@@ -77,7 +76,7 @@ class Backend:
         return copied
 
     def available_bytes(self) -> int | None:
-        """Return the bytes that a new array could have, or None where they are not known."""
+        """Return the bytes available for a new array, or None if unknown."""
         if not self.on_gpu:
             return memory.available_bytes()
         pool = self.xp.get_default_memory_pool()
@@ -171,7 +170,7 @@ def device_backend(device: Any) -> Backend:
 
 
 def is_cupy(value: Any) -> bool:
-    """Tell whether a value is CuPy's array, without importing CuPy."""
+    """Return whether a value is a CuPy array, without importing CuPy."""
     cupy = sys.modules.get("cupy")
     return cupy is not None and isinstance(value, cupy.ndarray)
 

@@ -1,8 +1,8 @@
 """CUDA graphs: the work of a function, recorded once and repeated by one launch.
 
-On a small picture a product takes a GPU less time than Python takes to launch it, and the same is true of
-every other step of a solver's iteration. CuPy records the launches; this module makes the record safe to
-repeat: kernels are compiled and tables are made before the recording, and memory that the function frees
+For a small image, a GPU takes less time to compute a product than Python takes to launch it, and the same is
+true of every other step of a solver's iteration. CuPy captures the launches; this module makes the graph safe
+to replay: kernels are compiled and tables are made before the capture, and memory that the function frees
 stays reserved for the graph.
 """
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Captured(Generic[T]):
-    """Recorded work: each call makes the GPU do the work once more.
+    """A captured CUDA graph: each call replays it on the GPU.
 
     Attributes
     ----------
@@ -34,8 +34,8 @@ class Captured(Generic[T]):
 
     def __init__(self, backend: Backend, graph: Any, function: Callable[[], T], pool: Any, result: T) -> None:
         self._backend, self._graph, self._device = backend, graph, backend.current_device()
-        # a graph holds only addresses, also of arrays that the function reads and of memory that it has
-        # freed: both must stay alive
+        # a graph holds only addresses, including those of arrays that the function reads and of memory that
+        # it has freed: both must stay alive
         self._function, self._pool = function, pool
         self.result = result
 
@@ -52,18 +52,17 @@ def capture(function: Callable[[], T]) -> Captured[T]:
     Parameters
     ----------
     function : callable
-        Takes no arguments and works on CuPy arrays of the current GPU, the same arrays in every call: what
-        changes from one iteration to the next is written in place, and no name is bound to a new array.
-        `capture` calls it twice: once to do the work, so that kernels are compiled and operators have made
-        the tables that they keep, and once to be recorded, which changes no array. The host may not wait for
-        the device in it (no ``float(...)``, no ``.get()``, no ``if`` on an array), and CuPy records neither
-        cuBLAS nor cuSPARSE (no ``@`` of arrays, no ``vdot``): of the methods of operators only ``"direct"``
-        can be recorded.
+        Takes no arguments and works on CuPy arrays of the current GPU, the same arrays in every call: values
+        that change between iterations are written in place, not bound to new arrays. `capture` calls it
+        twice: once to run it, so that kernels are compiled and operators make the tables that they keep, and
+        once to record it, which changes no array. The function must not wait for the device (no
+        ``float(...)``, no ``.get()``, no ``if`` on an array), and CuPy cannot record cuBLAS or cuSPARSE (no
+        ``@`` of arrays, no ``vdot``): of the methods of operators, only ``"direct"`` can be recorded.
 
     Returns
     -------
     Captured
-        To be called once for each repetition; its attribute ``result`` is what the function returned.
+        A callable that repeats the work; its attribute ``result`` is what the function returned.
 
     Raises
     ------
@@ -76,10 +75,10 @@ def capture(function: Callable[[], T]) -> Captured[T]:
 
     Notes
     -----
-    One launch from Python takes some microseconds; one launch of a graph takes less than that for all the
-    work in it. This pays for small pictures and for iterations of many small steps. The function's work
-    begins after the work that is already on the current stream, and the first call's work ends before later
-    work on the current stream begins.
+    One launch from Python takes some microseconds; launching a whole graph takes less than that. This pays
+    off for small images and for iterations of many small steps. The function's work begins after the work
+    that is already on the current stream, and the first call's work ends before later work on the current
+    stream begins.
 
     Examples
     --------

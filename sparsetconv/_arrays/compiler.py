@@ -1,7 +1,7 @@
-"""Compile functions with numba, and keep the machine code on disk where that is possible.
+"""Compile functions with numba, and cache the machine code on disk if possible.
 
-Where no folder can be written to (a read-only installation and home, as in containers and functions as a
-service), each process compiles for itself. The package may also be imported from a zip archive.
+Where no folder is writable (a read-only installation and home, as in containers and serverless functions),
+each process compiles for itself. The package may also be imported from a zip archive.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def _source(module: ModuleType) -> bytes:
     try:
         data: bytes = loader.get_data(module.__file__)
     except OSError:
-        # a frozen program holds no sources; numba's cache compares the program
+        # a frozen program has no sources; numba's cache checks the executable instead
         return b""
     return data
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile a function for each combination of argument types, and keep the result on disk.
+    """Compile a function for each combination of argument types, and cache the result on disk.
 
     The values in its closure are part of the cache's key.
     """
@@ -72,8 +72,8 @@ def _warn_once(error: Exception) -> None:
     _warned = True
     cause = str(error)[:200]
     warnings.warn(
-        "what numba compiles for sparsetconv cannot be kept on disk, so each process compiles anew, for "
-        "about a second; set the environment variable NUMBA_CACHE_DIR to a folder that can be written to "
+        "numba cannot cache the compiled loops of sparsetconv on disk, so each process compiles them again, "
+        "for about a second; set the environment variable NUMBA_CACHE_DIR to a writable folder "
         f"({cause})",
         RuntimeWarning,
         stacklevel=2,

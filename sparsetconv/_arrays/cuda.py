@@ -2,8 +2,8 @@
 
 A source is a text in which some names are undefined (types, numbers of axes and taps); each compilation
 defines them as constants, so that loops over them unroll. CuPy compiles with NVRTC at the first launch and
-keeps the result on disk. Beside arrays a kernel takes records of 64-bit integers, passed by value; their
-structs are constants of the compilation too, made of the dtypes by which they are filled.
+caches the result on disk. In addition to arrays, a kernel takes records of 64-bit integers, passed by value;
+their structs are defined by the compilation too, from the NumPy dtypes of the records.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ REAL_TYPES = {
     "Q": "unsigned long long", "f": "float", "d": "double",
 }  # fmt: skip
 COMPLEX_TYPES = {"F": "complex<float>", "D": "complex<double>"}
-# half-precision dtypes, named alike in NumPy or ml_dtypes and in ``half.cuh``: arrays are stored in them,
+# half-precision dtypes, with the same names in NumPy or ml_dtypes and in ``half.cuh``: used for storage only,
 # sums are computed in float32
 HALF_TYPES = ("float16", "bfloat16")
 TYPES = REAL_TYPES | COMPLEX_TYPES
 
-# constants of a compilation: types, what macros stand for, and records, each behind those that it holds
+# constants of a compilation: types, values of macros, and records, each after those nested in it
 Constants = tuple[tuple[str, "str | Kind"], ...]
 
 
@@ -57,7 +57,7 @@ def sum_name(dtype: np.dtype[Any]) -> str:
 def sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the dtype in which numbers of a dtype are summed.
 
-    Integers are summed as unsigned ones: sums may wrap around, which C++ defines only for these.
+    Integers are summed as unsigned ones, since sums may wrap around, which C++ defines only for these.
     """
     if dtype.name in HALF_TYPES:
         return np.dtype(np.float32)
@@ -71,7 +71,7 @@ def braced(numbers: Iterable[int]) -> str:
 
 @cache
 def source_text(name: str) -> str:
-    """Return the text of a source of the package, by file name; one of ``FOLDERS`` has it."""
+    """Return the text of a source file in one of ``FOLDERS``."""
     package = resources.files("sparsetconv")
     paths = (package.joinpath(*folder.split("/"), name) for folder in FOLDERS)
     return next(path for path in paths if path.is_file()).read_text(encoding="utf-8")
@@ -101,13 +101,13 @@ def kernel(backend: Backend, names: tuple[str, ...], constants: Constants, name:
 
 
 def aligned(xp: Any, x: Array) -> Array:
-    """Return an array whose address is a multiple of its itemsize: a copy of a view whose address is not.
+    """Return an array whose address is a multiple of its itemsize; a misaligned view is copied.
 
-    Kernels load each number at once, and a view of complex numbers may begin at the middle of one.
+    Kernels load whole elements, and a view of complex numbers may begin in the middle of one.
     """
     if not x.data.ptr % x.itemsize:  # type: ignore[attr-defined]
         return x
-    # copied byte by byte, since a copy of numbers would load each number at once, too
+    # copied byte by byte, since a copy of elements would load whole elements, too
     loose = xp.ndarray((*x.shape, x.itemsize), np.uint8, x.data, strides=(*x.strides, 1))
     copied: Array = loose.copy().view(x.dtype).reshape(x.shape)
     return copied
@@ -128,6 +128,6 @@ def by_value(record: Array) -> Array:
 def launch(function: Any, blocks: int, threads: Sequence[int], arguments: Sequence[Any]) -> None:
     """Launch a kernel on the current stream."""
     if blocks > MOST_BLOCKS:
-        msg = f"a launch has at most {MOST_BLOCKS} blocks, this problem would need {blocks}; divide it"
+        msg = f"a CUDA launch has at most {MOST_BLOCKS} blocks, got {blocks}; split the problem into parts"
         raise ValueError(msg)
     function((blocks,), tuple(threads), tuple(arguments))

@@ -1,7 +1,7 @@
-"""How values and facts are written: those of an error message, a ``repr``, a table for notebooks.
+"""Text of error messages, of ``repr``, and of tables for notebooks.
 
-Standard library only. What there is to say of an operator or a geometry it says itself, as `Facts`; here is
-how facts are laid out.
+This module uses only the standard library. Operators and geometries describe themselves by `Facts`, which are
+formatted here.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ Rows = list[tuple[str, str]]
 INT32_MAX = 2**31 - 1
 # numbers from here on are written with a power of ten
 POWERS_FROM = 10**6
-# of a value in an error message: characters in all, levels of what holds others, bits of a number, and
-# entries or bytes of other things
+# limits for a value in an error message: total characters, nesting levels of containers, bits of an integer,
+# and entries or bytes of other objects
 LONGEST, LEVELS, BITS, ENTRIES, BYTES = 120, 4, 256, 16, 1000
 CONTAINERS: dict[Any, tuple[str, str]] = {
     list: ("[", "]"),
@@ -28,10 +28,10 @@ CONTAINERS: dict[Any, tuple[str, str]] = {
 
 
 def shown(value: Any) -> str:
-    """Return a value as error messages quote it: its ``repr``, or what it is where that would be long.
+    """Return a value as quoted in error messages: its ``repr``, or a short description if that is too long.
 
-    The cost is that of what is shown: of texts, containers and numbers no more is read than fits, and arrays,
-    messages of protobuf and other things with many entries are named with their size.
+    The cost does not grow with the value: of strings, containers and integers only the part that is shown is
+    read, and arrays, protobuf messages and other objects with many entries are described by their size.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def shown(value: Any) -> str:
 
 
 def clipped(text: str) -> str:
-    """Return a text without its middle where it is too long for an error message."""
+    """Return a text, without its middle if it is too long for an error message."""
     if len(text) <= LONGEST:
         return text
     half = (LONGEST - 3) // 2
@@ -54,7 +54,7 @@ def clipped(text: str) -> str:
 
 
 def type_name(value: Any) -> str:
-    """Return the name of a value's type as error messages have it."""
+    """Return the name of a value's type as quoted in error messages."""
     return clipped(type(value).__name__)
 
 
@@ -62,7 +62,7 @@ def _guarded(value: Any, levels: int) -> str:
     try:
         return clipped(_written(value, levels))
     except Exception:
-        # whatever is given, the message is about the parameter, and not about how its value is printed
+        # a ``repr`` that raises must not replace the message about the parameter
         return f"a value of type {type_name(value)}"
 
 
@@ -82,7 +82,7 @@ def _written(value: Any, levels: int) -> str:
 
 
 def _container(values: Any, levels: int) -> str:
-    """Return the first entries of a container, as many as there is room for."""
+    """Return the first entries of a container, as many as fit."""
     opening, closing = CONTAINERS[type(values)]
     if not values:
         return repr(values)
@@ -102,7 +102,7 @@ def _container(values: Any, levels: int) -> str:
 
 
 def _measured(value: Any) -> str:
-    """Return what a value is and how large, if it has many entries; its ``repr`` may take a while."""
+    """Return a value's type and size if it has many entries, whose ``repr`` may be slow; else ``""``."""
     if isinstance(value, (type, range)):
         return ""
     shape = getattr(value, "shape", None)
@@ -118,16 +118,16 @@ def _measured(value: Any) -> str:
 
 
 class Facts(NamedTuple):
-    """What is said of an object.
+    """Description of an object.
 
     Attributes
     ----------
     title : str
-        Its class, or what it is.
+        Class name or short description.
     head, rows, matrix : list of (str, str)
-        Names and values: of the object, of what it computes, of its matrix.
+        Names and values that describe the object, what it computes, and its matrix.
     shape : tuple of int, optional
-        Rows and columns of the matrix.
+        Shape of the matrix.
     """
 
     title: str
@@ -137,7 +137,7 @@ class Facts(NamedTuple):
     shape: tuple[int, int] | None = None
 
     def adding(self, head: Rows | None = None, rows: Rows | None = None) -> Facts:
-        """Return the same with more to say."""
+        """Return the same facts with others appended."""
         return self._replace(head=self.head + (head or []), rows=self.rows + (rows or []))
 
     @property
@@ -160,18 +160,18 @@ def operator_text(facts: Facts) -> str:
 
 
 def sized(what: str, facts: Facts) -> str:
-    """Return what something is, with the shape of its matrix in front."""
+    """Return a short description, with the shape of the matrix in front."""
     return f"{'x'.join(map(str, facts.shape or ()))} {what}"
 
 
 def made_of(what: str, facts: Facts, of: Facts) -> Facts:
-    """Return what is said of an operator made of another one: its own shapes, the other's settings."""
+    """Return the facts of an operator derived from another one: its own shapes, the other's settings."""
     title = f"{what[0].upper()}{what[1:]} {of.title}"
     return Facts(title, of.head, facts.rows + of.rows[2:], [], facts.shape)
 
 
 def entries(shape: tuple[int, int], nnz: int, itemsize: int) -> Rows:
-    """Return what is said of a matrix' entries."""
+    """Return the rows about the entries of a matrix: their number, and the size as CSR."""
     return [("entries", f"{nnz:,}"), ("as CSR", size_of(csr_bytes(*shape, nnz, itemsize)))]
 
 
@@ -182,7 +182,7 @@ def text(facts: Facts) -> str:
 
 
 def html(facts: Facts) -> str:
-    """Return a table as HTML: no colours of its own, so that it is legible wherever text is."""
+    """Return a table as HTML, without colours, so that it is legible on any background."""
     left = ' style="text-align: left"'
     rows = "".join(
         f"<tr><th{left}>{escape(name)}</th><td{left}>{escape(value)}</td></tr>" for name, value in facts.table
@@ -191,12 +191,12 @@ def html(facts: Facts) -> str:
 
 
 def compact(values: tuple[Any, ...]) -> Any:
-    """Return one value where all are equal."""
+    """Return a single value if all are equal, else the tuple."""
     return values[0] if len(set(values)) == 1 else values
 
 
 def compact_padding(padding: tuple[tuple[int, int], ...]) -> Any:
-    """Return pads as they may be written shortest: one number, one for each axis, or pairs."""
+    """Return padding in its shortest form: one number, one for each axis, or (before, after) pairs."""
     if all(before == after for before, after in padding):
         return compact(tuple(before for before, _ in padding))
     return padding
@@ -209,8 +209,8 @@ def csr_bytes(rows: int, columns: int, nnz: int, itemsize: int) -> int:
 
 
 def size_of(nbytes: int) -> str:
-    """Return a number of bytes in the unit that makes it readable."""
-    # not a float: the bytes of twelve huge axes are beyond its range
+    """Return a number of bytes as text, in a readable unit."""
+    # not a float, which would overflow for twelve huge axes
     value, units = Decimal(nbytes), iter(("B", "KiB", "MiB", "GiB", "TiB"))
     unit = next(units)
     for larger in units:

@@ -1,4 +1,4 @@
-"""The layout of kernels that all code below the public functions sees, with or without channels."""
+"""The memory layout of kernels below the public functions, with and without channels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def last_axes(index: Iterable[Any]) -> Any:
-    """Return an index of the last axes of an array, which keeps the axes in front whole."""
+    """Return an index of the last axes of an array that keeps all axes before them."""
     return (..., *index)
 
 

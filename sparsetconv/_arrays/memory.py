@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# bytes that are never refused: asking the system takes longer than allocating them
+# bytes that are never refused: querying the system takes longer than allocating them
 ALWAYS_THERE = 1 << 26
 
 
 def available_bytes() -> int | None:
-    """Return the bytes that a new array could have, or None where the system does not say."""
+    """Return the bytes available for a new array, or None if the system does not report them."""
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):

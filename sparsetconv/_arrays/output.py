@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def check_place(path: Path) -> None:
-    """Raise if a file cannot be written: before the work rather than after it.
+    """Raise if a file cannot be written, before the work whose result it is to hold.
 
     Parameters
     ----------
     path : pathlib.Path
-        A symbolic link stands for what it points to.
+        Symbolic links are followed.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def check_place(path: Path) -> None:
         msg = f"output must lie in a folder that exists, got {shown(str(path))}"
         raise FileNotFoundError(msg)
     if os.path.lexists(target) and not target.is_file():
-        msg = f"output must be a file, but {shown(str(path))} exists and is not a file"
+        msg = f"output must be a file, got {shown(str(path))}, which exists and is not a regular file"
         raise FileExistsError(msg)
     if not os.access(target.parent, os.W_OK | os.X_OK):
         msg = f"output must lie in a folder that can be written to, got {shown(str(path))}"
@@ -65,10 +65,10 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             error.filename = str(path)
         raise
     finally:
-        # where all went well it has been renamed
+        # on success it has been renamed
         temporary.unlink(missing_ok=True)
 
 
 def _target(path: Path) -> Path:
-    # unlike Path.resolve this does not raise where links lead in a circle
+    # unlike Path.resolve, this does not raise for circular links
     return Path(os.path.realpath(path))

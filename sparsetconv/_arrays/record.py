@@ -1,9 +1,9 @@
-"""Records of 64-bit integers with names: one schema for NumPy, for emitted loops and for C.
+"""Records of named 64-bit integers: one schema for NumPy, for emitted loops and for C.
 
-NumPy writes records (`filled`) and lays them end to end in one flat array (`numbers`). Loops that
-are being emitted read them there by name (`Record`, `Records`): where a field stands is a constant of the
-emission. CUDA sources get the same records as structs (`c_struct`). A name that a record does not have is an
-error when loops are emitted, and when C is compiled.
+Records are written with NumPy (`filled`) and concatenated in one flat array (`numbers`). Emitted loops read
+fields of this array by name (`Record`, `Records`); the offset of a field is a constant of the emission. CUDA
+sources get the same records as structs (`c_struct`). An unknown field is an error when loops are emitted, and
+when C is compiled.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Kind = np.dtype[Any]
 
 
 def record(*fields: str | tuple[str, int] | tuple[str, Kind] | tuple[str, Kind, int]) -> Kind:
-    """Return a dtype of 64-bit integers with names.
+    """Return a structured dtype of 64-bit integers.
 
     Parameters
     ----------
     *fields : str or tuple
-        The name of a number, or a name with how many numbers it stands for, with the record that it is, or
-        with a record and how many of them.
+        A name for one integer, ``(name, count)`` for several, ``(name, record)`` for a nested record, or
+        ``(name, record, count)`` for several of these.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def _field(name: str, *kind: Any) -> tuple[Any, ...]:
 
 
 def size(kind: Kind) -> int:
-    """Return how many numbers a record is.
+    """Return the number of integers in a record.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def size(kind: Kind) -> int:
 
 
 def filled(kind: Kind, **fields: Any) -> Array:
-    """Return an array of records. Fields are broadcast against one another; each of them has to be given.
+    """Return an array of records; all fields must be given, and are broadcast against one another.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def filled(kind: Kind, **fields: Any) -> Array:
     """
     names = kind.names or ()
     if fields.keys() != set(names):
-        msg = f"a record of {', '.join(names)} was given {', '.join(fields)}"
+        msg = f"a record must be given exactly its fields {', '.join(names)}; got {', '.join(fields)}"
         raise TypeError(msg)
     shapes = set()
     for name, value in fields.items():
@@ -74,7 +74,7 @@ def filled(kind: Kind, **fields: Any) -> Array:
             shapes.add(array.shape[: array.ndim - kind[name].ndim])
     if not shapes:
         return np.array(tuple([fields[name] for name in names]), kind)
-    # asked only where it is needed, since NumPy takes longer for this than for the rest
+    # called only if needed, since broadcast_shapes takes longer than the rest
     shape = shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
     records = np.empty(shape, kind)
     for name in names:
@@ -99,7 +99,7 @@ def joined(*arrays: Array) -> Array:
 
 
 def numbers(records: Array) -> Array:
-    """Return records end to end, as one flat array.
+    """Return records as one flat array of integers.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def numbers(records: Array) -> Array:
 
 
 def c_struct(name: str, kind: Kind, known: Mapping[str, Kind]) -> str:
-    """Return a record as a struct in C; ``known`` has the structs that stand before it.
+    """Return a record as a struct in C; ``known`` has the structs that are defined before it.
 
     Examples
     --------
@@ -130,13 +130,13 @@ def c_struct(name: str, kind: Kind, known: Mapping[str, Kind]) -> str:
 
 
 class Record:
-    """A record in memory, for code that is being emitted: reading an attribute loads the field.
+    """A record in memory, for code that is being emitted: reading an attribute emits a load of the field.
 
     Parameters
     ----------
     memory : Memory
     place : int, Value or Variable
-        Where the record begins. A variable is asked again for each field, so that the record moves with it.
+        Offset of the record. A variable is read anew for each field, so that the record moves with it.
     kind : dtype
     """
 
@@ -162,7 +162,7 @@ class Numbers:
         self._memory, self._place, self._offset = memory, place, offset
 
     def at(self, index: Any, more: int = 0) -> Any:
-        """Return where in memory number ``index + more`` stands."""
+        """Return the offset in memory of number ``index + more``."""
         if isinstance(index, int):
             return _further(self._place, self._offset + index + more)
         if isinstance(self._place, int):
@@ -177,13 +177,13 @@ class Numbers:
 
 
 class Records:
-    """Records one after the other, from a place in memory on, for code that is being emitted."""
+    """An array of records that begins at an offset in memory, for code that is being emitted."""
 
     def __init__(self, memory: Any, place: Any, kind: Kind) -> None:
         self._memory, self._place, self._kind = memory, place, kind
 
     def at(self, index: Any) -> Any:
-        """Return where in memory a record begins."""
+        """Return the offset in memory of a record."""
         return self._place + index * size(self._kind)
 
     def __getitem__(self, index: Any) -> Record:
@@ -191,5 +191,5 @@ class Records:
 
 
 def _further(place: Any, offset: int) -> Any:
-    """Return a place moved by a constant; nothing is emitted where it does not move."""
+    """Return ``place + offset``; nothing is emitted if the offset is 0."""
     return place + offset if offset else place

@@ -1,9 +1,9 @@
-"""Which GPU an operator belongs to, and the order between streams that share arrays made once.
+"""The GPU of an operator, and synchronization of streams that share cached arrays.
 
 CuPy launches on the current device and its current stream, whatever device an array is on and whatever stream
-has written it. So a product makes its operator's device current; and arrays that are made once and kept come
-with an event of the stream that made them, for which other streams wait before they read. None of this
-happens without a GPU.
+has written it. So a product makes its operator's device current, and arrays that are made once and kept carry
+an event of the stream that made them, for which other streams wait before they read. None of this happens
+without a GPU.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 NOTHING: AbstractContextManager[None] = nullcontext()
-# CUDA's handle of the per-thread default stream: one handle, another stream in each thread
+# CUDA's handle of the per-thread default stream: one handle for a different stream in each thread
 PER_THREAD = 2
 
 
 class Made(Generic[T]):
-    """A value just made on the current stream: each other stream waits for it, once, before reading it.
+    """A value made on the current stream, for which each other stream waits once before reading it.
 
     Parameters
     ----------
     backend : Backend
-        With NumPy's no stream has to wait.
+        With NumPy, there is nothing to wait for.
     value : object
         Arrays, or an object that holds some.
     """
@@ -44,8 +44,8 @@ class Made(Generic[T]):
     def __init__(self, backend: Backend, value: T) -> None:
         self._backend, self._value = backend, value
         self._event: Any = None
-        # streams that need not wait any more, by device, handle and thread; held, so that no new stream can
-        # get the handle of one of these
+        # streams that need not wait any more, by device, handle and thread; kept alive, so that no new stream
+        # can get the handle of one of these
         self._streams: dict[tuple[int | None, int, int], Any] = {}
         if backend.on_gpu:
             cuda = backend.xp.cuda
@@ -65,7 +65,7 @@ class Made(Generic[T]):
         identity = self._identity(stream)
         if event is None or identity in self._streams:
             return
-        # asked for new streams only: a stream that is being captured into a graph may not query an event
+        # queried for new streams only: a stream that is being captured into a graph may not query an event
         if event.done:
             self._event = None
             self._streams.clear()
@@ -80,7 +80,7 @@ class Made(Generic[T]):
 
 
 class Kept(Generic[V]):
-    """Values that are made once for each key, in order for every stream.
+    """A cache of values that are made once for each key, synchronized between streams.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class Kept(Generic[V]):
 
 
 class Place:
-    """The device that is current when this object is made, and the order after the work launched before.
+    """The device that is current when this object is made, and an event after the work launched before.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ class Place:
         return bool(self._current() == self.device)
 
     def entered(self) -> AbstractContextManager[None]:
-        """Return a context for work on this device: it is current, and its current stream in order."""
+        """Return a context for work on this device: it is current, and its current stream has waited."""
         if self._current() == self.device:
             self.order()
             return NOTHING
@@ -160,7 +160,7 @@ def operator_device(op: Any, backend: Backend) -> int | None:
 
 
 def on_device(backend: Backend, device: int | None) -> AbstractContextManager[Any]:
-    """Return a context in which a device is current; it does nothing if the device is, or without a GPU."""
+    """Return a context in which a device is current; it does nothing if it already is, or without a GPU."""
     if device is None or backend.current_device() == device:
         return NOTHING
     entered: AbstractContextManager[Any] = backend.xp.cuda.Device(device)

@@ -1,7 +1,7 @@
 """The number of threads to use, and `for_each`, a loop over items in several threads.
 
-NumPy and the compiled loops release the interpreter's lock while they work, so plain threads serve for work
-that is a few long operations on arrays.
+NumPy and the compiled loops release the interpreter's lock while they work, so that plain threads are enough
+for work that consists of a few long array operations.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# seconds for which the system, once it has refused a thread, is not asked for another one
+# seconds to wait, after the system has refused a thread, before asking for another one
 PATIENCE = 1.0
 
 _limit: int | None = None
@@ -65,7 +65,7 @@ def notice_threadpoolctl() -> None:
     """Make ``threadpoolctl``, if it is imported, control our threads too: ``user_api="sparsetconv"``.
 
     ``threadpoolctl`` finds thread pools by their shared libraries; ours has none, so NumPy's, which is always
-    loaded, stands for it. Only limits that are set after the first operator was made are seen.
+    loaded, stands in for it. Limits that are set before the first operator is made are not seen.
     """
     global _registered
     threadpoolctl: Any = sys.modules.get("threadpoolctl")
@@ -81,7 +81,7 @@ def notice_threadpoolctl() -> None:
             return thread_count()
 
         def set_num_threads(self, num_threads: int) -> None:
-            # at the end of a context threadpoolctl sets the number that it had found: our own means no limit
+            # at the end of a context threadpoolctl restores the number it found: our default means no limit
             set_thread_limit(None if num_threads == _own_count() else max(num_threads, 1))
 
         def get_version(self) -> None:
@@ -91,7 +91,7 @@ def notice_threadpoolctl() -> None:
 
 
 def _find_core() -> Callable[[], int] | None:
-    """Return a function that tells on which core the calling thread runs, if the system has one."""
+    """Return a function that returns the core of the calling thread, or None if the system has none."""
     if not hasattr(os, "sched_setaffinity"):
         return None
     core: Callable[[], int] | None = getattr(ctypes.PyDLL(None), "sched_getcpu", None)
@@ -102,7 +102,7 @@ _core = _find_core()
 
 
 class _Work:
-    """Items of one call of `for_each`, from which each thread takes the next; it counts the helpers at work.
+    """The queue of items of one call of `for_each`, and the number of helper threads that work on it.
 
     A helper may begin late, or never: the caller waits only for helpers that have begun.
     """
@@ -130,7 +130,7 @@ class _Work:
             raise
 
     def help(self) -> None:
-        """Take items beside the caller, unless it has finished meanwhile."""
+        """Take items alongside the caller, unless it has finished already."""
         with self._changed:
             if self._closed:
                 return
@@ -145,9 +145,10 @@ class _Work:
             self._changed.notify_all()
 
     def finish(self, timeout: float | None = None) -> bool:
-        """Let no helper begin any more, wait for those at work, and return whether all have ended.
+        """Keep other helpers from starting, wait for those at work, and return whether all have ended.
 
-        Then the function is dropped, with the arrays that it holds: a thread may still refer to this object.
+        The function is then dropped, with the arrays that it holds, since a thread may still refer to this
+        object.
         """
         with self._changed:
             self._closed = True
@@ -171,10 +172,10 @@ class _Pool:
     """Threads that help the calling thread, on other cores than the caller's.
 
     After a pause a scheduler may wake helpers on the caller's own core, where they wait until the caller has
-    done all the work, call after call for tens of milliseconds, while another core idles. Kept off that core,
-    helpers may have to wait for other threads: a BLAS's, for example, spin on the other cores for a while
-    after each step of a solver. So the caller never waits for a helper that has not begun, and a helper that
-    takes long may move to any core.
+    done all the work, call after call for tens of milliseconds, while another core idles. Helpers are
+    therefore kept off that core. There they may have to wait for other threads: BLAS threads, for example,
+    spin on the other cores for a while after each step of a solver. So the caller never waits for a helper
+    that has not begun, and a helper that takes long may move to any core.
     """
 
     def __init__(self, threads: int) -> None:
@@ -205,7 +206,7 @@ class _Pool:
             work.do()
         finally:
             self._forget(work)
-            # helpers that still work after half of the caller's time again may move to any core
+            # helpers that still work after another half of the caller's time may move to any core
             if not work.finish((time.perf_counter() - start) / 2):
                 self._keep_off(None)
                 work.finish()
@@ -224,7 +225,7 @@ class _Pool:
         return self._refused is not None and time.monotonic() < self._refused + PATIENCE
 
     def _call_for(self, work: _Work, helpers: int) -> None:
-        """Let threads help with some work; threads that are busy take it up later.
+        """Ask threads to help with some work; busy threads take it up later.
 
         The executor never has more calls than threads, however many products begin while a long one runs.
         """

@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 from scipy.sparse import bsr_array, coo_array, csc_array, csr_array, dia_array
 
 Array: TypeAlias = NDArray[Any]
-"""An array of any dtype; CuPy's, which has no types, is called the same."""
+"""An array of any dtype, of NumPy or of CuPy (which has no types)."""
 
 CSR: TypeAlias = csr_array[Any, tuple[int, int]]
-"""A matrix of SciPy's, by rows; or CuPy's of the same format."""
+"""A CSR array of SciPy, or CuPy's counterpart."""
 
 COO: TypeAlias = coo_array[Any, tuple[int, int]]
 
 SparseArray: TypeAlias = CSR | csc_array[Any] | COO | bsr_array[Any] | dia_array[Any]
-"""A matrix of SciPy's in any format that matrices are assembled in; or CuPy's."""
+"""A sparse array of SciPy in any format of `conv_matrix`, or CuPy's counterpart."""
 
 Index: TypeAlias = Any
 """An index expression."""

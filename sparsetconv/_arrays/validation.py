@@ -1,4 +1,4 @@
-"""Check arrays and dtypes that a user gives, and convert them."""
+"""Check and convert a user's arrays and dtypes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _converted(name: str, value: Any, array: Array, dtype: DTypeLike | None, hal
 
 
 def to_array(name: str, value: Any) -> Array:
-    """Return an array-like that a user gave as a NumPy array in native byte order, or raise."""
+    """Convert an array-like to a NumPy array in native byte order, or raise."""
     if type(value) is not np.ndarray:
         value = _made_array(name, value)
     array: Array = value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
@@ -91,7 +91,8 @@ def _made_array(name: str, value: Any) -> Array:
         msg = f"{name} must be an array, got a sequence whose parts differ in length"
         raise ValueError(msg) from None
     except Exception as error:
-        msg = f"{name} must be an array; NumPy makes none of {shown(value)}: {clipped(str(error))}"
+        cause = clipped(str(error))
+        msg = f"{name} must be an array, got {shown(value)}, which NumPy cannot convert: {cause}"
         raise TypeError(msg) from error
 
 
@@ -114,7 +115,7 @@ def _narrowed(name: str, array: Array, wanted: np.dtype[Any]) -> Array:
 def refuse_what_is_no_array(name: str, value: Any) -> None:
     """Raise for array-likes that NumPy would misread: sparse matrices, arrays with masked entries."""
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        msg = f"{name} must have no masked entries; use .filled(), with what shall stand for them"
+        msg = f"{name} must have no masked entries; use .filled(value) to replace them"
         raise TypeError(msg)
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         msg = f"{name} must be a dense array, got {type_name(value)}; use .toarray()"

@@ -4,5 +4,5 @@
 compiled loops), ``writer``, ``products`` and ``csr`` (the arrays of a convolution's matrix),
 ``kernel_matrix`` (the matrix whose columns are weights), ``kronecker`` (the product of any factors), ``cuda``
 (all of these arrays, written on a GPU by the kernels in ``source``), ``formats``
-(rows, formats and index dtypes that may be asked for), ``matrices`` (the public functions).
+(checks of rows, format and index dtype), ``matrices`` (the public functions).
 """

@@ -1,7 +1,7 @@
-"""The matrix of one axis by rows, forward or transposed, as arrays.
+"""The matrix of one axis, forward or transposed, row by row, as arrays.
 
-A row is its columns and, for each column, the taps that land on it. `AxisRows` returns a range of rows at
-once, in arrays that are computed for all rows of the range together.
+A row consists of its columns and, for each column, the kernel taps that contribute to the entry. `AxisRows`
+computes a range of rows at once, by array operations over all rows of the range.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ T = TypeVar("T")
 
 # axes of at most this many taps are cached between calls
 KEPT_TAPS = 64
-# numbers that an axis caches in its rows and tables
+# the most numbers that an axis keeps in its cache of rows and tables
 KEPT_NUMBERS = 1 << 17
-# entries of a row, in the mean, from which on rows are made one by one
+# mean number of entries per row from which on rows are made one by one
 LONG_ROW = 1 << 5
-# the most runs, and entries, that are made at once
+# maximum numbers of runs and of entries that are made at once
 RUNS_TOGETHER, ENTRIES_TOGETHER = 1 << 15, 1 << 14
-# a row of more runs than FEW_RUNS, with fewer than FEW_PAIRS pairs in each, is scattered
+# a row is scattered if it has more than FEW_RUNS runs, of fewer than FEW_PAIRS pairs each on average
 FEW_RUNS, FEW_PAIRS = 8, 3
 
 
 class Rows(NamedTuple):
-    """The columns of a range of rows of an axis' matrix, and the taps that land on each, row after row.
+    """A range of rows of an axis' matrix: columns, and the taps that contribute to each, row after row.
 
     Attributes
     ----------
     columns : (c,) int64 array
         Columns, ascending in each row, without duplicates.
     taps : slice or int array
-        The kernel taps; those of one column are neighbours.
+        The kernel taps; those of one column are contiguous.
     starts : (c,) int array or None
         Where in ``taps`` the taps of each column begin; None if each column has one tap. Contracting the
         kernel with these rows is a segmented sum.
     sizes : (rows,) int array
         The number of columns of each row.
     run : int
-        Step of the taps within every row; 0 if they do not step evenly.
+        Step of the taps within every row; 0 if it is not constant.
     """
 
     columns: Array
@@ -106,7 +106,7 @@ class Rows(NamedTuple):
 
 
 def _as_slice(taps: Array, run: int) -> slice | Array:
-    """Return taps that step evenly as a slice, which takes a view of the weights instead of a copy."""
+    """Return taps of constant step ``run`` as a slice, which indexes a view of the weights, not a copy."""
     if not run or not taps.size:
         return taps
     first, stop = int(taps[0]), int(taps[-1]) + run
@@ -138,13 +138,16 @@ def _rows(runs: Runs, taps: int) -> Rows:
 
 
 def _ties_fall(numbers: Array, columns: Array, taps: Array) -> bool:
-    """Return whether the taps of any column do not ascend: the order of a sum must not depend on the runs."""
+    """Return whether the taps of any column are not in ascending order.
+
+    They are sorted then, so that the order of summation does not depend on the runs.
+    """
     fall = (columns[1:] == columns[:-1]) & (numbers[1:] == numbers[:-1]) & (taps[1:] < taps[:-1])
     return bool(fall.any())
 
 
 def _sorted(numbers: Array, columns: Array, taps: Array, count: int) -> tuple[Array, Array, Array]:
-    """Return (row, column, tap) triplets sorted: packed into integers if they fit, which sort faster."""
+    """Return (row, column, tap) triplets sorted; packed into 64-bit keys, which sort faster, if they fit."""
     tap_bits, column_bits = count.bit_length(), int(columns.max(initial=0)).bit_length()
     if int(numbers[-1]).bit_length() + column_bits + tap_bits > 63:
         order = np.lexsort((taps, columns, numbers))
@@ -162,7 +165,7 @@ def _sorted(numbers: Array, columns: Array, taps: Array, count: int) -> tuple[Ar
 def within_a_period(axis: Axis) -> Axis:
     """Return an equal axis with its kernel wrapped to one period of the extension.
 
-    Taps that read the same sample of every output, one or more periods apart, are one tap of it.
+    Taps that are a multiple of the period apart read the same sample for every output: they become one tap.
     """
     if axis.effective_mode.constant or axis.size == 1:
         return axis
@@ -178,7 +181,7 @@ class RunRows(ABC):
     shape : (int, int)
         Rows and columns.
     taps : int
-        Number of taps that rows refer to: of the kernel as `extended` returns it.
+        Number of taps that rows refer to: those of the kernel that `extended` returns.
     segments : sequence of Segment
         Runs of rows that repeat with shifted columns.
     """
@@ -190,11 +193,11 @@ class RunRows(ABC):
 
     @property
     def extends(self) -> bool:
-        """Whether rows refer to sums of taps beside the taps of the kernel, see `extended`."""
+        """Whether rows refer to sums of taps in addition to the taps of the kernel, see `extended`."""
         return False
 
     def extended(self, weights: Array, at: int) -> Array:
-        """Return a kernel, whose axis ``at`` is this one, with all taps that rows refer to."""
+        """Return the kernel with all taps that rows refer to along its axis ``at``, which is this axis."""
         del at
         return weights
 
@@ -212,7 +215,7 @@ class RunRows(ABC):
         return many > FEW_RUNS and int(runs.length.sum()) < FEW_PAIRS * many
 
     def tangled(self, start: int, stop: int) -> bool:
-        """Return whether a row of a range is not a few slices of the kernel, side by side or overlapping."""
+        """Return whether the rows of a range are not a few slices of the kernel each, see `LongRow`."""
         return next(self._middle(start, stop).ordered().long_rows(), None) is None
 
     def _middle(self, start: int, stop: int) -> Runs:
@@ -287,7 +290,7 @@ class RunRows(ABC):
         return self._made_runs(start, stop).filled()
 
     def _parts(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """Divide a range of rows where the number of runs of a row changes much."""
+        """Divide a range of rows where the number of runs per row changes a lot."""
         yield start, stop
 
     def order(self, start: int, stop: int, upper: Array) -> Array:
@@ -350,11 +353,11 @@ class AxisRows(RunRows):
 
     @property
     def extends(self) -> bool:
-        """Whether rows refer to sums of taps beside the taps of the kernel."""
+        """Whether rows refer to sums of taps in addition to the taps of the kernel."""
         return self.taps != self._given_taps
 
     def extended(self, weights: Array, at: int) -> Array:
-        """Return a kernel, whose axis ``at`` is this one, wrapped to one period, and its `edge_sums`."""
+        """Return the kernel, wrapped to one period along its axis ``at``, with its `edge_sums` appended."""
         xp = backend_of("weights", weights).xp
         before = (slice(None),) * (at % weights.ndim)
         taps = self.axis.taps
@@ -380,7 +383,7 @@ class AxisRows(RunRows):
         return (transposed_runs if self.transposed else forward_runs)(self.axis, start, stop)
 
     def _parts(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """Divide a range of rows so that each replicated edge stands alone: it has many more runs."""
+        """Split off the row of each replicated edge, which has many more runs than the others."""
         last = self.shape[0] - 1
         if not self.transposed or not self.axis.effective_mode.edge or not last:
             yield start, stop
@@ -389,7 +392,7 @@ class AxisRows(RunRows):
         yield from pairwise(cuts)
 
     def count(self, start: int, stop: int) -> int:
-        """Return the number of entries in a range of rows; in closed form for a whole axis or for outputs."""
+        """Return the number of entries in a range of rows; closed form for whole axes and forward rows."""
         if (start, stop) == (0, self.shape[0]):
             return self.axis.nnz
         if not self.transposed:
@@ -408,13 +411,13 @@ def _all_numbers(rows: list[Rows | LongRow]) -> int:
 
 
 def _shares(start: int, ends: Array) -> Iterator[tuple[int, int]]:
-    """Divide rows from ``start`` on, which end at entries ``ends``, at multiples of ``ENTRIES_TOGETHER``."""
+    """Divide rows from ``start`` on, given the ends of their entries, at multiples of ENTRIES_TOGETHER."""
     cuts = np.flatnonzero(np.diff(ends // ENTRIES_TOGETHER)) + 1
     return pairwise([start, *(start + cuts).tolist(), start + ends.size])
 
 
 def _numbers(rows: Rows | Table) -> int:
-    """Return the number of numbers in some rows, plus 64 for the objects themselves."""
+    """Return the total size of the arrays in some rows, plus 64 for the objects themselves."""
     return 64 + sum(array.size for array in rows if isinstance(array, np.ndarray))
 
 
@@ -440,8 +443,8 @@ def row_order(upper: Array, lower: Array) -> Array:
     Parameters
     ----------
     upper, lower : int arrays
-        The number of columns of each row of the first and of the second axis. The outer product is a table:
-        one line for each column of the first axis (all rows), which has all columns of the second.
+        The number of columns of each row of the first and of the second axis. The outer product is a table
+        with one line for each column of the first axis (of all its rows), across all columns of the second.
 
     Returns
     -------

@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 Box: TypeAlias = tuple[tuple[int, int], ...]
 
-PARTS_OR_PRODUCTS = "rows= assembles a part of it, an operator with method='direct' needs none"
+PARTS_OR_PRODUCTS = "rows= assembles a part of it, an operator with method='direct' needs no matrix"
 
 # boxes of several channels have at most this many entries
 BOX_ENTRIES = 1 << 17
 # entries from which on threads pay
 THREAD_ENTRIES = 1 << 20
-# entries from which on compiled loops may be used: for fewer NumPy takes some hundredths of a second at most
+# entries from which on compiled loops may be used: NumPy writes fewer in some hundredths of a second
 COMPILED_ENTRIES = 1 << 19
 
 
 class ChannelSteps(NamedTuple):
-    """By how much a channel grows from one group, row channel or column channel to the next."""
+    """Increments of a channel index from one group, row channel or column channel to the next."""
 
     group: int
     row: int
@@ -52,7 +52,7 @@ class MatrixLayout(NamedTuple):
     Attributes
     ----------
     groups, row_channels, column_channels : int
-        Groups, and the channels of one group on the sides of rows and columns.
+        Number of groups, and the channels of one group along the rows and along the columns.
     axes : tuple of RunRows
     """
 
@@ -80,10 +80,10 @@ class MatrixLayout(NamedTuple):
         return ChannelSteps(self.row_channels * self.column_channels, self.column_channels, 1)
 
     def offsets(self, first: int, last: int) -> tuple[Array, Array]:
-        """Return where each column channel of row channel ``first`` begins, and the shifts of later channels.
+        """Return the first column of each column channel in row channel ``first``, and later ones' shifts.
 
-        The second array has, for each row channel from ``first + 1`` up to, and without, ``last``, the number
-        that is added to the columns of row channel ``first``.
+        The second array has, for each row channel in ``range(first + 1, last)``, the offset of its columns
+        from those of row channel ``first``.
         """
         size = prod(self.column_sizes)
         steps = self.column_steps
@@ -113,12 +113,12 @@ class MatrixLayout(NamedTuple):
 
     @property
     def row_shape(self) -> tuple[int, ...]:
-        """Shape of the array whose elements, in C order, the rows belong to: channels first."""
+        """Shape of the array, channels first, whose elements in C order correspond to the rows."""
         return (self.groups * self.row_channels, *(axis.shape[0] for axis in self.axes))
 
     @property
     def column_sizes(self) -> tuple[int, ...]:
-        """Spatial sizes on the side of the columns."""
+        """Spatial sizes of the array whose elements correspond to the columns."""
         return tuple(axis.shape[1] for axis in self.axes)
 
     @property
@@ -127,13 +127,13 @@ class MatrixLayout(NamedTuple):
         return prod(self.row_shape), self.groups * self.column_channels * prod(self.column_sizes)
 
     def box_nnz(self, box: Box) -> int:
-        """Return the entries of a box of rows, given as a range for each axis of `row_shape`."""
+        """Return the number of entries of a box of rows, given as a range for each axis of `row_shape`."""
         (first, last), *ranges = box
         counts = (axis.count(*limits) for axis, limits in zip(self.axes, ranges, strict=True))
         return (last - first) * self.column_channels * prod(counts)
 
     def entries_before(self, row: int) -> int:
-        """Return the entries of all rows before ``row``, which may be the number of rows."""
+        """Return the number of entries of all rows before ``row``; ``row`` may be the number of rows."""
         places = []
         for size in reversed(self.row_shape[1:]):
             row, place = divmod(row, size)
@@ -194,7 +194,7 @@ def matrix_size(
         None for the smallest that holds all indices.
     backend : Backend
     hint : str
-        Ends the message of a ``MemoryError``: another way that needs less memory.
+        End of the message of a ``MemoryError``: an alternative that needs less memory.
 
     Raises
     ------
@@ -278,7 +278,7 @@ def _fill_box(
 ) -> None:
     """Write the entries of a box of rows; ``entry`` is the number of entries before the box.
 
-    ``ends`` becomes the row pointers after each row. The channels of the box share their spatial layout:
+    The end of each row is written to ``ends``. The channels of the box share their spatial layout:
     columns are written for the first channel and shifted for the others (to the columns of their group),
     values are written for all channels at once. ``compiles`` permits compiled loops.
     """
@@ -299,7 +299,7 @@ def _fill_box(
 
 
 def _fill_pointers(upper: Array, counts: list[Array], ends: Array, entry: int) -> None:
-    """Write where each row of a box ends: in a line, row lengths are multiples of those of the last axis."""
+    """Write the end of each row of a box; along a line, row lengths are a multiple of the last axis' own."""
     for numbers in counts[:-1]:
         upper = np.multiply.outer(upper, numbers.astype(ends.dtype)).reshape(-1)
     along = counts[-1].cumsum(dtype=ends.dtype)

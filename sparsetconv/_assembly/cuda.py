@@ -1,8 +1,8 @@
 """The arrays of a CSR matrix, written on the device: one launch for each array.
 
-Entries and their order are the same as in ``csr``, from the same rows of axes. Only tables of the axes go to
-the device: the rows that differ from each other, never the entries of the matrix. The kernels are in
-``source/``; ``source/matrix.cuh`` explains the tables.
+Entries and their order are the same as in ``csr``, from the same rows of axes. Only tables of each axis'
+distinct rows are copied to the device, never the entries of the matrix. The kernels are in ``source/``;
+``source/matrix.cuh`` explains the tables.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sparsetconv._assembly.csr import MatrixLayout
     from sparsetconv._geometry.segments import Segment
 
-# the least and the most entries of a chunk of a line; between these, a matrix has about CHUNKS chunks
+# bounds on the entries of a chunk of a line; within these, a matrix is divided into about CHUNKS chunks
 CHUNK_ENTRIES, CHUNKS = (1 << 12, 1 << 15), 1 << 13
 # the most entries of a segment of rows that do not repeat
 MERGED_ENTRIES = 1 << 12
@@ -35,7 +35,7 @@ SHORT_LINE = 1 << 11
 THREADS = 128
 # one block of threads writes the pointers of about this many rows of a line
 POINTER_ROWS = 1 << 12
-# the most rows of a factor that are compared at once on the host: the arrays stay in its cache
+# the most rows of a factor that are compared at once on the host, so that the arrays stay in cache
 COMPARED_ROWS = 1 << 14
 
 
@@ -50,7 +50,7 @@ CHANNEL_STEPS = record(*ChannelSteps._fields)
 
 
 def layout_record(ndim: int) -> Kind:
-    """Return a layout in numbers, as the kernels take it: ``Layout`` in ``source/matrix.cuh``."""
+    """Return the record of a layout that the kernels take: ``Layout`` in ``source/matrix.cuh``."""
     return record(
         "row_channels", "column_channels", "start", "stop", "before", "entries", "chunks", "chunk_table",
         ("columns", CHANNEL_STEPS), ("weights", CHANNEL_STEPS), ("axes", AXIS_LAYOUT, ndim),
@@ -58,7 +58,7 @@ def layout_record(ndim: int) -> Kind:
 
 
 def shared_constants(ndim: int) -> dict[str, str | Kind]:
-    """Return what a compilation knows of every matrix of some axes."""
+    """Return the constants of a compilation that depend only on the number of axes."""
     structs = {"Segment": SEGMENT, "Chunk": CHUNK, "AxisLayout": AXIS_LAYOUT, "ChannelSteps": CHANNEL_STEPS}
     structs |= {"Layout": layout_record(ndim), "Firsts": record(("of", ndim))}
     return {"NDIM": str(ndim), **structs}
@@ -75,7 +75,7 @@ class Group(NamedTuple):
 
 
 class AxisTable(NamedTuple):
-    """One axis' matrix as tables of its template rows: the rows that differ from each other.
+    """One axis' matrix as tables of its template rows, the rows that are distinct.
 
     Attributes
     ----------
@@ -85,9 +85,9 @@ class AxisTable(NamedTuple):
         Taps of the kernel along the axis; 1 for a factor without a kernel.
     segments : array of `SEGMENT`
     begins, columns : int64 arrays
-        Where each template row's columns begin, and the columns.
+        The offset of each template row's columns, and the columns.
     folds, tap_list : int64 arrays
-        Where each column's taps begin, and the taps.
+        The offset of each column's taps, and the taps.
     values : float64 array
         Values of the columns of a factor without a kernel.
     """
@@ -179,7 +179,7 @@ def _groups(rows: RunRows) -> Iterator[Group]:
         yield from _if_any(Group(segment.stop, rows.shape[0] - segment.stop, 1))
         return
     for start, period, repeat, shift in rows.segments:
-        # the tables have one shift for a row: rows whose columns have steps of their own are listed in full
+        # the tables hold one shift per row: rows whose columns shift by different steps are listed in full
         yield Group(start, period * repeat, 1) if shift is None else Group(start, period, repeat, shift)
 
 
@@ -247,7 +247,7 @@ def _same_rows(factor: Any, period: int, shift: int) -> Array:
     counts = np.diff(pointers)
     again: Array = counts[period:] == counts[: counts.size - period]
     for first in range(0, again.size, COMPARED_ROWS):
-        # rows whose counterpart has equally many entries, but not none
+        # rows that are not empty, and whose counterpart has as many entries
         block = again[first : first + COMPARED_ROWS]
         rows = first + np.flatnonzero(block & (counts[first : first + block.size] > 0))
         if not rows.size:
@@ -275,7 +275,7 @@ def _segment_table(segments: Sequence[Group], begins: Array) -> Array:
 
 
 class Channels(NamedTuple):
-    """Channels of one group of a matrix, of its rows and its columns, and the steps of `MatrixLayout`."""
+    """Row and column channels of one group of a matrix, and the channel steps of its `MatrixLayout`."""
 
     rows: int
     columns: int
@@ -289,7 +289,7 @@ class Channels(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """A range of rows of a matrix: its first and last row, the entries before it and in it."""
+    """A range of rows of a matrix, the number of entries before it, and the number of entries in it."""
 
     start: int
     stop: int
@@ -386,7 +386,7 @@ class DeviceLayout:
 
 
 def _axis_layout(axis: AxisTable, at: int) -> tuple[Array, list[Array]]:
-    """Return an axis in numbers, and its tables, which begin at place ``at``."""
+    """Return the record of an axis, and its tables, which begin at offset ``at``."""
     rows, columns = axis.shape
     tables = {
         "segment_table": numbers(axis.segments),
@@ -409,9 +409,9 @@ def _axis_layout(axis: AxisTable, at: int) -> tuple[Array, list[Array]]:
 
 
 def _in_span(axis: AxisTable, span: tuple[int, int]) -> Iterator[tuple[int, int, int, int, int]]:
-    """Yield the segments with rows in a range: number, period, entries of a group, first and last row there.
+    """Yield the segments with rows in a range: number, period, entries of a group, and these rows' range.
 
-    Rows are counted from the segment's first.
+    Rows are counted from the segment's first one.
     """
     columns = (axis.segments[name].tolist() for name in ("start", "period", "entries", "repeat"))
     for number, (start, period, entries, repeat) in enumerate(zip(*columns, strict=True)):

@@ -1,4 +1,4 @@
-"""What every matrix may be asked for: a format, a range of rows, a dtype of the indices."""
+"""Check the format, the range of rows and the index dtype of a matrix."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def row_range(rows: slice | None, total: int) -> tuple[int, int]:
 
 
 def wanted_index_dtype(index_dtype: DTypeLike | None) -> np.dtype[Any] | None:
-    """Return the dtype that indices shall have, None for the smallest that fits."""
+    """Return the requested index dtype, or None for the smallest that fits."""
     if index_dtype is None:
         return None
     wanted = named_dtype("index_dtype", index_dtype)
@@ -45,7 +45,7 @@ def wanted_index_dtype(index_dtype: DTypeLike | None) -> np.dtype[Any] | None:
 
 
 def fitting_index_dtype(wanted: np.dtype[Any] | None, rows: int, columns: int, nnz: int) -> np.dtype[Any]:
-    """Return the smallest dtype of indices, or the wanted one if it holds them, or raise."""
+    """Return the wanted index dtype, or the smallest that fits if it is None; raise if it is too small."""
     smallest = smallest_index_dtype(rows, columns, nnz)
     if wanted is None:
         return smallest
@@ -59,7 +59,7 @@ def fitting_index_dtype(wanted: np.dtype[Any] | None, rows: int, columns: int, n
 
 
 def canonical(matrix: Any) -> Any:
-    """Tell the library what is so by construction; it would read the whole matrix to find out."""
+    """Set the flags of canonical format, for which SciPy would otherwise read the whole matrix."""
     matrix.has_sorted_indices = True
     matrix.has_canonical_format = True
     return matrix

@@ -1,4 +1,4 @@
-"""The matrix of a convolution as a function of its kernel: rows are results, columns are weights.
+"""The matrix of a convolution as a function of its kernel: rows are outputs, columns are weights.
 
 It is assembled from rows of axes, like the matrix of a convolution, with the roles of the kernel and of the
 fixed array exchanged: columns are taps, and entries are samples, or sums of samples.
@@ -44,7 +44,7 @@ class ForwardRows(RunRows):
         return runs.mirrored(self.shape[1]) if self._flip else runs
 
     def sliding(self) -> tuple[Segment, int] | None:
-        """See `RunRows.sliding`: inside, each output reads the samples of the one before plus one stride."""
+        """See `RunRows.sliding`: in the interior, an output reads one stride further on than the previous."""
         inside, axis = self._axis.interior, self._axis
         return Segment(inside.start, 1, inside.stop - inside.start, 0), axis.stride
 
@@ -78,14 +78,14 @@ class TransposedRows(AxisRows):
         return runs.mirrored(self.shape[1]) if self._flip else runs
 
     def sliding(self) -> tuple[Segment, int] | None:
-        """See `RunRows.sliding`: one stride on, the next outputs read a sample through the same taps."""
+        """See `RunRows.sliding`: one stride further on, the next outputs read through the same taps."""
         inside, axis = self._forward.transposed_interior, self._forward
         repeat = max(0, inside.stop - inside.start) // axis.stride
         return Segment(inside.start, axis.stride, repeat, 0), 1
 
 
 class KernelLayout(MatrixLayout):
-    """Where the entries of a matrix by weights lie: each channel of the result has columns of its own."""
+    """Layout of the matrix that acts on kernels: each output channel has columns of its own."""
 
     @classmethod
     def of(cls, geometry: ConvGeometry, transposed: bool) -> KernelLayout:
@@ -138,15 +138,15 @@ def kernel_arrays(
     ----------
     geometry : ConvGeometry
     x : (groups, channels, ...) array
-        The fixed array: the input, or the small array of a transposed convolution. Where padding puts several
-        of its elements on one entry, they are summed in its dtype.
+        The fixed array: the input, or the small array of a transposed convolution. Elements that padding maps
+        to the same entry are summed in its dtype.
     transposed : bool
     backend : Backend
         Of ``x``, and of the arrays.
     """
     layout = KernelLayout.of(geometry, transposed)
     stop = layout.shape[0]
-    hint = "products with the operator need none"
+    hint = "products with the operator need no matrix"
     nnz, index = matrix_size(layout, 0, stop, x.dtype, None, backend, hint)
     if backend.on_gpu:
         return convolution_arrays(backend, layout, x[:, None], (0, stop), nnz, index)

@@ -51,20 +51,20 @@ def stacked_products(
     shared: bool = True,
     index_dtype: np.dtype[Any] | None = None,
 ) -> Any:
-    """Return Kronecker products one below the other, as one CSR matrix: each piece is the factors of one.
+    """Return vertically stacked Kronecker products as one CSR matrix; each piece is the factors of one.
 
-    Rows of a product are such pieces, one for each box of rows.
+    A range of rows of a product is such a stack, with one piece for each box of rows.
     """
     sizes = [_size(factors) for factors in pieces]
     rows, nnz = (sum(size) for size in zip((0, 0), *sizes, strict=True))
     index = fitting_index_dtype(index_dtype, rows, columns, nnz)
     need = nnz * (dtype.itemsize + index.itemsize) + (rows + 1) * index.itemsize
     if backend.on_gpu:
-        # several pieces are copied to their places
+        # concatenating several pieces copies them
         need *= min(2, max(1, len(pieces)))
     else:
         need += max(map(_preparing, pieces), default=0)
-    backend.require("the matrix", need, "ResizeOperator needs none")
+    backend.require("the matrix", need, "ResizeOperator needs no matrix")
     if backend.on_gpu:
         return backend.csr(*_device_arrays(pieces, sizes, dtype, index, backend), (rows, columns))
     if len(pieces) == 1 and len(pieces[0]) == 1:
@@ -94,7 +94,7 @@ def _device_arrays(
     index: np.dtype[Any],
     backend: Backend,
 ) -> tuple[Array, Array, Array]:
-    """Return the arrays of stacked products on a GPU, each product written there by itself."""
+    """Return the arrays of stacked products on a GPU: products are written one by one, then concatenated."""
     xp = backend.xp
     parts, before = [(xp.empty(0, dtype), xp.empty(0, index), xp.zeros(1, index))], 0
     for factors, (rows, entries) in zip(pieces, sizes, strict=True):
@@ -126,7 +126,7 @@ def _write_product(factors: Sequence[Any], data: Array, indices: Array, lengths:
 
 
 def _preparing(factors: Sequence[Any]) -> int:
-    """Return the most bytes that `_line` takes for any factor."""
+    """Return the largest number of bytes that `_line` takes for any factor."""
     most, rest = 0, 1
     for factor in reversed(factors):
         longest = int(np.diff(factor.indptr).max())
@@ -145,7 +145,7 @@ def _kronecker_pair(a: Any, b: Any, dtype: np.dtype[Any], index: np.dtype[Any]) 
 
 
 def _write_short(a: Any, b: Any, data: Array, indices: Array) -> None:
-    """Write the entries if ``b`` has few: at once for many rows of ``a`` that have equally many entries."""
+    """Write the entries if ``b`` has few: at once for many rows of ``a`` with the same number of entries."""
     counts = np.diff(a.indptr)
     jobs = []
     for count in np.unique(counts[counts > 0]).tolist():
@@ -186,7 +186,7 @@ def _write_long(a: Any, b: Any, data: Array, indices: Array) -> None:
 
 
 def _equal_rows(a: Any) -> list[tuple[Array, Array, Array]]:
-    """Return the different rows of a matrix: columns less the first one, values, and which rows these are."""
+    """Return the distinct rows of a matrix: columns relative to the first, values, and the row numbers."""
     known: dict[tuple[bytes, bytes], list[int]] = {}
     for row, (first, last) in enumerate(zip(a.indptr[:-1], a.indptr[1:], strict=True)):
         columns = a.indices[first:last]
@@ -210,10 +210,10 @@ def _shared(blocks: list[tuple[Array, Array, Array]]) -> list[tuple[Array, Array
 def _line(b: Any, offsets: Array, index: np.dtype[Any]) -> tuple[Array, Array, Array]:
     """Return the parts of a product that rows of ``a`` with the same ``offsets`` share.
 
-    ``offsets`` are the columns of a row of ``a``, less its first. Its product with ``b`` is ordered by row of
-    ``b``, then entry of ``a``, then entry of ``b``. Returned for each entry of the product: which entry of
-    the row of ``a`` it has as a factor, its column (less that of the first entry of ``a``), the value of
-    ``b``.
+    ``offsets`` are the columns of a row of ``a``, relative to the first. The row's product with ``b`` is
+    ordered by row of ``b``, then entry of ``a``, then entry of ``b``. Returned are, for each entry of the
+    product, the index of its factor within the row of ``a``, its column (relative to that of the first entry
+    of ``a``), and its factor in ``b``.
     """
     length = len(offsets)
     if length == 1:

@@ -1,8 +1,8 @@
-"""Compiled loops that write rows of a matrix: each axis' rows as a table, and the products of several axes.
+"""Compiled loops that write rows of a matrix: tables of each axis' rows, and products of several axes.
 
-Rows of a border have columns and sums of their own, and NumPy needs some microseconds for each row. If a
-matrix has many such rows, these loops write them: the runs of an axis are merged to stretches, in which
-columns, and the taps that land on them, step evenly; stretches are written like copies.
+Rows at the border differ from one another, and NumPy needs some microseconds for each. If a matrix has many
+such rows, these loops write them: the runs of an axis are merged into stretches, along which columns and taps
+have constant steps, and stretches are written as strided copies.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sparsetconv._arrays.compiler import compiled
 
 # larger than every column
 NONE = (1 << 63) - 1
-# the most entries of interleaved stretches: they are written one stretch after the other, and stay in cache
+# the most entries of interleaved stretches: written one stretch after the other, they should stay in cache
 TURNS = 1 << 11
 # stretches of a smaller mean length are written entry by entry, each entry for all columns so far at once
 SHORT = 16
@@ -71,7 +71,7 @@ def _until_crossing(taps: Any, rises: Any, begin: int, end: int, count: int) -> 
 
 @compiled
 def merge_runs(runs: Any, table: Any, heads: Any) -> tuple[int, int]:
-    """Merge the `Runs` of each row to the stretches of a `Table`; return the numbers of stretches and terms.
+    """Merge the `Runs` of each row into stretches of a `Table`; return the numbers of stretches and terms.
 
     Columns of a run are ``step`` apart. All runs that have a column among the next ``step`` columns are
     interleaved, until one of them ends, another one begins, or two runs in the same columns change the order
@@ -123,7 +123,7 @@ def merge_runs(runs: Any, table: Any, heads: Any) -> tuple[int, int]:
 @compiled
 def _put(source: Any, first: int, rise: int, out: Any, to: int, apart: int, count: int, more: bool) -> None:
     """Copy or add ``count`` numbers, ``rise`` apart in ``source``, to places ``apart`` from each other."""
-    # unsigned indices: signed ones may count from the end, which would be tested at every access
+    # unsigned indices: signed ones are tested at every access, since negative ones count from the end
     begin, place, many = uint64(first), uint64(to), uint64(count)
     step, stride = uint64(rise), uint64(apart)
     if apart == 1 and rise == 1:

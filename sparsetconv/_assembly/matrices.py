@@ -1,6 +1,6 @@
 """`conv_matrix` and `conv_transpose_matrix`: a convolution as a sparse matrix.
 
-The border where kernels, words and formats are checked; the work is in ``csr`` and ``cuda``.
+Arguments are checked here; the arrays are assembled in ``csr`` and ``cuda``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
 
     class ConvOptions(TypedDict, total=False):
-        """What `conv_matrix` takes by name, beside the format."""
+        """Keyword arguments of `conv_matrix` other than ``format``."""
 
         stride: IntOrInts
         padding: Padding
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         index_dtype: DTypeLike | None
 
     class ConvTransposeOptions(ConvOptions, total=False):
-        """What `conv_transpose_matrix` takes by name, beside the format."""
+        """Keyword arguments of `conv_transpose_matrix` other than ``format``."""
 
         output_padding: IntOrInts
         output_shape: IntOrInts | None
@@ -87,19 +87,20 @@ def conv_matrix(
     kernel : (k1, ..., kd) or (c_out, c_in // groups, k1, ..., kd) array_like
         Weights: float32, float64, complex64, complex128 or an integer dtype.
     input_shape : int, sequence of int, or ConvGeometry
-        ``(n1, ..., nd)`` or ``(c_in, n1, ..., nd)``; or a geometry of the kernel's shape, which settles all
-        parameters from `stride` to `flip`, so that these must be left out.
+        ``(n1, ..., nd)`` or ``(c_in, n1, ..., nd)``; or a geometry for the kernel's shape, which replaces
+        all parameters from `stride` to `flip`: these must then be left out.
     stride, padding, dilation, groups, padding_mode, flip : int, sequence, str, bool
         As for `ConvGeometry`.
     rows : slice, optional
-        Only these rows, ``slice(start, stop)``, with global columns, at the cost of these rows.
+        Assemble only these rows, ``slice(start, stop)``, of the matrix, with all its columns; time and memory
+        are those of these rows.
     dtype : dtype, optional
-        Of the values; the kernel's if not given. It may round the weights, but neither wrap nor overflow.
-        Where a border folds several taps onto one sample their sum is taken in this dtype, in which integers
-        wrap (that of a replicated edge in double precision, and rounded); an operator sums in the dtype of
-        its result.
+        Dtype of the values; by default that of the kernel. Weights may be rounded to it, but must not wrap or
+        overflow. Taps that padding folds onto one sample are summed in this dtype, in which integers wrap
+        around (for a replicated edge in double precision, then rounded); an operator sums in the dtype of its
+        result.
     index_dtype : dtype, optional
-        ``int32`` or ``int64``; the smaller that fits if not given.
+        ``int32`` or ``int64``; by default the smaller one that fits.
     format : {"csr", "csc", "coo", "bsr", "dia"}
         ``"bsr"`` and ``"dia"`` are refused where they do not fit (see Notes).
 
@@ -107,32 +108,32 @@ def conv_matrix(
     -------
     scipy.sparse array
         Of shape ``(prod(output_shape), prod(input_shape))``. CSR is canonical: columns sorted, no duplicates.
-        A zero in the kernel is stored, so that the pattern depends on the geometry alone.
+        Zeros of the kernel are stored, so that the sparsity pattern depends only on the geometry.
 
     Raises
     ------
     TypeError
-        If `kernel` is not a dense numeric array, `rows` not a slice of unit step, `dtype` of another kind
-        than the kernel, or any parameter not of its type.
+        If `kernel` is not a dense numeric array, `rows` is not a slice of unit step, `dtype` is of another
+        kind than the kernel's, or a parameter has the wrong type.
     ValueError
-        If the kernel does not fit into the padded input or to the channels; if a parameter has a value that
-        `ConvGeometry` refuses, or is given beside a geometry; if `rows` leaves the matrix, `dtype` cannot
-        hold a weight, or `index_dtype` an index; if the matrix does not fit the format.
+        If the kernel does not fit into the padded input or does not match the channels; if a parameter has a
+        value that `ConvGeometry` refuses, or is given together with a geometry; if `rows` is out of range,
+        `dtype` cannot hold a weight, or `index_dtype` an index; if the matrix does not fit the format.
     MemoryError
-        If the matrix needs more bytes than there are; nothing has been allocated then.
+        If the matrix needs more memory than is available; raised before anything is allocated.
 
     See Also
     --------
     ConvOperator : The same as a linear operator, without the matrix.
-    conv_transpose_matrix : The transpose, from the small array's point of view.
+    conv_transpose_matrix : The transposed matrix, which maps the small array to the large one.
 
     Notes
     -----
     With one axis, ``A[o, i]`` is the sum of ``kernel[t]`` over the taps ``t`` for which sample ``i``
     stands at position ``o * stride + t * dilation - before`` of the input's extension; with several
     axes the sum runs over their product. Rows and columns are the C-order flattenings of output and
-    input. Before a factorisation of the matrix of a kernel with zeros, such as a five-point stencil,
-    ``A.eliminate_zeros()`` drops the stored ones, which would fill its factors.
+    input. If the kernel has zeros, as a five-point stencil has, call ``A.eliminate_zeros()`` before
+    factorizing the matrix: stored zeros would cause fill-in.
 
     ``"bsr"`` fits where the last axis' windows fall into aligned blocks (unit dilation, ``stride`` a
     multiple of its taps, sizes and padding too); its blocks are ``(1, k)``. ``"dia"`` fits where all
@@ -214,11 +215,11 @@ def conv_transpose_matrix(
     Parameters
     ----------
     kernel : (k1, ..., kd) or (c_in, c_out // groups, k1, ..., kd) array_like
-        The array that serves the forward convolution too: there, ``c_in`` are its outputs.
+        The same array as for the forward convolution, whose output channels are ``c_in``.
     input_shape : int, sequence of int, or ConvGeometry
         The small shape, ``(n1, ..., nd)`` or ``(c_in, n1, ..., nd)``; or the geometry of the forward
-        convolution, as `conv_transpose_geometry` returns it, which settles all parameters from `stride` to
-        `flip`, so that these must be left out.
+        convolution, as `conv_transpose_geometry` returns it, which replaces all parameters from `stride` to
+        `flip`: these must then be left out.
     stride, padding : int, sequence, str
         Of the forward convolution, as for `ConvGeometry`. With ``"same"`` and ``"same_lower"`` the output
         has ``n * stride`` samples.
@@ -239,9 +240,9 @@ def conv_transpose_matrix(
     Raises
     ------
     TypeError, ValueError, MemoryError
-        As `conv_matrix`. ValueError too if `output_padding` is too large or given beside `output_shape`, or
-        if no forward convolution leads from `output_shape` to `input_shape`; the message has the sizes that
-        do.
+        As `conv_matrix`. Also ValueError if `output_padding` is too large or given together with
+        `output_shape`, or if no forward convolution maps `output_shape` to `input_shape`; the message has
+        the possible sizes.
 
     See Also
     --------
@@ -250,8 +251,8 @@ def conv_transpose_matrix(
     Notes
     -----
     ``A[i, o]`` is the entry ``[o, i]`` of the forward matrix. The output has
-    ``(n - 1) * stride - before - after + dilation * (k - 1) + 1 + output_padding`` samples, as torch's
-    ``ConvTranspose`` [1]_. With ``"same"`` and a kernel shorter than the stride, zeros fill the end.
+    ``(n - 1) * stride - before - after + dilation * (k - 1) + 1 + output_padding`` samples, as in torch's
+    ``ConvTranspose`` [1]_. With ``"same"`` and a kernel shorter than the stride, it ends with zeros.
 
     References
     ----------
@@ -338,11 +339,11 @@ def _assembled(
 
 
 def check_gpu_dtype(name: str, dtype: np.dtype[Any]) -> None:
-    """Raise unless CuPy's sparse matrices hold values of a dtype."""
+    """Raise unless CuPy's sparse matrices support a dtype."""
     if dtype.char not in "fdFD":
         msg = (
-            f"{name} must be float32, float64, complex64 or complex128 on a GPU: CuPy's sparse matrices hold "
-            f"nothing else; got {clipped(str(dtype))}"
+            f"{name} must be float32, float64, complex64 or complex128 on a GPU, the dtypes of CuPy's sparse "
+            f"matrices; got {clipped(str(dtype))}"
         )
         raise TypeError(msg)
 
@@ -409,7 +410,7 @@ def _checked_dia(matrix: Any, backend: Backend) -> Any:
     diagonals = triplets.col.astype(np.int64) - triplets.row
     offsets, places = xp.unique(diagonals, return_inverse=True)
     nbytes = offsets.size * matrix.shape[1] * matrix.dtype.itemsize
-    backend.require(f"the {offsets.size} diagonals", nbytes, "format='csr' stores entries alone")
+    backend.require(f"the {offsets.size} diagonals", nbytes, "format='csr' stores only the entries")
     data = xp.zeros((offsets.size, matrix.shape[1]), matrix.dtype)
     data[places, triplets.col] = triplets.data
     return backend.sparse_type("dia")((data, offsets), shape=matrix.shape)

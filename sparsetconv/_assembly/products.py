@@ -1,7 +1,7 @@
 """Write a range of rows of one axis, times all rows of the axes that follow, by compiled loops.
 
-The rows of each axis are a table. The tables bound the numbers of columns, and of contracted weights, before
-each axis, so that the loops need not allocate.
+The rows of each axis are a table. The tables give bounds on the number of columns, and of contracted weights,
+at each axis, so that all scratch arrays are allocated before the loops.
 """
 
 from __future__ import annotations
@@ -24,9 +24,23 @@ if TYPE_CHECKING:
 
 
 class Level(NamedTuple):
-    """One axis within a box of rows: its range, segments, entries of each row and in all, column stride.
+    """One axis of a box of rows.
 
-    ``below`` is the number of entries of the axes that follow, for one row of this one.
+    Attributes
+    ----------
+    axis : RunRows
+    limits : (int, int)
+        The range of rows.
+    segments : list of Segment
+        The segments of the range.
+    counts : (rows,) int array
+        The number of entries of each row.
+    entries : int
+        The number of entries of all rows.
+    stride : int
+        Columns of the matrix from one column of the axis to the next.
+    below : int
+        Entries of the axes that follow, for each entry of this one.
     """
 
     axis: RunRows
@@ -47,7 +61,7 @@ class Level(NamedTuple):
 
 
 class Room(NamedTuple):
-    """What the compiled loops work on beside what they write.
+    """Weights and scratch arrays of the compiled loops.
 
     Attributes
     ----------
@@ -56,9 +70,9 @@ class Room(NamedTuple):
     given : 1-D array
         The weights of a channel, before the first axis.
     contracted : 1-D array
-        Room for the weights before each of the other axes, contracted with the rows of those in front.
+        Scratch for the weights at each later axis, contracted with the rows of the axes in front of it.
     columns : 1-D int64 array
-        Room for the columns before each axis; those before the first are there.
+        Scratch for the columns before each axis; those before the first axis are filled in.
     """
 
     rows: Array
@@ -84,10 +98,10 @@ class Products(NamedTuple):
     widths : (rows,) int64 array
         The number of entries of each row.
     many, column_at : (axes,), (axes + 1,) int64 arrays
-        The most columns before each axis, and where they begin in the loops' scratch array.
+        The maximum number of columns before each axis, and their offset in the loops' scratch array.
     inner, weight_at : (axes + 1,) int64 arrays
-        The number of weights of each of these columns, and where they begin in the loops' scratch array.
-        Weights before the first axis are the given ones, and need no place.
+        The number of weights of each of these columns, and their offset in the loops' scratch array. Weights
+        before the first axis are the given ones, and need no scratch.
     strides : (axes,) int64 array
         Columns of the matrix from one column of an axis to the next.
     """
@@ -104,7 +118,7 @@ class Products(NamedTuple):
 
     @classmethod
     def of(cls, levels: Sequence[Level], limits: tuple[int, int]) -> Products:
-        """Return a range of rows of the first axis with all rows, in their boxes, of those that follow."""
+        """Return the products of a range of rows of the first axis with the rows of the later axes."""
         ranges = [limits, *(level.limits for level in levels[1:])]
         pairs = list(zip(levels, ranges, strict=True))
         widths = [level.widths(*own) for level, own in pairs]
@@ -123,7 +137,7 @@ class Products(NamedTuple):
         )
 
     def write(self, weights: Array, columns: Array, data: Array, indices: Array, entry: int) -> int:
-        """Write all entries, and return the place behind the last one.
+        """Write all entries, and return the index after the last one.
 
         Parameters
         ----------

@@ -16,19 +16,19 @@ MERGED_RUNS = 4
 
 
 class Table(NamedTuple):
-    """Rows for compiled loops, as stretches of columns that step evenly.
+    """Rows for compiled loops, as stretches of evenly spaced columns.
 
     Attributes
     ----------
     ends : (rows + 1,) int64 array
-        Where the stretches of each row begin, and where the last row ends.
+        The first stretch of each row, and the end of the last row.
     columns, steps, counts : (stretches,) int64 arrays
         The first column, the distance from one column to the next, and the number of columns.
     places, apart : (stretches,) int64 arrays
         The place of the first column in its row, and the distance from one place to the next, which is not 1
         where stretches are interleaved.
     terms : (stretches + 1,) int64 array
-        Where the terms of each stretch begin, and where the last one's end. A column is the sum of its terms.
+        The first term of each stretch, and the end of the last. An entry is the sum of its column's terms.
     taps, rises : (terms,) int64 arrays
         The tap of a term at the first column, and its step from one column to the next.
     """
@@ -54,8 +54,8 @@ class Table(NamedTuple):
         runs = _in_full(runs)
         heads = Heads(*(np.empty(many, np.int64) for _ in Heads._fields))
         pairs = int(runs.length.sum())
-        # an estimate first: each run begins and ends once, and crosses a few others. Then the bound, since no
-        # stretch is without a pair
+        # first an estimate (each run begins and ends once, and crosses a few others), then the upper bound:
+        # every stretch has at least one pair
         for room in (min(pairs, rows * (4 * many + 4)), pairs):
             lengths = {"ends": rows + 1, "terms": room + 1}
             table = cls(**{name: np.empty(lengths.get(name, room), np.int64) for name in cls._fields})
@@ -65,7 +65,7 @@ class Table(NamedTuple):
         return table._cut(stretches, terms)
 
     def _cut(self, stretches: int, terms: int) -> Table:
-        """Return copies of the first stretches and terms alone."""
+        """Return a table with copies of the first stretches and terms only."""
         lengths = {"ends": None, "terms": stretches + 1, "taps": terms, "rises": terms}
         fields = zip(self._fields, self, strict=True)
         return Table(**{name: part[: lengths.get(name, stretches)].copy() for name, part in fields})
@@ -80,12 +80,12 @@ class Table(NamedTuple):
 
 
 class Heads(NamedTuple):
-    """Of each run of a row what is merged next, and the order of some of them: room for compiled loops.
+    """Scratch arrays of `merge_runs`: the next pair of each run of a row, and an order of runs.
 
     Attributes
     ----------
     column, tap, left : (runs,) int64 arrays
-        The next pair, and how many there are from it on.
+        The next pair, and the number of pairs left.
     order : (runs,) int64 array
     """
 
@@ -96,7 +96,7 @@ class Heads(NamedTuple):
 
 
 def _in_full(runs: Runs) -> Runs:
-    """Return runs whose arrays are of one kind, for which loops are compiled."""
+    """Return runs as contiguous int64 arrays of one shape, for which the loops are compiled."""
 
     def full(part: int | Array) -> Array:
         return np.array(np.broadcast_to(part, runs.column.shape), np.int64, order="C")

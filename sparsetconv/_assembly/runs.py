@@ -1,8 +1,8 @@
-"""Rows of one axis' matrix as arithmetic runs: columns and taps that step evenly.
+"""Rows of one axis' matrix as runs: arithmetic progressions of columns and taps.
 
 The samples that an output reads within one copy of the signal are a run; so are the outputs that read a
-sample at one of its copies. A row is a few such runs, and all runs of a range of rows are found at once, by
-arithmetic on arrays.
+sample at one of its copies. A row consists of a few runs, and the runs of a range of rows are computed at
+once, by array arithmetic.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Runs(NamedTuple):
     tap_step: int | Array
 
     def sizes(self) -> Array:
-        """Return the number of different columns of each row."""
+        """Return the number of distinct columns of each row."""
         if self.column.shape[1] == 1:
             return self.length[:, 0]
         counts = self.length
@@ -53,7 +53,7 @@ class Runs(NamedTuple):
         # number the columns phase after phase: then runs are intervals of integers
         start = phase * (int((place + counts).max(initial=0)) + 1) + place
         if start.shape[1] == 2:
-            # less the overlap of the two intervals
+            # subtract the overlap of the two intervals
             (first, second), (one, other) = start.T, counts.T
             common = np.minimum(first + one, second + other) - np.maximum(first, second)
             return np.asarray(one + other - common.clip(0))
@@ -113,7 +113,7 @@ class Runs(NamedTuple):
         return Runs(change(self.column), change(self.tap), change(self.length), self.column_step, step)
 
     def long_rows(self) -> Iterator[LongRow | None]:
-        """Yield each row, of runs that are `ordered`, as a `LongRow`, or None if its runs are tangled."""
+        """Yield each row of `ordered` runs as a `LongRow`, or None where `_long_row` returns None."""
         if not np.all(self.tap_step):
             yield from [None] * len(self.column)
             return
@@ -156,14 +156,14 @@ class _Run(NamedTuple):
 
 
 class LongRow(NamedTuple):
-    """One row whose taps are a few slices of the kernel, which needs no index for each entry.
+    """One row whose taps are a few slices of the kernel, so that it needs no index per entry.
 
     Attributes
     ----------
     columns : (c,) int64 array
     pieces : list of (slice, slice, bool)
-        A slice of ``columns``, the taps that land on these columns, and whether they are added to taps that
-        landed there before.
+        A slice of ``columns``, the taps that contribute to these columns, and whether they are added to those
+        of earlier pieces.
     """
 
     columns: Array
@@ -191,7 +191,7 @@ class LongRow(NamedTuple):
 
 
 def _long_row(runs: list[_Run], step: int) -> LongRow | None:
-    """Return a row of runs that follow each other, or cover each column at most twice; else None.
+    """Return the row if its runs follow each other, or cover each column at most twice; else None.
 
     The sum of two taps does not depend on their order; in floating point, the sum of three does.
     """
@@ -238,7 +238,7 @@ def _ceil_div(a: Array, b: int) -> Array:
 
 
 def _times_modulo(values: Array, factor: int, modulus: int) -> Array:
-    """Return ``values * factor % modulus``, in Python's integers where 64 bits are too few."""
+    """Return ``values * factor % modulus``, by Python integers where 64 bits could overflow."""
     if modulus < LARGEST_MODULUS:
         product: Array = values % modulus * factor % modulus
         return product
@@ -271,11 +271,12 @@ def reads_edges(axis: Axis) -> bool:
 
 
 def edge_sums(axis: Axis) -> tuple[int, int]:
-    """Return the number of partial sums that rows use as extra taps: of first taps, and of last taps.
+    """Return the number of partial sums used as extra taps: of the first taps, and of the last taps.
 
-    The taps that read an edge through padding are the first few of a kernel, or the last few: their sum is a
-    partial sum, which serves as a tap of its own. Appended to the kernel are the sums of its first 1, 2, ...
-    taps, then those of its last 1, 2, ... taps. For a signal of one sample it is only the sum of all taps.
+    The taps that read an edge sample through padding are the first few or the last few of the kernel, and
+    their sum is used as one tap. The sums of the first 1, 2, ... taps are appended to the kernel, then the
+    sums of the last 1, 2, ... taps. For a signal of one sample both numbers are 0, and only the sum of all
+    taps is appended.
     """
     if not reads_edges(axis) or axis.size == 1:
         return 0, 0
@@ -284,11 +285,11 @@ def edge_sums(axis: Axis) -> tuple[int, int]:
 
 
 def _edges_and_inside(axis: Axis, first: Array) -> Runs:
-    """Return the runs of outputs: the first sample through padding, the signal, the last through padding."""
+    """Return three runs for each output: first sample as padding, samples inside, last sample as padding."""
     if axis.size == 1:
         return Runs(np.zeros_like(first), np.full_like(first, axis.taps), np.ones_like(first), 1, 1)
     low, high = _inside(axis, first)
-    # an edge's own sample joins the taps that read its padding
+    # a tap that reads the edge sample itself joins those that read it through padding
     before, after = (low > 0).astype(np.int64), (high < axis.taps).astype(np.int64)
     left = low + before * ((low < high) & (first + low * axis.dilation == 0))
     right = high - after * ((low < high) & (first + (high - 1) * axis.dilation == axis.size - 1))
@@ -323,7 +324,7 @@ def _inside(axis: Axis, first: Array) -> tuple[Array, Array]:
 
 
 def _wave_runs(axis: Axis, first: Array, wave: Array) -> Runs:
-    """Return the runs of outputs in copies of the signal; copies of odd number may be mirrored."""
+    """Return the runs of outputs in each copy of the signal; odd-numbered copies may be mirrored."""
     mode = axis.effective_mode
     bounds = [first - mode.copy_begin(axis.size, each) for each in (wave, wave + 1)]
     low, high = (_ceil_div(-bound, axis.dilation).clip(0, axis.taps) for bound in bounds)
@@ -337,7 +338,7 @@ def _wave_runs(axis: Axis, first: Array, wave: Array) -> Runs:
 
 
 def transposed_runs(axis: Axis, start: int, stop: int) -> Runs:
-    """Return the outputs that read samples ``start`` to ``stop``; a replicated edge must stand alone."""
+    """Return the outputs that read samples ``start`` to ``stop``; a replicated edge must be the only row."""
     samples, mode, size = np.arange(start, stop)[:, None], axis.effective_mode, axis.size
     if mode.zero:
         return _copy_runs(axis, samples, np.True_)

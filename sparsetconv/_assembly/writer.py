@@ -1,10 +1,9 @@
-"""The walk that writes the entries of a box of rows of a convolution's matrix.
+"""Write the entries of a box of rows of a convolution's matrix.
 
-The walk goes from the first axis to the last and takes the rows of each axis in turn: it contracts the kernel
-with a row and adds the row's columns to the columns so far, those of the axes before. After the last axis
-this is a row of the matrix. Rows that repeat with shifted columns are written once, or twice if each column
-has a step of its own; their repetitions are copies of the whole block of entries, with a shift added to the
-columns.
+The writer recurses from the first axis to the last. For each row of an axis it contracts the kernel with the
+row, and adds the row's columns to those of the axes before; after the last axis this is a row of the matrix.
+Rows that repeat with shifted columns are written once, or twice if each column has a step of its own; their
+repetitions are copies of the whole block of entries, with a shift added to the columns.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Limits(NamedTuple):
-    """Numbers of entries that decide how they are written.
+    """Thresholds that decide how rows are written, in entries unless noted.
 
     Attributes
     ----------
@@ -34,11 +33,10 @@ class Limits(NamedTuple):
         A level (an axis, and all axes after it) of at most this many entries is written at once, without
         copying repetitions. For compiled loops it is multiplied by the number of segments of the axis.
     row : int
-        Rows of fewer entries than this, in the mean, are written together.
+        Rows of fewer entries than this, on average, are written together.
     block, rows : int
-        The most entries and rows that are written together. ``block`` counts all entries that are written
-        with NumPy, which makes an array of them, but only the axis' own entries with compiled loops, which
-        make a table of these.
+        The most entries, and the most rows, that are written together. With NumPy ``block`` limits all
+        entries written, which are one array; with compiled loops, only the axis' own, which are a table.
     """
 
     whole: int
@@ -59,7 +57,7 @@ KEPT_ORDERS, KEPT_PRODUCTS = 64, 16
 
 
 class Part(NamedTuple):
-    """A range of rows so far, one after the other: the product of the axes walked, before those that follow.
+    """Partial rows: the products of rows of the axes so far, one after the other.
 
     Attributes
     ----------
@@ -77,7 +75,7 @@ class Part(NamedTuple):
 
 
 class Writer:
-    """One box of rows: where its entries go, and the walk that writes them.
+    """Writes the entries of one box of rows to given arrays.
 
     Rows with many entries are written one by one: at each axis the kernel is contracted with the row. Rows
     with few entries are written in blocks, by operations on all entries of a block.
@@ -143,12 +141,12 @@ class Writer:
         return (calls + visits) * CALL + sorted_entries * ENTRY
 
     def write(self, number: int, weights: Array, columns: Array, entry: int) -> int:
-        """Write all rows that have one given row in each axis before ``number``.
+        """Write all rows of the axes from ``number`` on, for one given row of each axis before.
 
         Parameters
         ----------
         number : int
-            The axis to walk.
+            The axis.
         weights, columns : array
             As in `Part`, of one row so far.
         entry : int
@@ -157,7 +155,7 @@ class Writer:
         Returns
         -------
         int
-            The place behind the last entry written.
+            The index after the last entry written.
         """
         level = self.levels[number]
         if self.compiled:
@@ -187,7 +185,7 @@ class Writer:
         """
         at = start
         while at < stop:
-            # a window of rows; if these have few entries in the mean, those of them that fit a block
+            # a window of rows; if they have few entries on average, as many of them as fit into a block
             upto = min(stop, at + self.limits.rows)
             ends = level.widths(at, upto).cumsum()
             many = int(ends[-1]) * count * level.below < self.limits.row * (upto - at)
@@ -213,7 +211,7 @@ class Writer:
         stop = entry + count
         shape = columns.size, row.columns.size
         row.fold_into(self.data[:, entry:stop].reshape(-1, *shape), weights, 2)
-        # converted first: an addition that converts its operands goes through NumPy's buffer
+        # converted first: an addition that casts its operands goes through NumPy's buffer
         upper, lower = (part.astype(self.indices.dtype) for part in (columns, row.columns))
         np.add.outer(upper, lower, out=self.indices[entry:stop].reshape(shape))
         return stop
@@ -247,7 +245,7 @@ class Writer:
         return products.write(weights, columns, self.data, self.indices, entry)
 
     def join(self, number: int, limits: tuple[int, int], part: Part) -> Part:
-        """Return the products of each row so far with each row of an axis, in order."""
+        """Return the products of each partial row with each row of an axis, in order."""
         level = self.levels[number]
         rows = level.axis.rows(*limits)
         folded = rows.fold(part.weights, 2)
@@ -270,9 +268,9 @@ class Writer:
         return known
 
     def repeat(self, first: int, length: int, repeat: int, shift: int | None) -> int:
-        """Repeat the block of entries just written, with shifted columns, and return the place behind it all.
+        """Repeat the block of entries just written, with shifted columns, and return the index after it all.
 
-        If ``shift`` is None two blocks have been written, whose difference is the shift of each column.
+        If ``shift`` is None, two blocks have been written, whose difference is the shift of each column.
         """
         end = first + length * repeat
         if repeat == 1 or not length:
@@ -286,7 +284,7 @@ class Writer:
 
 
 def continue_block(out: Array, length: int) -> None:
-    """Continue two blocks of ``length`` entries: each later block grows as the second from the first.
+    """Extrapolate two blocks of ``length`` entries: block ``i`` is ``first + i * (second - first)``.
 
     Examples
     --------

@@ -19,13 +19,13 @@ from sparsetconv._geometry.padding import PADDING, ZEROS, PaddingMode
 
 
 class Interval(NamedTuple):
-    """The integers from ``start`` up to, and without, ``stop``."""
+    """The integers of ``range(start, stop)``."""
 
     start: int
     stop: int
 
     def cut(self, other: Interval) -> Interval:
-        """Return the longer of the two pieces that are left without ``other``."""
+        """Return the longer of the two pieces that are left when ``other`` is removed."""
         left = Interval(self.start, min(self.stop, other.start))
         right = Interval(max(self.start, other.stop), self.stop)
         if other.start >= other.stop:
@@ -35,7 +35,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a convolution, every number settled.
+    """One axis of a convolution, with normalized parameters.
 
     Attributes
     ----------
@@ -56,12 +56,12 @@ class Axis:
 
     @classmethod
     def plain(cls, size: int, before: int = 0, after: int = 0) -> Axis:
-        """Return an axis of one tap: a signal, perhaps between zeros, as it is."""
+        """Return an axis with a single tap, whose outputs are the signal itself, padded with zeros."""
         return cls(size, 1, 1, before, after, 1, ZEROS.name)
 
     @property
     def extent(self) -> int:
-        """Samples from the first tap to the last."""
+        """Number of samples from the first tap to the last, both included."""
         return self.dilation * (self.taps - 1) + 1
 
     @cached_property
@@ -86,7 +86,7 @@ class Axis:
 
     @property
     def period(self) -> int:
-        """Positions after which what is read repeats (1 where it is constant outside the signal)."""
+        """Period of the extension (1 where it is constant outside the signal)."""
         return self.effective_mode.period(self.size)
 
     def first(self, output: int) -> int:
@@ -95,7 +95,7 @@ class Axis:
 
     @cached_property
     def interior(self) -> Interval:
-        """The outputs all of whose taps read inside the signal."""
+        """The outputs whose taps all read inside the signal."""
         start = min(max(0, -(-self.before // self.stride)), self.outputs)
         stop = (self.size - self.extent + self.before) // self.stride + 1
         return Interval(start, max(start, min(stop, self.outputs)))
@@ -119,11 +119,11 @@ class Axis:
         return entries - self._mirrored_pairs(start, stop, period, distinct)
 
     def reads(self, start: int, stop: int, low: int, high: int) -> int:
-        """Count the reads, by outputs ``start`` to ``stop``, of positions from ``low`` up to ``high``."""
+        """Count the taps of outputs ``start`` to ``stop`` that read positions ``low`` to ``high``."""
         return self._reads_below(start, stop, high) - self._reads_below(start, stop, low)
 
     def _reads_below(self, start: int, stop: int, position: int) -> int:
-        """Count reads below a position: outputs read it with all taps, then with fewer, then with none."""
+        """Count reads below a position: the first outputs read it with all taps, later ones with fewer."""
         reach = position + self.before
         whole = min(max(start, -((self.extent - 1 - reach) // self.stride)), stop)
         some = min(max(whole, -(-reach // self.stride)), stop)
@@ -132,7 +132,7 @@ class Axis:
         return (whole - start) * self.taps + partly
 
     def _edges(self, start: int, stop: int) -> int:
-        """Count the outputs that read an edge by padding and not also itself, for both edges."""
+        """Count, for both edges, the outputs that read the edge sample through padding only."""
         if self.size == 1:
             return (stop - start) - self._hits(start, stop, 0)
         padded = min(max(start, -(-self.before // self.stride)), stop)
@@ -150,11 +150,11 @@ class Axis:
         return solution.count(start, stop) if solution else 0
 
     def _mirrored_pairs(self, start: int, stop: int, period: int, distinct: int) -> int:
-        """Count the pairs of taps that a mirror identifies, of all outputs from ``start`` up to ``stop``.
+        """Count the pairs of taps that read the same sample by symmetry, for outputs ``start`` to ``stop``.
 
-        Shifts by the period identify a tap with that a cycle further; a mirror identifies taps whose
+        By periodicity, taps that are a cycle apart read the same sample. By symmetry, so do taps whose
         positions add up to a fixed number modulo the period, which pairs each tap with at most one other. The
-        sum of such taps, modulo the cycle, moves evenly from one output for which there is one to the next.
+        sum of two such taps, modulo the cycle, changes by a constant from one output with pairs to the next.
         """
         common = gcd(period, self.dilation)
         cycle = period // common
@@ -170,25 +170,25 @@ class Axis:
 
     @cached_property
     def swapped(self) -> Axis:
-        """The axis on which taps and outputs change places: both are steps along the same positions."""
+        """The axis with taps and outputs exchanged: both step along the same positions."""
         reach = self.stride * (self.outputs - 1) + self.dilation * (self.taps - 1) + 1
         after = reach - self.size - self.before
         return Axis(self.size, self.outputs, self.dilation, self.before, after, self.stride, self.mode)
 
     def kernel_entries(self, transposed: bool) -> int:
-        """Count the pairs of an output and a tap that reads for it, or a sample and a tap that reads it."""
+        """Return the number of (output, tap) pairs that read a sample, or of (sample, tap) pairs read."""
         if self.effective_mode.zero:
             return self.nnz
         return self.swapped.nnz if transposed else self.outputs * self.taps
 
     @cached_property
     def images(self) -> list[Interval]:
-        """The samples that padded positions before and behind the signal read."""
+        """The samples that padded positions before and after the signal read."""
         return [self._image(self.low, 0), self._image(self.size, self.high + 1)]
 
     @cached_property
     def transposed_interior(self) -> Interval:
-        """Samples that no padding reads, and whose taps all lead to an output where any do."""
+        """Samples that padding does not read, and that every tap of their phase reads for some output."""
         inside = Interval(
             max(0, self.dilation * (self.taps - 1) - self.before),
             min(self.size, self.outputs * self.stride - self.before),
@@ -198,7 +198,7 @@ class Axis:
         return inside
 
     def _image(self, start: int, stop: int) -> Interval:
-        """Return an interval that holds the samples which padded positions read."""
+        """Return an interval that contains the samples that padded positions read."""
         mode = self.effective_mode
         if start >= stop or mode.zero:
             return Interval(0, 0)
@@ -215,8 +215,8 @@ class Axis:
 def _pairs_sum(totals: Residues, count: int) -> int:
     """Count the pairs ``t < u`` in ``range(count)`` whose sum is one of the totals, modulo their modulus.
 
-    ``count`` is at most the modulus. Ordered pairs are a piecewise linear function of the total; those with
-    ``t == u`` are taken away, and of the others every second one counts.
+    ``count`` is at most the modulus. The number of ordered pairs is a piecewise linear function of the total;
+    pairs with ``t == u`` are subtracted, and the rest is halved.
     """
     cycle, each = totals.modulus, totals.count
     ordered = each * (2 * count - cycle) - 2 * totals.excess(count - 1)

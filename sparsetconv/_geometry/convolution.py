@@ -1,7 +1,7 @@
 """`ConvGeometry`: the sizes of a convolution, exact and before anything is allocated.
 
-The friendly forms that a user may write (one integer for all axes, words for paddings) are turned into tuples
-of integers here, once; all other code sees only these. NumPy is used only for dtypes; no array is made.
+Shorthand (one integer for all axes, words for padding) is expanded to tuples of integers here, once; all
+other code sees only these. NumPy is used only for dtypes; no array is made.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ConvGeometry:
     """Sizes, padding and memory of a convolution as a matrix.
 
     The convolution is ``y[o] = sum_t w[t] * x[o * stride + t * dilation - before]`` along each
-    spatial axis: cross-correlation, as torch, ONNX, JAX and Keras mean it.
+    spatial axis: cross-correlation, as in torch, ONNX, JAX and Keras.
 
     Parameters
     ----------
@@ -54,25 +54,25 @@ class ConvGeometry:
     groups : int
         Number of groups that the channels are divided into.
     padding_mode : str or sequence of str
-        What stands outside the signal, for all axes or for each: ``"zeros"``, ``"reflect"``
+        Extension of the signal, for all axes or for each: ``"zeros"``, ``"reflect"``
         (``d c b | a b c d | c b a``), ``"symmetric"`` (``b a | a b c d | d c``), ``"replicate"``
         (``a a | a b c d | d d``) or ``"circular"`` (``c d | a b c d | a b``). NumPy's names
-        ``constant``, ``edge``, ``wrap`` are understood.
+        ``constant``, ``edge``, ``wrap`` are accepted, too.
     flip : bool
-        Reverse the spatial axes of the kernel: the textbook's convolution.
+        Reverse the spatial axes of the kernel: convolution in the mathematical sense.
 
     Raises
     ------
     TypeError
-        If a size, stride, dilation, padding or ``groups`` is not an integer, a mode not a string, or ``flip``
-        not a bool.
+        If a size, stride, dilation, padding or ``groups`` is not an integer, a mode is not a string, or
+        ``flip`` is not a bool.
     ValueError
         If a number is too small, a sequence does not have one entry for each axis, a word or mode is unknown,
         the channels do not match ``groups``, or the kernel does not fit into the padded input.
 
     Notes
     -----
-    Each mode is an index function on the infinite extension of the original signal, so that a pad may
+    Each mode is an index function on the infinite extension of the original signal, so that padding may
     be longer than the signal. ``"same"`` is TensorFlow's rule [1]_: a total of
     ``max((ceil(n / stride) - 1) * stride + dilation * (k - 1) + 1 - n, 0)``, half of it rounded down
     before. For ``conv_transpose_matrix`` and `ConvTransposeOperator` the geometry is that of the forward
@@ -146,13 +146,13 @@ class ConvGeometry:
 
     @classmethod
     def of_settled(cls, *parameters: Any) -> ConvGeometry:
-        """Return the geometry of parameters that are in their settled form, all of them, in order."""
+        """Return a geometry from all parameters in their normalized form, in the constructor's order."""
         geometry = cls.__new__(cls)
         geometry._keep(*parameters)
         return geometry
 
     def _keep(self, *parameters: Any) -> None:
-        """Keep the parameters, and check what they must be to each other."""
+        """Store the parameters, and check that they are consistent."""
         for name, value in zip(PARAMETERS, parameters, strict=True):
             object.__setattr__(self, name, value)
         if self.has_channels:
@@ -183,7 +183,7 @@ class ConvGeometry:
         return display.html(self._facts())
 
     def _facts(self) -> Facts:
-        """Return what there is to say of the geometry."""
+        """Return a description of the geometry."""
         shapes = [("input", str(self.input_shape)), ("output", str(self.output_shape))]
         sizes = ", ".join(
             f"{display.size_of(self.nbytes(dtype))} in {dtype}" for dtype in ("float32", "float64")
@@ -192,7 +192,7 @@ class ConvGeometry:
         return Facts(type(self).__name__, [], shapes + self._settings(), matrix, self.matrix_shape)
 
     def _settings(self) -> Rows:
-        """Return the kernel and the parameters, as operators say them too; those that do nothing left out."""
+        """Return the kernel and the parameters for a description, without parameters that have no effect."""
         padded = any(side > 0 for pair in self.padding for side in pair)
         padding = str(compact_padding(self.padding))
         longer = " longer than the signal" if kernel_is_longer(self) else ""
@@ -263,7 +263,7 @@ class ConvGeometry:
         dtype : dtype
             Of the values.
         index_dtype : dtype, optional
-            Of the indices; ``index_dtype`` of the geometry if not given.
+            Of the indices; by default the geometry's ``index_dtype``.
 
         Returns
         -------
@@ -273,7 +273,7 @@ class ConvGeometry:
         Raises
         ------
         TypeError
-            If a matrix cannot have such a dtype.
+            If matrices do not support the dtype.
 
         Examples
         --------
@@ -286,7 +286,7 @@ class ConvGeometry:
         return self.nnz * entry + (self.matrix_shape[0] + 1) * index
 
 
-# what a geometry is made of, in the constructor's order
+# the parameters of a geometry, in the constructor's order
 PARAMETERS = tuple(field.name for field in fields(ConvGeometry))
 
 
@@ -306,7 +306,7 @@ def spatial_ndim(input_shape: tuple[int, ...], kernel_shape: tuple[int, ...]) ->
 
 
 def kernel_is_longer(geometry: ConvGeometry) -> bool:
-    """Return whether the kernel is longer than the signal on every axis, as where the two were swapped."""
+    """Return whether the kernel is longer than the signal on every axis, as if the two were swapped."""
     return all(axis.taps > axis.size for axis in geometry.axes)
 
 

@@ -1,6 +1,6 @@
 """Sums over arithmetic progressions in logarithmic time: the number of entries of a matrix in closed form.
 
-Python's integers, so that no size is too large. Everything rests on sums of ``(step * i + first) //
+Python integers are used, which do not overflow. Everything is based on sums of ``(step * i + first) //
 modulus``, which count the lattice points below a line. As in the Euclidean algorithm, exchanging the two axes
 exchanges ``step`` and ``modulus``, and the remainders shrink.
 """
@@ -21,7 +21,7 @@ class FloorSums(NamedTuple):
 
 
 def floor_sums(count: int, step: int, first: int, modulus: int) -> FloorSums:
-    """Return the sums for ``i`` from 0 up to, and without, ``count``.
+    """Return the sums over ``i`` in ``range(count)``.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def _below_diagonal(count: int, step: int, first: int, modulus: int) -> FloorSum
 
 
 def floor_sum(count: int, step: int, first: int, modulus: int) -> int:
-    """Return the sum of ``(step * i + first) // modulus`` alone.
+    """Return the sum of ``(step * i + first) // modulus`` for ``i`` in ``range(count)``.
 
     Examples
     --------
@@ -85,17 +85,17 @@ class Congruence:
     period: int
 
     def within(self, start: int, stop: int) -> range:
-        """Return these integers from ``start`` up to, and without, ``stop``."""
+        """Return those of the integers that are in ``range(start, stop)``."""
         return range(start + (self.first - start) % self.period, stop, self.period)
 
     def count(self, start: int, stop: int) -> int:
-        """Return the number of these integers from ``start`` up to, and without, ``stop``."""
+        """Return the number of the integers that are in ``range(start, stop)``."""
         start += (self.first - start) % self.period
         return max(0, -((start - stop) // self.period))
 
 
 def congruence(factor: int, rest: int, modulus: int) -> Congruence | None:
-    """Return all ``x`` with ``factor * x`` equal to ``rest`` modulo ``modulus``, or None if no ``x`` has it.
+    """Return all ``x`` with ``factor * x`` equal to ``rest`` modulo ``modulus``, or None if there are none.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def congruence(factor: int, rest: int, modulus: int) -> Congruence | None:
 
 @dataclass(frozen=True)
 class Residues:
-    """The residues ``(first + step * i) % modulus`` for ``i`` from 0 up to, and without, ``count``."""
+    """The residues ``(first + step * i) % modulus`` for ``i`` in ``range(count)``."""
 
     first: int
     step: int

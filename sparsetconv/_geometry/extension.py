@@ -1,7 +1,7 @@
 """Padding of arrays, and its adjoint.
 
-`Extension` pads arrays, and adds what stands in the pads to the samples that they repeat, for the methods
-that work on a padded array. Which sample stands where is the rule of `PaddingMode`.
+`Extension` pads arrays for the methods that work on a padded array, and applies the adjoint, which adds the
+padded elements to the samples that they repeat. `PaddingMode` defines the sample at each position.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def source_indices(axis: Axis, positions: Array) -> Array:
 
 
 def samples_at(mode: PaddingMode, size: int, positions: Array) -> Array:
-    """Return what `PaddingMode.sample` returns of each position, -1 for a padded zero."""
+    """Return `PaddingMode.sample` of each position, -1 for a padded zero."""
     if mode.zero:
         return np.where((positions >= 0) & (positions < size), positions, -1)
     if mode.edge:
@@ -47,9 +47,9 @@ class Run(NamedTuple):
     start, stop : int
         The positions.
     sample : int
-        What stands at the first of them.
+        The sample at the first position.
     step : int
-        From there to the next position's: 1, -1, or 0 where all are the same sample.
+        Step from one position's sample to the next one's: 1, -1, or 0 if all are the same sample.
     """
 
     start: int
@@ -59,7 +59,7 @@ class Run(NamedTuple):
 
     @property
     def samples(self) -> slice:
-        """The different samples, in the order of the positions."""
+        """The distinct samples, in the order of the positions."""
         last = self.sample + self.step * (self.stop - self.start - 1)
         if self.step >= 0:
             return slice(self.sample, last + 1)
@@ -94,9 +94,9 @@ class _Pad(NamedTuple):
     Attributes
     ----------
     runs : tuple of Run
-        They cover the pad but for all periods of ``whole`` behind the first.
+        They cover the pad, except for the periods of ``whole`` after its first one.
     whole : slice
-        As many whole periods as there are.
+        The positions of all whole periods.
     period : int
     """
 
@@ -106,7 +106,7 @@ class _Pad(NamedTuple):
 
 
 def _pad(axis: Axis, start: int, stop: int) -> _Pad:
-    """Return the pad between two positions, at the cost of one period however many there are."""
+    """Return the pad between two positions; the cost is that of one period, however many there are."""
     if axis.effective_mode.constant:
         return _Pad(tuple(runs(axis, start, stop)), slice(start, start), 1)
     period = axis.period
@@ -119,14 +119,14 @@ def _pad(axis: Axis, start: int, stop: int) -> _Pad:
 
 
 class Extension:
-    """Pads arrays as a geometry's axes say; `unpad` is the adjoint, which adds the pads to what they repeat.
+    """Padding of arrays along a geometry's axes (`pad`), and its adjoint (`unpad`).
 
     Parameters
     ----------
     axes : sequence of Axis
         The spatial axes; they are the last axes of the arrays.
     xp : module
-        NumPy or CuPy, whichever the arrays are of.
+        NumPy or CuPy, depending on the arrays.
 
     Notes
     -----
@@ -137,7 +137,7 @@ class Extension:
     def __init__(self, axes: tuple[Axis, ...], xp: Any = np) -> None:
         self.axes, self._xp = axes, xp
         self.shape = tuple(axis.high - axis.low + 1 for axis in axes)
-        # where one side is cropped and the other reads samples from there, crop only at the end
+        # if one side is cropped and the padding of the other reads samples from there, crop only at the end
         hulls = [
             (axis.low, axis.high)
             if axis.effective_mode.zero
@@ -167,7 +167,7 @@ class Extension:
 
     @cached_property
     def _pads(self) -> list[list[_Pad]]:
-        """For each axis what is padded on either side, counted from the first position that is kept."""
+        """For each axis, the pads before and after the signal that are not empty."""
         return [
             []
             if axis.effective_mode.zero
@@ -176,12 +176,12 @@ class Extension:
         ]
 
     def window(self, tap: tuple[int, ...]) -> Index:
-        """Return the index of what one tap reads in a padded array, for all outputs.
+        """Return the index of the elements of a padded array that one tap reads, for all outputs.
 
         Parameters
         ----------
         tap : tuple of int
-            Its place in the kernel.
+            Index of the tap in the kernel.
 
         Returns
         -------
@@ -256,21 +256,21 @@ class Extension:
         inside: Array = z[last_axes(self._placed)]
         sizes = tuple(axis.size for axis in self.axes)
         if inside.shape[len(lead) :] == sizes:
-            # a small view would keep all of a long pad
+            # a view would keep a much larger padded array alive
             return inside.copy() if 2 * inside.size < whole else inside
         out: Array = self._xp.zeros(lead + sizes, z.dtype)
         out[last_axes(self._inside)] = inside
         return out
 
     def _require(self, lead: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        """Raise ``MemoryError`` where the padded array cannot be had (a GPU's allocator says so itself)."""
+        """Raise ``MemoryError`` if the padded array does not fit into memory (a GPU's allocator does so)."""
         if self._xp is np:
             nbytes = prod(lead + self._hull) * dtype.itemsize
             memory.require("the padded array", nbytes, "padding, stride and dilation set its size")
 
 
 def _repeat(view: Array, pad: _Pad, low: int) -> None:
-    """Copy the first of a pad's whole periods to the others: once, then twice as much each time."""
+    """Copy the first of a pad's whole periods to the others, doubling the copied part each time."""
     at, end = pad.whole.start - low, pad.whole.stop - low
     done = pad.period
     while at + done < end:
@@ -280,7 +280,7 @@ def _repeat(view: Array, pad: _Pad, low: int) -> None:
 
 
 def _gather(view: Array, pad: _Pad, low: int) -> None:
-    """Add a pad's whole periods to the first of them, half of what is left each time."""
+    """Add a pad's whole periods to the first one, halving the number that is left each time."""
     at, count = pad.whole.start - low, (pad.whole.stop - pad.whole.start) // pad.period
     while count > 1:
         half = count // 2

@@ -1,8 +1,8 @@
-"""The padding modes, as data: what stands outside a signal, in a few numbers.
+"""The padding modes as data: a few numbers define the extension of a signal.
 
-`PADDING` is the table, and the only place that knows a mode by its name. The scalar
-rule is here, the rule for arrays in ``extension``, the GPU's in ``places.cuh`` and ``stencil.cuh``: all of
-them read these numbers, and so does every closed form.
+`PADDING` is the table, and the only place that knows modes by name. The rule for scalars is here, that for
+arrays in ``extension``, that for GPUs in ``places.cuh`` and ``stencil.cuh``: all of them read these numbers,
+and so does every closed form.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import Any, Literal, cast
 
 @dataclass(frozen=True, repr=False)
 class PaddingMode:
-    """What stands outside a signal of ``n`` samples: an index function on its infinite extension.
+    """A padding mode: an index function on the infinite extension of a signal.
 
     Attributes
     ----------
     name : str
     copies : int
-        Copies of the signal in one period: 1, or 2 of which the second runs backwards. With 0 nothing
-        repeats, and what stands outside is constant.
+        Copies of the signal in one period: 1, or 2 if the second one is reversed. 0 if nothing repeats, and
+        the extension is constant outside the signal.
     on_first, on_last : int
-        Of two copies: 1 where the mirror stands on the first (last) sample, which is there once, 0 where it
-        stands outside of it, so that the sample is there twice. Whole-sample and half-sample symmetry.
+        With two copies: 1 if the mirror is on the first (last) sample, which is not repeated (whole-sample
+        symmetry); 0 if it is half a sample outside, so that the sample is repeated (half-sample symmetry).
     edge : bool
-        Of a constant: whether it is the sample at the edge, and not zero.
+        Whether a constant extension is the edge sample rather than zero.
     alias : str
-        NumPy's name, where it is another one.
+        NumPy's name, if it differs.
     foreign : tuple of str
-        Other packages' names, which an error message translates.
+        Names in other packages, which error messages translate.
     """
 
     name: str
@@ -46,35 +46,35 @@ class PaddingMode:
 
     @cached_property
     def zero(self) -> bool:
-        """Whether nothing stands outside."""
+        """Whether the extension is zero outside the signal."""
         return self.copies == 0 and not self.edge
 
     @cached_property
     def constant(self) -> bool:
-        """Whether what stands outside does not repeat: zeros, or the sample at the edge."""
+        """Whether the extension is constant outside the signal: zeros, or the edge sample."""
         return self.copies == 0
 
     @cached_property
     def mirrored(self) -> bool:
-        """Whether every second copy runs backwards."""
+        """Whether every second copy is reversed."""
         return self.copies == 2
 
     @cached_property
     def mirror(self) -> int:
-        """Of two copies: positions ``p`` and ``-mirror - p`` show the same sample."""
+        """With two copies, positions ``p`` and ``-mirror - p`` have the same sample."""
         return 1 - self.on_first
 
     @cached_property
     def even(self) -> bool:
-        """Whether all copies are equally long: one division finds a position's, two where they are not."""
+        """Whether all copies have the same length, so that one division finds the copy of a position."""
         return not self.mirrored or self.on_first == self.on_last
 
     def period(self, size: int) -> int:
-        """Return after how many positions the extension repeats (1 where it is constant)."""
+        """Return the period of the extension (1 where it is constant outside the signal)."""
         return max(self.copies * size - self.on_first - self.on_last, 1)
 
     def sample(self, size: int, position: int) -> int | None:
-        """Return the sample that stands at a position of the extension, or None for a padded zero."""
+        """Return the index of the sample at a position of the extension, or None for a padded zero."""
         if 0 <= position < size:
             return position
         if self.constant:
@@ -84,9 +84,9 @@ class PaddingMode:
         return offset if offset < size else period - self.mirror - offset
 
     def copy_at(self, size: int, position: Any) -> Any:
-        """Return the number of the copy that stands at a position, or at each of an array; 0 is the signal.
+        """Return the number of the copy at a position, or at each of an array of them; 0 is the signal.
 
-        A sample that a mirror stands on belongs to the copy behind the mirror.
+        A sample that a mirror is on belongs to the copy after the mirror.
         """
         length = size - self.on_last
         if self.even:
@@ -122,10 +122,10 @@ CIRCULAR = PaddingMode(
 )
 
 PADDING = {mode.name: mode for mode in (ZEROS, REFLECT, SYMMETRIC, REPLICATE, CIRCULAR)}
-# the same names for type checkers, which read no tables
+# the same names for type checkers
 OwnMode = Literal["zeros", "reflect", "symmetric", "replicate", "circular"]
 ModeAlias = Literal["constant", "edge", "wrap"]
 PADDING_MODES = cast("tuple[OwnMode, ...]", tuple(PADDING))
-# what is understood beside the names, and what is not and only explained
+# aliases that are accepted, and foreign names that only lead to a hint
 ALIASES = {mode.alias: mode.name for mode in PADDING.values() if mode.alias}
 FOREIGN = {word: mode.name for mode in PADDING.values() for word in mode.foreign}

@@ -1,4 +1,4 @@
-"""Runs of rows of an axis' matrix that repeat with moved columns.
+"""Segments of an axis' matrix: rows that repeat with shifted columns.
 
 The pattern of a row changes only where a tap enters or leaves a copy of the signal, or where two taps pass
 each other on mirrored copies. Between two such rows, each column moves by a constant step from row to row.
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.axis import Axis
     from sparsetconv._geometry.padding import PaddingMode
 
-# an axis is cut into pieces only if these are at most MOST_PIECES, and its border rows more than
-# ROWS_PER_PIECE for each piece: else cutting costs more than it saves
+# an axis is cut into pieces only if there are at most MOST_PIECES, with more than ROWS_PER_PIECE border rows
+# each: otherwise cutting costs more than it saves
 MOST_PIECES, ROWS_PER_PIECE = 512, 128
 
 
@@ -107,8 +107,8 @@ def _border(axis: Axis, start: int, stop: int) -> Iterator[Segment]:
 def transposed_segments(axis: Axis) -> tuple[Segment, ...]:
     """Return the rows of the transposed axis' matrix, one for each sample, as a bounded number of segments.
 
-    Away from the borders sample ``i + stride`` meets the taps that sample ``i`` meets, one output
-    later: rows come in groups of ``stride``, one for each phase.
+    Away from the borders, sample ``i + stride`` is read through the same taps as sample ``i``, by the next
+    output: rows come in groups of ``stride``, one row for each phase.
     """
     pieces = transposed_pieces(axis)
     if pieces is not None:
@@ -148,7 +148,7 @@ class Copies(NamedTuple):
 
     @classmethod
     def of(cls, axis: Axis) -> Copies:
-        """Return the copies that an axis reads; a constant outside is none, nor are those of one sample."""
+        """Return the copies that an axis reads; a constant extension, or one sample, has only copy 0."""
         mode, size = axis.effective_mode, axis.size
         if mode.constant or size == 1:
             return cls(0, 0, size, CIRCULAR)
@@ -156,7 +156,7 @@ class Copies(NamedTuple):
 
     @property
     def mirrored(self) -> bool:
-        """Whether every second copy runs backwards."""
+        """Whether every second copy is reversed."""
         return self.mode.mirrored
 
     @property
@@ -168,7 +168,7 @@ class Copies(NamedTuple):
         return int(self.mode.copy_begin(self.size, copy))
 
     def sign(self, copy: int) -> int:
-        """Return 1 for a copy that runs forwards, -1 for one that runs backwards."""
+        """Return -1 for a reversed copy, else 1."""
         return -1 if self.mirrored and copy % 2 else 1
 
 
@@ -189,7 +189,7 @@ def _forward_events(axis: Axis, copies: Copies) -> Iterator[int]:
     """Yield the outputs at which the pattern of a row changes."""
     bounds = [copies.begin(copy) for copy in range(copies.first, copies.last + 2)]
     if axis.effective_mode.edge:
-        # an edge read both through padding and directly is one column
+        # an edge sample read both directly and through padding is a single column
         bounds += [1, axis.size - 1]
     for tap in range(axis.taps):
         for bound in bounds:
@@ -250,7 +250,7 @@ def _begins(axis: Axis, copies: Copies) -> Iterator[tuple[int, int]]:
 
 
 def _phases(axis: Axis, copies: Copies, start: int, stop: int) -> Iterator[Segment]:
-    """Yield samples ``start`` to ``stop``, which the same taps read: groups of all phases, then the rest."""
+    """Yield segments of samples that the same taps read: groups of all phases, then the rest."""
     span = axis.outputs * axis.stride
     signs = set()
     for copy, begin in _begins(axis, copies):
@@ -267,7 +267,7 @@ def _phases(axis: Axis, copies: Copies, start: int, stop: int) -> Iterator[Segme
 
 
 def _around(value: int, divisor: int) -> Iterator[int]:
-    """Yield the first integers at or above, and above, ``value / divisor``."""
+    """Yield the smallest integers that are at least, and greater than, ``value / divisor``."""
     yield -(-value // divisor)
     yield value // divisor + 1
 

@@ -1,7 +1,7 @@
-"""`conv_transpose_geometry`: the geometry of the forward convolution whose adjoint a transposed one is.
+"""`conv_transpose_geometry`: the geometry of a transposed convolution, that of its forward convolution.
 
-``output_padding`` and ``output_shape`` have a meaning only here; all other code sees forward geometries,
-which `settled_geometry` makes of what a user wrote for either direction.
+``output_padding`` and ``output_shape`` are used only here; all other code sees forward geometries, which
+`settled_geometry` makes from a user's arguments for either direction.
 """
 
 from __future__ import annotations
@@ -102,19 +102,19 @@ def conv_transpose_geometry(
     )
 
 
-# what parameters are beside a geometry, which has them already
+# defaults of the parameters, which they must have if a geometry is given
 _LEFT_OUT = {name: known.default for name, known in signature(conv_transpose_geometry).parameters.items()}
 
 
 def settled_geometry(
     given: IntOrInts | ConvGeometry, kernel_shape: IntOrInts, transposed: bool, **parameters: Any
 ) -> ConvGeometry:
-    """Return the forward geometry of a convolution, or of a transposed one, from what a user wrote.
+    """Return the forward geometry of a convolution, or of a transposed one, from a user's arguments.
 
     Parameters
     ----------
     given : int, sequence of int, or ConvGeometry
-        The input's shape, or the geometry itself, beside which all other parameters have their defaults.
+        The input's shape; or the geometry itself, with which all other parameters must have their defaults.
     kernel_shape : int or sequence of int
     transposed : bool
         Whether the convolution is a transposed one.
@@ -125,7 +125,7 @@ def settled_geometry(
     if isinstance(given, ConvGeometry):
         for name, value in parameters.items():
             if not _is_left_out(name, value):
-                msg = f"{name} must be left out beside a geometry, which says it already; got {shown(value)}"
+                msg = f"{name} must be left out if a geometry is given, which defines it; got {shown(value)}"
                 raise ValueError(msg)
         check_kernel(given, kernel_shape)
         return given
@@ -148,6 +148,13 @@ def check_geometry(geometry: Any) -> None:
     """Raise unless a value is a geometry."""
     if not isinstance(geometry, ConvGeometry):
         msg = f"geometry must be a ConvGeometry, got {shown(geometry)} of type {type_name(geometry)}"
+        raise TypeError(msg)
+
+
+def check_no_geometry(name: str, value: Any) -> None:
+    """Raise if an operator's constructor is given a geometry in place of a shape."""
+    if isinstance(value, ConvGeometry):
+        msg = f"{name} must be a shape, got a {type_name(value)}; use the class method from_geometry instead"
         raise TypeError(msg)
 
 
@@ -185,7 +192,7 @@ def _wanted_sizes(
         return (None,) * ndim
     if any(extra):
         msg = (
-            "output_padding and output_shape exclude each other: both pick the output's size, "
+            "only one of output_padding and output_shape may be given, since both set the output's size; "
             f"got output_padding={shown(extra)} and output_shape={shown(output_shape)}"
         )
         raise ValueError(msg)

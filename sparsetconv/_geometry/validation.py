@@ -1,4 +1,4 @@
-"""Check sizes, strides and paddings that a user gives, and turn them into plain tuples once.
+"""Check a user's sizes, strides and padding, and convert them to tuples.
 
 Each error names the parameter, the rule and the value given.
 """
@@ -47,7 +47,7 @@ def integer(name: str, value: Any, minimum: int | None = None, hint: str = "") -
 
 
 def is_sequence(value: Any) -> bool:
-    """Tell whether a value is a sequence of entries; strings and arrays without axes are not."""
+    """Return whether a value is a sequence of entries; strings and 0-D arrays are not."""
     return (
         isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) > 0
     )
@@ -56,7 +56,7 @@ def is_sequence(value: Any) -> bool:
 def shape(name: str, value: Any) -> tuple[int, ...]:
     """Return a tuple of sizes, each at least 1; an int stands for one axis."""
     if hasattr(value, "kernel_shape"):
-        msg = f"{name} must be a shape, got a {type_name(value)}, which from_geometry takes"
+        msg = f"{name} must be a shape, got a {type_name(value)}; pass one of its shapes"
         raise TypeError(msg)
     if getattr(value, "ndim", 0) > 1:
         msg = f"{name} must be a shape, got an array of the shape {shown(value.shape)}: pass its .shape"
@@ -125,7 +125,7 @@ def _padding_hint(value: str) -> str:
     """Return a hint for another package's word for a padding, or for a mode given as a padding."""
     lower = value.lower()
     if meant := _known_mode(lower):
-        return f"; how it pads is padding_mode={meant!r}, beside a padding"
+        return f"; the mode is given by padding_mode={meant!r}, in addition to padding"
     meant = lower if lower in PADDING_WORDS else PADDING_HINTS.get(lower, "")
     return f"; here it is padding={meant!r}" if meant else ""
 
@@ -134,7 +134,7 @@ def _mode_hint(name: str, value: Any) -> str:
     """Return a hint for another package's word for a mode, or for a padding given as a mode."""
     lower = value.lower() if isinstance(value, str) else ""
     if lower in PADDING_WORDS:
-        return f"; how much it pads is padding={lower!r}"
+        return f"; the amount of padding is given by padding={lower!r}"
     meant = _known_mode(lower)
     return f"; here it is {name}={meant!r}" if meant else ""
 

@@ -1,1 +1,1 @@
-"""Kernels fitted to pairs of arrays: `fit_kernel`, its ``normal`` equations, and the ``cost`` of each way."""
+"""Kernels fitted to pairs of arrays: `fit_kernel`, ``normal`` equations, and the ``cost`` of each method."""

@@ -1,9 +1,9 @@
-"""Estimated seconds of both ways to fit a kernel: normal equations by Cholesky, and LSMR.
+"""Estimated time of both methods of `fit_kernel`: normal equations by Cholesky, and LSMR.
 
-For `fit_kernel`. The time of Cholesky is that of its multiplications, whatever the data. An iteration of LSMR
-takes a product and an adjoint product. The number of iterations grows with the condition number of the normal
-equations. Their matrix is the autocorrelation of the inputs, whose eigenvalues lie between the least and the
-largest power of the inputs' spectrum.
+The time of Cholesky is that of its multiplications, whatever the data. An iteration of LSMR takes a product
+and an adjoint product, and the number of iterations grows with the condition number of the normal equations.
+Their matrix is the autocorrelation of the inputs, whose eigenvalues lie between the smallest and the largest
+power of the inputs' spectrum.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # time of an iteration, in forward products: one product, a gradient as long as two, the solver's own vectors
 PRODUCTS = 4
-# the most iterations for each unknown; in exact arithmetic one is enough
+# the most iterations per unknown; in exact arithmetic one is enough
 ROUND_OFF = 10
 
 
@@ -63,7 +63,7 @@ def iteration_seconds(geometry: ConvGeometry, dtype: np.dtype[Any], pairs: int) 
 
 
 def condition_estimate(planes: Array, taps: Sequence[int], ridge: float) -> float:
-    """Return the largest over the least power in the spectrum, averaged to the resolution of a kernel.
+    """Return the ratio of largest to smallest power in the spectrum, averaged to a kernel's resolution.
 
     Parameters
     ----------

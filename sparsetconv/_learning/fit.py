@@ -1,7 +1,7 @@
-"""`fit_kernel`: the weights of a convolution that explain given pairs of arrays best.
+"""`fit_kernel`: the least-squares kernel of a convolution for given pairs of arrays.
 
-A convolution is linear in its kernel, so the best kernel is a least-squares solution. The sums over
-all pairs that determine it are accumulated one pair after another; or `KernelOperator`, stacked, meets LSMR.
+A convolution is linear in its kernel, so this is a linear least-squares problem. It is solved by the normal
+equations, accumulated one pair after another, or by LSMR on the stacked `KernelOperator` of all pairs.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ if TYPE_CHECKING:
 
 FitMethod = Literal["auto", "cholesky", "lsmr"]
 METHODS: tuple[FitMethod, ...] = get_args(FitMethod)
-# weights of one output channel past which their products with each other are too many
+# weights of one output channel above which the normal equations are too large
 MANY_WEIGHTS = 4096
-# seconds of Cholesky that are worth a look at LSMR, and how much faster that must seem
+# estimated seconds of Cholesky from which on LSMR is considered, and how many times faster it has to be
 WORTH, FASTER = 0.5, 2
-# elements of equal arrays that are taken together
+# maximum elements of arrays of equal shape that are stacked
 TOGETHER = 1 << 18
 # reciprocal condition numbers below which fewer than four digits are left
 DOUBTFUL = 1e-12
-# LSMR's, relative to the norms of the operator and of the targets
+# tolerance of LSMR, relative to the norms of the operator and of the targets
 TOLERANCE = 1e-13
 HELP = "more varied pairs or ridge > 0 would help"
 _MISSING = object()
@@ -72,62 +72,64 @@ def fit_kernel(
     ridge: float = 0.0,
     method: FitMethod = "auto",
 ) -> Array:
-    """Return the kernel whose convolution of the inputs is nearest to the targets, in least squares.
+    """Return the kernel whose convolution with the inputs is closest to the targets, in least squares.
 
     Parameters
     ----------
     inputs, targets : iterable of array_like
-        Pairs of arrays, taken one after another, so that generators serve; sizes may differ from pair to
-        pair. An array counts as a batch, its first axis numbering the pairs; one pair alone is ``[x], [y]``.
+        Pairs of arrays, taken one after another, so that generators are accepted; sizes may differ from pair
+        to pair. An array is a batch, whose first axis numbers the pairs; pass a single pair as ``[x], [y]``.
         Shapes are ``(n1, ..., nd)`` or ``(channels, n1, ..., nd)``, without a batch axis inside a list; a
-        target's is that of the output. All are NumPy arrays, or all CuPy arrays.
+        target has the shape of the output. All are NumPy arrays, or all CuPy arrays.
     kernel_shape : int or sequence of int
         ``(k1, ..., kd)``, or with channels ``(c_out, c_in // groups, k1, ..., kd)``; with `transposed`
         ``(c_in, c_out // groups, k1, ..., kd)``.
     stride, padding, dilation, groups, padding_mode, flip : int, sequence, str, bool
-        As for `ConvOperator` or `ConvTransposeOperator`. Which of the possible sizes a transposed
-        convolution has is read off the targets.
+        As for `ConvOperator` or `ConvTransposeOperator`. The output size of a transposed convolution, where
+        several are possible, is that of the targets.
     transposed : bool
         Whether the convolution is a transposed one, as for up-sampling; False by default, as for
         `KernelOperator`: the kernel is that of a `ConvOperator`.
     ridge : float
-        Weight of the squared norm of the kernel beside the squared error, in units of squared input times
-        the number of outputs; 0 or more.
+        Weight of the squared norm of the kernel, which is added to the squared error, in units of squared
+        input times the number of outputs; 0 or more.
     method : {"auto", "cholesky", "lsmr"}
-        ``"cholesky"`` sums up the normal equations, pair by pair, and factors them; it keeps no pair.
-        ``"lsmr"`` keeps all pairs and iterates: for kernels too large to be squared; of several best kernels
-        it returns the one of the smallest norm. ``"auto"`` takes LSMR where it expects it to be much
-        faster, by the sizes and the spectrum of the first pairs, and past 4096 weights of an output channel.
+        ``"cholesky"`` accumulates the normal equations pair by pair, without keeping the pairs, and
+        factorizes them. ``"lsmr"`` keeps all pairs and iterates, for kernels whose normal equations are too
+        large; if the solution is not unique, it returns the one of minimum norm. ``"auto"`` uses LSMR for
+        more than 4096 weights per output channel, and if it is expected to be much faster, judged by the
+        sizes and the spectrum of the first pairs.
 
     Returns
     -------
     array
-        Of shape `kernel_shape`, floating-point, in the precision of the pairs; all sums are in double. A
-        CuPy array where the pairs are; their sums stay on the GPU, and are solved on the host.
+        Of shape `kernel_shape`, floating-point, in the precision of the pairs; sums are in double precision.
+        A CuPy array if the pairs are; the normal equations are then accumulated on the GPU, and solved on the
+        host.
 
     Raises
     ------
     TypeError
-        If an input or a target is not a dense numeric array, if some are NumPy's and others CuPy's, or if a
-        parameter is not of its type.
+        If an input or a target is not a dense numeric array, if some are NumPy arrays and others CuPy arrays,
+        or if a parameter has the wrong type.
     ValueError
         If there is no pair, or an input without a target; if a pair does not fit the kernel, or has NaN or
         infinity; if there are fewer equations than unknowns and no `ridge`; if `ridge` is negative.
     MemoryError
-        If the kernel or the normal equations need more bytes than there are.
+        If the kernel or the normal equations need more memory than is available.
     numpy.linalg.LinAlgError
         With Cholesky, if the pairs (and `ridge`) do not determine every weight in double precision.
 
     Warns
     -----
     scipy.linalg.LinAlgWarning
-        If the weights are determined, but so badly that fewer than four digits can be trusted; or if LSMR
-        stopped early.
+        If the problem is so ill-conditioned that fewer than four digits can be trusted; or if LSMR stopped
+        early.
 
     See Also
     --------
     KernelOperator : The linear operator from a kernel to the output.
-    interpolation_kernel : Kernels that somebody chose.
+    interpolation_kernel : Fixed kernels for up-sampling.
 
     Notes
     -----
@@ -135,7 +137,7 @@ def fit_kernel(
     ``argmin_w sum_i norm(K_i w - y_i)**2 + ridge * norm(w)**2``, the solution of
     ``(sum_i K_i^H K_i + ridge I) w = sum_i K_i^H y_i``: a closed form, with no learning rate and no epochs.
     The matrix has a row for each weight of one output channel; all output channels of a group share it. The
-    outputs of a transposed convolution fall into phases that share no weights, and are summed apart.
+    outputs of a transposed convolution fall into phases that share no weights, and are summed separately.
 
     Examples
     --------
@@ -174,7 +176,7 @@ def fit_pairs(
     count: int = 1,
     **options: Any,
 ) -> Array:
-    """Return the kernel that explains pairs of an input and a target best; see `fit_kernel`.
+    """Return the least-squares kernel for pairs of an input and a target; see `fit_kernel`.
 
     ``count`` is the number of pairs, as far as it is known. ``options`` are stride, padding, dilation and
     padding_mode.
@@ -204,9 +206,9 @@ def fit_pairs(
 
 
 def _faster(problem: _Problem, first: _Pair, pairs: int, ridge: float) -> FitMethod:
-    """Return the method for the first pairs, of so many in all: Cholesky unless LSMR is much faster.
+    """Return the method, judged by the first of all ``pairs``: Cholesky unless LSMR is much faster.
 
-    How many iterations LSMR needs is a guess, and Cholesky says if the pairs do not determine the weights.
+    The iterations of LSMR are a rough estimate, and Cholesky detects pairs that do not determine the weights.
     """
     if problem.unknowns(first) > MANY_WEIGHTS:
         return "lsmr"
@@ -238,7 +240,7 @@ def _checked_ridge(ridge: Any) -> float:
 
 @dataclass(frozen=True)
 class _Pair:
-    """Arrays that belong together, ``(batch, ...)``, and the geometry of the forward direction."""
+    """Inputs and targets of equal shapes, ``(batch, ...)``, and the geometry of the forward direction."""
 
     inputs: Array
     targets: Array
@@ -246,24 +248,24 @@ class _Pair:
 
     @property
     def backend(self) -> Backend:
-        """That of the arrays."""
+        """Backend of the arrays."""
         return backend_of("inputs", self.inputs)
 
     @property
     def device(self) -> int | None:
-        """That of the arrays."""
+        """Number of the GPU of the arrays; None for NumPy's."""
         return self.backend.device_of(self.inputs)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The kernel's: floating-point, and no less precise than the arrays."""
+        """Dtype of the kernel: floating-point, and no less precise than the arrays."""
         dtype = np.result_type(self.inputs.dtype, self.targets.dtype)
         return dtype if dtype.kind in "fc" else np.dtype(np.float64)
 
 
 @dataclass(frozen=True)
 class _Problem:
-    """What all pairs have in common."""
+    """The parameters that all pairs have in common."""
 
     kernel_shape: tuple[int, ...]
     transposed: bool
@@ -272,16 +274,16 @@ class _Problem:
     options: dict[str, Any]
 
     def unknowns(self, pair: _Pair) -> int:
-        """Return how many weights make one output channel."""
+        """Return the number of weights of one output channel."""
         return self.channels(pair)[0] * prod(axis.taps for axis in pair.geometry.axes)
 
     def channels(self, pair: _Pair) -> tuple[int, int]:
-        """Return the channels of a group that an output reads, and those that are made."""
+        """Return the number of input and of output channels of one group."""
         c_in, c_out = pair.geometry.channels
         return (c_out, c_in) if self.transposed else (c_in, c_out)
 
     def pairs(self, given: Iterator[tuple[ArrayLike, ArrayLike]]) -> Iterator[_Pair]:
-        """Yield checked pairs, neighbours of the same shapes together."""
+        """Yield checked pairs; consecutive pairs of the same shapes are stacked."""
         geometries: dict[_Shapes, ConvGeometry] = {}
         checked = self._checked(given, geometries)
         for shapes, run in groupby(checked, key=lambda pair: (pair[0].shape, pair[1].shape)):
@@ -311,7 +313,7 @@ class _Problem:
             if x.ndim not in ranks:
                 msg = (
                     f"inputs[{number}] must have {' or '.join(map(str, ranks))} axes with the kernel_shape "
-                    f"{self.kernel_shape}, got the shape {x.shape}; one pair alone is passed as [x], [y]"
+                    f"{self.kernel_shape}, got the shape {x.shape}; pass a single pair as [x], [y]"
                 )
                 raise ValueError(msg)
             ranks = (x.ndim,)
@@ -358,7 +360,7 @@ def _zipped(inputs: Any, targets: Any) -> Iterator[tuple[Any, Any]]:
     for number, pair in enumerate(zip_longest(inputs, targets, fillvalue=_MISSING)):
         for name, value in zip(("inputs", "targets"), pair, strict=True):
             if value is _MISSING:
-                msg = f"inputs and targets must be pairs, but {name} ended after {number}"
+                msg = f"inputs and targets must be equally many, but {name} ended after {number}"
                 raise ValueError(msg)
         yield pair
 
@@ -379,7 +381,7 @@ def _check_count(equations: int, unknowns: int, ridge: float) -> None:
     if equations < unknowns and not ridge:
         msg = (
             f"inputs and targets give fewer equations ({equations} outputs of one channel) than a kernel has "
-            f"unknowns ({unknowns} weights); more pairs, a smaller kernel or ridge > 0 would do"
+            f"unknowns ({unknowns} weights); use more pairs, a smaller kernel or ridge > 0"
         )
         raise ValueError(msg)
 
@@ -417,7 +419,7 @@ def _solve(matrix: Array, right: Array, ridge: float) -> Array:
     diagonal = matrix.diagonal().real
     if not ridge and not diagonal.all():
         unread = size - np.count_nonzero(diagonal)
-        msg = f"{unread} of the {size} weights of an output channel read no sample but zeros; {HELP}"
+        msg = f"{unread} of the {size} weights of an output channel read only zeros; {HELP}"
         raise np.linalg.LinAlgError(msg)
     scale = 1 / np.sqrt(diagonal + ridge)
     scaled = scale[:, None] * matrix * scale
@@ -433,7 +435,9 @@ def _solve(matrix: Array, right: Array, ridge: float) -> Array:
         msg = f"the normal equations are singular: the pairs do not determine all {size} weights; {HELP}"
         raise np.linalg.LinAlgError(msg)
     if reciprocal < DOUBTFUL:
-        msg = f"the pairs hardly determine the weights: reciprocal condition number {reciprocal:.0e}; {HELP}"
+        msg = (
+            f"the normal equations are ill-conditioned (reciprocal condition number {reciprocal:.0e}); {HELP}"
+        )
         warnings.warn(msg, LinAlgWarning, stacklevel=4)
     solution: Array = scale[:, None] * cho_solve(factor, scale[:, None] * right, check_finite=False)
     return solution
@@ -454,7 +458,7 @@ def _by_lsmr(
     backend = first.backend
     right = backend.xp.concatenate(targets).astype(np.result_type(dtype, np.float64))
     _check_count(right.size // (problem.channels(first)[1] * problem.groups), problem.unknowns(first), ridge)
-    # in exact arithmetic as many as there are weights would do
+    # in exact arithmetic as many iterations as there are weights would be enough
     maximum = 100 + 10 * prod(problem.kernel_shape)
     options = {"atol": TOLERANCE, "btol": TOLERANCE, "conlim": 0, "maxiter": maximum}
     stacked = _stacked(operators, right.dtype, backend)

@@ -1,4 +1,4 @@
-"""The normal equations of a kernel: the products of the samples that two taps read, summed over all outputs.
+"""The normal equations of a kernel: for two taps, the products of the samples they read, summed over outputs.
 
 For `fit_kernel`. The least-squares problem has a row for each output, with the samples that its taps read.
 Rows are written in blocks of bounded size; one BLAS product multiplies a block by its own adjoint, and the
@@ -33,7 +33,7 @@ class Reads(NamedTuple):
     """The samples that outputs of one axis read through the same taps.
 
     ``samples[m, t, o]`` is the m-th sample that output ``outputs[o]`` reads through tap ``taps[t]``, or -1.
-    In the transposed direction an output may read several samples through one tap: itself, and as padding.
+    In the transposed direction an output may read several samples through one tap: directly and as padding.
     """
 
     outputs: Array
@@ -181,7 +181,7 @@ def _repeated_samples(axis: Axis) -> Array:
 
 
 def _repeated_reads(axis: Axis, repeated: Array) -> Iterator[Reads]:
-    """Yield the reads of samples that are also read as padding, through all taps, several for some taps."""
+    """Yield the reads of samples that are also read as padding; some taps read several samples for them."""
     if not repeated.size:
         return
     taps = np.arange(axis.taps)

@@ -1,7 +1,7 @@
-"""What a user holds: linear operators between arrays.
+"""Linear operators between arrays.
 
 ``_base`` (`ArrayCore`: adjoint, transpose, Gram operator) and ``_products`` (every product from two
-methods; ``_device_products`` on a GPU) carry ``_convolution``, ``_kernel`` (a convolution as a
+methods; ``_device_products`` on a GPU) are the base of ``_convolution``, ``_kernel`` (a convolution as a
 function of its kernel), ``_resize`` and ``_channels_last``.
 """
 

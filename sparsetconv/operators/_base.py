@@ -1,8 +1,8 @@
 """`ArrayOperator`: a linear operator between arrays, its adjoint, its transpose, and its Gram operator.
 
 `ArrayCore` has the products, from `ArrayProducts`, and makes adjoint, transpose and Gram operator. An
-operator is a core on top of a base class: the class that users name has SciPy's `LinearOperator`, and
-`on_backend` puts the same core on CuPy's when the first CuPy array arrives.
+operator class combines a core with a base class: public classes derive from SciPy's `LinearOperator`, and
+`on_backend` combines the same core with CuPy's when the first CuPy array is passed.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ LARGEST_NDIM = 64 if "xp" in signature(LinearOperator.__init__).parameters else 
 
 
 class ArrayCore(ArrayProducts):
-    """A linear operator between arrays of two fixed shapes, whatever its base.
+    """A linear operator between arrays of two fixed shapes, independent of its base class.
 
     Attributes
     ----------
     backend : Backend
-        Of all arrays.
+        Backend of all arrays.
     input_shape, output_shape : tuple of int
     shape : tuple of int
     dtype : dtype
@@ -68,7 +68,7 @@ class ArrayCore(ArrayProducts):
 
     @classmethod
     def _settled(cls, backend: Backend, *parts: Any) -> Any:
-        """Return the operator that ``_settle`` makes of its parts, on a backend; no constructor runs."""
+        """Return an operator on a backend, initialized by ``_settle`` instead of the constructor."""
         own = cls._class_for(backend)
         operator = own.__new__(own)
         operator._settle(*parts)
@@ -95,8 +95,8 @@ class ArrayCore(ArrayProducts):
         Returns
         -------
         operator
-            The operator itself where it is there already; from another GPU it is copied. A method that was
-            chosen by ``"auto"`` is chosen anew.
+            The operator itself if it is on that device; a copy otherwise, also from another GPU. A method
+            that was chosen by ``"auto"`` is chosen again.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class ArrayCore(ArrayProducts):
         return there
 
     def toarray(self) -> Array:
-        """Return the operator's matrix with its zeros, as a dense array.
+        """Return the operator's matrix as a dense array.
 
         Returns
         -------
@@ -136,9 +136,9 @@ class ArrayCore(ArrayProducts):
         Raises
         ------
         MemoryError
-            If the array needs more bytes than there are; nothing has been allocated then.
+            If the array needs more memory than is available; raised before anything is allocated.
         TypeError
-            On a GPU, as `tosparse`, for dtypes of which CuPy has no sparse matrices.
+            On a GPU, as `tosparse`, for dtypes that CuPy's sparse matrices do not support.
 
         Examples
         --------
@@ -149,7 +149,7 @@ class ArrayCore(ArrayProducts):
         """
         with self._where().entered():
             nbytes = prod(self.shape) * self.dtype.itemsize
-            self.backend.require("the dense array", nbytes, ".tosparse() stores entries alone")
+            self.backend.require("the dense array", nbytes, ".tosparse() stores only the entries")
             dense: Array = self.tosparse().toarray()
             return dense
 
@@ -163,7 +163,7 @@ class ArrayCore(ArrayProducts):
         Parameters
         ----------
         format : {"csr", "csc", "coo", "bsr", "dia"}
-            Of convolutions as for `conv_matrix`.
+            For convolutions, as for `conv_matrix`.
 
         Returns
         -------
@@ -184,9 +184,9 @@ class ArrayCore(ArrayProducts):
         raise NotImplementedError
 
     def _facts(self) -> Facts:
-        """Return what there is to say of the operator: a subclass adds what it has beside these.
+        """Return a description of the operator, to which subclasses add.
 
-        The entries are said where a subclass knows them, as ``nnz``, without a matrix.
+        The number of entries is included if a subclass has ``nnz``, which does not need the matrix.
         """
         shapes = [("input", str(self.input_shape)), ("output", str(self.output_shape))]
         nnz = getattr(self, "nnz", None)
@@ -220,17 +220,17 @@ class ArrayCore(ArrayProducts):
 
 
 if TYPE_CHECKING:
-    # a core always stands before it
+    # a core always precedes it among the bases
     Base: TypeAlias = ArrayProducts
 else:
     Base = LinearOperator
 
 
 class ArrayOperator(Base):
-    """The base of operators on NumPy arrays: SciPy's, with less to check.
+    """Base class of operators on NumPy arrays: SciPy's, with fewer checks.
 
-    A subclass puts a core in front of it, and adds a constructor. Where the arguments ask for another
-    backend, what is constructed is an operator of that backend's class.
+    A subclass lists a core before it, and adds a constructor. If the arguments are for another backend, the
+    constructor returns an operator of that backend's class.
     """
 
     backend: ClassVar[Backend] = NUMPY
@@ -255,8 +255,8 @@ class ArrayOperator(Base):
     def matvec(self, x: ArrayLike) -> Array:  # type: ignore[override]
         """Multiply with a vector, ``(n,)``, as `scipy.sparse.linalg.LinearOperator.matvec`.
 
-        A column ``(n, 1)`` is taken as long as SciPy takes it: with a FutureWarning from 1.18 on, and no more
-        from 1.20 on. `matmat` and ``@`` go on to take columns.
+        A column ``(n, 1)`` is accepted as long as SciPy accepts it: with a FutureWarning from 1.18 on, and no
+        longer from 1.20 on. `matmat` and ``@`` continue to accept columns.
         """
         if self._is_quick(x, self.shape[1]):
             # what solvers call, without SciPy's checks, which take longer than a small product
@@ -270,7 +270,7 @@ class ArrayOperator(Base):
     def rmatvec(self, x: ArrayLike) -> Array:  # type: ignore[override]
         """Multiply the adjoint with a vector, as `scipy.sparse.linalg.LinearOperator.rmatvec`.
 
-        Of columns the same holds as for `matvec`; `rmatmat` and ``A.H @ Y`` take them.
+        Columns are accepted as long as by `matvec`; use `rmatmat` or ``A.H @ Y`` for them.
         """
         if self._is_quick(x, self.shape[0]):
             product: Array = self._flat(x, True)
@@ -303,7 +303,7 @@ class ArrayOperator(Base):
         return super().dot(operand)
 
     def _is_quick(self, x: Any, size: int) -> TypeGuard[Array]:
-        """Return whether nothing is left to check or to convert."""
+        """Return whether an operand needs neither checks nor conversion."""
         return (
             type(x) is np.ndarray
             and x.ndim == 1
@@ -313,7 +313,7 @@ class ArrayOperator(Base):
         )
 
     def _refuse_lengths(self, x: Any, size: int) -> None:
-        """Say how long a vector must be."""
+        """Raise for a vector of the wrong length."""
         shape = tuple(getattr(x, "shape", ()))
         if len(shape) == 1 and shape[0] != size:
             msg = (
@@ -323,7 +323,7 @@ class ArrayOperator(Base):
             raise ValueError(msg)
 
     def _operand(self, x: Any) -> Any:
-        """Return what SciPy multiplies with; say how to convert what it could not."""
+        """Return an operand that SciPy accepts, or raise and say how to convert it."""
         if is_cupy(x):
             check_backend("x", x, self.backend, "the operator")
         if hasattr(x, "matvec") and hasattr(x, "shape"):
@@ -333,7 +333,7 @@ class ArrayOperator(Base):
             )
             raise TypeError(msg)
         if isinstance(x, np.ndarray) or issparse(x):
-            # matrices of NumPy come back as such, and sparse ones have a message of their own
+            # products with np.matrix are np.matrix, and sparse operands are refused with their own message
             if isinstance(x, np.ma.MaskedArray):
                 refuse_what_is_no_array("the operand", x)
             return x
@@ -390,21 +390,21 @@ def to_device(op: Operator, device: Device) -> Operator:
     True
     """
     if not isinstance(op, ArrayCore):
-        msg = f"op must be an operator of sparsetconv, got {type_name(op)}; arrays go by cupy.asarray"
+        msg = f"op must be an operator of sparsetconv, got {type_name(op)}; use cupy.asarray for arrays"
         raise TypeError(msg)
     return op.to(device)
 
 
 def _made_of(public: Any, operator: ArrayCore) -> Any:
-    """Return the operator that was pickled, on the backend of the one of which it is made."""
+    """Unpickle a derived operator, on the backend of the operator that it is derived from."""
     return on_backend(public, operator.backend)(operator)
 
 
 class _Derived(ArrayCore):
-    """An operator made of another one, on whose arrays it is."""
+    """An operator derived from another one, on arrays of the same backend."""
 
     operator: ArrayCore
-    # what it is of the other one, as its repr says it
+    # its relation to the other operator, as shown in its repr
     _made: ClassVar[str]
 
     def __repr__(self) -> str:
@@ -414,7 +414,7 @@ class _Derived(ArrayCore):
         return display.html(display.made_of(self._made, self._facts(), self.operator._facts()))
 
     def _where(self) -> Place:
-        # asked for each time: what the operator makes later counts too
+        # not stored, since the other operator may make more arrays later
         return self.operator._where()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -422,7 +422,7 @@ class _Derived(ArrayCore):
 
 
 class _OtherWay(_Derived):
-    """An operator made of another one, from its output to its input.
+    """A derived operator, from the other operator's output to its input.
 
     Parameters
     ----------
@@ -436,7 +436,7 @@ class _OtherWay(_Derived):
 
 
 class AdjointCore(_OtherWay):
-    """The adjoint ``A.H``, itself between arrays."""
+    """The adjoint ``A.H`` of an operator."""
 
     _made = "adjoint of"
 
@@ -461,7 +461,7 @@ class AdjointOperator(AdjointCore, ArrayOperator):
 
 
 class TransposedCore(_OtherWay):
-    """The plain transpose ``A.T`` of a complex operator: its adjoint between conjugates."""
+    """The plain transpose of a complex operator: ``A.T @ x`` is ``conj(A.H @ conj(x))``."""
 
     _made = "transpose of"
 
@@ -513,7 +513,7 @@ class GramCore(_Derived):
         return self
 
     def _matrix(self) -> Any:
-        # both directions are assembled, neither is transposed
+        # both factors are assembled, so that none has to be transposed
         return self.operator._adjoint().tosparse() @ self.operator.tosparse()
 
 

@@ -1,6 +1,6 @@
-"""`ChannelsLastOperator`: an operator between arrays whose channels are their last axis.
+"""`ChannelsLastOperator`: a convolution on arrays whose channels are the last axis.
 
-The convolution itself is that of another operator, whose channels are the first axis.
+It wraps an operator on arrays whose channels are the first axis.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class ChannelsLastCore(ArrayCore):
 
     @property
     def nnz(self) -> int:
-        """Entries that the matrix has, whether or not it is assembled."""
+        """Number of entries of the matrix, which is not assembled for this."""
         return int(self.operator.nnz)
 
     def explain(self) -> str:
@@ -118,7 +118,7 @@ class ChannelsLastOperator(ChannelsLastCore, ArrayOperator):
     Raises
     ------
     TypeError, ValueError
-        If ``operator`` is another one, or has no channels.
+        If ``operator`` is of another kind, or has no channels.
 
     Notes
     -----
@@ -160,5 +160,5 @@ def _to_back(x: Array) -> Array:
 
 
 def _order(shape: tuple[int, ...]) -> Array:
-    """Return, in the order of channels last, the places that entries have with channels first."""
+    """Return the flat channels-first index of each element, in channels-last order."""
     return np.moveaxis(np.arange(np.prod(shape)).reshape(shape), 0, -1).reshape(-1)

@@ -1,7 +1,7 @@
 """`ConvOperator` and `ConvTransposeOperator`: a convolution as a linear operator.
 
 Both classes are thin: they share one core that turns calls on arrays into calls of a method on arrays
-``(batch, groups, channels, n1, ..., nd)``, and differ in the direction alone.
+``(batch, groups, channels, n1, ..., nd)``, and differ only in the direction.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sparsetconv._geometry.convolution import ConvGeometry, kernel_is_longer
 from sparsetconv._geometry.transposed import (
     check_geometry,
     check_kernel,
+    check_no_geometry,
     conv_transpose_geometry,
     ends,
 )
@@ -52,14 +53,15 @@ class Convolution(ArrayCore):
 
     @classmethod
     def from_geometry(cls, kernel: ArrayLike, geometry: ConvGeometry, *, method: MethodName = "auto") -> Self:
-        """Return the operator of a geometry that is known already.
+        """Return the operator of a given geometry.
 
         Parameters
         ----------
         kernel : array_like
             Of the geometry's ``kernel_shape``; a copy is kept, as by the constructor.
         geometry : ConvGeometry
-            Of the forward convolution, for `ConvTransposeOperator` too: what the operator's ``geometry`` is.
+            Of the forward convolution, also for `ConvTransposeOperator`; it becomes the operator's
+            ``geometry``.
         method : str
             As for `ConvOperator`.
 
@@ -71,9 +73,9 @@ class Convolution(ArrayCore):
         Raises
         ------
         TypeError
-            If the kernel is not a dense numeric array, or the geometry not a `ConvGeometry`.
+            If the kernel is not a dense numeric array, or the geometry is not a `ConvGeometry`.
         ValueError
-            If the kernel has another shape, or the method does not take it.
+            If the kernel has another shape, or the method does not accept it.
 
         Examples
         --------
@@ -93,7 +95,7 @@ class Convolution(ArrayCore):
     def _settle(self, kernel: Array, geometry: ConvGeometry, method: str) -> None:
         backend = self.backend
         with on_device(backend, backend.device_of(kernel)):
-            # a copy: what a method derives from it is kept
+            # a copy, since methods keep arrays derived from it
             self.kernel = backend.frozen(kernel)
             self.geometry = geometry
             self._shape_by(geometry)
@@ -115,7 +117,7 @@ class Convolution(ArrayCore):
         if self.dtype.kind != "c":
             return self._method
         method = type(self._method)(self.geometry, self._weights().conj(), self.backend)
-        # what comes next on another stream waits for this too
+        # later work on other streams waits for the arrays of this method, too
         self._place = Place(self.backend)
         return method
 
@@ -125,18 +127,18 @@ class Convolution(ArrayCore):
 
     @property
     def method(self) -> str:
-        """The name of the method that was chosen: one that ``method=`` takes, but ``"auto"``."""
+        """The name of the method that was chosen: a value of ``method=`` other than ``"auto"``."""
         return self._method.name
 
     def explain(self) -> str:
-        """Say which method was chosen, why, and what a product by each is estimated to take.
+        """Say which method was chosen, why, and the estimated time of a product by each method.
 
         Returns
         -------
         str
             Several lines. The estimates are for two threads of the machine on which the constants of the
-            model were measured; the choice rests on their ratios. On a GPU they are ratios alone, as long as
-            no card's constants have been measured.
+            model were measured; the choice depends on their ratios. On a GPU only ratios are given, until
+            the constants of a card have been measured.
 
         Examples
         --------
@@ -173,7 +175,7 @@ class Convolution(ArrayCore):
 
     @property
     def nnz(self) -> int:
-        """Entries that the matrix has, whether or not it is assembled."""
+        """Number of entries of the matrix, which is not assembled for this."""
         return self.geometry.nnz
 
     def _other(self) -> Any:
@@ -181,7 +183,7 @@ class Convolution(ArrayCore):
         return on_backend(ConvOperator if self._transposed else ConvTransposeOperator, self.backend)
 
     def _transpose(self) -> Convolution:
-        """Return the plain transpose. It shares what the method keeps."""
+        """Return the plain transpose, which shares the method and the arrays that it keeps."""
         other = self._other()
         operator: Convolution = other.__new__(other)
         operator.kernel, operator.geometry = self.kernel, self.geometry
@@ -191,7 +193,7 @@ class Convolution(ArrayCore):
         return operator
 
     def _adjoint(self) -> Convolution:
-        """Return the conjugate transpose. It shares what the method keeps for it."""
+        """Return the conjugate transpose, which shares the adjoint method and the arrays that it keeps."""
         operator = self._transpose()
         if self.dtype.kind == "c":
             with self._place.entered():
@@ -218,18 +220,18 @@ class ConvOperator(Convolution, ArrayOperator):
     ----------
     kernel : (k1, ..., kd) or (c_out, c_in // groups, k1, ..., kd) array_like
         Weights: float32, float64, complex64, complex128 or an integer dtype. A copy is kept. With a CuPy
-        kernel the operator is a ``cupyx.scipy.sparse.linalg.LinearOperator``, on CuPy arrays; it may then be
-        float16 or bfloat16 too, for which ``"direct"`` sums in float32.
+        kernel the operator is a ``cupyx.scipy.sparse.linalg.LinearOperator``, on CuPy arrays; the kernel may
+        then also be float16 or bfloat16, for which ``"direct"`` sums in float32.
     input_shape : int or sequence of int
         ``(n1, ..., nd)`` or ``(c_in, n1, ..., nd)``.
     stride, padding, dilation, groups, padding_mode, flip : int, sequence, str, bool
         As for `ConvGeometry`.
     method : {"auto", "sparse", "direct", "gemm", "fft"}
-        ``"sparse"`` multiplies with the assembled matrix, takes everything, and is the fastest for
-        small problems; ``"direct"`` is a compiled stencil; ``"gemm"`` one matrix product for each tile,
-        for many channels; ``"fft"`` for large kernels. ``"auto"`` takes the one with the lowest
-        estimate. ``"direct"`` on the CPU, ``"gemm"`` and ``"fft"`` do not accept kernels with NaN or
-        infinity, ``"fft"`` no integer kernels.
+        ``"sparse"`` multiplies with the assembled matrix, accepts every kernel, and is the fastest for small
+        problems; ``"direct"`` is a compiled stencil; ``"gemm"`` is one matrix product for each tile, for
+        many channels; ``"fft"`` is for large kernels. ``"auto"`` takes the method with the lowest estimated
+        time. ``"direct"`` on the CPU, ``"gemm"`` and ``"fft"`` do not accept kernels with NaN or infinity,
+        ``"fft"`` does not accept integer kernels.
 
     Attributes
     ----------
@@ -245,22 +247,22 @@ class ConvOperator(Convolution, ArrayOperator):
     Raises
     ------
     TypeError
-        If `kernel` is not a dense numeric array, or a parameter not of its type.
+        If `kernel` is not a dense numeric array, or a parameter has the wrong type.
     ValueError
-        If the kernel does not fit into the padded input or to the channels; if a parameter has a value that
-        `ConvGeometry` refuses; if the method does not take the kernel.
+        If the kernel does not fit into the padded input or does not match the channels; if a parameter has a
+        value that `ConvGeometry` refuses; if the method does not accept the kernel.
 
     See Also
     --------
-    conv_matrix : The matrix, whose entry formula is this operator's.
+    conv_matrix : The matrix of this operator, with the formula of its entries.
     ConvTransposeOperator : The other direction; ``A.H`` and ``A.T`` are of that class.
 
     Notes
     -----
     ``A @ x`` is ``conv_matrix(kernel, input_shape, ...) @ x``, with sums in the dtype of the result.
-    ``A.H`` conjugates a complex kernel, ``A.T`` does not. A result is not finite where the matrix has an
-    entry in a column whose sample is not finite, and nowhere else. Operators can be pickled (without what
-    the method keeps) and used by several threads at once.
+    ``A.H`` conjugates a complex kernel, ``A.T`` does not. NaN and infinity in the input spread to the outputs
+    whose row of the matrix has an entry for such a sample, and to no others. Operators can be pickled
+    (without the arrays that the method keeps) and used by several threads at once.
 
     Examples
     --------
@@ -290,6 +292,7 @@ class ConvOperator(Convolution, ArrayOperator):
         method: MethodName = "auto",
     ) -> None:
         weights = as_array("kernel", kernel, half=True)
+        check_no_geometry("input_shape", input_shape)
         geometry = ConvGeometry(
             input_shape, weights.shape, stride, padding, dilation, groups, padding_mode, flip
         )
@@ -302,7 +305,7 @@ class ConvTransposeOperator(Convolution, ArrayOperator):
     Parameters
     ----------
     kernel : (k1, ..., kd) or (c_in, c_out // groups, k1, ..., kd) array_like
-        Weights; the same array serves the forward convolution.
+        Weights: the same array as for the forward convolution.
     input_shape : int or sequence of int
         The small shape.
     stride, padding, output_padding, output_shape, dilation, groups, padding_mode, flip : optional
@@ -324,9 +327,9 @@ class ConvTransposeOperator(Convolution, ArrayOperator):
     Raises
     ------
     TypeError, ValueError
-        As `ConvOperator`. ValueError too if `output_padding` is too large or given beside `output_shape`, or
-        if no forward convolution leads from `output_shape` to `input_shape`; the message has the sizes that
-        do.
+        As `ConvOperator`. Also ValueError if `output_padding` is too large or given together with
+        `output_shape`, or if no forward convolution maps `output_shape` to `input_shape`; the message has
+        the possible sizes.
 
     See Also
     --------
@@ -362,6 +365,7 @@ class ConvTransposeOperator(Convolution, ArrayOperator):
         method: MethodName = "auto",
     ) -> None:
         weights = as_array("kernel", kernel, half=True)
+        check_no_geometry("input_shape", input_shape)
         geometry = conv_transpose_geometry(
             input_shape,
             weights.shape,

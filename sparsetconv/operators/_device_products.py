@@ -1,7 +1,7 @@
-"""`DeviceProducts`: what solvers call on CuPy arrays, without checks where nothing is left to check.
+"""`DeviceProducts`: products with CuPy arrays that skip the checks for arrays that need none.
 
-CuPy's `LinearOperator` and the checks of `ArrayProducts` take longer than a launch. An array that is
-ready goes past both: one of CuPy's, of the operator's dtype, on its GPU, which is current.
+CuPy's `LinearOperator` and the checks of `ArrayProducts` take longer than a launch. Both are skipped for a
+CuPy array of the operator's dtype on the operator's GPU, if that GPU is current.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class DeviceProducts(ArrayProducts):
-    """Products on CuPy arrays; it stands before an operator's core and CuPy's `LinearOperator`."""
+    """Products on CuPy arrays: the first base class, before an operator's core and CuPy's base class."""
 
     def matvec(self, x: Array) -> Array:  # type: ignore[override]
         """Multiply with a vector, as ``cupyx.scipy.sparse.linalg.LinearOperator.matvec``."""
@@ -55,11 +55,11 @@ class DeviceProducts(ArrayProducts):
 
     @cached_property
     def _most_items(self) -> int:
-        """Of a batch for whose results nobody has to ask whether there is memory."""
+        """Size of the largest batch for whose result the available memory need not be checked."""
         return LARGE_RESULT // max(1, *self.shape)
 
     def _is_ready(self, x: Any) -> bool:
-        """Return whether nothing is left to check or to convert but the shape."""
+        """Return whether an operand needs no conversion, and no check except of its shape."""
         if type(x) is not self.backend.xp.ndarray or x.dtype != self.dtype or not self._most_items:
             return False
         place, memory = self._where(), x.data

@@ -1,8 +1,7 @@
 """`KernelOperator`: the output of a convolution as a linear function of its kernel.
 
-The product is a convolution like any other, whose input stays and whose kernel changes; its adjoint,
-the gradient with respect to the kernel, is a correlation of the padded input with the output. Neither stores
-a matrix.
+The product is a convolution of a fixed input with a variable kernel; its adjoint, the gradient with respect
+to the kernel, is a correlation of the padded input with the output. Neither stores a matrix.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from sparsetconv._arrays.validation import as_array
 from sparsetconv._assembly.kernel_matrix import kernel_arrays
 from sparsetconv._assembly.matrices import check_gpu_dtype
 from sparsetconv._geometry import validation
-from sparsetconv._geometry.transposed import check_geometry, ends, settled_geometry
+from sparsetconv._geometry.transposed import check_geometry, check_no_geometry, ends, settled_geometry
 from sparsetconv._methods.cost import SMALL
 from sparsetconv._methods.kernel.gradient import KernelProducts, kernel_gradient
 from sparsetconv._methods.kernel.windows import Windows
@@ -72,7 +71,7 @@ class KernelCore(ArrayCore):
 
     @classmethod
     def from_geometry(cls, x: ArrayLike, geometry: ConvGeometry, *, transposed: bool = False) -> Self:
-        """Return the operator of a geometry that is known already.
+        """Return the operator of a given geometry.
 
         Parameters
         ----------
@@ -86,12 +85,12 @@ class KernelCore(ArrayCore):
         Returns
         -------
         KernelOperator
-            From kernels of the geometry's ``kernel_shape``.
+            On kernels of the geometry's ``kernel_shape``.
 
         Raises
         ------
         TypeError
-            If ``x`` is not a dense numeric array, or the geometry no `ConvGeometry`.
+            If ``x`` is not a dense numeric array, or the geometry is not a `ConvGeometry`.
         ValueError
             If ``x`` has another shape.
 
@@ -123,7 +122,7 @@ class KernelCore(ArrayCore):
 
     def _facts(self) -> Facts:
         facts = super()._facts()
-        # linear in the kernel: what a convolution reads is fixed
+        # the operator is linear in the kernel; the convolution's input is fixed
         (_, kernels), output = facts.rows
         (_, *settings) = self.geometry._settings()
         rows = [("kernels", kernels), output, ("x", str(self.x.shape)), *settings]
@@ -155,7 +154,7 @@ class KernelCore(ArrayCore):
 
     @property
     def nnz(self) -> int:
-        """Entries that the matrix has, whether or not it is assembled."""
+        """Number of entries of the matrix, which is not assembled for this."""
         geometry = self.geometry
         pairs = prod(axis.kernel_entries(self.transposed) for axis in geometry.axes)
         return pairs * geometry.groups * prod(geometry.channels)
@@ -163,7 +162,7 @@ class KernelCore(ArrayCore):
     def _matrix(self) -> Any:
         if self.backend.on_gpu:
             check_gpu_dtype("x", self.dtype)
-        # where the padding folds several samples onto one entry they are summed, in the matrix' dtype
+        # samples that padding maps to the same entry are summed in the matrix' dtype
         arrays = kernel_arrays(self.geometry, self._fixed, self.transposed, self.backend)
         return self.backend.csr(*arrays, self.shape)
 
@@ -199,13 +198,13 @@ class KernelOperator(KernelCore, ArrayOperator):
     Raises
     ------
     TypeError
-        If ``x`` is not a dense numeric array, or a parameter not of its type.
+        If ``x`` is not a dense numeric array, or a parameter has the wrong type.
     ValueError
-        If kernels of that shape do not fit into the padded input or to its channels; if a parameter has a
-        value that `ConvGeometry` refuses; if `output_padding` or `output_shape` is given without
-        `transposed`.
+        If kernels of that shape do not fit into the padded input or do not match its channels; if a
+        parameter has a value that `ConvGeometry` refuses; if `output_padding` or `output_shape` is given
+        without `transposed`.
     MemoryError
-        If a kernel needs more bytes than there are.
+        If a kernel needs more memory than is available.
 
     See Also
     --------
@@ -247,6 +246,7 @@ class KernelOperator(KernelCore, ArrayOperator):
     ) -> None:
         fixed = as_array("x", x)
         transposed = validation.flag("transposed", transposed)
+        check_no_geometry("kernel_shape", kernel_shape)
         geometry = settled_geometry(
             fixed.shape,
             kernel_shape,

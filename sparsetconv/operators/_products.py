@@ -1,6 +1,6 @@
-"""`ArrayProducts`: all products that SciPy or CuPy may ask an operator for.
+"""`ArrayProducts`: all products of SciPy's and CuPy's operator interface.
 
-They follow from two methods on batches of arrays, ``_apply`` and ``_apply_adjoint``.
+They are based on two methods on batches of arrays, ``_apply`` and ``_apply_adjoint``.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 # rows of a matrix that are transposed at once, and elements for which that pays
 COPY_ROWS, COPY_WORK = 1024, 1 << 17
-# elements of a result, of 16 bytes at most, past which it is asked for whether there is memory for it
+# elements of a result, of 16 bytes at most, above which the available memory is checked
 LARGE_RESULT = memory.ALWAYS_THERE // 16
 
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
 
-    # SciPy's, or CuPy's, which has no types: an operator's class puts its own core before it
+    # SciPy's, or CuPy's, which has no types; an operator's class lists its core before it
     Base: TypeAlias = LinearOperator[Any]
 else:
     Base = object
@@ -41,13 +41,13 @@ else:
 class ArrayProducts(Base):
     """The products of a linear operator between arrays of two fixed shapes.
 
-    Subclasses define ``_apply`` and ``_apply_adjoint`` on a batch of arrays; everything that SciPy's and
-    CuPy's operators ask for follows, for vectors, matrices and (SciPy 1.18) batches, with no loop over
+    Subclasses define ``_apply`` and ``_apply_adjoint`` on a batch of arrays. All products of SciPy's and
+    CuPy's operators are based on these, for vectors, matrices and (SciPy 1.18) batches, with no loop over
     columns.
     """
 
     backend: ClassVar[Backend] = NUMPY
-    # set by whoever makes an operator, when all is made
+    # set at the end of an operator's construction
     _place: Place
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
@@ -62,7 +62,7 @@ class ArrayProducts(Base):
         self.output_shape = output_shape
 
     def _where(self) -> Place:
-        """Return the GPU that the operator belongs to, and what was made there."""
+        """Return the operator's GPU, and the event after the work that made its arrays."""
         return self._place
 
     def _apply(self, x: Array) -> Array:
@@ -108,24 +108,24 @@ class ArrayProducts(Base):
         return self._on_batch(array, batch, (*batch, *self.output_shape), False)
 
     def _shape_hint(self, shape: tuple[int, ...]) -> str:
-        """Return what to do about an array whose axes are in another order."""
+        """Return a hint for an array whose axes are in another order."""
         own, ndim = self.input_shape, len(self.input_shape)
         if shape == (self.shape[1],):
-            return "; flat vectors are multiplied by A @ x"
-        # the first of the axes, from the front where there is no batch
+            return "; use A @ x for flat vectors"
+        # number of the first of these axes: counted from the front if there is no batch
         first = 0 if len(shape) == ndim else -ndim
         if shape[-ndim:] == (*own[1:], own[0]):
             return f"; its last axis belongs in front: np.moveaxis(x, -1, {first})"
         if shape[-ndim:] == (own[-1], *own[:-1]):
             return f"; its first axis belongs at the end: np.moveaxis(x, {first}, -1)"
         if shape[-ndim - 1 : -1] == own:
-            return "; channels are a batch here, whose axis is in front: np.moveaxis(x, -1, 0)"
+            return "; the channels are a batch here and belong in front: np.moveaxis(x, -1, 0)"
         return ""
 
     def _on_batch(self, x: Array, batch: tuple[int, ...], shape: tuple[int, ...], adjoint: bool) -> Array:
-        """Apply in one direction to a batch of any shape, which may be empty, with a result of a shape."""
+        """Apply in one direction to a batch of any shape, which may be empty; ``shape`` is the result's."""
         items = prod(batch)
-        # what has to be copied to be reshaped is copied there too
+        # reshaping may copy the operand, which has to happen on that device, too
         with self._where().entered():
             if not items:
                 empty: Array = self.backend.xp.zeros(shape, np.result_type(x.dtype, self.dtype))
@@ -141,7 +141,7 @@ class ArrayProducts(Base):
             return self._apply(x.reshape(items, *self.input_shape)).reshape(shape)
 
     def _checked(self, x: Any) -> Array:
-        """Return an array whose products with the operator have a dtype that all methods know."""
+        """Return an array whose products with the operator have a dtype that all methods support."""
         check_backend("x", x, self.backend, "the operator")
         array: Array = x
         if self.backend.on_gpu:
@@ -157,7 +157,7 @@ class ArrayProducts(Base):
         return array
 
     def _is_multiplied(self, dtype: np.dtype[Any]) -> bool:
-        """Return whether products with arrays of a dtype have one that all methods know."""
+        """Return whether products with arrays of a dtype have a dtype that all methods support."""
         if dtype == self.dtype:
             return True
         if dtype.kind not in "biufc" and not (self.backend.on_gpu and is_half(dtype)):
@@ -195,12 +195,12 @@ class ArrayProducts(Base):
         return self._vectors(self._columns(X), True).swapaxes(-1, -2)
 
     def _refuse_pictures(self, x: Array) -> None:
-        """Say where arrays belong that were given for a matrix."""
+        """Raise for an array of ``input_shape`` given as a matrix, and point to `apply`."""
         own = x.shape[-len(self.input_shape) :] == self.input_shape
         if own and x.ndim > 1 and x.shape[-2] != self.shape[1]:
             msg = (
                 f"the operand must be a vector or a matrix with {self.shape[1]} rows, got the shape "
-                f"{shown(x.shape)}, which ends in input_shape: arrays are what .apply takes"
+                f"{shown(x.shape)}, which ends in input_shape; use .apply for arrays"
             )
             raise ValueError(msg)
 

@@ -1,6 +1,6 @@
 """`ResizeOperator`: interpolation as a linear operator.
 
-One small sparse factor for each axis; their product, the matrix, is never formed.
+There is one small sparse factor for each axis; their Kronecker product, the matrix, is not formed.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class ResizeCore(ArrayCore):
 
     @property
     def nnz(self) -> int:
-        """Entries that the matrix has, whether or not it is assembled."""
+        """Number of entries of the matrix, which is not assembled for this."""
         return prod(factor.nnz for factor in self.factors)
 
     def _matrix(self) -> Any:
@@ -101,10 +101,10 @@ class ResizeOperator(ResizeCore, ArrayOperator):
     scale, mode, coordinate_mode, nearest_mode, cubic_coeff, exclude_outside, antialias, convention : optional
         As for `resize_matrix`.
     dtype : dtype, optional
-        The operator's; a product has the wider one of it and the operand's.
+        Dtype of the operator; a product has the result type of this and the operand's dtype.
     device : {"numpy", "cupy"}
-        Whose arrays it takes: with ``"cupy"`` it is a ``cupyx.scipy.sparse.linalg.LinearOperator`` of the GPU
-        that is current.
+        Kind of the arrays: with ``"cupy"`` the operator is a ``cupyx.scipy.sparse.linalg.LinearOperator`` on
+        the current GPU.
 
     Attributes
     ----------
@@ -119,23 +119,23 @@ class ResizeOperator(ResizeCore, ArrayOperator):
     Raises
     ------
     TypeError
-        If a size is not an integer, ``scale`` or ``cubic_coeff`` not a number, or the dtype not
+        If a size is not an integer, ``scale`` or ``cubic_coeff`` is not a number, or the dtype is not
         floating-point.
     ValueError
         If not exactly one of `output_shape` and `scale` is given, a size or scale is not positive, a word is
-        unknown, or the mode or convention does not take an option that was given.
+        unknown, or the mode or convention does not accept an option that was given.
     ImportError, RuntimeError
         With ``device="cupy"``, if CuPy, its libraries or a GPU are missing.
 
     See Also
     --------
     resize_matrix : The matrix, with the meaning of every parameter.
-    interpolation_kernel : Makes `ConvTransposeOperator` the same, away from the border.
+    interpolation_kernel : The kernel with which `ConvTransposeOperator` is the same, away from the border.
 
     Notes
     -----
-    ``R @ x`` is ``resize_matrix(input_shape, ...) @ x``. The adjoint gives every sample back what it gave to
-    the outputs: it is no interpolation, its rows do not sum to 1.
+    ``R @ x`` is ``resize_matrix(input_shape, ...) @ x``. The adjoint adds to each sample the outputs that it
+    contributed to, with the same weights. It is not an interpolation: its rows do not sum to 1.
 
     Examples
     --------

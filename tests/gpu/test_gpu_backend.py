@@ -89,7 +89,7 @@ def test_mixing_says_how_to_convert(cp):
         with pytest.raises(TypeError, match=here):
             call(value)
     with pytest.raises(
-        ValueError, match=r"got the shape \(6, 7\), which ends in input_shape: arrays are what .apply"
+        ValueError, match=r"got the shape \(6, 7\), which ends in input_shape; use .apply for arrays"
     ):
         device @ cp.ones((6, 7))
     with pytest.raises(TypeError, match=r"targets\[0\] must be a CuPy array as inputs\[0\] is, got numpy"):
