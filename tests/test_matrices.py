@@ -194,6 +194,7 @@ class OnAGpu:
         ([1.0, 2.0], {"rows": slice(-2, None)}, ValueError, "rows must satisfy"),
         ([1.0, 2.0], {"rows": slice(5, 2)}, ValueError, "rows must satisfy"),
         ([1.0, 2.0], {"rows": slice(0, 4, 2)}, TypeError, "rows must be a slice of unit step"),
+        ([1.0, 2.0], {"rows": slice(0, 4, np.array([1, 2]))}, TypeError, "rows must be a slice of unit step"),
         ([1.0, 2.0], {"rows": slice(0.5, 2)}, TypeError, "rows.start must be an integer, got 0.5"),
         ([1.0, 2.0], {"rows": 3}, TypeError, "rows must be a slice of unit step, got 3"),
         ([1.0, 2.0], {"format": "bsr"}, ValueError, "format='bsr' fits where .* got stride 1"),
