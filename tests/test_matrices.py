@@ -247,6 +247,21 @@ def test_array_in_the_place_of_a_shape():
     assert stc.conv_matrix(np.ones((3, 3)), np.array([8, 9])).shape == (42, 72)
 
 
+def test_more_columns_than_indices_can_number():
+    """A row would fit into memory; all of them would not, which is said first."""
+    n = 2**40
+    for function, *arguments in (
+        (stc.conv_matrix, np.ones((3, 3)), (n, n)),
+        (stc.conv_transpose_matrix, np.ones((3, 3)), (n, n)),
+        (stc.resize_matrix, (n, n), (n - 1, n)),
+        (stc.zero_insertion_matrix, (n, n), 2),
+    ):
+        with pytest.raises(ValueError, match=r"must leave a matrix of less than 2\*\*63 columns, got \d+"):
+            function(*arguments, rows=slice(0, 2))
+        with pytest.raises(MemoryError):
+            function(*arguments)
+
+
 @pytest.mark.parametrize("format", FORMATS[:3])
 @pytest.mark.parametrize("function", [stc.conv_matrix, stc.conv_transpose_matrix])
 def test_too_large_for_the_machine(function, format):

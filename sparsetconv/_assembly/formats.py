@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Format = Literal["csr", "csc", "coo", "bsr", "dia"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+INT64_MAX = 2**63 - 1
 
 
 def row_range(rows: slice | None, total: int) -> tuple[int, int]:
@@ -60,6 +61,13 @@ def fitting_index_dtype(wanted: np.dtype[Any] | None, rows: int, columns: int, n
         )
         raise ValueError(msg)
     return wanted
+
+
+def check_columns(columns: int) -> None:
+    """Raise if 64-bit indices cannot number the columns. As many rows do not fit into any memory."""
+    if columns > INT64_MAX:
+        msg = f"the sizes must leave a matrix of less than 2**63 columns, got {columns}"
+        raise ValueError(msg)
 
 
 def canonical(matrix: Any) -> Any:
