@@ -119,3 +119,11 @@ def test_devices_that_are_none(device, error):
     for call in (conv().to, lambda device: stc.to_device(conv(), device)):
         with pytest.raises(error, match="device must be one of 'numpy', 'cupy'; got"):
             call(device)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_formats_that_are_none(name):
+    operator, _ = CASES[name](conv(), naive(conv()))
+    for format, error in (("nope", ValueError), ("lil", ValueError), (None, TypeError)):
+        with pytest.raises(error, match="format must be "):
+            operator.tosparse(format)

@@ -20,6 +20,8 @@ from sparsetconv._arrays import display
 from sparsetconv._arrays.backend import NUMPY, check_backend, device_backend, is_cupy
 from sparsetconv._arrays.display import Facts, shown, type_name
 from sparsetconv._arrays.validation import refuse_what_is_no_array, to_array
+from sparsetconv._assembly.formats import FORMATS
+from sparsetconv._geometry import validation
 from sparsetconv.operators._device_products import DeviceProducts
 from sparsetconv.operators._products import LARGE_RESULT, ArrayProducts
 
@@ -170,7 +172,15 @@ class ArrayCore(ArrayProducts):
         scipy.sparse array
             As from `conv_matrix`, `conv_transpose_matrix` or `resize_matrix`; CuPy's, for an operator on CuPy
             arrays.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the format is not one of these words, or does not fit a convolution.
+        MemoryError
+            If the matrix needs more memory than is available.
         """
+        validation.word("format", format, FORMATS)
         with self._where().entered():
             return self._matrix_as(format)
 
