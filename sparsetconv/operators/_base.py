@@ -405,6 +405,13 @@ def to_device(op: Operator, device: Device) -> Operator:
     return op.to(device)
 
 
+def _check_operator(operator: Any) -> None:
+    """Raise unless a value is an operator of this package."""
+    if not isinstance(operator, ArrayCore):
+        msg = f"operator must be an operator of sparsetconv, got {type_name(operator)}"
+        raise TypeError(msg)
+
+
 def _made_of(public: Any, operator: ArrayCore) -> Any:
     """Unpickle a derived operator, on the backend of the operator that it is derived from."""
     return on_backend(public, operator.backend)(operator)
@@ -441,6 +448,7 @@ class _OtherWay(_Derived):
     """
 
     def __init__(self, operator: ArrayCore) -> None:
+        _check_operator(operator)
         self._prepare(operator.dtype, operator.output_shape, operator.input_shape)
         self.operator = operator
 
@@ -507,6 +515,7 @@ class GramCore(_Derived):
     _made = "Gram operator of"
 
     def __init__(self, operator: ArrayCore) -> None:
+        _check_operator(operator)
         self._prepare(operator.dtype, operator.input_shape, operator.input_shape)
         self.operator = operator
 
