@@ -190,6 +190,7 @@ def test_pickles(operator, method):
     A = operator.from_geometry(KERNEL, GEOMETRY, method=method)
     copy = pickle.loads(pickle.dumps(A))
     assert (type(copy), copy.geometry, copy.method) == (operator, GEOMETRY, A.method)
+    assert copy.explain() == A.explain()
     np.testing.assert_array_equal(copy.kernel, KERNEL)
 
 
