@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from strategies import MODES, examples, geometries
 
 import sparsetconv as stc
+from sparsetconv._geometry.convolution import PARAMETERS
 from sparsetconv._geometry.transposed import conv_transpose_geometry
 
 
@@ -294,3 +295,10 @@ def test_bad_transposed_channels():
         stc.conv_transpose_matrix(np.ones((2, 3, 5)), (3, 9))
     with pytest.raises(ValueError, match="output_shape must begin with the 2 output channels"):
         stc.conv_transpose_matrix(np.ones((3, 2, 5)), (3, 9), output_shape=(3, 13))
+
+
+def test_what_a_geometry_has():
+    """Its parameters and what follows from them; how it is made without checks is nobody else's."""
+    names = {name for name in dir(stc.ConvGeometry((4,), (2,))) if not name.startswith("_")}
+    follows = {"axes", "channels", "has_channels", "index_dtype", "matrix_shape", "nbytes", "ndim", "nnz"}
+    assert names == {*PARAMETERS, *follows, "output_shape"}
