@@ -55,7 +55,7 @@ def is_sequence(value: Any) -> bool:
 
 def shape(name: str, value: Any) -> tuple[int, ...]:
     """Return a tuple of sizes, each at least 1; an int stands for one axis."""
-    if hasattr(value, "kernel_shape"):
+    if hasattr(value, "input_shape"):
         msg = f"{name} must be a shape, got a {type_name(value)}; pass one of its shapes"
         raise TypeError(msg)
     if getattr(value, "ndim", 0) > 1:
