@@ -154,7 +154,7 @@ def test_matrices_of_kernel_operators(cp, transposed):
     for name in ("data", "indices", "indptr"):
         np.testing.assert_array_equal(getattr(ours, name).get(), getattr(theirs, name))
     whole = stc.KernelOperator(cp.asarray(fixed.astype("int32")), (3, 2), transposed=transposed)
-    with pytest.raises(TypeError, match=r"x must be float32, .* on a GPU: .*; got int32"):
+    with pytest.raises(TypeError, match=r"x must be float32, .* on a GPU, .*; got int32"):
         whole.tosparse()
 
 
