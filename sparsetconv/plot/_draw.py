@@ -12,6 +12,9 @@ import numpy as np
 from sparsetconv._arrays.display import type_name
 
 if TYPE_CHECKING:
+    # under its own name, so that type checkers let other modules import it from here
+    from matplotlib.axes import Axes as Axes
+
     from sparsetconv._arrays.types import Array
 
 # the most pixels, in each direction, of the pattern of a large matrix
@@ -32,13 +35,14 @@ def _pyplot() -> Any:
     return pyplot
 
 
-def axes(ax: Any, size: tuple[float, float]) -> Any:
+def axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
     """Return the given axes, or new ones on a new figure of a size in inches."""
     pyplot = _pyplot()
     if ax is not None and not isinstance(ax, pyplot.Axes):
         msg = f"ax must be an Axes of matplotlib, got {type_name(ax)}"
         raise TypeError(msg)
-    return pyplot.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
+    own: Axes = pyplot.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
+    return own
 
 
 def colours(name: str) -> Any:
@@ -48,7 +52,7 @@ def colours(name: str) -> Any:
     return colormaps[name]
 
 
-def pattern(shown: Array, rows: int, columns: int, ax: Any, complete: bool = True) -> Any:
+def pattern(shown: Array, rows: int, columns: int, ax: Axes | None, complete: bool = True) -> Axes:
     """Draw the pattern of entries; in a large matrix several rows and columns share a pixel."""
     scale = 5.0 / max(rows, columns)
     ax = axes(ax, (max(2.0, columns * scale) + LABELS, max(2.0, rows * scale) + LABELS))
@@ -69,7 +73,7 @@ def pattern(shown: Array, rows: int, columns: int, ax: Any, complete: bool = Tru
     return ax
 
 
-def cells(ax: Any, values: Array, shown: Array, size: tuple[int, int], numbers: bool = True) -> None:
+def cells(ax: Axes, values: Array, shown: Array, size: tuple[int, int], numbers: bool = True) -> None:
     """Draw a table of numbers as shaded cells; cells that are not ``shown`` stay empty.
 
     ``size`` is the number of rows and columns on the axes, which may be more than ``values`` has.
@@ -98,7 +102,7 @@ def cells(ax: Any, values: Array, shown: Array, size: tuple[int, int], numbers: 
         write(ax, column + 0.5, row + 0.5, text, faces[row, column], fitting)
 
 
-def _font_size(ax: Any, columns: int, rows: int) -> float:
+def _font_size(ax: Axes, columns: int, rows: int) -> float:
     """Return the font size in points at which about four letters fit into a cell."""
     box = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
     return float(min(10.0, 72 * 0.33 * min(box.width / columns, box.height / rows)))
@@ -112,14 +116,14 @@ def _number(value: Any) -> str:
     return text if len(text) <= 5 else f"{value:.2g}"
 
 
-def cell(ax: Any, left: float, top: float, face: Any, margin: float = 0.0) -> None:
+def cell(ax: Axes, left: float, top: float, face: Any, margin: float = 0.0) -> None:
     from matplotlib.patches import Rectangle
 
     side = 1 - 2 * margin
     ax.add_patch(Rectangle((left + margin, top + margin), side, side, facecolor=face, edgecolor=GREY, lw=0.8))
 
 
-def write(ax: Any, x: float, y: float, text: str, face: Any, size: float) -> None:
+def write(ax: Axes, x: float, y: float, text: str, face: Any, size: float) -> None:
     """Write in a cell, in black or white for contrast, or in the theme's colour if ``face`` is None."""
     style: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": size, "zorder": 3}
     if face is not None:
@@ -133,7 +137,7 @@ def spread(count: int, other: int) -> Array:
     return (np.arange(count) - (count - 1) / 2) * step
 
 
-def samples(ax: Any, places: Array, reached: set[int], height: int, labels: list[str], side: str) -> None:
+def samples(ax: Axes, places: Array, reached: set[int], height: int, labels: list[str], side: str) -> None:
     """Draw samples as dots with their indices; those in ``reached`` are larger and coloured."""
     for number, (x, label) in enumerate(zip(places, labels, strict=True)):
         strong = number in reached

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.validation import IntOrInts, PaddingMode
+    from sparsetconv.plot._draw import Axes
 
 
 # the most rows or columns of a matrix that is drawn with its numbers
@@ -50,7 +51,7 @@ STYLES = (
 KERNEL_SIZES = (1, 3, 5, 7, 9, 11, 15, 21, 31, 45, 63)
 
 
-def matrix(A: Any, *, ax: Any = None) -> Any:
+def matrix(A: Any, *, ax: Axes | None = None) -> Axes:
     """Draw a matrix: its entries with their indices if it is small, its pattern if it is large.
 
     Parameters
@@ -112,7 +113,7 @@ def matrix(A: Any, *, ax: Any = None) -> Any:
     return ax
 
 
-def connectivity(A: Any, *, output: Any = None, input: Any = None, ax: Any = None) -> Any:
+def connectivity(A: Any, *, output: Any = None, input: Any = None, ax: Axes | None = None) -> Axes:
     """Draw which input samples reach which output samples.
 
     Parameters
@@ -167,8 +168,8 @@ def connectivity(A: Any, *, output: Any = None, input: Any = None, ax: Any = Non
     above, below = _draw.spread(columns, rows), _draw.spread(rows, columns)
     strong = ends == chosen
     for row, column, stands_out in zip(entries.row, entries.col, strong, strict=True):
-        style = {"color": ORANGE, "lw": 2.2, "zorder": 2} if stands_out else {"color": GREY, "lw": 0.8}
-        ax.plot([above[column], below[row]], [1, 0], **style)
+        colour, width, order = (ORANGE, 2.2, 2) if stands_out else (GREY, 0.8, 1)
+        ax.plot([above[column], below[row]], [1, 0], color=colour, lw=width, zorder=order)
     touched = set(entries.col[strong]), set(entries.row[strong])
     for places, reached, height, labels, side in (
         (above, touched[0], 1, _entries.places_of(inputs), "bottom"),
@@ -189,8 +190,8 @@ def connectivity(A: Any, *, output: Any = None, input: Any = None, ax: Any = Non
 
 
 def padding(
-    size: int = 4, pad: int | Sequence[int] = 3, *, modes: PaddingMode = PADDING_MODES, ax: Any = None
-) -> Any:
+    size: int = 4, pad: int | Sequence[int] = 3, *, modes: PaddingMode = PADDING_MODES, ax: Axes | None = None
+) -> Axes:
     """Draw what each padding mode puts outside a row of samples.
 
     Parameters
@@ -260,7 +261,7 @@ def padding(
     return ax
 
 
-def kernel(weights: Any, *, ax: Any = None) -> Any:
+def kernel(weights: Any, *, ax: Axes | None = None) -> Axes:
     """Draw a kernel's weights.
 
     Parameters
@@ -310,8 +311,12 @@ def kernel(weights: Any, *, ax: Any = None) -> Any:
     values, drawn = tiles[i[:, None], j, y[:, None], x], inside_rows[:, None] & inside_columns
     ax = _draw.axes(ax, (min(12.0, columns * CELL + LABELS), min(12.0, rows * CELL + LABELS)))
     _draw.cells(ax, values, drawn, (rows, columns), numbers=max(rows, columns) <= LARGEST_SIDE)
-    ax.set_xticks(np.arange(right) * (width + 1) + width / 2, range(right) if right > 1 else [""])
-    ax.set_yticks(np.arange(down) * (height + 1) + height / 2, range(down) if down > 1 else [""])
+    ax.set_xticks(
+        np.arange(right) * (width + 1) + width / 2, [str(n) for n in range(right)] if right > 1 else [""]
+    )
+    ax.set_yticks(
+        np.arange(down) * (height + 1) + height / 2, [str(n) for n in range(down)] if down > 1 else [""]
+    )
     if right > 1:
         ax.set_xlabel("input channel" if array.ndim == 4 else "slice")
     if down > 1:
@@ -340,8 +345,8 @@ def method_costs(
     channels: tuple[int, int] | None = None,
     stride: IntOrInts = 1,
     dtype: DTypeLike = np.float32,
-    ax: Any = None,
-) -> Any:
+    ax: Axes | None = None,
+) -> Axes:
     """Draw the estimated time of a product by each method against the size of the kernel.
 
     Parameters
@@ -408,7 +413,7 @@ def method_costs(
         milliseconds = [1e3 * estimate[method] for estimate in estimates]
         ax.plot(taps, milliseconds, color=colour, marker=marker, ls=dashes, lw=2, ms=5, label=method)
     ax.set(xscale="log", yscale="log", ylabel="estimated time of a product, ms")
-    ax.set_xticks(taps, taps)
+    ax.set_xticks(taps, [str(count) for count in taps])
     ax.minorticks_off()
     ax.set_xlabel("taps of the kernel along each axis" if len(sizes) > 1 else "taps of the kernel")
     ax.grid(color=GREY, alpha=0.3)

@@ -105,7 +105,7 @@ def test_formats(cp, format):
 
 
 def test_refusals(cp):
-    with pytest.raises(TypeError, match=r"kernel must be float32, .* on a GPU: .*got int64"):
+    with pytest.raises(TypeError, match=r"kernel must be float32, .* on a GPU, .*got int64"):
         stc.conv_matrix(cp.asarray([1, 2, 3]), 5)
     with pytest.raises(ValueError, match=r"format must be one of .* on a GPU, CuPy has no BSR; got 'bsr'"):
         stc.conv_matrix(cp.asarray([1.0, 2.0]), 4, stride=2, format="bsr")
