@@ -187,6 +187,21 @@ def raises(error, match, *args, **options):
         ),
         # types
         (((4, 4), (3, 3)), {"stride": 1.0}, TypeError, r"stride must be an integer, got 1.0 of type float"),
+        # the entries of a set come in an order of its own
+        (
+            ((4, 4), (3, 3)),
+            {"stride": {2, 1}},
+            TypeError,
+            r"stride must be an integer, got {1, 2} of type set",
+        ),
+        (((4, 4), (3, 3)), {"padding": {1: 0, 2: 0}}, TypeError, "padding must be an integer or one of"),
+        (
+            ((4, 4), (3, 3)),
+            {"padding_mode": {"zeros", "reflect"}},
+            TypeError,
+            "padding_mode must be a string",
+        ),
+        (({4, 5}, (3, 3)), {}, TypeError, r"input_shape\[0\] must be an integer, got {4, 5} of type set"),
         (((4, 4), (3, 3)), {"stride": True}, TypeError, "stride must be an integer, got True"),
         (((4, 4.5), (3, 3)), {}, TypeError, r"input_shape\[1\] must be an integer, got 4.5"),
         (

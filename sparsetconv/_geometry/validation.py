@@ -6,7 +6,7 @@ Each error names the parameter, the rule and the value given.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Literal, TypeVar, cast, get_args
 
 from sparsetconv._arrays.display import shown, type_name
@@ -47,9 +47,11 @@ def integer(name: str, value: Any, minimum: int | None = None, hint: str = "") -
 
 
 def is_sequence(value: Any) -> bool:
-    """Return whether a value is a sequence of entries; strings and 0-D arrays are not."""
+    """Return whether a value is a sequence of entries; strings, 0-D arrays, sets and mappings are not."""
     return (
-        isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) > 0
+        isinstance(value, Iterable)
+        and not isinstance(value, (str, bytes, Set, Mapping))
+        and getattr(value, "ndim", 1) > 0
     )
 
 
