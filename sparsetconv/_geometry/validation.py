@@ -6,7 +6,7 @@ Each error names the parameter, the rule and the value given.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeVar, cast, get_args
 
 from sparsetconv._arrays.display import shown, type_name
@@ -47,10 +47,10 @@ def integer(name: str, value: Any, minimum: int | None = None, hint: str = "") -
 
 
 def is_sequence(value: Any) -> bool:
-    """Return whether a value is a sequence of entries; strings, 0-D arrays, sets and mappings are not."""
+    """Return whether a value is a sequence of entries; strings, 0-D arrays, sets and dicts are not."""
     return (
         isinstance(value, Iterable)
-        and not isinstance(value, (str, bytes, Set, Mapping))
+        and not isinstance(value, (str, bytes, set, frozenset, dict))
         and getattr(value, "ndim", 1) > 0
     )
 
