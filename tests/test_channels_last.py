@@ -1,8 +1,10 @@
 """`ChannelsLastOperator` beside its laws, which are in `operator_laws`."""
 
+import numpy as np
 import pytest
 from operator_cases import make
 
+import sparsetconv as stc
 from sparsetconv.operators._channels_last import ChannelsLastOperator
 
 
@@ -29,7 +31,11 @@ def test_without_channels():
 
 
 def test_what_is_no_convolution():
-    with pytest.raises(
-        TypeError, match="operator must be a ConvOperator or ConvTransposeOperator, got NoneType"
-    ):
-        ChannelsLastOperator(None)
+    first = make("groups", "float32", "zeros", "sparse")
+    kernels = stc.KernelOperator.from_geometry(np.ones(first.input_shape), first.geometry)
+    for operator in (None, first.gram(), kernels, ChannelsLastOperator(first)):
+        name = type(operator).__name__
+        with pytest.raises(
+            TypeError, match=f"operator must be a ConvOperator or ConvTransposeOperator, got {name}"
+        ):
+            ChannelsLastOperator(operator)

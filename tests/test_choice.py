@@ -29,6 +29,7 @@ from sparsetconv._methods.kernel.gradient import kernel_gradient
 from sparsetconv._methods.merge import NARROW_AXIS, arrangement
 from sparsetconv._methods.registry import METHODS
 from sparsetconv._methods.store import Store
+from sparsetconv._methods.transforms import fast_lengths
 from sparsetconv._methods.whole import WholeTransform, circle
 
 each_mode = pytest.mark.parametrize("mode", PADDING_MODES)
@@ -159,6 +160,15 @@ def test_no_bit_of_a_whole_transform_depends_on_threads(shape, threads, monkeypa
     monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
     again = WholeTransform(geometry.axes, weights, np.dtype(float), False, NUMPY)
     np.testing.assert_array_equal(again(x), expected)
+
+
+@pytest.mark.parametrize("size", [2**40, 2**60 - 1, 2**60 + 1, 2**61, 2**62 - 1])
+@pytest.mark.parametrize("options", [{}, {"padding": 2**60, "padding_mode": "reflect"}, {"padding": "same"}])
+def test_operators_of_any_size_are_made_and_explained(size, options):
+    A = stc.ConvOperator([1.0, 2.0], size, **options)
+    assert A.explain().startswith(f"method '{A.method}': ")
+    lengths = fast_lengths([size], True)
+    assert size <= lengths[0] < 2 * size
 
 
 def test_spectra_are_shared_by_all_sizes_of_a_batch():

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from operator_cases import GEOMETRIES, integers
 from reference import naive_matrix
+from scipy.sparse.linalg import aslinearoperator
 
 import sparsetconv as stc
-from sparsetconv.operators import ChannelsLastOperator
+from sparsetconv.operators import AdjointOperator, ChannelsLastOperator, GramOperator, TransposedOperator
 
 KERNEL_SHAPE, INPUT_SHAPE, OPTIONS = GEOMETRIES["groups"]
 NAMES = ("stride", "padding", "dilation", "groups", "padding_mode", "flip")
@@ -119,3 +120,19 @@ def test_devices_that_are_none(device, error):
     for call in (conv().to, lambda device: stc.to_device(conv(), device)):
         with pytest.raises(error, match="device must be one of 'numpy', 'cupy'; got"):
             call(device)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_formats_that_are_none(name):
+    operator, _ = CASES[name](conv(), naive(conv()))
+    for format, error in (("nope", ValueError), ("lil", ValueError), (None, TypeError)):
+        with pytest.raises(error, match="format must be "):
+            operator.tosparse(format)
+
+
+@pytest.mark.parametrize("derived", [AdjointOperator, GramOperator, TransposedOperator])
+def test_nothing_is_derived_of_what_is_no_operator(derived):
+    for value in (np.ones((2, 2)), aslinearoperator(np.ones((2, 2))), 3):
+        name = type(value).__name__
+        with pytest.raises(TypeError, match=f"operator must be an operator of sparsetconv, got {name}"):
+            derived(value)

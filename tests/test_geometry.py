@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from strategies import MODES, examples, geometries
 
 import sparsetconv as stc
+from sparsetconv._geometry.convolution import PARAMETERS
 from sparsetconv._geometry.transposed import conv_transpose_geometry
 
 
@@ -186,6 +187,21 @@ def raises(error, match, *args, **options):
         ),
         # types
         (((4, 4), (3, 3)), {"stride": 1.0}, TypeError, r"stride must be an integer, got 1.0 of type float"),
+        # the entries of a set come in an order of its own
+        (
+            ((4, 4), (3, 3)),
+            {"stride": {2, 1}},
+            TypeError,
+            r"stride must be an integer, got {1, 2} of type set",
+        ),
+        (((4, 4), (3, 3)), {"padding": {1: 0, 2: 0}}, TypeError, "padding must be an integer or one of"),
+        (
+            ((4, 4), (3, 3)),
+            {"padding_mode": {"zeros", "reflect"}},
+            TypeError,
+            "padding_mode must be a string",
+        ),
+        (({4, 5}, (3, 3)), {}, TypeError, r"input_shape\[0\] must be an integer, got {4, 5} of type set"),
         (((4, 4), (3, 3)), {"stride": True}, TypeError, "stride must be an integer, got True"),
         (((4, 4.5), (3, 3)), {}, TypeError, r"input_shape\[1\] must be an integer, got 4.5"),
         (
@@ -294,3 +310,10 @@ def test_bad_transposed_channels():
         stc.conv_transpose_matrix(np.ones((2, 3, 5)), (3, 9))
     with pytest.raises(ValueError, match="output_shape must begin with the 2 output channels"):
         stc.conv_transpose_matrix(np.ones((3, 2, 5)), (3, 9), output_shape=(3, 13))
+
+
+def test_what_a_geometry_has():
+    """Its parameters and what follows from them; how it is made without checks is nobody else's."""
+    names = {name for name in dir(stc.ConvGeometry((4,), (2,))) if not name.startswith("_")}
+    follows = {"axes", "channels", "has_channels", "index_dtype", "matrix_shape", "nbytes", "ndim", "nnz"}
+    assert names == {*PARAMETERS, *follows, "output_shape"}

@@ -194,6 +194,7 @@ class OnAGpu:
         ([1.0, 2.0], {"rows": slice(-2, None)}, ValueError, "rows must satisfy"),
         ([1.0, 2.0], {"rows": slice(5, 2)}, ValueError, "rows must satisfy"),
         ([1.0, 2.0], {"rows": slice(0, 4, 2)}, TypeError, "rows must be a slice of unit step"),
+        ([1.0, 2.0], {"rows": slice(0, 4, np.array([1, 2]))}, TypeError, "rows must be a slice of unit step"),
         ([1.0, 2.0], {"rows": slice(0.5, 2)}, TypeError, "rows.start must be an integer, got 0.5"),
         ([1.0, 2.0], {"rows": 3}, TypeError, "rows must be a slice of unit step, got 3"),
         ([1.0, 2.0], {"format": "bsr"}, ValueError, "format='bsr' fits where .* got stride 1"),
@@ -244,6 +245,21 @@ def test_array_in_the_place_of_a_shape():
     ):
         stc.conv_matrix(np.ones((3, 3)), np.ones((8, 9)))
     assert stc.conv_matrix(np.ones((3, 3)), np.array([8, 9])).shape == (42, 72)
+
+
+def test_more_columns_than_indices_can_number():
+    """A row would fit into memory; all of them would not, which is said first."""
+    n = 2**40
+    for function, *arguments in (
+        (stc.conv_matrix, np.ones((3, 3)), (n, n)),
+        (stc.conv_transpose_matrix, np.ones((3, 3)), (n, n)),
+        (stc.resize_matrix, (n, n), (n - 1, n)),
+        (stc.zero_insertion_matrix, (n, n), 2),
+    ):
+        with pytest.raises(ValueError, match=r"must leave a matrix of less than 2\*\*63 columns, got \d+"):
+            function(*arguments, rows=slice(0, 2))
+        with pytest.raises(MemoryError):
+            function(*arguments)
 
 
 @pytest.mark.parametrize("format", FORMATS[:3])

@@ -131,6 +131,17 @@ def test_a_geometry_in_place_of_a_shape(make, hint):
         make()
 
 
+def test_an_operator_in_place_of_a_shape():
+    """Its ``.shape`` is that of its matrix, so the message must not lead there."""
+    resize = stc.ResizeOperator((5, 6), scale=2)
+    for value in (stc.ConvOperator(KERNEL, (5, 6)), resize, resize.gram(), resize.geometry):
+        name = type(value).__name__
+        with pytest.raises(
+            TypeError, match=f"input_shape must be a shape, got a {name}; pass one of its shapes"
+        ):
+            stc.conv_matrix(KERNEL, value)
+
+
 @pytest.fixture
 def settlings(monkeypatch):
     """Return the names of the parameters that are settled, as that happens."""
@@ -190,6 +201,7 @@ def test_pickles(operator, method):
     A = operator.from_geometry(KERNEL, GEOMETRY, method=method)
     copy = pickle.loads(pickle.dumps(A))
     assert (type(copy), copy.geometry, copy.method) == (operator, GEOMETRY, A.method)
+    assert copy.explain() == A.explain()
     np.testing.assert_array_equal(copy.kernel, KERNEL)
 
 

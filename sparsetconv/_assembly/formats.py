@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 Format = Literal["csr", "csc", "coo", "bsr", "dia"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+INT64_MAX = 2**63 - 1
 
 
 def row_range(rows: slice | None, total: int) -> tuple[int, int]:
     """Return the first row and the end of a slice, or of all rows without one."""
     if rows is None:
         return 0, total
-    if not isinstance(rows, slice) or rows.step not in (None, 1):
+    if not isinstance(rows, slice) or not _is_unit(rows.step):
         msg = f"rows must be a slice of unit step, got {shown(rows)}"
         raise TypeError(msg)
     start = 0 if rows.start is None else validation.integer("rows.start", rows.start)
@@ -31,6 +32,10 @@ def row_range(rows: slice | None, total: int) -> tuple[int, int]:
         msg = f"rows must satisfy 0 <= start <= stop <= {total}, the number of rows; got {shown(rows)}"
         raise ValueError(msg)
     return start, stop
+
+
+def _is_unit(step: Any) -> bool:
+    return step is None or (not validation.is_sequence(step) and bool(step == 1))
 
 
 def wanted_index_dtype(index_dtype: DTypeLike | None) -> np.dtype[Any] | None:
@@ -56,6 +61,13 @@ def fitting_index_dtype(wanted: np.dtype[Any] | None, rows: int, columns: int, n
         )
         raise ValueError(msg)
     return wanted
+
+
+def check_columns(columns: int) -> None:
+    """Raise if 64-bit indices cannot number the columns. As many rows do not fit into any memory."""
+    if columns > INT64_MAX:
+        msg = f"the sizes must leave a matrix of less than 2**63 columns, got {columns}"
+        raise ValueError(msg)
 
 
 def canonical(matrix: Any) -> Any:

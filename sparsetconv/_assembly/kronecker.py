@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._assembly.cuda import product_arrays
-from sparsetconv._assembly.formats import fitting_index_dtype
+from sparsetconv._assembly.formats import check_columns, fitting_index_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +65,7 @@ def stacked_products(
     else:
         need += max(map(_preparing, pieces), default=0)
     backend.require("the matrix", need, "ResizeOperator needs no matrix")
+    check_columns(columns)
     if backend.on_gpu:
         return backend.csr(*_device_arrays(pieces, sizes, dtype, index, backend), (rows, columns))
     if len(pieces) == 1 and len(pieces[0]) == 1:

@@ -145,7 +145,7 @@ class ConvGeometry:
         self._keep(inputs, kernel, strides, pads, dilations, groups, modes, validation.flag("flip", flip))
 
     @classmethod
-    def of_settled(cls, *parameters: Any) -> ConvGeometry:
+    def _of_settled(cls, *parameters: Any) -> ConvGeometry:
         """Return a geometry from all parameters in their normalized form, in the constructor's order."""
         geometry = cls.__new__(cls)
         geometry._keep(*parameters)

@@ -97,7 +97,7 @@ def conv_transpose_geometry(
         large.append(size)
         pads.append(pad)
     modes, flip = validation.padding_mode(padding_mode, ndim), validation.flag("flip", flip)
-    return ConvGeometry.of_settled(
+    return ConvGeometry._of_settled(
         (*channels, *large), kernel, strides, tuple(pads), dilations, groups, modes, flip
     )
 

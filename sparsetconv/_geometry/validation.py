@@ -47,15 +47,17 @@ def integer(name: str, value: Any, minimum: int | None = None, hint: str = "") -
 
 
 def is_sequence(value: Any) -> bool:
-    """Return whether a value is a sequence of entries; strings and 0-D arrays are not."""
+    """Return whether a value is a sequence of entries; strings, 0-D arrays, sets and dicts are not."""
     return (
-        isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) > 0
+        isinstance(value, Iterable)
+        and not isinstance(value, (str, bytes, set, frozenset, dict))
+        and getattr(value, "ndim", 1) > 0
     )
 
 
 def shape(name: str, value: Any) -> tuple[int, ...]:
     """Return a tuple of sizes, each at least 1; an int stands for one axis."""
-    if hasattr(value, "kernel_shape"):
+    if hasattr(value, "input_shape"):
         msg = f"{name} must be a shape, got a {type_name(value)}; pass one of its shapes"
         raise TypeError(msg)
     if getattr(value, "ndim", 0) > 1:

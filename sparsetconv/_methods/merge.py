@@ -122,7 +122,7 @@ def geometry_of(
     flip: bool = False,
 ) -> ConvGeometry:
     """Return the geometry with the given axes, and with channels in front if they are given."""
-    return ConvGeometry.of_settled(
+    return ConvGeometry._of_settled(
         (*channels, *(axis.size for axis in axes)),
         (*kernel_channels, *(axis.taps for axis in axes)),
         tuple(axis.stride for axis in axes),

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
 
+# longer than any array, and less than the limit of SciPy's next_fast_len
+LONGEST = 1 << 60
+
 
 class Transforms:
     """Discrete Fourier transforms along the last axes, zero-padded to fast lengths.
@@ -51,8 +54,14 @@ class Transforms:
 
 
 def fast_lengths(sizes: Sequence[int], real: bool) -> tuple[int, ...]:
-    """Return for each size the smallest length at or above it that has only small prime factors."""
-    return tuple(next_fast_len(size, real) for size in sizes)
+    """Return for each size the smallest length at or above it that has only small prime factors.
+
+    Above the largest size that SciPy accepts it is a power of two. No transform is so long, but estimates are
+    made for all sizes.
+    """
+    return tuple(
+        next_fast_len(size, real) if size <= LONGEST else 1 << (size - 1).bit_length() for size in sizes
+    )
 
 
 def _library(backend: Backend) -> tuple[Any, dict[str, Any]]:

@@ -20,6 +20,8 @@ from sparsetconv._arrays import display
 from sparsetconv._arrays.backend import NUMPY, check_backend, device_backend, is_cupy
 from sparsetconv._arrays.display import Facts, shown, type_name
 from sparsetconv._arrays.validation import refuse_what_is_no_array, to_array
+from sparsetconv._assembly.formats import FORMATS
+from sparsetconv._geometry import validation
 from sparsetconv.operators._device_products import DeviceProducts
 from sparsetconv.operators._products import LARGE_RESULT, ArrayProducts
 
@@ -170,7 +172,15 @@ class ArrayCore(ArrayProducts):
         scipy.sparse array
             As from `conv_matrix`, `conv_transpose_matrix` or `resize_matrix`; CuPy's, for an operator on CuPy
             arrays.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the format is not one of these words, or does not fit a convolution.
+        MemoryError
+            If the matrix needs more memory than is available.
         """
+        validation.word("format", format, FORMATS)
         with self._where().entered():
             return self._matrix_as(format)
 
@@ -395,6 +405,13 @@ def to_device(op: Operator, device: Device) -> Operator:
     return op.to(device)
 
 
+def _check_operator(operator: Any) -> None:
+    """Raise unless a value is an operator of this package."""
+    if not isinstance(operator, ArrayCore):
+        msg = f"operator must be an operator of sparsetconv, got {type_name(operator)}"
+        raise TypeError(msg)
+
+
 def _made_of(public: Any, operator: ArrayCore) -> Any:
     """Unpickle a derived operator, on the backend of the operator that it is derived from."""
     return on_backend(public, operator.backend)(operator)
@@ -431,6 +448,7 @@ class _OtherWay(_Derived):
     """
 
     def __init__(self, operator: ArrayCore) -> None:
+        _check_operator(operator)
         self._prepare(operator.dtype, operator.output_shape, operator.input_shape)
         self.operator = operator
 
@@ -497,6 +515,7 @@ class GramCore(_Derived):
     _made = "Gram operator of"
 
     def __init__(self, operator: ArrayCore) -> None:
+        _check_operator(operator)
         self._prepare(operator.dtype, operator.input_shape, operator.input_shape)
         self.operator = operator
 

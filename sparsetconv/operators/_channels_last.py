@@ -12,6 +12,7 @@ import numpy as np
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.display import shown, type_name
 from sparsetconv.operators._base import ArrayCore, ArrayOperator, on_backend
+from sparsetconv.operators._convolution import Convolution
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
@@ -136,11 +137,10 @@ class ChannelsLastOperator(ChannelsLastCore, ArrayOperator):
     """
 
     def __init__(self, operator: Any) -> None:
-        geometry = getattr(operator, "geometry", None)
-        if geometry is None:
+        if not isinstance(operator, Convolution):
             msg = f"operator must be a ConvOperator or ConvTransposeOperator, got {type_name(operator)}"
             raise TypeError(msg)
-        if not geometry.has_channels:
+        if not operator.geometry.has_channels:
             msg = f"operator must be a convolution with channels, got one on {shown(operator.input_shape)}"
             raise ValueError(msg)
         self._prepare(operator.dtype, _last(operator.input_shape), _last(operator.output_shape))

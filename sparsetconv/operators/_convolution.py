@@ -6,7 +6,7 @@ Both classes are thin: they share one core that turns calls on arrays into calls
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sparsetconv._arrays.backend import backend_of
@@ -209,8 +209,17 @@ class Convolution(ArrayCore):
 
     def __reduce__(self) -> tuple[Any, ...]:
         public = ConvTransposeOperator if self._transposed else ConvOperator
-        method: Any = self.method
-        return partial(public.from_geometry, method=method), (self.kernel, self.geometry)
+        how = self.method, self._choice.reason, self._choice.asked
+        return _with_method, (public, self.kernel, self.geometry, *how)
+
+
+def _with_method(
+    public: Any, kernel: Array, geometry: ConvGeometry, method: MethodName, reason: str, asked: bool
+) -> Any:
+    """Unpickle an operator with its method, for the same products to the bit, and with why it was chosen."""
+    operator = public.from_geometry(kernel, geometry, method=method)
+    operator._choice = operator._choice._replace(reason=reason, asked=asked)
+    return operator
 
 
 class ConvOperator(Convolution, ArrayOperator):

@@ -1,5 +1,6 @@
 """Operators on a GPU: the laws and the values of the operators on the CPU."""
 
+import copy
 from math import prod
 
 import numpy as np
@@ -386,3 +387,14 @@ class TestSolvers:
         )
         with pytest.raises(AssertionError, match="the adjoint is not that of the operator"):
             stc.testing.assert_adjoint(wrong)
+
+
+@pytest.mark.usefixtures("cp")
+def test_copies_choose_again_where_they_go():
+    """What "auto" chose for one device is not what the user asked for on the other one, in a copy neither."""
+    for operator in (stc.ConvOperator(np.ones((3, 3)), (8, 8)), stc.ConvTransposeOperator(np.ones(3), 8)):
+        assert operator.method == "sparse"
+        for other in (operator, copy.deepcopy(operator), copy.deepcopy(operator).T.T):
+            assert other.to("cupy").method == "direct"
+    asked = stc.ConvOperator(np.ones((3, 3)), (8, 8), method="sparse")
+    assert copy.deepcopy(asked).to("cupy").method == "sparse"
