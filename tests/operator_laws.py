@@ -146,6 +146,7 @@ def matrices(t):
     for A, M, _ in t.directions:
         matrix = t.arrays.sparse(A)
         assert (matrix.shape, matrix.dtype, matrix.format) == (M.shape, M.dtype, "csr")
+        assert matrix.has_canonical_format
         agree_sparse(matrix, M, t.roundoffs)
         assert getattr(A, "nnz", matrix.nnz) == matrix.nnz
     columns = t.arrays.sparse(t.A, "csc")
@@ -160,6 +161,10 @@ def gram(t):
     G = t.A.gram()
     assert G.shape == (t.M.shape[1], t.M.shape[1])
     t.equal(G @ t.arrays.put(t.x), t.M.conj().T @ (t.M @ t.x))
+    if t.has_matrix and max(G.shape) <= SHARED:
+        matrix = t.arrays.sparse(G)
+        assert matrix.has_canonical_format
+        agree_sparse(matrix, t.M.conj().T @ t.M, t.roundoffs)
 
 
 def copies(t):

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import re
 import subprocess
 import sys
 import tomllib
@@ -54,6 +55,9 @@ def test_plan_allocates_nothing(capsys):
     )
     assert code == 0
     assert "int64" in out
+    # each time in a column of its own, also one of thousands of years
+    (row,) = (line for line in out.splitlines() if line.startswith("float64"))
+    assert len(re.findall(r" [\d.e+]+ (?:us|ms|s)\b", row)) == 1 + len(METHODS)
 
 
 def test_plan_transposed(capsys):

@@ -71,4 +71,6 @@ def describe(geometry: ConvGeometry, *, transposed: bool = False) -> str:
 def _time(seconds: float) -> str:
     if seconds < 1e-3:
         return f"{seconds * 1e6:.0f} us"
-    return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
+    if seconds < 1:
+        return f"{seconds * 1e3:.1f} ms"
+    return f"{seconds:.1f} s" if seconds < 1e5 else f"{seconds:.1e} s"

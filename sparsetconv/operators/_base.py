@@ -215,7 +215,8 @@ class ArrayCore(ArrayProducts):
         Returns
         -------
         GramOperator
-            Self-adjoint and positive semidefinite, for `scipy.sparse.linalg.cg`.
+            Self-adjoint and positive semidefinite, for `scipy.sparse.linalg.cg`. Its matrix has the dtype of
+            the operator, in which integers wrap around.
 
         Examples
         --------
@@ -533,7 +534,9 @@ class GramCore(_Derived):
 
     def _matrix(self) -> Any:
         # both factors are assembled, so that none has to be transposed
-        return self.operator._adjoint().tosparse() @ self.operator.tosparse()
+        product = self.operator._adjoint().tosparse() @ self.operator.tosparse()
+        product.sort_indices()
+        return product
 
 
 class GramOperator(GramCore, ArrayOperator):
