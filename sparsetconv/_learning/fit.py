@@ -313,7 +313,8 @@ class _Problem:
             if x.ndim not in ranks:
                 msg = (
                     f"inputs[{number}] must have {' or '.join(map(str, ranks))} axes with the kernel_shape "
-                    f"{shown(self.kernel_shape)}, got the shape {shown(x.shape)}; pass a single pair as [x], [y]"
+                    f"{shown(self.kernel_shape)}, got the shape {shown(x.shape)}; pass a single pair as "
+                    "[x], [y]"
                 )
                 raise ValueError(msg)
             ranks = (x.ndim,)
