@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import Any, Literal, SupportsIndex, TypeVar, cast, get_args
 
 from sparsetconv._arrays.display import shown, type_name
 from sparsetconv._geometry.padding import ALIASES, FOREIGN, PADDING_MODES, ModeAlias, OwnMode
@@ -23,8 +23,9 @@ LARGEST = 1 << 62
 MOST_AXES = 64
 
 Word = TypeVar("Word", bound=str)
-IntOrInts = int | Sequence[int]
-Padding = int | PaddingWord | Sequence[int | tuple[int, int]]
+# NumPy's integers too
+IntOrInts = SupportsIndex | Sequence[SupportsIndex]
+Padding = SupportsIndex | PaddingWord | Sequence[SupportsIndex | tuple[SupportsIndex, SupportsIndex]]
 PaddingMode = OwnMode | ModeAlias | Sequence[OwnMode | ModeAlias]
 
 
