@@ -1,10 +1,10 @@
-"""Assembly against filling the same three arrays with a constant, in one run: usual matrices, then borders.
+"""Time assembly against filling the same three arrays with a constant: usual matrices, then borders.
 
 Run ``python asv_benchmarks/assembly_ratio.py``; it prints a Markdown table. Both sides allocate fresh memory;
-``np.full`` is what NumPy itself offers, on one thread. Medians of alternating repetitions. The last
-lines show a small matrix, and that the time is linear in the entries (``--large`` goes up to 5e8 of
-them). ``--draw 100`` draws matrices instead, most of which are mostly border, and prints how their ratios are
-distributed and the worst ones; of each the least of five times counts, as a shared machine has outliers.
+the fill is ``np.full``, on one thread. Times are medians of alternating repetitions, in one run. The last
+lines show a small matrix, and that the time is linear in the entries (``--large`` goes up to 5e8 of them).
+``--draw 100`` draws matrices instead, most of which are mostly border, and prints the distribution of their
+ratios and the worst ones; there each time is the least of five, since a shared machine has outliers.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ CASES = [
     ),
 ]
 
-# borders that hold most rows or most entries
+# matrices with most rows or most entries at a border
 FAR = {"padding": "same", "dilation": 100_000}
 BORDERS = [
     ("1-D 1e6, k3, dilation 1e5", stc.conv_matrix, (3,), (1_000_000,), FAR),
@@ -130,7 +130,7 @@ def compare(
 
 
 def table(cases: list[Any], rng: np.random.Generator) -> None:
-    """Print one line for each case, and what they come to."""
+    """Print one line for each case, then the mean and the worst ratio."""
     print("| matrix | entries | assembly, ms | fill, ms | ratio |")
     print("|---|---|---|---|---|")
     ratios = []
@@ -142,19 +142,19 @@ def table(cases: list[Any], rng: np.random.Generator) -> None:
     print(f"\nmean {statistics.mean(ratios):.2f}, worst {max(ratios):.2f}\n")
 
 
-# entries of a drawn matrix: too many for the memory that an allocator keeps to be in cache
+# entries of a drawn matrix, so many that memory that an allocator has kept is not in cache
 FEWEST, MOST = 4_000_000, 40_000_000
-# samples and taps of an axis at most, by the number of axes
+# the most samples and taps of an axis, by the number of axes
 LARGEST = {1: (300_000, 8000), 2: (1000, 100), 3: (100, 20)}
 
 
 def between(rng: np.random.Generator, low: int, high: int) -> int:
-    """Draw an integer, its logarithm uniform."""
+    """Draw an integer whose logarithm is uniformly distributed."""
     return round(math.exp(rng.uniform(math.log(low), math.log(high))))
 
 
 def drawn(rng: np.random.Generator) -> stc.ConvGeometry:
-    """Draw a geometry whose border is long, or whose kernel is."""
+    """Draw a geometry with a long border or a long kernel."""
     ndim = int(rng.choice([1, 1, 1, 2, 2, 3]))
     samples, taps = LARGEST[ndim]
     while True:

@@ -1,4 +1,4 @@
-"""Draw problems, time ``auto`` beside every method, and print the distribution of what it loses.
+"""Draw problems, time ``auto`` and every method, and print the distribution of what ``auto`` loses.
 
 Run ``python asv_benchmarks/auto_sweep.py --count 1000``. Signals of one to three axes and of 100 to 4 million
 samples, kernels from one tap to as long as the signal, powers of two and their neighbours among both,
@@ -7,10 +7,10 @@ and transposed by every method that accepts it; one whose estimate is far over t
 too long, is left out. What ``auto`` loses is its time over that of the fastest method, both directions
 together.
 
-Times of a shared machine have outliers: every method of every problem is timed in as many rounds, one method
-after the other, and the least of its times counts. (To time again only what seems to lose would take away
-losses that are noise, and keep gains that are.) On a busy machine ``--processor`` counts processor time, best
-with one thread (``NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1``). ``--json`` keeps all of it, a line for each
+Times of a shared machine have outliers: all methods of a problem are timed in the same number of rounds, one
+method after the other, and the least time of each counts. (Timing again only what seems to lose would remove
+losses that are noise, but keep such gains.) On a busy machine ``--processor`` counts processor time, best
+with one thread (``NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1``). ``--json`` writes all times, a line for each
 problem.
 """
 
@@ -34,16 +34,17 @@ from sparsetconv._methods.registry import METHODS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# bytes of a matrix past which it is not tried
+# the largest matrix that is tried, in bytes
 MOST_MATRIX = 1e9
-# estimates over the best one's that are not tried, and seconds of one product
+# methods are not tried beyond this ratio of their estimate to the best one, or beyond these seconds per
+# product
 FAR, LONG = 30, 2.0
 # rounds in which the methods of a problem are timed
 ROUNDS = 2
 
 
 class Problem(NamedTuple):
-    """What is drawn."""
+    """A drawn problem."""
 
     kernel_shape: tuple[int, ...]
     input_shape: tuple[int, ...]
@@ -64,7 +65,7 @@ def near_power(rng: np.random.Generator, number: float, least: int = 1) -> int:
 
 
 def draw(rng: np.random.Generator) -> Problem:
-    """Return a problem that fits."""
+    """Return a problem whose kernel fits the signal."""
     while True:
         ndim = int(rng.integers(1, 4))
         samples = 10 ** rng.uniform(2, 6.6)
@@ -79,7 +80,7 @@ def draw(rng: np.random.Generator) -> Problem:
         sizes = [near_power(rng, max(samples, 1) ** share) for share in shares]
         strides = [int(rng.choice([1, 1, 1, 2, 3])) for _ in sizes] if rng.random() < 0.3 else [1] * ndim
         dilations = [int(rng.choice([1, 2, 5])) for _ in sizes] if rng.random() < 0.15 else [1] * ndim
-        # of the logarithm of each axis, so that small kernels are as likely as large ones
+        # the taps' share of the logarithm of each axis, so that small kernels are as likely as large ones
         reach = rng.random()
         taps = [
             near_power(rng, (size / d) ** (reach if rng.random() < 0.8 else rng.random()))
@@ -106,7 +107,7 @@ def draw(rng: np.random.Generator) -> Problem:
 
 
 def seconds(function: Callable[[], object], budget: float, clock: Callable[[], float]) -> float:
-    """Return the least time of a call after one that prepares, of as many as a budget allows."""
+    """Return the least time of as many calls as a budget allows, after one that prepares."""
     best, total, calls = math.inf, 0.0, 0
     while calls < 3 or (total < budget and calls < 50):
         begin = clock()
@@ -129,7 +130,7 @@ def work(geometry: Any) -> int:
 
 
 def measure(problem: Problem, budget: float, clock: Callable[[], float]) -> dict[str, Any]:
-    """Return what a problem's methods take, the estimates, and which ``auto`` takes."""
+    """Return the times of a problem's methods, their estimates, and the method that ``auto`` takes."""
     rng = np.random.default_rng(0)
     geometry = stc.ConvGeometry(problem.input_shape, problem.kernel_shape, **problem.options)
     kernel = rng.standard_normal(problem.kernel_shape).astype(problem.dtype)

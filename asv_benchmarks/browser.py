@@ -18,7 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-# of the browser's own clock, which runs ahead when nothing is being loaded
+# by the browser's own clock, which runs ahead when nothing is being loaded
 PATIENCE_MS = 20_000
 
 
@@ -29,7 +29,7 @@ class _Silent(http.server.SimpleHTTPRequestHandler):
 
 @contextmanager
 def served(folder: Path, port: int = 0) -> Iterator[str]:
-    """Serve a folder on this machine alone; yield its address."""
+    """Serve a folder to this machine only; yield its address."""
     handler = functools.partial(_Silent, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -79,7 +79,7 @@ def dom(url: str) -> tuple[str, list[str]]:
 
 
 def screenshot(url: str, path: Path, size: tuple[int, int]) -> None:
-    """Write a picture of the page, with two pixels for each of the window's."""
+    """Write a picture of the page, with two pixels for each one of the window."""
     run(url, f"--screenshot={path}", "--window-size={},{}".format(*size), "--force-device-scale-factor=2")
 
 
@@ -90,7 +90,7 @@ GRAPH = (
 
 
 def crop(path: Path, height: int) -> None:
-    """Cut off what is below: asv draws a graph when it is well inside of the window."""
+    """Cut off the rest of the window, which has to be larger: asv only draws a graph well inside of it."""
     from PIL import Image
 
     with Image.open(path) as image:

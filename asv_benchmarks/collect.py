@@ -1,7 +1,7 @@
 """Measure the commits that matter, and HEAD: ``python asv_benchmarks/collect.py``.
 
 Past commits are measured on the small grid, HEAD on the whole one, each from a source tree of its own and
-with today's benchmarks. What a commit cannot do is n/a there. Let nothing else run meanwhile.
+with today's benchmarks. What a commit cannot do is n/a. Run nothing else at the same time.
 """
 
 from __future__ import annotations

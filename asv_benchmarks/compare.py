@@ -1,9 +1,9 @@
 """Is a commit slower than another? ``python asv_benchmarks/compare.py HEAD~1 HEAD``.
 
-A chosen few benchmarks are measured by turns, each time in new processes, in the order of before, after,
-after, before, and so on: a slow minute of the machine hits both. A benchmark is slower if both say so: the
-median of the rounds' ratios, and the ratio of the best times. Exit status 1 if any takes more than the
-threshold times as long, or cannot be measured any more.
+A selection of benchmarks is measured by turns, each time in new processes, in the order before, after, after,
+before, and so on, so that a slow minute of the machine affects both. A benchmark is slower if two estimates
+agree: the median of the rounds' ratios, and the ratio of the best times. The exit status is 1 if any
+benchmark takes more than the threshold times as long, or cannot be measured any more.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def name_of(question: str, parameters: Sequence[Any]) -> str:
 
 
 def measure() -> dict[str, float]:
-    """Return the seconds of what this process can measure, whose package is the one on the path."""
+    """Return the seconds of what can be measured in this process, with the package that is on the path."""
     found = {}
     for question, parameters in CHOSEN:
         module, cls = question.split(".")
@@ -70,18 +70,18 @@ def measure_tree(tree: Path) -> dict[str, float]:
 
 
 def order(rounds: int) -> list[tuple[int, int]]:
-    """Return which side, 0 or 1, is measured when: each round both, by turns first."""
+    """Return the order of the sides, 0 and 1, in each round: they take turns in being first."""
     return [(0, 1) if number % 2 == 0 else (1, 0) for number in range(rounds)]
 
 
 def ratio(before: Sequence[float], after: Sequence[float]) -> float:
-    """Return how many times as long it takes: the lower of two estimates, since noise raises either."""
+    """Return how many times as long it takes now: the lower of two estimates, since noise raises either."""
     paired = statistics.median(b / a for a, b in zip(before, after, strict=True))
     return min(paired, min(after) / min(before))
 
 
 def ratios(rounds: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> dict[str, float]:
-    """Return the ratios of what both sides of all rounds have."""
+    """Return the ratios of what both sides have measured in all rounds."""
     common = set.intersection(*(set(side) for pair in rounds for side in pair))
     names = [name for name in rounds[0][1] if name in common]
     return {n: ratio([before[n] for before, _ in rounds], [after[n] for _, after in rounds]) for n in names}
@@ -93,7 +93,7 @@ def lost(rounds: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> l
 
 
 def report(found: Mapping[str, float], gone: Sequence[str], threshold: float) -> tuple[str, bool]:
-    """Return a table, and whether anything is slower than it may be, or gone."""
+    """Return a table, and whether anything is slower than allowed, or gone."""
     lines = ["after / before  benchmark"]
     lines += [
         f"{value:14.2f}  {name}{'  SLOWER' if value > threshold else ''}" for name, value in found.items()

@@ -1,9 +1,9 @@
 """A whole deblurring: 50 iterations of LSMR on a megapixel, 9x9, reflecting borders.
 
-Run ``python asv_benchmarks/deblur.py``. The same solver runs with our operator, with PyLops (for whose zeros
-outside the picture is padded, and the padding folded back), and with a prepared CSR and transpose. It prints
-the seconds of each as Markdown, whole runs in turn, the median of three, and how far each solution is from
-ours.
+Run ``python asv_benchmarks/deblur.py``. The same solver runs with our operator, with PyLops (whose
+convolution has zeros outside, so the picture is padded before, and the adjoint of padding applied after), and
+with a prepared CSR and transpose. It prints as Markdown the seconds of each, medians of three whole runs in
+turn, and how far each solution is from ours.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SIZE, TAPS, ITERATIONS, DAMP = 1024, 9, 50, 1e-2
 
 
 class Transposed(LinearOperator):
-    """A CSR with its transpose prepared, as a fair user would write it."""
+    """A CSR with its transpose prepared, for a fair comparison."""
 
     def __init__(self, matrix) -> None:
         super().__init__(matrix.dtype, matrix.shape)
@@ -35,7 +35,7 @@ class Transposed(LinearOperator):
 
 
 def pylops_operator(kernel, shape):
-    """Return PyLops's operators for the same matrix: pad by reflection, convolve, cut."""
+    """Return PyLops' operators for the same matrix: pad by reflection, convolve, crop."""
     import pylops
 
     half = TAPS // 2

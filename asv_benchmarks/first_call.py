@@ -1,8 +1,8 @@
-"""How long a first product takes on a machine whose numba cache is empty.
+"""Measure how long a first product takes on a machine whose numba cache is empty.
 
-Run ``python asv_benchmarks/first_call.py``. Every line is a process of its own with a cache directory of its
-own; the first time includes numba's import and compilation, the second is that of a new process with the
-cache filled.
+Run ``python asv_benchmarks/first_call.py``. Every line is measured in a process with its own cache directory;
+the first time includes numba's import and compilation, the second is that of a new process with the cache
+filled.
 """
 
 from __future__ import annotations

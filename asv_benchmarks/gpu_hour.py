@@ -1,4 +1,4 @@
-"""What is to be known of a card, in the hour in which there is one: four parts of under nine minutes each.
+"""Measure a card that is available for an hour, in four parts of under nine minutes each.
 
 ::
 
@@ -8,10 +8,10 @@
     python asv_benchmarks/gpu_hour.py --out gpu --part tuning     # the stencil's launches, the cost model
     python asv_benchmarks/gpu_hour.py --out gpu --report          # all of it as Markdown
 
-Without ``--part`` all four run. A part writes ``PART.json`` and ``PART.log`` into the folder, anew after each
-of its steps; steps that have a result for this commit, these sources and this card are not repeated. A step
-runs in a process of its own kind: one that fails or hangs is recorded, and the next one gets a new process.
-``--toy`` runs it all in seconds, on an emulation of CuPy where there is no card, to see that it runs.
+Without ``--part`` all four run. A part writes ``PART.json`` and ``PART.log`` into the folder after each of
+its steps; steps that have a result for this commit, these sources and this card are not repeated. Steps run
+in a separate process: one that fails or hangs is recorded, and the next one gets a new process. ``--toy``
+runs everything in seconds, on an emulation of CuPy where there is no card, as a test of the program.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def tuned(identity: dict[str, Any], outcomes: dict[str, Any]) -> str:
 
 
 def install(folder: Path, path: Path = TABLE) -> None:
-    """Write the table of a folder's tuning over the package's own, or refuse what is none of a card."""
+    """Write the table of a folder's tuning over the package's own, unless it is not that of a card."""
     run = report.latest(folder, "tuning")
     if run is None or "table" not in run or run["identity"]["toy"]:
         msg = f"--install needs the results of --part tuning on a card in {folder}"
@@ -98,7 +98,7 @@ def install(folder: Path, path: Path = TABLE) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, install, report: what is asked for."""
+    """Measure, install or report, as asked for."""
     args = parse(arguments)
     status = 0 if args.report else measure(args)
     if args.install:

@@ -1,14 +1,15 @@
-"""What the CUDA stencil will cost on a card, from what is known without one; prints Markdown for docs/gpu.md.
+"""Predict the time of the CUDA stencil from what is known without a card; print Markdown for docs/gpu.md.
 
     python asv_benchmarks/gpu_predictions.py                  # the table
     python asv_benchmarks/gpu_predictions.py --architecture 80   # registers and spills of another card's
 
-NVRTC compiles what the planner launches and says how many registers it takes and what it spills. The time of
-a product is predicted as the longest of three: bytes through the device's memory, each array once;
-instructions, of which a multiprocessor issues four a cycle; and accesses to shared memory, one a cycle, of 32
-lanes and four bytes. Multiplications and accesses to shared memory are counted from the tile, instructions
-around them estimated. The floor is what no program can go below: the bytes, or multiplications at the
-data sheet's rate. Nothing here is measured. It needs ``cupy-cuda13x`` and ``nvidia-cuda-nvrtc``, and no GPU.
+NVRTC compiles what the planner launches and reports the registers it takes and the bytes it spills. The
+predicted time of a product is the longest of three: bytes through the device's memory, each array once;
+instructions, of which a multiprocessor issues four per cycle; and accesses to shared memory, one per cycle,
+of 32 lanes and four bytes. Multiplications and accesses to shared memory are counted from the tile, the
+instructions around them are estimated. The floor is the time that no program can beat: the bytes, or
+multiplications at the data sheet's rate. Nothing here is measured. It needs ``cupy-cuda13x`` and
+``nvidia-cuda-nvrtc``, and no GPU.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Card:
 
     @property
     def multiplications(self) -> float:
-        """Multiply-adds in float32 of a second."""
+        """Multiply-adds in float32 per second."""
         return self.processors * 128 * self.clock
 
 
@@ -52,7 +53,7 @@ LOAD, STORE = 7, 2
 
 @dataclass(frozen=True)
 class Resources:
-    """What a compiled kernel takes: registers of a thread, bytes that it spills, bytes of shared memory."""
+    """What a compiled kernel takes: registers per thread, bytes that it spills, bytes of shared memory."""
 
     registers: int
     spilled: int
@@ -60,7 +61,7 @@ class Resources:
 
 
 def nvrtc_options(architecture: int) -> tuple[str, ...]:
-    """Return the options with which CuPy would compile for a card, and one that makes the compiler report."""
+    """Return the options with which CuPy compiles for a card, and one that makes the compiler report."""
     import cupy
 
     include = Path(cupy.__file__).parent / "_core" / "include"
@@ -74,7 +75,7 @@ def nvrtc_options(architecture: int) -> tuple[str, ...]:
 
 
 def compiled(source: str, architecture: int) -> tuple[bytes, Resources]:
-    """Return machine code for a card that need not be there, and what it takes; any warning is an error."""
+    """Return machine code, for which no card is needed, and what it takes; any warning is an error."""
     from cupy.cuda import nvrtc
 
     program = nvrtc.createProgram(source, "source.cu", (), ())
@@ -104,7 +105,7 @@ def compiled(source: str, architecture: int) -> tuple[bytes, Resources]:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Seconds of a product: its floor, and what is predicted, by what it is bound."""
+    """Seconds of a product: its floor, and a prediction for each limit."""
 
     floor: float
     memory: float
@@ -118,7 +119,7 @@ class Prediction:
 
     @property
     def bound(self) -> str:
-        """What takes the longest."""
+        """The limit that takes the longest."""
         names = {"memory": self.memory, "instructions": self.issue, "shared memory": self.shared}
         return max(names, key=lambda name: names[name])
 
@@ -127,7 +128,7 @@ def predict(tile: Tile, dtype: np.dtype[Any], card: Card = H100) -> Prediction:
     """Return what a product should take."""
     problem, shape = tile.problem, tile.shape
     words = problem.value_bytes / 4
-    # a complex product is four real ones; doubles go through half as many units
+    # a complex product is four real ones; there are half as many units for doubles
     parts = (4 if dtype.kind == "c" else 1) * (2 if dtype.char in "dD" else 1)
     strides = prod(each.axis.stride for each in problem.axes) if problem.transposed else 1
     blocked = problem.axes[problem.blocked].axis
@@ -136,7 +137,7 @@ def predict(tile: Tile, dtype: np.dtype[Any], card: Card = H100) -> Prediction:
     advance = 1 if problem.transposed or problem.blocked == len(problem.axes) - 1 else blocked.stride
     samples = min((shape.results - 1) * advance + along * blocked.dilation, shape.results * along)
     warps = ceil(prod(tile.threads) / 32)
-    # of a warp, for each channel of the source
+    # per warp, for each channel of the source
     multiplications = others * along * shape.results * shape.columns * shape.channels * parts
     weights = others * along * ceil(shape.channels * problem.factor_bytes / 16)
     reads = others * shape.columns * samples * words + weights

@@ -1,4 +1,4 @@
-"""What machine this is, in the words of asv's machine files, without its host's name."""
+"""Describe this machine in the fields of asv's machine files, without its host name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def slug(text: str) -> str:
-    """Return a text as a part of a file's name: ``NVIDIA H200`` becomes ``h200``."""
+    """Return a text as part of a file name: ``NVIDIA H200`` becomes ``h200``."""
     words = re.findall(r"[a-z0-9]+", text.lower())
     noise = {"nvidia", "intel", "amd", "r", "tm", "cpu", "processor", "core", "gpu", "geforce", "tesla"}
     return "-".join(word for word in words if word not in noise)
@@ -30,7 +30,7 @@ def gpu_fields(cupy: Any) -> dict[str, str]:
 
 
 def cupy_or_reason() -> tuple[Any, str]:
-    """Return CuPy where it can compute, and otherwise None and why."""
+    """Return CuPy if it can compute, otherwise None and the reason."""
     try:
         import cupy
     except ImportError as error:
@@ -41,7 +41,7 @@ def cupy_or_reason() -> tuple[Any, str]:
 
 
 def cpus() -> int:
-    """Return the processors that we may run on."""
+    """Return the number of processors that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -63,7 +63,7 @@ def memory() -> str:
 
 
 def machine_name(text: str) -> str:
-    """Return a machine's name, which is also that of a folder, after a check."""
+    """Check and return a machine's name, which is also that of a folder."""
     if not re.fullmatch(r"[a-z0-9]+([.-][a-z0-9]+)*", text):
         msg = f"a machine's name must be of small letters, digits, dashes and dots, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
@@ -73,8 +73,8 @@ def machine_name(text: str) -> str:
 def describe(name: str | None, results: Path, cupy: Any) -> dict[str, str]:
     """Return the machine file's content.
 
-    The name, where none is given, says what was measured: ``cpu-2core``, ``gpu-h200``; with the processor
-    added where the results have another machine of that name.
+    The name, where none is given, says what was measured: ``cpu-2core``, ``gpu-h200``; the processor is added
+    if the results have another machine of that name.
     """
     machine = {
         "os": platform.system(),

@@ -1,9 +1,9 @@
-"""Measure each method against the estimates of ``sparsetconv._methods.cost``.
+"""Compare the time of each method with the estimates of ``sparsetconv._methods.cost``.
 
 Run ``python asv_benchmarks/method_costs.py``. For each case it prints the milliseconds of one product,
-forward and transposed, by each method that takes it, the estimate beside the forward one, and which
-method ``auto`` takes. The last line is what ``auto`` loses to the best method, forward plus transposed,
-in the geometric mean and at worst. The constants of the model are adjusted by hand until it is small.
+forward and transposed, by each method that accepts it, the estimate for the forward one, and which method
+``auto`` takes. The last line is what ``auto`` loses to the best method, forward plus transposed, in the
+geometric mean and at worst. The constants of the model are adjusted by hand until this is small.
 """
 
 from __future__ import annotations

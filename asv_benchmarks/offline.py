@@ -1,7 +1,7 @@
 """Make asv's pages work without a network: their scripts, copied from npm packages.
 
 asv's ``index.html`` loads ten files from content-delivery networks. Six npm packages have them, which
-``npm pack`` fetches from the registry that npm is set up for; their checksums are held here.
+``npm pack`` fetches from the registry that npm is set up for; their checksums are in this file.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def unpack(folder: Path, vendor: Path) -> None:
 
 
 def local_page(page: str) -> str:
-    """Return a page that loads from ``vendor`` what it loaded from elsewhere."""
+    """Return a page that loads from ``vendor`` what it loaded from content-delivery networks."""
     known = {name for _, members in PACKAGES.values() for name in members}
 
     def local(match: re.Match[str]) -> str:

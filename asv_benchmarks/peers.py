@@ -1,15 +1,15 @@
-"""Operators side by side with what people use today, in both directions.
+"""Compare operators with other packages, in both directions.
 
-Run ``python asv_benchmarks/peers.py [--json FILE] [--only REGEX] [--repetitions N]``. It prints a
-Markdown table of medians in milliseconds and saves them as JSON. Peers that are not installed are left
-out (``pip install pylops torch==2.13.0``).
+Run ``python asv_benchmarks/peers.py [--json FILE] [--only REGEX] [--repetitions N]``. It prints a Markdown
+table of medians in milliseconds and saves them as JSON. Packages that are not installed are left out
+(``pip install pylops torch==2.13.0``).
 
-Every peer runs in its best configuration: objects and transforms prepared before, the transpose of a
-sparse matrix made explicit, as many threads as we use. Every product is compared with ours before it is
-timed. The repetitions of all contestants of a line alternate, so that a slow moment of the machine hits
-all of them. Before each there is a pause, in which the threads of the one before stop waiting for more work
-(OpenMP's spin for some milliseconds, and would hold a core), and an untimed call, as in a solver, where the
-same product is made again and again.
+Every peer runs in its best configuration: objects and transforms prepared before, the transpose of a sparse
+matrix made explicit, as many threads as we use. Every product is compared with ours before it is timed. The
+repetitions of all contestants of a line alternate, so that a slow moment of the machine affects all of them.
+Before each there is a pause, in which the threads of the previous one stop waiting for more work (OpenMP's
+spin for some milliseconds, and would occupy a core), and an untimed call, as in a solver, which repeats the
+same product.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CASES = [
     ("64 to 64 channels 56^2 k3", (64, 64, 3, 3), (64, 56, 56), 1, "fd"),
     ("64 to 128 channels 56^2 k3 stride 2", (128, 64, 3, 3), (64, 56, 56), 2, "fd"),
 ]
-# sparse matrices past this many bytes are left out, and contestants slower than this many seconds
+# sparse matrices of more bytes are left out, and contestants that take more seconds
 MOST_BYTES, MOST_SECONDS = 3e9, 3.0
 # seconds after which other libraries' threads have gone to sleep
 PAUSE = 0.03
@@ -121,7 +121,7 @@ def torch(p: Problem) -> Pair:
     if not p.channels:
         w, x, y = w[None, None], x[None], y[None]
     pads = p.options["padding"]
-    # the size that a stride leaves open
+    # a stride leaves the size ambiguous
     extra = tuple(n - ((m - 1) * p.stride + k - 2 * b) for n, m, k, b in zip(
         p.x.shape[-p.ndim :], p.y.shape[-p.ndim :], p.kernel.shape[-p.ndim :], pads, strict=True
     ))  # fmt: skip
@@ -181,7 +181,7 @@ CONTESTANTS: dict[str, Callable[[Problem], Pair | None]] = {
 
 
 def contestants(p: Problem) -> Iterator[tuple[str, Pair]]:
-    """Yield those that are installed, can do it, agree with us, and are not hopelessly slow."""
+    """Check and yield those that are installed, can solve the problem, and are not far too slow."""
     reference = [np.asarray(function()).ravel() for function in ours(p)]
     tolerance = 1e-3 if p.dtype.itemsize == 4 else 1e-9
     for name, prepare in CONTESTANTS.items():
@@ -196,7 +196,7 @@ def contestants(p: Problem) -> Iterator[tuple[str, Pair]]:
             try:
                 result = np.asarray(function()).ravel()
             except RuntimeError as error:
-                # torch unfolds large kernels into more memory than there is
+                # torch's im2col of large kernels takes more memory than there is
                 print(f"<!-- {name}: {str(error)[:80]} -->", file=sys.stderr)
                 break
             np.testing.assert_allclose(
@@ -212,7 +212,7 @@ def medians(runners: dict[Any, Callable[[], Any]], repetitions: int) -> dict[Any
     times: dict[Any, list[float]] = {name: [] for name in runners}
     for number in range(repetitions):
         for name, function in runners.items():
-            # what takes long is timed a few times only
+            # long calls are timed only a few times
             if number >= 3 and statistics.median(times[name]) > 0.25:
                 continue
             time.sleep(PAUSE)
@@ -241,7 +241,7 @@ def main() -> None:
             problem = Problem(kernel_shape, input_shape, stride, code)
             found = dict(contestants(problem))
             results = []
-            # both directions in turn, so that a slow moment of the machine hits both
+            # both directions in turn, so that a slow moment of the machine affects both
             both = {(n, side): pair[side] for n, pair in found.items() for side in (0, 1)}
             times = medians(both, args.repetitions)
             for direction, side in (("forward", 0), ("adjoint", 1)):

@@ -28,10 +28,10 @@ def publish(results: Path, html: Path) -> None:
 
 
 def summarise_what_all_commits_have() -> None:
-    """Have the grid's small graphs be means of the parameters that were measured most often.
+    """Make the grid's small graphs means of the parameters that were measured most often.
 
-    asv takes the mean of all that a commit has, so that a graph would jump wherever one commit was measured
-    on the whole grid and its neighbour on the small one.
+    asv takes the mean of all values of a commit, so that a graph would jump where one commit was measured on
+    the whole grid and the next one on the small grid.
     """
     import asv.graph
     from asv.util import is_na
@@ -60,7 +60,7 @@ def serve(html: Path, port: int) -> None:
 
 
 def main() -> None:
-    """Publish, and do what else was asked for."""
+    """Publish, and serve the pages if asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=HERE / "results")
     parser.add_argument("--html", type=Path, default=HERE / "html")

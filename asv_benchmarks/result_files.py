@@ -16,21 +16,21 @@ Parameters = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Run:
-    """What one machine measured of one commit."""
+    """What one machine measured for one commit."""
 
     machine: dict[str, str]
     commit: str
     date: int
     values: dict[str, dict[Parameters, float]]
-    # combinations without a value are in no table; benchmarks that were not run at all in no dict
+    # combinations without a value are not in the tables; benchmarks that were not run have none
 
     def table(self, benchmark: str) -> dict[Parameters, float]:
-        """Return a benchmark's values by parameters, those that are n/a left out."""
+        """Return a benchmark's values by parameters, without those that are n/a."""
         return self.values.get(benchmark, {})
 
     @property
     def count(self) -> int:
-        """How many values there are."""
+        """The number of values."""
         return sum(map(len, self.values.values()))
 
     @property
@@ -54,7 +54,7 @@ def read(path: Path, machine: dict[str, str]) -> Run:
 
 
 def runs(results: Path) -> Iterator[Run]:
-    """Yield all that a folder of results has, oldest commits first, machine by machine."""
+    """Yield all runs in a folder of results, machine by machine, the oldest commits first."""
     for folder in sorted(path.parent for path in results.glob("*/machine.json")):
         machine = json.loads((folder / "machine.json").read_text())
         files = [path for path in folder.glob("*.json") if path.name != "machine.json"]
@@ -64,7 +64,7 @@ def runs(results: Path) -> Iterator[Run]:
 def latest(results: Path, gpu: bool) -> Run | None:
     """Return the newest run of the whole grid on a machine with a GPU, or on one without.
 
-    A run of a part of it, or of the small grid, has far fewer values than the fullest one.
+    Runs of a part of it, or of the small grid, have far fewer values than the largest run.
     """
     found = [run for run in runs(results) if run.has_gpu == gpu]
     most = max((run.count for run in found), default=0)

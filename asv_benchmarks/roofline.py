@@ -1,9 +1,9 @@
-"""How near the machine's limits the products come: 1024x1024, one channel, each kernel size.
+"""Compare products with the machine's limits: 1024x1024, one channel, each kernel size.
 
 Run ``python asv_benchmarks/roofline.py``. The limits are measured in the same run: a copy of the image, and
 the multiplications per second of a matrix product, both in as many threads as we use. The stencil's floor is
 the larger of that copy and of all multiplications at that speed. Transforms multiply less: where ``auto``
-takes them the share of the stencil's floor can pass 1.
+takes them the share of the stencil's floor can exceed 1.
 """
 
 from __future__ import annotations

@@ -6,13 +6,13 @@ In a clone::
     python asv_benchmarks/run_detached.py --quick    # small grid, one call each, into asv_benchmarks/quick
     python asv_benchmarks/run_detached.py --grid gpu --backend cupy --budget 500    # a card, in nine minutes
 
-On a machine that has a source tree only, neither git nor network, with what ``git log -1 --format='%H %ct'``
+On a machine that has only a source tree, neither git nor network, with what ``git log -1 --format='%H %ct'``
 printed where the repository is::
 
     python asv_benchmarks/run_detached.py --commit HASH --date SECONDS
 
-asv alone needs a repository, and names the environment after the interpreter's path; here it gets a commit
-and a name that stays. With a GPU that CuPy can use the machine file has its ``gpu`` and ``cuda``.
+asv itself needs a repository, and names the environment after the interpreter's path; here it is given a
+commit and a fixed name. With a GPU that CuPy can use, the machine file has the fields ``gpu`` and ``cuda``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def fixed_repository(commit: str, date: int) -> Any:
-    """Return what asv takes for a repository: one commit."""
+    """Return an object that asv accepts as a repository, with one commit."""
     import asv.repo
 
     class OneCommit(asv.repo.NoRepository):
@@ -59,7 +59,7 @@ def configuration(results: Path) -> Any:
     for name in ("benchmark_dir", "env_dir", "html_dir"):
         setattr(conf, name, str(HERE / getattr(conf, name)))
     conf.results_dir = str(results)
-    # discovery asks for the tips of branches, which only a repository knows
+    # discovery asks for the tips of branches, which need a repository
     conf.branches = [None]
     return conf
 
@@ -74,9 +74,9 @@ def name_environment() -> None:
 
 
 def stop_after(seconds: float) -> None:
-    """Let asv record what it would measure after so many seconds as n/a, with the reason.
+    """Make asv record as n/a, with the reason, whatever it would measure after these seconds.
 
-    asv writes its results when all is measured: a run that is ended before has none.
+    asv writes its results at the end: a run that is stopped before has none.
     """
     import asv.runner
 
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     name_environment()
     if not args.quick:
         log.enable()
-    # asv takes PYTHONPATH away and puts this in its place
+    # asv replaces PYTHONPATH with this
     os.environ["ASV_PYTHONPATH"] = os.environ["SPARSETCONV_TREE"] = str(args.tree)
     conf = configuration(args.results)
     environments = list(get_environments(conf, ["existing:same"]))
@@ -135,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
             machine=machine["machine"],
             _machine_file=path,
             quick=args.quick,
-            # reasons for n/a are what benchmarks print
+            # the reasons for n/a are in the benchmarks' output
             show_stderr=True,
             pull=False,
         )
@@ -143,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def expression(text: str) -> str:
-    """Return a regular expression after a check."""
+    """Check and return a regular expression."""
     try:
         re.compile(text)
     except re.error as error:
@@ -153,7 +153,7 @@ def expression(text: str) -> str:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Return the arguments, what git knows filled in."""
+    """Return the arguments, completed with what git knows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--commit", help="full hash of what the tree holds; HEAD's if not given")
     parser.add_argument("--date", type=int, help="the commit's date, in seconds since 1970")

@@ -1,6 +1,6 @@
-"""Which combinations of parameters a run measures: the whole grid, the small one, or that of a GPU.
+"""Select the combinations of parameters that a run measures: the whole grid, the small one, or a GPU's.
 
-The ids are the same in all of them; what is not selected asv records as not measured.
+The ids are the same in all of them; asv records what is not selected as not measured.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SMALL: dict[str, dict[str, set[Any]]] = {
     "memory.ProductMemory": {"n": {1024}, "way": {"matrix", "direct"}},
 }
 
-# what nine minutes on a card hold: large problems, on which it is busy, and what it alone can answer
+# what a card can measure in nine minutes: large problems, which keep it busy, and what only it can answer
 GPU: dict[str, dict[str, set[Any]]] = {
     "*": {"n": {1024}, "taps": {7}},
     "assembly.Assembly": {"n": {1024, 2048}},
@@ -53,13 +53,13 @@ GPU: dict[str, dict[str, set[Any]]] = {
     "transfers.Transfer": {"n": {1024}},
 }
 GRIDS = {"small": SMALL, "gpu": GPU}
-# seconds of a measurement, each of which is a process of its own: on the CPU as the whole grid took them; on
-# a GPU estimated: 1.4 s as there, 1 s for the device's context, 0.6 s for CuPy and for kernels from its cache
+# seconds of a measurement, each in a process of its own: on the CPU as the whole grid took; on a GPU
+# estimated: 1.4 s as there, 1 s for the device's context, 0.6 s for CuPy and for kernels from its cache
 SECONDS = {"numpy": 1.4, "cupy": 3.0}
 
 
 def estimated_seconds(patterns: Iterable[str]) -> float:
-    """Return how long a run of these measurements will take, about."""
+    """Return about how long a run of these measurements will take."""
     return sum(SECONDS["cupy" if "cupy" in pattern else "numpy"] for pattern in patterns)
 
 

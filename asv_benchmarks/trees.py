@@ -1,4 +1,4 @@
-"""Commits, and source trees of them."""
+"""Commits and their source trees."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def git(*arguments: str) -> bytes:
-    """Return what a git command prints, run in the repository; end the program where it cannot."""
+    """Return what a git command prints in the repository; exit if it fails."""
     try:
         done = subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True)
     except FileNotFoundError:

@@ -1,9 +1,9 @@
-"""The three ways to up-sample by a transposed convolution, and interpolation, side by side.
+"""Time three ways to up-sample by a transposed convolution, and interpolation, compared with torch's.
 
 Run ``python asv_benchmarks/upsampling.py``. A 512 x 512 float32 picture is enlarged, with kernels of six
-pixels' width, by zero insertion followed by a convolution, by the CSR, and polyphase (method "direct"); the
-adjoint of each beside it. Then bilinear and bicubic of `ResizeOperator`, beside torch where it is installed,
-forward and gradient. It prints Markdown: medians in milliseconds of calls in turn.
+pixels' width, by zero insertion followed by a convolution, by the CSR, and polyphase (method "direct"), each
+with its adjoint. Then follow bilinear and bicubic of `ResizeOperator`, compared with torch where it is
+installed, forward and gradient. It prints Markdown: medians in milliseconds of calls in turn.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def three_ways(scale: int) -> dict[str, object]:
     shape = (SIZE, SIZE)
     polyphase = stc.ConvTransposeOperator(kernel, shape, stride=scale, padding="same", method="direct")
     stuffed = tuple((n - 1) * scale + 1 for n in shape)
-    # the transposed convolution's padding, seen by the zero-stuffed array
+    # the transposed convolution's padding as that of the array with inserted zeros
     pads = [(axis.taps - 1 - axis.before, axis.taps - 1 - axis.after) for axis in polyphase.geometry.axes]
     dense = stc.ConvOperator(kernel, stuffed, padding=pads, flip=True, method="direct")
     insert = aslinearoperator(stc.zero_insertion_matrix(shape, scale, dtype="float32"))

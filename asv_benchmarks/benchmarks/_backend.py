@@ -1,9 +1,9 @@
-"""Where arrays live: NumPy and SciPy, or CuPy, as two values of one type; or the reason why there is none.
+"""The backends of arrays, NumPy with SciPy and CuPy, as two values of one type; or why there is none.
 
-Time on the GPU is taken by events. A clock's reading records an event behind the work that has been submitted
-and waits for it, so that the next work starts on an idle device. Between two events lie the work and the time
-in which Python submits the first of it. asv's own timing takes the clock through the attribute ``timer``,
-which ``setup`` sets, so that ids and code are the same on both.
+Time on the GPU is taken by events. To read the clock is to record an event after the submitted work and to
+wait for it, so that the next work starts on an idle device. The time between two events is that of the work,
+and of submitting its first part from Python. asv's own timing takes the clock through the attribute
+``timer``, which ``setup`` sets, so that ids and code are the same on both.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 import sparsetconv as stc
 
 try:
-    # asv shows it as n/a wherever it is raised, NotImplementedError in ``setup`` alone
+    # asv shows it as n/a wherever it is raised, NotImplementedError only in ``setup``
     from asv_runner.benchmarks.mark import SkipNotImplemented as Skip
 except ImportError:
     Skip = NotImplementedError
@@ -52,16 +52,16 @@ class Backend:
             raise Skip(msg) from error
 
     def array(self, array: Any) -> Any:
-        """Return a NumPy array as one of this backend."""
+        """Return a NumPy array as an array of this backend."""
         return self.xp.asarray(array)
 
     @property
     def options(self) -> dict[str, str]:
-        """What functions take that are given no array by which to know the backend."""
+        """The keyword arguments of functions that cannot tell the backend from an array."""
         return {} if self.name == "numpy" else {"device": self.name}
 
     def require(self, nbytes: float) -> None:
-        """Skip the benchmark where this much memory cannot be had."""
+        """Skip the benchmark where this much memory is not available."""
         free = self.free_bytes()
         if free is not None and nbytes > free:
             msg = f"needs {nbytes / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free"
@@ -69,7 +69,7 @@ class Backend:
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Skip the benchmark where memory ends after all."""
+        """Skip the benchmark where memory runs out after all."""
         try:
             yield
         except self.out_of_memory as error:
@@ -93,7 +93,7 @@ class Backend:
 
 
 class EventClock:
-    """Seconds of the device, read by an event that has happened."""
+    """A clock of the device, which is read by an event that has happened."""
 
     def __init__(self, cuda: Any) -> None:
         self._cuda = cuda
@@ -109,7 +109,7 @@ class EventClock:
     def __call__(self) -> float:
         """Return seconds since the clock was made."""
         mark = self._mark()
-        # milliseconds in single precision: exact enough between neighbours only, hence the sum
+        # milliseconds in single precision are exact enough only between neighbours, hence the sum
         self._seconds += self._cuda.get_elapsed_time(self._last, mark) / 1e3
         self._last = mark
         return self._seconds
@@ -187,17 +187,17 @@ def needs(*names: str) -> None:
 
 @dataclass(frozen=True)
 class Work:
-    """What a call has to do at least: bytes to move, operations to make."""
+    """The least that a call has to do: bytes to move, operations to perform."""
 
     nbytes: float
     flops: float
 
     def ns_a_byte(self, seconds: float) -> float:
-        """Return the time of a byte, in nanoseconds: one over the bandwidth in GB/s."""
+        """Return the nanoseconds per byte: one over the bandwidth in GB/s."""
         return seconds * 1e9 / self.nbytes
 
     def ns_an_operation(self, seconds: float) -> float:
-        """Return the time of an operation, in nanoseconds: one over the rate in GFLOP/s."""
+        """Return the nanoseconds per operation: one over the rate in GFLOP/s."""
         return seconds * 1e9 / self.flops
 
 

@@ -1,4 +1,4 @@
-"""What is measured: kernels, pictures, and the ways to multiply, each made once in a process."""
+"""What is measured: kernels, pictures and ways to multiply, each made once in a process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def kernel(backend: Backend, *shape: int) -> Any:
 
 
 def csr_bytes(nnz: int, rows: int) -> int:
-    """Return about how much memory a CSR takes, with int32 columns where they fit."""
+    """Return roughly how much memory a CSR takes, with int32 columns where they fit."""
     return nnz * (8 + (4 if nnz < 2**31 else 8)) + 8 * rows
 
 
@@ -44,7 +44,7 @@ def matrix(n: int, taps: int, name: str) -> Any:
 
 @functools.cache
 def operator(shape: tuple[int, ...], weights: tuple[int, ...], method: str, name: str) -> Any:
-    """Return the operator of a kernel of shape ``weights`` by a method, or skip what it cannot have."""
+    """Return the operator of a kernel of shape ``weights`` by a method, or skip if there is none."""
     backend = get(name)
     geometry = stc.ConvGeometry(shape, weights, padding="same")
     if method == "sparse":
@@ -63,7 +63,8 @@ def operator(shape: tuple[int, ...], weights: tuple[int, ...], method: str, name
 def product(A: Any, direction: str, backend: Backend, columns: int = 1) -> Callable[[], Any]:
     """Return a call of a product with one or many columns: of a matrix or an operator.
 
-    Columns lie as who multiplies reads them: SciPy's matrices row by row, all others each by itself.
+    Columns have the memory order that is read fastest: row by row for SciPy's matrices, contiguous for
+    others.
     """
     rows = A.shape[1 if direction == "forward" else 0]
     order = "C" if backend.name == "numpy" and hasattr(A, "indptr") else "F"
@@ -78,30 +79,30 @@ def nnz_of(A: Any) -> int:
 
 
 def product_work(A: Any, columns: int = 1) -> Work:
-    """Return what a product must do: read the matrix, if it is one, and the operand; write the result."""
+    """Return what a product must do: read the operand, and the matrix if there is one; write the result."""
     stored = size(A) if hasattr(A, "indptr") else 0
     return Work(stored + 8 * columns * sum(A.shape), 2 * nnz_of(A) * columns)
 
 
 class Question(ABC):
-    """What the benchmarks share: the last parameter is the backend, ``build`` makes what is measured.
+    """What all benchmarks share: the last parameter is the backend; ``build`` makes what is measured.
 
-    It is called once for warming up, on the first setup of a process; so what is compiled lazily, by numba
-    or for the GPU, is there. ``run`` is what is timed: it keeps the result, so that its memory is given back
-    in the next ``setup`` and not in the time.
+    What it makes is called once for warming up, in the first setup of a process, so that whatever numba or
+    the GPU compiles lazily is ready. ``run`` is what is timed: it keeps the result, so that its memory is
+    freed in the next ``setup`` and not while time is taken.
     """
 
-    # raise it where a change makes old and new results incomparable; asv's own hash would not see ``build``
+    # increase it if old and new results are no longer comparable; asv's own hash does not cover ``build``
     version = "1"
     warm_up = True
-    # many samples of what is short, two of what is long; one process each
+    # many samples of short calls, two of long ones; one process each
     repeat = (2, 30, 0.4)
     rounds = 1
     warmup_time = 0
     number = 1
 
     def setup(self, *parameters: Any) -> None:
-        """Build the call and take the backend's clock, the first time."""
+        """Build the call and set the backend's clock, the first time."""
         self.result = None
         if hasattr(self, "call"):
             return
@@ -127,7 +128,7 @@ class Question(ABC):
         return self.backend.seconds(self.call, warm=self.warm_up)
 
 
-# units of what ``track_`` benchmarks return: costs all, since asv takes whatever grows for a regression
+# units of ``track_`` benchmarks, which all return costs, since asv reports whatever grows as a regression
 COSTS = frozenset(
     {
         "ns a byte",
@@ -144,20 +145,20 @@ COSTS = frozenset(
 
 
 class UnitCosts(Question):
-    """A product by its work, which ``build`` sets, and beside the roofline measured in the same process."""
+    """A product's time per unit of its ``work``, which ``build`` sets, and over the process' roofline."""
 
     work: Work
 
     def track_byte(self, *_: Any) -> float:
-        """Return the time, by the bytes that must move."""
+        """Return the time per byte that must move."""
         return self.work.ns_a_byte(self.seconds())
 
     def track_operation(self, *_: Any) -> float:
-        """Return the time, by the operations."""
+        """Return the time per operation."""
         return self.work.ns_an_operation(self.seconds())
 
     def track_over_roofline(self, *_: Any) -> float:
-        """Return our time, over the roofline's."""
+        """Return our time over the roofline's."""
         return _roofline.excess(self.backend, self.work, self.seconds(), DTYPE)
 
     track_byte.unit = "ns a byte"  # type: ignore[attr-defined]

@@ -22,12 +22,12 @@ def _threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-# does work on the slices of so many elements
+# divides a number of elements into slices and does work on each
 Split = Callable[[int, Callable[[slice], object]], None]
 
 
 def _fastest(backend: Backend, call: Callable[[Split], object]) -> float:
-    """Return the seconds of a call that splits its work: on one thread or on all, by which is faster."""
+    """Return the seconds of a call that splits its work, on one thread or on all, whichever is faster."""
 
     def whole(elements: int, work: Callable[[slice], object]) -> None:
         work(slice(0, elements))
@@ -42,7 +42,7 @@ def _fastest(backend: Backend, call: Callable[[Split], object]) -> float:
             bounds = [elements * i // workers for i in range(workers + 1)]
             list(pool.map(work, map(slice, bounds, bounds[1:])))
 
-        # threads cost more than they give where there is little to do
+        # threads cost more than they gain where there is little to do
         return min(alone, backend.seconds(lambda: call(split), 0.05))
 
 

@@ -29,7 +29,7 @@ class Assembly(Question):
 
 
 class AssemblyCosts(Assembly):
-    """The same by entries and bytes, and beside filling new arrays of these sizes with a constant."""
+    """The same per entry and byte, and over filling new arrays of these sizes with a constant."""
 
     params = ([256, 1024], [3, 7], ["conv", "conv_transpose"], BACKENDS)
     time_assembly = None

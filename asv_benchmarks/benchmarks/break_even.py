@@ -9,18 +9,18 @@ import sparsetconv as stc
 from ._backend import BACKENDS
 from ._problems import Question, kernel, matrix, operator, product, random
 
-# shares of a product's time that are within the spread from one process to the next
+# a share of a product's time that is within the spread from one process to the next
 TIE = 0.1
 
 
 def break_even(assembly: float, by_matrix: float, without: float) -> float:
-    """Return the products from which on the matrix is cheaper, NaN if it is not, or by too little to tell."""
+    """Return how many products make the matrix cheaper, or NaN if it saves no more than ``TIE``."""
     saved = without - by_matrix
     return math.ceil(assembly / saved) if saved > TIE * without else math.nan
 
 
 class AssemblyAndProducts(Question):
-    """The matrix, assembled, and k products; the operator, made, and k products."""
+    """Assembling the matrix and k products with it, against making the operator and k products."""
 
     params = ([64, 256], [3, 7, 15], [1, 10, 100], ["matrix", "operator"], BACKENDS)
     param_names = ("n", "taps", "products", "way", "backend")
@@ -66,7 +66,7 @@ class BreakEven(Question):
         return product(operator((n, n), (taps, taps), against, self.backend.name), "forward", self.backend)
 
     def times(self):
-        """Return seconds of the assembly, of a product with the matrix, and of one without."""
+        """Return the seconds of the assembly, of a product with the matrix, and of one without."""
         return [self.backend.seconds(call) for call in (self.assemble, self.by_matrix, self.call)]
 
     def track_products(self, *_):
@@ -75,7 +75,7 @@ class BreakEven(Question):
     track_products.unit = "products"
 
     def track_over_without(self, *_):
-        """Time of a product with the matrix over that without it: where at least 1, the matrix never pays."""
+        """Time of a product with the matrix over that without it: if at least 1, the matrix never pays."""
         _, by_matrix, without = self.times()
         return by_matrix / without
 

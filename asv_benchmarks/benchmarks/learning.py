@@ -1,4 +1,4 @@
-"""How long does a kernel take to be learned?"""
+"""How long does it take to learn a kernel?"""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""How much memory does a product need, by each way?"""
+"""How much memory does a product need, in each way?"""
 
 from __future__ import annotations
 
 from ._backend import BACKENDS
 from ._problems import Question, matrix, operator, product
 
-# "none": what the imports and the picture take, to be subtracted in mind
+# "none" is what the imports and the picture take, for comparison
 WAYS = ["none", "matrix", "direct", "gemm", "fft"]
 
 
@@ -35,7 +35,7 @@ class ProductMemory(Question):
 
 
 class DeviceMemory(ProductMemory):
-    """The same on the GPU: what CuPy's pool has taken from the device."""
+    """The same on the GPU: the memory that CuPy's pool takes from the device."""
 
     params = ([512, 1024], WAYS, ["cupy"])
     peakmem_product = None

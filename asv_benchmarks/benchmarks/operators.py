@@ -55,7 +55,7 @@ class PictureSizes(Question):
 
 
 class OperatorCosts(UnitCosts, PictureSizes):
-    """The same by bytes and operations; the roofline is that of the stencil, which moves pictures only."""
+    """The same per byte and operation; the roofline is that of the stencil, which moves only pictures."""
 
     params = ([256, 1024], [3, 7], [1], DIRECTIONS, BACKENDS)
     time_product = None

@@ -8,7 +8,7 @@ from ._backend import BACKENDS, needs
 from ._problems import DIRECTIONS, Question, product
 
 MODES = ["nearest", "linear", "cubic"]
-# twice as large; smaller by 2.5, where each output averages some seven samples an axis
+# twice as large; smaller by 2.5, where each output averages about seven samples per axis
 OUTPUTS = [1024, 205]
 
 

@@ -1,4 +1,4 @@
-"""The parts of ``gpu_hour.py``: what is measured on a card in the hour in which there is one.
+"""The parts of ``gpu_hour.py``, which measures a card that is available for an hour.
 
 In reading order: ``steps`` (what a part consists of), ``record`` (files of results), ``worker`` (the process
 in which steps run, up to a ``deadline``), ``programs`` (others that it starts), ``runner`` (a part within its
@@ -7,7 +7,7 @@ time), ``lab`` (arrays and clock of the card), ``limits``, ``measure``; then the
 ``peers``; ``report`` reads all.
 """
 
-# of each part the module with its steps
+# the module with the steps of each part
 PARTS = {
     "tests": "hour.checks",
     "ceilings": "hour.ceilings",

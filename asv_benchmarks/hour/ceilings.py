@@ -1,4 +1,4 @@
-"""Part ``ceilings``: what the card can do, and what the libraries make of it."""
+"""Part ``ceilings``: the limits of the card, and what the libraries achieve."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def steps(toy: bool) -> list[Step]:
 
 
 def copies(lab: Lab) -> Rows:
-    """Bytes read plus written in a second, by size of what is copied."""
+    """Bytes read plus written per second, by size of the copy."""
     for power in (12, 14) if lab.toy else (20, 22, 24, 26, 28, 29, 30, 32):
         nbytes = 1 << power
         timing = limits.copy_seconds(lab, nbytes)
@@ -39,7 +39,7 @@ def copies(lab: Lab) -> Rows:
 
 
 def multiplications(lab: Lab) -> Rows:
-    """Multiplications with additions in a second, in registers."""
+    """Multiply-adds per second, in registers."""
     for dtype in ("float32", "float64"):
         timing, count = limits.fma_seconds(lab, dtype)
         yield {"dtype": dtype, "GFMA/s": count / timing.seconds / 1e9, **timing.row()}
@@ -55,7 +55,7 @@ def matrix_products(lab: Lab) -> Rows:
 
 
 def launches(lab: Lab) -> Rows:
-    """Microseconds of a kernel in which nothing happens, and of the smallest product."""
+    """Microseconds of an empty kernel, and of the smallest product."""
     kernel = lab.random((3, 3), "float32")
     A = stc.ConvOperator(kernel, (8, 8), padding="same", method="direct")
     x = lab.random((64,), "float32")

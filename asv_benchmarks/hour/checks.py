@@ -19,15 +19,15 @@ SMALLEST = Path(__file__).resolve().with_name("smallest.py")
 FOLDER = "tests/gpu"
 BENCHMARKS = "asv_benchmarks/tests/test_gpu_benchmarks.py"
 LAWS = f"{FOLDER}/test_gpu_laws.py"
-# that pytest has for the test in hand and for its report
+# that pytest has for the running test and for its report
 REPORT_SECONDS = 15.0
-# what a clean run's last lines say: memcheck and synccheck the first, racecheck the second
+# the summaries at the end of a run: the first of memcheck and synccheck, the second of racecheck
 SUMMARIES = (r"ERROR SUMMARY: (\d+) errors?", r"RACECHECK SUMMARY: (\d+) hazards?")
 
 
 def steps(toy: bool) -> list[Step]:
     """Return the part's steps, by importance."""
-    # in a toy no card can be expected: a few emulated tests, on a card the same
+    # a toy run cannot expect a card: it runs a few emulated tests, with a card too
     toys = ["-q", "-k", "emulated", f"{FOLDER}/test_gpu_matrices.py::test_formats"]
     suite = toys if toy else ["-q", "-m", "gpu", "--durations=10", FOLDER, BENCHMARKS]
     laws = (
@@ -37,7 +37,7 @@ def steps(toy: bool) -> list[Step]:
     )
     return [
         Step("suite", tested, 200, {"arguments": suite}),
-        # compiles what the sanitizers then find in CuPy's cache
+        # compiles the kernels, which the sanitizers then find in CuPy's cache
         Step("smallest kernels", smallest, 80),
         Step("memcheck", sanitized, 80, {"tool": "memcheck"}),
         Step("racecheck", sanitized, 80, {"tool": "racecheck"}),
@@ -62,7 +62,7 @@ def tested(lab: Lab, arguments: list[str]) -> Rows:
 
 
 def smallest(lab: Lab) -> Rows:
-    """Launch each kernel at its smallest, and compare what it makes with the CPU's."""
+    """Launch each kernel at its smallest size, and compare the results with the CPU's."""
     status, text = programs.output_of([sys.executable, str(SMALLEST)] + ["--toy"] * lab.toy)
     lines = text.strip().splitlines()
     yield {"status": status, "kernels": len(lines) - 1, "finished": FINISHED in text}
@@ -72,12 +72,12 @@ def smallest(lab: Lab) -> Rows:
 
 
 def sanitized(lab: Lab, tool: str) -> Rows:
-    """Launch each kernel at its smallest under a tool of compute-sanitizer."""
+    """Launch each kernel at its smallest size under a tool of compute-sanitizer."""
     if lab.emulated:
         msg = "compute-sanitizer watches a card, and there is none"
         raise Unavailable(msg)
     program = programs.path_of("compute-sanitizer")
-    # a call that fails raises in CuPy; some that fail are questions to the driver
+    # a failed call raises in CuPy; some calls that fail are only queries of the driver
     options = ["--report-api-errors", "no"] if tool == "memcheck" else []
     command = [program, "--tool", tool, *options, "--error-exitcode", "9", sys.executable, str(SMALLEST)]
     status, text = programs.output_of(command + ["--toy"] * lab.toy)

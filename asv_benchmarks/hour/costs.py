@@ -1,15 +1,15 @@
-"""The constants of the GPU's cost model, from a few products that each show one of them.
+"""Determine the constants of the GPU's cost model, each from a product that depends mostly on it.
 
-Each constant is measured where its term is nearly all of a product's time, in an order in which all others
-that matter there are known before: ``launch`` by the smallest product; ``byte`` by a kernel of one tap on a
-large picture, which moves bytes alone; ``stencil_multiply`` by 15x15 taps; ``gemm_multiply`` and, as a
+Each constant is measured where its term is nearly all of a product's time, in an order such that the others
+that matter there are already known: ``launch`` by the smallest product; ``byte`` by a kernel of one tap on a
+large picture, which only moves bytes; ``stencil_multiply`` by 15x15 taps; ``gemm_multiply`` and, as a
 multiple of it, ``integer_gemm`` by layers of many channels; ``passes_per_log`` by transforms of a large
 picture.
 
-The model itself, ``seconds`` of each method, grows with each of its constants. So the constant is the
-one with which the model, all others as known so far, says the time that was measured: it is found by
-bisection, and the model's formulas stand in one place. A least-squares fit to many products at once would
-weigh the errors of the model against each other; this keeps each constant what its name says.
+The model itself, ``seconds`` of each method, grows with each of its constants. So the constant is that for
+which the model, with the others as known so far, gives the measured time. It is found by bisection, so that
+the model's formulas are not repeated here. A least-squares fit to many products at once would balance the
+errors of the model; this way each constant is what its name says.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .steps import Row, Rows
 if TYPE_CHECKING:
     from .lab import Lab
 
-# between which a constant lies: where noise is more than its term, it is the lower one
+# the bounds of each constant: where the noise exceeds its term, it is the lower one
 BOUNDS = {
     "launch": (1e-7, 1e-2),
     "byte": (1e-14, 1e-8),
@@ -48,21 +48,21 @@ HALVINGS = 60
 
 @contextmanager
 def assumed(costs: Mapping[str, float]) -> Iterator[None]:
-    """Let the model have other constants meanwhile."""
+    """Use other constants in the model temporarily."""
     table = replace(tuning.shipped(), costs=dict(costs))
     with mock.patch.object(tuning, "shipped", return_value=table):
         yield
 
 
 def modelled(problem: Problem, method: str, costs: Mapping[str, float]) -> float:
-    """Return the seconds that the model says of a product, forward, with these constants."""
+    """Return the model's seconds of a forward product with these constants."""
     work = Work.of(merged(problem.geometry), False, np.dtype(problem.dtype))
     with assumed(costs):
         return GPU_METHODS[method].seconds(work, tuning.rates())
 
 
 def problems(toy: bool) -> dict[str, tuple[str, Problem]]:
-    """Return, by constant and in the order of the fit, the method and the problem that show it."""
+    """Return, for each constant in the order of the fit, the method and the problem that determine it."""
     large, side = (64, 8) if toy else (4096, 64)
     channels = 3 if toy else 128
     layer = (channels, side, side), (channels, channels, 3, 3)
@@ -77,7 +77,7 @@ def problems(toy: bool) -> dict[str, tuple[str, Problem]]:
 
 
 def constant(name: str, method: str, problem: Problem, seconds: float, known: Mapping[str, float]) -> float:
-    """Return the constant with which the model says the time of a product, the other ones as known."""
+    """Return the constant for which the model gives the time of a product, with the others as known."""
     low, high = np.log(BOUNDS[name])
     for _ in range(HALVINGS):
         middle = (low + high) / 2
@@ -88,7 +88,7 @@ def constant(name: str, method: str, problem: Problem, seconds: float, known: Ma
 
 def measured(lab: Lab) -> Rows:
     """Yield a row for each constant."""
-    # what is not known yet adds nothing
+    # constants that are not known yet add nothing
     known = {name: bounds[0] for name, bounds in BOUNDS.items()}
     for name, (method, problem) in problems(lab.toy).items():
         A = problem.operator(lab, method)
@@ -103,5 +103,5 @@ def measured(lab: Lab) -> Rows:
 
 
 def from_rows(rows: list[Row]) -> dict[str, float]:
-    """Return the constants that rows hold."""
+    """Return the constants in rows."""
     return {row["constant"]: row["value"] for row in rows}

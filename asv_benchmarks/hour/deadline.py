@@ -1,6 +1,6 @@
-"""A plugin for pytest, ``-p hour.deadline``: no test is started any more when the time is over.
+"""A plugin for pytest, ``-p hour.deadline``: no more tests are started when the time is over.
 
-The report is written all the same, which it would not be if pytest were ended from outside.
+The report is still written, which it would not be if pytest were stopped from outside.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""What steps work with: arrays of a card, its clock, and its limits, measured in the same process.
+"""What steps use: arrays on a card, its clock, and its limits, measured in the same process.
 
 Time is taken by events around several calls, so that the gaps in which Python submits a launch count only
-where they are longer than the work. Inputs rotate among sets that together are larger than the second-level
-cache.
+where they are longer than the work. Calls alternate between inputs that together are larger than the
+second-level cache.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from trees import ROOT
 from .limits import copy_seconds, fma_seconds
 from .steps import Unavailable
 
-# seconds between two events, at the least; seconds of one measurement
+# the least seconds between two events; seconds of one measurement
 GROUP_SECONDS, MEASURE_SECONDS = 2e-3, 0.15
 # groups of calls in a measurement
 FEWEST_GROUPS, MOST_GROUPS = 5, 40
-# numbers drawn on the host, of which larger arrays are repetitions: not a power of two, so that rows differ
+# numbers drawn on the host, which larger arrays repeat; not a power of two, so that rows differ
 DRAWN = 1_000_003
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of a call: the median, and how far from it most others lie.
+    """Seconds of a call: the median and the spread.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Timing:
     spread : float
         From the tenth to the ninetieth percentile, as a share of the median.
     calls : int
-        How many were timed.
+        The number of timed calls.
     """
 
     seconds: float
@@ -59,12 +59,12 @@ class Lab:
     Parameters
     ----------
     toy : bool
-        Sizes that run in seconds on the emulation, to see that all of it runs.
+        Use sizes that run in seconds on the emulation, to test the program.
     """
 
     def __init__(self, toy: bool = False) -> None:
         self.toy = toy
-        # when the present step is ended, by the clock that only grows
+        # when the present step will be stopped, by the monotonic clock
         self.deadline = float("inf")
 
     def seconds_left(self) -> float:
@@ -102,7 +102,7 @@ class Lab:
         return cuda.runtime.getDeviceProperties(cuda.Device().id)
 
     def identity(self) -> dict[str, Any]:
-        """Return what tells cards, and the software on them, apart."""
+        """Return what identifies a card and its software."""
         runtime, name = self.cp.cuda.runtime, self.properties["name"]
         return {
             "card": name.decode() if isinstance(name, bytes) else name,
@@ -118,12 +118,12 @@ class Lab:
         }
 
     def free_bytes(self) -> int:
-        """Return the memory that can be had."""
+        """Return the memory that is available."""
         pool = self.cp.get_default_memory_pool()
         return int(self.cp.cuda.Device().mem_info[0] + pool.free_bytes())
 
     def clear(self) -> None:
-        """Give back the memory that nothing holds."""
+        """Free the memory that is no longer used."""
         if "cp" in self.__dict__:
             self.cp.get_default_memory_pool().free_all_blocks()
         if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
@@ -136,7 +136,7 @@ class Lab:
         event.synchronize()
 
     def host_random(self, shape: Sequence[int], dtype: Any, seed: int = 0) -> np.ndarray:
-        """Return numbers on the host, by a seed: those of a normal distribution, or small integers."""
+        """Return random numbers on the host: normally distributed, or small integers."""
         rng, dtype = np.random.default_rng(seed), np.dtype(dtype)
         count = prod(shape)
         drawn = min(count, DRAWN)
@@ -157,7 +157,7 @@ class Lab:
         return self.cp.tile(drawn, ceil(count / DRAWN))[:count].reshape(tuple(shape))
 
     def sets(self, nbytes: float) -> int:
-        """Return how many inputs of so many bytes, results counted in, the cache cannot hold."""
+        """Return how many inputs, of ``nbytes`` each with the result, exceed the cache."""
         return int(min(16, max(2, ceil(2 * self.properties["l2CacheSize"] / nbytes))))
 
     def timed(
@@ -167,10 +167,10 @@ class Lab:
         seconds: float = MEASURE_SECONDS,
         keep: bool = True,
     ) -> Timing:
-        """Return the time of a call on one input after the other, after calls that are not counted.
+        """Return the time of a call on the inputs in turn, after calls that are not counted.
 
-        Results are kept for one round of the inputs, so that they too lie in another place each time; unless
-        ``keep`` is false, for results of which the memory holds one alone.
+        Results are kept for one round of the inputs, so that their memory differs from call to call too,
+        unless ``keep`` is false, for results so large that only one fits in the memory.
         """
         places = len(inputs)
         kept: list[object] = [None] * places
@@ -203,7 +203,7 @@ class Lab:
         return Timing(median, (times[-1 - tenth] - times[tenth]) / max(median, 1e-12), group * groups)
 
     def host_seconds(self, call: Callable[[], object], synchronize: bool, count: int = 200) -> float:
-        """Return the host's time of a call: until it is submitted, or until its result is there."""
+        """Return the host's time of a call: until it is submitted, or until its result is ready."""
         count = 3 if self.toy else count
         times = []
         call()
@@ -219,13 +219,13 @@ class Lab:
 
     @cached_property
     def copy_rate(self) -> float:
-        """Bytes read and written in a second, by a large copy."""
+        """Bytes read and written per second, by a large copy."""
         nbytes = 1 << (16 if self.toy else 29)
         return 2 * nbytes / copy_seconds(self, nbytes).seconds
 
     @cached_property
     def fma_rates(self) -> dict[int, float]:
-        """Multiplications with additions in a second, by bytes of a real number."""
+        """Multiply-adds per second, by bytes of a real number."""
         rates = {}
         for dtype in ("float32", "float64"):
             timing, count = fma_seconds(self, dtype)
@@ -233,5 +233,5 @@ class Lab:
         return rates
 
     def roofline(self, nbytes: float, fmas: float, itemsize: int) -> float:
-        """Return the seconds that no product runs under which moves and multiplies so much."""
+        """Return the least seconds of a product that moves and multiplies this much."""
         return max(nbytes / self.copy_rate, fmas / self.fma_rates[itemsize])

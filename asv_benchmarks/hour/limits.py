@@ -1,4 +1,4 @@
-"""The card's limits: a copy within its memory, multiplications with additions, launches of nothing."""
+"""The card's limits: a copy within its memory, multiply-adds, launches of an empty kernel."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NOTHING = 'extern "C" __global__ void nothing(long long unused) {}'
 
 
 def copy_seconds(lab: Lab, nbytes: int) -> Timing:
-    """Return the time in which as many bytes are read and written again, in other places each time."""
+    """Return the time of reading and writing ``nbytes`` in all, in other places each time."""
     cp, numbers = lab.cp, nbytes // 4
     pairs = [
         (lab.random((numbers,), "float32", seed), cp.empty(numbers, "float32"))
@@ -47,13 +47,13 @@ def copy_seconds(lab: Lab, nbytes: int) -> Timing:
 
 
 def chains_source(number: str) -> str:
-    """Return the kernel of multiplications with additions, for a type of CUDA's."""
+    """Return the source of the kernel of multiply-adds, for a type of CUDA."""
     names = {"NUMBER": number, "CHAINS": CHAINS, "STEPS": STEPS}
     return "\n".join([*(f"#define {name} {value}" for name, value in names.items()), FMA])
 
 
 def fma_seconds(lab: Lab, dtype: str) -> tuple[Timing, int]:
-    """Return the time of many multiplications with additions, and how many they are."""
+    """Return the time of many multiply-adds, and their number."""
     loops = 2 if lab.toy else 256
     blocks = 2 if lab.toy else lab.properties["multiProcessorCount"] * BLOCKS_EACH
     code = chains_source({"float32": "float", "float64": "double"}[dtype])
@@ -68,6 +68,6 @@ def fma_seconds(lab: Lab, dtype: str) -> tuple[Timing, int]:
 
 
 def empty_kernel(lab: Lab) -> Any:
-    """Return a call that launches a kernel in which nothing happens."""
+    """Return a call that launches an empty kernel."""
     kernel = lab.cp.RawModule(code=NOTHING, options=OPTIONS).get_function("nothing")
     return lambda: kernel((1,), (32,), (np.int64(0),))

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 # the stencil first, which the others are compared with
 METHODS = (*sorted(REGISTERED, key="direct".__ne__), "auto")
 DIRECTIONS = ("forward", "adjoint")
-# a product for which the model estimates more is not measured
+# products with a larger estimate are not measured
 LONGEST = 0.25
 
 
 def peer_row(lab: Lab, problem: Problem, peer: str, direction: str) -> Row:
-    """Return the row of a library, or the reason why there is none."""
+    """Return the row of a library, or the reason that there is none."""
     row = {"problem": problem.name, "by": peer, "direction": direction}
     inputs = problem.vectors(lab, direction)
     try:
@@ -37,13 +37,13 @@ def peer_row(lab: Lab, problem: Problem, peer: str, direction: str) -> Row:
         error = problem.checked(lab, inputs[0], product, direction)
         del product
         return row | {"error": error} | _timed(lab, problem, lab.timed(call, theirs))
-    # what a library lacks, has too little memory for, or computes less precisely, is no failure of ours
+    # it is not our failure if a library lacks something, has too little memory, or is less precise
     except (Unavailable, MemoryError, RuntimeError, AssertionError) as reason:
         return row | {"skipped": f"{reason}"[:500]}
 
 
 def method_row(lab: Lab, problem: Problem, method: str, direction: str, others: Sequence[Row] = ()) -> Row:
-    """Return the row of one of our methods, beside those of libraries, or the reason why there is none."""
+    """Return the row of one of our methods, with ratios to libraries, or the reason that there is none."""
     row = {"problem": problem.name, "by": method, "direction": direction}
     try:
         estimate = cost.estimate(problem.geometry, np.dtype(problem.dtype), on_gpu=True).get(method, 0.0)
@@ -70,6 +70,6 @@ def _timed(lab: Lab, problem: Problem, timing: Timing) -> Row:
 
 
 def _beside(timing: Timing, others: Sequence[Row]) -> Row:
-    """Return by how much each library that was measured takes longer."""
+    """Return how many times as long each measured library takes."""
     ratios = {row["by"]: row["ms"] / max(timing.seconds * 1e3, 1e-9) for row in others if "ms" in row}
     return {"their time over ours": ratios}

@@ -1,7 +1,7 @@
-"""The libraries beside which products are measured: cuSPARSE, cuDNN through PyTorch, cuFFT.
+"""The libraries with which products are compared: cuSPARSE, cuDNN through PyTorch, cuFFT.
 
-Each peer is given what it wants before the clock starts: the assembled matrix, weights in its layout, the
-transform of the kernel.
+Everything that a library needs is prepared before the clock starts: the assembled matrix, weights in its
+layout, the transform of the kernel.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .lab import Lab
     from .problems import Problem
 
-# a share of the free memory that one matrix may take, as assembly and cuSPARSE need some beside it
+# the share of the free memory that one matrix may take; assembly and cuSPARSE need some in addition
 MATRIX_SHARE = 0.8
 Call = Callable[[Any], Any]
 
@@ -33,7 +33,7 @@ def cusparse(lab: Lab, problem: Problem, direction: str) -> Call:
 
 
 def require_matrix(lab: Lab, problem: Problem) -> None:
-    """Skip what needs a matrix that 32-bit indices or the card's memory cannot hold."""
+    """Skip a matrix that is too large for 32-bit indices or the card's memory."""
     if problem.geometry.nnz >= 2**31:
         msg = f"{problem.geometry.nnz:,} entries need 64-bit indices, of which a step of its own asks"
         raise Unavailable(msg)
@@ -65,7 +65,7 @@ def cudnn(lab: Lab, problem: Problem, direction: str) -> Call:
 
 
 def imported_torch(lab: Lab) -> Any:
-    """Return PyTorch, set to full precision, or say why there is none."""
+    """Return PyTorch, set to full precision, or raise with the reason that there is none."""
     try:
         import torch
     except ImportError as error:
@@ -80,18 +80,18 @@ def imported_torch(lab: Lab) -> Any:
 
 
 def to_torch(lab: Lab, array: Any) -> Any:
-    """Return an array as PyTorch's: the same memory on a card."""
+    """Return an array as a tensor of PyTorch, with the same memory on a card."""
     torch = imported_torch(lab)
     return torch.from_numpy(array.get()) if lab.emulated else torch.as_tensor(array, device="cuda")
 
 
 def from_torch(lab: Lab, tensor: Any) -> Any:
-    """Return PyTorch's array as CuPy's."""
+    """Return a tensor of PyTorch as a CuPy array."""
     return lab.cp.asarray(tensor.numpy() if lab.emulated else tensor.detach())
 
 
 def cufft(lab: Lab, problem: Problem, direction: str) -> Call:
-    """Return two transforms around a multiplication by the kernel's, which is made before."""
+    """Return two transforms around a multiplication by the kernel's transform, which is prepared before."""
     if problem.geometry.has_channels:
         msg = "one transform for each pair of channels, which nobody does"
         raise Unavailable(msg)

@@ -1,4 +1,4 @@
-"""What is multiplied: pictures, volumes and layers, at full size and at a toy's."""
+"""The problems: pictures, volumes and layers, at full size and at toy size."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from .lab import Lab
 
 SAME = MappingProxyType({"padding": "same"})
-# rows at the beginning, the middle and the end that are compared, in each place
+# the number of rows that are compared, at each of the beginning, the middle and the end
 CHECKED_ROWS = 40
-# largest error, over the size of what it should be: of round-off, many times that of a naive sum
+# the largest relative error, many times the round-off of a naive sum
 TOLERANCES = {4: 1e-4, 8: 1e-11}
 
 
@@ -49,17 +49,17 @@ class Problem:
 
     @property
     def itemsize(self) -> int:
-        """Bytes of a number, of its real part if it is complex."""
+        """Bytes of a number, or of its real part if it is complex."""
         return np.zeros(0, self.dtype).real.dtype.itemsize
 
     @property
     def nbytes(self) -> int:
-        """Bytes that a product reads and writes at the least: picture in, picture out, weights."""
+        """The least bytes that a product reads and writes: picture in, picture out, weights."""
         return np.dtype(self.dtype).itemsize * (sum(self.geometry.matrix_shape) + prod(self.kernel_shape))
 
     @property
     def fmas(self) -> int:
-        """Multiplications with additions of a product, each tap of each output counted."""
+        """The multiply-adds of a product, one for each tap of each output."""
         geometry = self.geometry
         c_in, c_out = geometry.channels
         outputs = prod(axis.outputs for axis in geometry.axes)
@@ -77,12 +77,12 @@ class Problem:
         return stc.ConvOperator.from_geometry(self.weights(lab), self.geometry, method=method)
 
     def vectors(self, lab: Lab, direction: str) -> list[Any]:
-        """Return inputs of a direction, as many as the cache cannot hold."""
+        """Return inputs of a direction, more than the cache holds."""
         size = self.geometry.matrix_shape[direction == "forward"]
         return [lab.random((size,), self.dtype, seed) for seed in range(lab.sets(self.nbytes))]
 
     def error(self, lab: Lab, x: Any, product: Any, direction: str) -> float:
-        """Return how far some results lie from those in double precision on the host, over their size."""
+        """Return the relative error of some results, compared with double precision on the host."""
         transposed = direction != "forward"
         make = stc.conv_transpose_matrix if transposed else stc.conv_matrix
         rows = self.geometry.matrix_shape[transposed]
@@ -104,7 +104,7 @@ class Problem:
         return float(np.linalg.norm(np.concatenate(found) - wanted) / np.linalg.norm(wanted))
 
     def checked(self, lab: Lab, x: Any, product: Any, direction: str) -> float:
-        """Return the error, or raise where it is more than round-off."""
+        """Return the error, or raise if it is more than round-off."""
         error = self.error(lab, x, product.reshape(-1), direction)
         # NaN is not below anything
         if not error < TOLERANCES[self.itemsize]:

@@ -1,4 +1,4 @@
-"""Part ``products``: assembly, products by all methods and beside libraries, solvers, what a call costs."""
+"""Part ``products``: assembly, products by all methods and libraries, solvers, the time of a call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .lab import Lab
 
 ITERATIONS = 50
-# of the matrix' bytes, with what assembly holds beside them
+# memory for assembly, over the bytes of the matrix
 ASSEMBLY_SHARE = 1.1
 
 
@@ -52,13 +52,13 @@ def steps(toy: bool) -> list[Step]:
 
 
 def limits(lab: Lab) -> Rows:
-    """What shares of the roofline refer to, as measured in this process."""
+    """The roofline that shares refer to, as measured in this process."""
     rates = {f"GFMA/s, {8 * size} bits": rate / 1e9 for size, rate in lab.fma_rates.items()}
     yield {"GB/s": lab.copy_rate / 1e9, **rates}
 
 
 def by_all(lab: Lab, problem: problems.Problem) -> Rows:
-    """A problem by the libraries, then by each method, in both directions."""
+    """A problem by the libraries and then by each method, in both directions."""
     wrong = []
     for direction in measure.DIRECTIONS:
         others = []
@@ -77,7 +77,7 @@ def by_all(lab: Lab, problem: problems.Problem) -> Rows:
 
 
 def assembly(lab: Lab) -> Rows:
-    """Matrices by their entries, beside a copy of as many bytes: writing alone is half of that."""
+    """Matrices of several sizes, compared with a copy of as many bytes, of which writing is half."""
     side = 7
     for entries in (1e3, 2e3) if lab.toy else (1e7, 1e8, 1e9, 2e9):
         n = int((entries / side**2) ** 0.5)
@@ -97,7 +97,7 @@ def assembly(lab: Lab) -> Rows:
 
 
 def same_bits(lab: Lab) -> Rows:
-    """Products of one operator and of another like it, bit for bit: promised of some, watched of others."""
+    """Compare products of two equal operators bit for bit; not all methods promise equality."""
     shape = (40, 30) if lab.toy else (1024, 1000)
     problem = problems.Problem("bits", shape, (5, 4), options={"padding": "same", "padding_mode": "reflect"})
     x = lab.random((shape[0] * shape[1],), "float32")
@@ -122,7 +122,7 @@ def same_bits(lab: Lab) -> Rows:
 
 
 def calls(lab: Lab) -> Rows:
-    """Microseconds of a call where the work is small: until it is submitted, until its result is there."""
+    """Microseconds of a call with little work: until it is submitted, and until its result is ready."""
     small = [((2, 6, 6), (2, 2, 3, 3))] if lab.toy else [((256, 14, 14), (256, 256, 3, 3))]
     small += [((16, 16), (3, 3))] if lab.toy else [((64, 64), (3, 3)), ((64, 64), (9, 9))]
     for input_shape, kernel_shape in small:
@@ -147,7 +147,7 @@ def calls(lab: Lab) -> Rows:
 
 
 def blurred(n: int, xp: Any, asarray: Any) -> tuple[Any, Any]:
-    """Return the operator of a blur, and what it makes of a picture."""
+    """Return the operator of a blur, and a blurred picture."""
     rng = np.random.default_rng(0)
     kernel = rng.random((9, 9), np.float32)
     A = stc.ConvOperator(asarray(kernel / kernel.sum()), (n, n), padding="same", padding_mode="reflect")
@@ -155,7 +155,7 @@ def blurred(n: int, xp: Any, asarray: Any) -> tuple[Any, Any]:
     return A, xp.asarray(A @ picture)
 
 
-# no tolerance ends it before its time
+# no tolerance stops it early
 LSMR: dict[str, Any] = {"atol": 0, "btol": 0, "conlim": 0, "maxiter": ITERATIONS}
 
 
@@ -191,7 +191,7 @@ def host_lsmr(lab: Lab) -> Rows:
 
 
 def memory(lab: Lab) -> Rows:
-    """What the pool holds before and after a thousand operators."""
+    """The pool's memory before and after a thousand operators."""
     cp, count = lab.cp, 3 if lab.toy else 1000
     pool = cp.get_default_memory_pool()
 

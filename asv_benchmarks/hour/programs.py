@@ -1,4 +1,4 @@
-"""Other programs that a step runs, with all that they print in the part's log, line by line."""
+"""Other programs that a step runs; all that they print goes to the part's log, line by line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INTERRUPTED = 2
 
 
 def output_of(command: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """Return the exit status and what a program printed. Who runs the step ends it when its time is over."""
+    """Return the exit status and what a program printed. The step's runner stops it when its time is over."""
     paths = os.pathsep.join([*PATHS, *filter(None, [os.environ.get("PYTHONPATH")])])
     variables = os.environ | {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"} | dict(environment or {})
     lines = []
@@ -36,7 +36,7 @@ def output_of(command: Sequence[str], environment: Mapping[str, str] | None = No
 
 
 def path_of(program: str) -> str:
-    """Return where a program is, or say that there is none."""
+    """Return the path of a program, or raise if there is none."""
     found = shutil.which(program)
     if found is None:
         msg = f"{program} is not on the PATH"
@@ -45,7 +45,7 @@ def path_of(program: str) -> str:
 
 
 def pytest_rows(arguments: Sequence[str], report: Path, seconds: float) -> list[Row]:
-    """Run tests for so many seconds; return one row of counts, and one for each test that failed."""
+    """Run tests for some seconds; return one row of counts, and one for each test that failed."""
     plugins = ["-p", "no:cacheprovider", "-p", "hour.deadline"]
     command = [sys.executable, "-m", "pytest", *plugins, *arguments, f"--junitxml={report}"]
     status, text = output_of(command, {"GPU_HOUR_SECONDS": str(seconds)})
@@ -57,7 +57,7 @@ def pytest_rows(arguments: Sequence[str], report: Path, seconds: float) -> list[
 
 
 def junit_rows(text: str) -> list[Row]:
-    """Return the counts of a report of pytest's, and a row for each test that failed."""
+    """Return the counts of a report of pytest, and a row for each test that failed."""
     counts = {"passed": 0, "failed": 0, "skipped": 0}
     failures, reasons = [], set()
     for case in xml.etree.ElementTree.fromstring(text).iter("testcase"):

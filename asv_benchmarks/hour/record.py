@@ -1,4 +1,4 @@
-"""Files of results: one for each part, written anew after each step."""
+"""Files of results: one for each part, rewritten after each step."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 from trees import ROOT
 
-# ended by itself: "n/a" where the machine lacks something, which another run would find as it was
+# not to be repeated; "n/a" where the machine lacks something, which another run would not change
 FINISHED = ("done", "n/a")
 
 
 @dataclass
 class Outcome:
-    """What came of a step.
+    """The outcome of a step.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Outcome:
     note : str
         The reason, or the traceback.
     rows : list of dict
-        What was measured, also before a failure.
+        What was measured, even if the step failed later.
     """
 
     status: str
@@ -37,7 +37,7 @@ class Outcome:
 
 
 def package_digest(package: Path = ROOT / "sparsetconv") -> str:
-    """Return a short digest of the package's sources and tables, by which a changed tree is told apart."""
+    """Return a short digest of the package's sources and tables, which identifies a tree."""
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*")):
         if path.suffix in (".py", ".cu", ".cuh", ".json"):
@@ -46,14 +46,14 @@ def package_digest(package: Path = ROOT / "sparsetconv") -> str:
 
 
 class Results:
-    """The file of a part: all runs in it, of which one is the present.
+    """The file of a part, with all of its runs, one of which is the present run.
 
     Parameters
     ----------
     folder : Path
     part : str
     identity : mapping
-        What a run is told apart by: commit, sources, card. A run of the same goes on where it ended.
+        What identifies a run: commit, sources, card. A run with the same identity continues where it ended.
     """
 
     def __init__(self, folder: Path, part: str, identity: Mapping[str, Any]) -> None:
@@ -72,7 +72,7 @@ class Results:
         return self._run["steps"]
 
     def forget(self) -> None:
-        """Let all steps be repeated."""
+        """Make all steps run again."""
         self._run["steps"] = {}
 
     def finished(self, name: str) -> bool:
@@ -80,26 +80,26 @@ class Results:
         return self.steps.get(name, {}).get("status") in FINISHED
 
     def save(self, name: str, outcome: Outcome) -> None:
-        """Keep an outcome. One that brought nothing, for want of time, does not replace one that did."""
+        """Keep an outcome. One for which there was no time does not replace an earlier one."""
         if outcome.status != "no time" or name not in self.steps:
             self.steps[name] = asdict(outcome)
         self._write()
 
     def add(self, name: str, value: Any) -> None:
-        """Keep what follows from all steps together."""
+        """Keep a value that follows from all steps."""
         self._run[name] = value
         self._write()
 
     def _write(self) -> None:
-        # the present run is the last, which is the one that readers take
+        # the present run is the last one, which readers take
         self._runs = [run for run in self._runs if run is not self._run] + [self._run]
         text = json.dumps({"runs": self._runs}, indent=1) + "\n"
-        # whole or not at all: the program may be ended at any time
+        # whole or not at all: the program may be stopped at any time
         new = self.path.with_suffix(".new")
         new.write_text(text, encoding="utf-8")
         new.replace(self.path)
 
 
 def read_runs(path: Path) -> list[dict[str, Any]]:
-    """Return the runs that a file holds, the latest last."""
+    """Return the runs in a file, the latest last."""
     return json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []

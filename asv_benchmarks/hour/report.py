@@ -1,4 +1,4 @@
-"""Results as Markdown: the lines of the page on GPUs, and a short table for a terminal."""
+"""Print results as Markdown: the tables of the page on GPUs, and a short one for a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import PARTS
 from .record import read_runs
 
 PRODUCTS = "Products, in ms; for auto also as a share of the roofline"
-# names that the rows of a table have, and its title; what comes first is taken
+# names that the rows of a table have, and its title; the first match counts
 TABLES = (
     ({"class", "shape"}, "Launches of the stencil"),
     ({"constant", "value"}, "Constants of the cost model"),
@@ -71,7 +71,7 @@ def last_line(outcome: dict[str, Any]) -> str:
 
 
 def origin(identity: dict[str, Any]) -> str:
-    """Return what was measured, and on what."""
+    """Return what was measured, and on which machine."""
     cuda = f"CUDA {identity['cuda'] // 1000}.{identity['cuda'] % 1000 // 10}"
     card = f"{identity['card']}, {identity['multiprocessors']} multiprocessors"
     memory = f"{identity['memory'] / 2**30:.0f} GiB"
@@ -80,7 +80,7 @@ def origin(identity: dict[str, Any]) -> str:
 
 
 def grouped(run: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Return a run's rows under titles: the step's name, or that of a table for rows of many steps."""
+    """Return a run's rows by title: the step's name, or that of a table for rows of many steps."""
     tables: dict[str, list[dict[str, Any]]] = {}
     for name, outcome in run["steps"].items():
         for row in outcome["rows"]:
@@ -90,7 +90,7 @@ def grouped(run: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 def beside(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row for each problem and direction: what each method and library takes, side by side."""
+    """Return a row for each problem and direction, with the times of all methods and libraries."""
     lines: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
         first = {name: row[name] for name in ("problem", "direction")}
@@ -103,7 +103,7 @@ def beside(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def markdown_table(rows: list[dict[str, Any]]) -> str:
-    """Return rows as one table, whose columns are all that any of them has."""
+    """Return rows as one table, with all columns of any of them."""
     flat = [flattened(row) for row in rows]
     columns = list(dict.fromkeys(name for row in flat for name in row))
     lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
@@ -112,7 +112,7 @@ def markdown_table(rows: list[dict[str, Any]]) -> str:
 
 
 def flattened(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row without mappings: their entries stand in their place."""
+    """Return a row in which mappings are replaced by their entries."""
     flat: dict[str, Any] = {}
     for name, value in row.items():
         if isinstance(value, dict):
@@ -123,7 +123,7 @@ def flattened(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def shown(value: Any) -> str:
-    """Return a cell: three digits of what is measured."""
+    """Return a cell, with three digits of a measurement."""
     if isinstance(value, bool) or not isinstance(value, float):
         return str(value).replace("|", "\\|").replace("\n", " ")
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

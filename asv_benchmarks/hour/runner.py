@@ -1,4 +1,4 @@
-"""A part within its time: the important steps first, and what had no time is recorded as such."""
+"""Run a part within its time: important steps first, and those without time are recorded as such."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .record import Outcome, Results
 from .steps import Step
 from .worker import Worker
 
-# with less than this no step is started
+# no step is started with less time left
 LEAST_SECONDS = 5.0
 
 

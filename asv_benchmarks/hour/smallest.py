@@ -1,7 +1,7 @@
-"""Every CUDA kernel of the package, launched at its smallest: what compute-sanitizer watches.
+"""Launch every CUDA kernel of the package at its smallest size, for compute-sanitizer.
 
-Run ``python asv_benchmarks/hour/smallest.py [--toy]``. Each array is an allocation of its own, as memory of
-a pool would hide what is read behind an array's end; each product is compared with the CPU's.
+Run ``python asv_benchmarks/hour/smallest.py [--toy]``. Each array is an allocation of its own, as a memory
+pool would hide reads beyond an array's end; each product is compared with the CPU's.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ STENCILS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any], str]
     "half precision": ((2, 3), (6, 5), {"padding": 1, "padding_mode": "reflect"}, "float16"),
     # taps too far apart for a tile
     "far": ((3, 3), (450, 450), {"dilation": 200, "padding": 1}, "float32"),
-    # many enough for threads that make several results
+    # enough samples for threads that compute several results
     "tall": ((3, 3), (150, 70), {"padding": "same"}, "float32"),
     "long": ((7,), (3000,), {"padding": "same", "padding_mode": "circular"}, "float32"),
 }
@@ -52,7 +52,7 @@ RESIZES = {"linear": ((5, 6), (9, 4)), "cubic": ((2, 7), (3, 11))}
 
 
 def cases(lab: Lab) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Yield names and calls that launch kernels and compare what comes out."""
+    """Yield names and calls that launch kernels and compare the results."""
     for name, case in STENCILS.items():
         yield f"stencil, {name}", lambda case=case: stencil(lab, *case)
     for name in ("2-D, zeros", "3-D, reflect", "stride", "channels", "complex"):
@@ -97,7 +97,7 @@ def matrix(
 
 
 def matrix_by_kernel(lab: Lab, transposed: bool) -> None:
-    """Write the matrix of an operator on kernels, whose taps go on from row to row."""
+    """Write the matrix of an operator on kernels, in which taps continue from row to row."""
     x = lab.host_random((9, 7), "float32")
     device, host = (
         stc.KernelOperator(array, (3, 2), padding=1, transposed=transposed).tosparse()
@@ -108,7 +108,7 @@ def matrix_by_kernel(lab: Lab, transposed: bool) -> None:
 
 
 def resize(lab: Lab, mode: str, before: tuple[int, ...], after: tuple[int, ...]) -> None:
-    """Interpolate, back by the adjoint, and write the matrix."""
+    """Interpolate, apply the adjoint, and write the matrix."""
     arguments = {"mode": mode, "dtype": "float32"}
     host = stc.ResizeOperator(before, after, **arguments)
     device = stc.ResizeOperator(before, after, device="cupy", **arguments)
@@ -119,7 +119,7 @@ def resize(lab: Lab, mode: str, before: tuple[int, ...], after: tuple[int, ...])
 
 
 def compare(device: Any, host: np.ndarray) -> None:
-    """Raise where they differ by more than round-off."""
+    """Raise if they differ by more than round-off."""
     scale = max(1.0, float(np.abs(host).max()))
     tolerance = 2e-3 if device.dtype == np.float16 else 2e-6
     np.testing.assert_allclose(device.get(), host, rtol=0, atol=tolerance * scale)
@@ -130,7 +130,7 @@ def main(arguments: list[str]) -> int:
     lab = Lab(toy="--toy" in arguments)
     if not lab.emulated:
         lab.cp.cuda.set_allocator(None)
-    # of a toy's, that are compiled for the emulation one by one, a few
+    # a toy run takes only a few, since each is compiled for the emulation
     for name, call in list(cases(lab))[:: 12 if lab.toy else 1]:
         call()
         lab.synchronize()

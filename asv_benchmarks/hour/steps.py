@@ -14,21 +14,21 @@ Rows = Iterator[Row]
 
 
 class Unavailable(Exception):  # noqa: N818
-    """What a machine does not have; the text says what, and the step counts as not applicable."""
+    """Raised if a machine lacks something; the text says what, and the step counts as not applicable."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to measure, which may fail without harm to the others.
+    """One thing to measure, which may fail without affecting the others.
 
     Attributes
     ----------
     name : str
-        Unlike all others of its part.
+        Unique in its part.
     rows : callable
         Takes the `Lab`, and yields rows as they are measured, so that what comes before a failure is kept.
     seconds : float
-        After which it is ended.
+        After which the step is stopped.
     arguments : mapping
         For ``rows``.
     """
@@ -39,5 +39,5 @@ class Step:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def run(self, lab: Lab) -> Rows:
-        """Return the rows, which are not measured before they are asked for."""
+        """Return the rows, each of which is measured when it is asked for."""
         return self.rows(lab, **self.arguments)

@@ -1,7 +1,7 @@
 """Part ``tuning``: the fastest launch of the stencil for each class of problem, the cost model's constants.
 
-What it finds is a `sparsetconv._methods.cuda.tuning.Tuning`, which `table` makes of the steps' rows. Each
-launch is compared with the CPU before it is timed; one that is wrong is recorded, and never in the table.
+The result is a `sparsetconv._methods.cuda.tuning.Tuning`, which `table` makes from the steps' rows. Each
+launch is compared with the CPU before it is timed; a wrong one is recorded, but never in the table.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
     from .lab import Lab
 
-# seconds of one measurement: many shapes are tried, and most are not close
+# seconds of one measurement; short, since many shapes are tried and most are not close
 EACH = 0.05
 COSTS = "constants of the cost model"
-# with less than this no shape is compiled and tried
+# no shape is compiled and tried with less time left
 LEAST_SECONDS = 5.0
-# what the planner takes stays, unless another shape is faster by more than this
+# the planner's shape is kept unless another one is faster by more than this
 MARGIN = 0.02
-# input and kernel without channels, by axes and length of the kernel; all have some sixteen million samples
+# inputs and kernels without channels, by number of axes; all inputs have about sixteen million samples
 SIZES = {1: (1 << 24,), 2: (4096, 4096), 3: (256, 256, 256)}
 TOY_SIZES = {1: (80,), 2: (20, 18), 3: (6, 7, 8)}
 TAPS = {1: (3, 7, 15, 63), 2: (3, 7, 15, 31), 3: (3, 7)}
@@ -39,7 +39,7 @@ RARITY = {"float32": 0, "float64": 2, "complex64": 4, "complex128": 5}
 
 
 def steps(toy: bool) -> list[Step]:
-    """Return the part's steps: the constants, then classes of problems by how often they are met."""
+    """Return the part's steps: the constants, then classes of problems, the most frequent first."""
     sweeps = [
         Step(f"{problem.name}, {direction}", sweep, 45, {"problem": problem, "direction": direction})
         for problem in classes(toy)
@@ -49,7 +49,7 @@ def steps(toy: bool) -> list[Step]:
 
 
 def classes(toy: bool) -> list[Problem]:
-    """Return a problem for each class, those first that are met most."""
+    """Return a problem for each class, the most frequent first."""
     sizes = TOY_SIZES if toy else SIZES
     taps = {ndim: lengths[:1] for ndim, lengths in TAPS.items()} if toy else TAPS
     found = []
@@ -66,13 +66,13 @@ def classes(toy: bool) -> list[Problem]:
 
 
 def rarity(problem: Problem) -> int:
-    """Return a number by which problems are sorted: none is the most usual one."""
+    """Return a number by which problems are sorted: 0 for the most frequent."""
     stride = 1 if problem.geometry.axes[0].stride == 1 else 2
     return RARITY[problem.dtype] + {2: 0, 3: 1, 1: 2}[problem.geometry.ndim] + stride
 
 
 def plain(sizes: tuple[int, ...], k: int, dtype: str, stride: int = 1) -> Problem:
-    """Return a picture with a kernel of so many taps an axis."""
+    """Return a picture with a kernel of ``taps`` taps per axis."""
     options = {"padding": "same", "stride": stride}
     return Problem(
         f"{len(sizes)}-D, {k} taps, stride {stride}, {dtype}", sizes, (k,) * len(sizes), dtype, options
@@ -80,7 +80,7 @@ def plain(sizes: tuple[int, ...], k: int, dtype: str, stride: int = 1) -> Proble
 
 
 def layer(sizes: tuple[int, ...], count: int, dtype: str) -> Problem:
-    """Return maps of many channels, which have about as many samples together as one picture."""
+    """Return maps of many channels, with about as many samples in total as one picture."""
     ndim = len(sizes)
     smaller = tuple(max(4, n // 2 ** round(np.log2(count) / ndim)) for n in sizes)
     shape = (count, *smaller), (count, count, *(3,) * ndim)
@@ -90,8 +90,8 @@ def layer(sizes: tuple[int, ...], count: int, dtype: str) -> Problem:
 def sweep(lab: Lab, problem: Problem, direction: str) -> Rows:
     """Yield a row for each shape of a launch that is tried: its time, or what is wrong with it.
 
-    There are hundreds of shapes. The planner's own is tried, then all that differ from it in one number, then
-    those that so differ from the fastest, until none is faster.
+    There are hundreds of shapes. The planner's own is tried first, then all that differ from it in one
+    number, then those that differ in one number from the fastest, until none is faster.
     """
     transposed, dtype = direction != "forward", np.dtype(problem.dtype)
     # the method as it plans: with merged axes
@@ -101,7 +101,7 @@ def sweep(lab: Lab, problem: Problem, direction: str) -> Rows:
     left = tiles.candidates(method.problem(1, transposed, dtype))
     rows: list[Row] = []
     while wanted := neighbours(rows, left):
-        # each is compiled: a toy has one beside the planner's
+        # each is compiled: a toy run tries only one in addition to the planner's
         for shape in wanted[:1] if lab.toy else wanted:
             if lab.seconds_left() < LEAST_SECONDS:
                 yield {"class": name, "untried": len(left)}
@@ -110,7 +110,7 @@ def sweep(lab: Lab, problem: Problem, direction: str) -> Rows:
             first: Row = {"class": name, "shape": asdict(shape), "planned": not rows}
             rows.append(first | tried(lab, problem, direction, shape, inputs))
             yield rows[-1]
-            # an error that stays with the process is raised here, and the next class gets another process
+            # a persistent CUDA error is raised here, and the next class gets another process
             lab.clear()
             lab.synchronize()
         if lab.toy and len(rows) > 1:
@@ -118,9 +118,8 @@ def sweep(lab: Lab, problem: Problem, direction: str) -> Rows:
 
 
 def neighbours(rows: list[Row], left: list[tuning.LaunchShape]) -> list[tuning.LaunchShape]:
-    """Return what to try next: the first, and then what differs in one number from the fastest so far.
-
-    How many blocks a multiprocessor shall hold may differ too.
+    """Return what to try next: the first shape, then those that differ in one number from the fastest so far.
+    The number of blocks per multiprocessor may differ in addition.
     """
     if not rows:
         return left[:1]
@@ -135,7 +134,7 @@ def neighbours(rows: list[Row], left: list[tuning.LaunchShape]) -> list[tuning.L
 def tried(lab: Lab, problem: Problem, direction: str, shape: tuning.LaunchShape, inputs: list[Any]) -> Row:
     """Return the time of a product with a shape, or what is wrong with it."""
     with tuning.forced(shape):
-        # plans are kept: each shape wants an operator of its own
+        # plans are cached: each shape needs its own operator
         A = problem.operator(lab, "direct")
         call = A.matvec if direction == "forward" else A.rmatvec
         try:
@@ -147,7 +146,7 @@ def tried(lab: Lab, problem: Problem, direction: str, shape: tuning.LaunchShape,
 
 
 def fastest(rows: list[Row]) -> Row | None:
-    """Return the row of the fastest right shape: the planner's own, unless another is clearly faster."""
+    """Return the row of the fastest correct shape: the planner's own, unless another is clearly faster."""
     right = [row for row in rows if "ms" in row]
     best = min(right, key=lambda row: row["ms"], default=None)
     planned = next((row for row in right if row["planned"]), best)
@@ -155,12 +154,12 @@ def fastest(rows: list[Row]) -> Row | None:
 
 
 def table(identity: Mapping[str, Any], outcomes: Mapping[str, Mapping[str, Any]]) -> tuning.Tuning:
-    """Return what the package reads: shapes as measured, and constants, measured or else the shipped ones."""
+    """Return what the package reads: the measured shapes, and the measured or else the shipped constants."""
     known = dict(tuning.shipped().costs)
     stencil = {}
     for name, outcome in outcomes.items():
         if name == COSTS:
-            # all of them or none: each rests on those before it
+            # all of them or none: each depends on those before it
             found = costs.from_rows(outcome["rows"])
             known |= found if set(found) == set(costs.BOUNDS) else {}
             continue

@@ -1,7 +1,7 @@
 """The process in which steps run.
 
-A CUDA error stays with a process, and a kernel may hang: then the process ends, and the next step gets
-another. As long as nothing fails one process serves all steps, since it takes seconds to start.
+A CUDA error persists in a process, and a kernel may hang: then the process is ended, and the next step gets
+another. As long as nothing fails, one process runs all steps, since it takes seconds to start.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .steps import Step, Unavailable
 
 
 class Worker:
-    """Runs steps one after the other in a process that is replaced when one fails.
+    """Runs steps one after the other in a process, which is replaced when one fails.
 
     Parameters
     ----------
@@ -36,15 +36,15 @@ class Worker:
         self._pipe: Any = None
 
     def identity(self, log: Path, seconds: float = 120) -> Outcome:
-        """Return one row: what the card is."""
+        """Return one row, which identifies the card."""
         return self._ask("identity", "", "", log, seconds)
 
     def run(self, part: str, name: str, log: Path, seconds: float) -> Outcome:
-        """Run a step of a part within a time."""
+        """Run a step of a part within a time limit."""
         return self._ask("step", part, name, log, seconds)
 
     def close(self) -> None:
-        """End the process, and what it has started."""
+        """End the process and the programs that it has started."""
         if self._process is None:
             return
         # its group: a step may run programs
@@ -54,7 +54,7 @@ class Worker:
             except ProcessLookupError:
                 break
             self._process.join(5)
-        # one that the driver does not let go would never join
+        # a process that the driver holds would never join
         self._pipe.close()
         self._process = None
 
@@ -64,7 +64,7 @@ class Worker:
         self._process = context.Process(target=serve, args=(theirs, self._modules, self._toy))
         self._process.start()
         theirs.close()
-        # it says so once it leads a group of its own
+        # it sends a message once it leads a group of its own
         self._pipe.recv()
 
     def _ask(self, what: str, part: str, name: str, log: Path, seconds: float) -> Outcome:
@@ -134,7 +134,7 @@ def step_of(module: str, name: str, toy: bool) -> Step:
 
 
 def _write_to(log: str) -> None:
-    """Let all that is printed here, by what it starts too, go to a file."""
+    """Redirect all output of this process and of the programs that it starts to a file."""
     with Path(log).open("a") as file:
         for number in (1, 2):
             os.dup2(file.fileno(), number)

@@ -31,7 +31,7 @@ def smallest(cls):
 
 
 def forget():
-    """Keep nothing that one test made for another."""
+    """Forget what a test made, so that no other test uses it."""
     for cached in (
         _backend.get,
         _problems.matrix,

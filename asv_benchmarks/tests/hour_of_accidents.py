@@ -1,4 +1,4 @@
-"""A part of `gpu_hour` in which all goes wrong that can: for the tests of what then happens."""
+"""A part of `gpu_hour` in which everything fails that can, for the tests of how failures are handled."""
 
 import os
 import time

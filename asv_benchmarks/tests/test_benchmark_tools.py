@@ -1,4 +1,4 @@
-"""The tools beside the benchmarks: selection, machines, comparison, pages, results. No time is asserted."""
+"""The tools around the benchmarks: selection, machines, comparison, pages, results. No time is asserted."""
 
 import itertools
 import json
@@ -57,7 +57,7 @@ def test_grid_of_a_gpu_fits_into_nine_minutes():
     everything = selection.patterns(discovered(), "full", ["cupy"])
     assert set(chosen) < set(everything)
     assert selection.estimated_seconds(chosen) < 500 < selection.estimated_seconds(everything)
-    # what a card's memory holds is asked, what the host's does is not
+    # the card's memory is measured, the host's is not
     assert not any("peakmem" in pattern for pattern in chosen)
     questions = {name.split(".")[1] for name, cls in QUESTIONS.items() if "cupy" in cls.params[-1]}
     assert {pattern.split("\\.")[1] for pattern in chosen} == questions - {"ProductMemory"}
@@ -116,7 +116,7 @@ def test_order_alternates():
     [
         ([1, 1, 1], [2, 2, 2], 2),
         ([1, 1, 1], [1, 9, 1], 1),
-        # slow minutes of the machine, which hit both
+        # slow minutes of the machine, which affect both
         ([1, 5, 1], [1.5, 7.5, 1.5], 1.5),
         # the best times agree: noise
         ([1, 1, 1], [1, 2, 2], 1),
@@ -156,9 +156,9 @@ def test_grid_compares_like_with_like(monkeypatch):
 
 @pytest.mark.parametrize(("factor", "count"), [(0.5, 0), (1.0, 0), (2.0, 1)], ids=["gain", "same", "loss"])
 def test_dashboard_lists_losses_and_no_gains(factor, count, tmp_path, monkeypatch):
-    """Every committed cost, by asv's own detection and publishing: halved it is no regression."""
+    """Every committed cost, with asv's own detection and publishing: if halved, it is not a regression."""
     plugin = pytest.importorskip("asv.plugins.regressions")
-    # the same list for news readers, which wants asv's whole configuration
+    # the same list as a feed, which needs asv's whole configuration
     monkeypatch.setattr(plugin.Regressions, "_save_feed", lambda *_: None)
     listed = regressions(tmp_path, factor)
     watched = [name for name in published_costs() if not name.startswith("break_even.BreakEven.")]
@@ -269,7 +269,7 @@ def test_page_is_what_the_results_say(tmp_path):
     pytest.importorskip("matplotlib")
     page = ROOT / "docs" / "benchmarks.md"
     copy = tmp_path / "page.md"
-    # numbers gone, so that they have to be written again
+    # without numbers, so that they have to be written again
     copy.write_text(re.sub(r"(?s)(<!-- begin (\S+) -->\n).*?(<!-- end \2 -->)", r"\1\3", page.read_text()))
     script = ROOT / "docs" / "scripts" / "benchmark_figures.py"
     subprocess.run([sys.executable, script, "--page", copy, "--images", tmp_path], check=True)
@@ -314,7 +314,7 @@ def test_detached_run_writes_what_asv_reads(tmp_path):
     (run,) = result_files.runs(tmp_path)
     assert (run.commit, run.date) == ("a" * 40, 1700000000000)
     assert run.table("solvers.Deblur.track_iterations")[128, "auto", "numpy"] > 1
-    # what the budget does not hold is n/a
+    # what exceeds the budget is n/a
     late = subprocess.run(
         [*command, "--budget", "0"], capture_output=True, text=True, check=True, cwd=tmp_path
     )

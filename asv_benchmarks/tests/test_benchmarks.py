@@ -1,4 +1,4 @@
-"""The benchmark suite runs, skips what it cannot do with a reason, and counts what it shall. No time is asserted."""
+"""The benchmark suite runs, skips with a reason, and counts correctly. No time is asserted."""
 
 import importlib
 import math
@@ -127,7 +127,7 @@ def test_memory_that_ends_is_skipped_with_a_reason():
 
 
 class FakeCuda:
-    """A device whose own clock shows milliseconds in single precision, and says what was done."""
+    """A device whose clock shows milliseconds in single precision, and which records what was done."""
 
     def __init__(self):
         self.now, self.done = 0.0, []

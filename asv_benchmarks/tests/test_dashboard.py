@@ -1,4 +1,4 @@
-"""asv's pages in a real browser: the grid shows, a graph draws, CPU and GPU are lines of their own.
+"""asv's pages in a real browser: the grid is shown, a graph is drawn, CPU and GPU have their own lines.
 
 The CPU's results are the committed ones. Those of a GPU are made up here, for this test alone, from the CPU's, in
 a temporary folder.
@@ -65,7 +65,7 @@ pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
 
 
 def make_up_a_gpu(results):
-    """Turn the CPU's newest result, ten times as fast, into one of a GPU that does not exist."""
+    """Make a result of a GPU that does not exist: the CPU's newest one, ten times as fast."""
     run = result_files.latest(results, gpu=False)
     source = next((results / run.machine["machine"]).glob(f"{run.commit[:8]}-*.json"))
     content = json.loads(source.read_text())
@@ -102,7 +102,7 @@ def address(tmp_path_factory):
 
 
 def look(url):
-    """Return what the probe saw, when the browser's console had nothing to say."""
+    """Return what the probe saw, if the browser's console is empty."""
     page, console = browser.dom(url)
     assert console == []
     return json.loads(html.unescape(re.search(r'<pre id="probe">(.*?)</pre>', page)[1]))

@@ -14,7 +14,7 @@ def _forget():
     forget()
 
 
-# parameters that decide about a problem's size: the smallest is enough
+# parameters that determine a problem's size: the smallest is enough
 SIZES = {"n", "taps", "m", "layer", "products"}
 
 
@@ -32,7 +32,7 @@ def combinations(cls):
     ("name", "parameters"), [(name, some) for name, cls in QUESTIONS.items() for some in combinations(cls)]
 )
 def test_measurements_run(name, parameters, monkeypatch):
-    # one call instead of a third of a second's
+    # one call instead of a third of a second of calls
     monkeypatch.setattr(_backend.Backend, "seconds", seconds_of_one_call)
     cls = QUESTIONS[name]
     for measurement in measurements(cls):

@@ -341,7 +341,7 @@ def test_problems_are_named_once_and_of_every_class(toys):
 
 
 def test_each_class_is_swept_once():
-    """Two problems of a class would write one line of the table, each its own way."""
+    """Two problems of one class would write different values to the same line of the table."""
     classes = [
         tuning_module.problem_class(problem.geometry, np.dtype(problem.dtype), transposed)
         for problem in tuning.classes(False)
@@ -424,7 +424,7 @@ def test_roofline_is_the_larger_of_two_times():
 
 
 def test_constants_come_back():
-    """From times that are the model's own, the constants that it was given."""
+    """From the model's own times, the constants that it was given are found again."""
     given = {"launch": 7e-6, "byte": 5e-13, "stencil_multiply": 1.1e-13, "gemm_multiply": 3e-14}
     given |= {"integer_gemm": 12.0, "passes_per_log": 0.3}
     assert set(given) == set(costs.BOUNDS)
@@ -512,7 +512,7 @@ def test_sweeps_end_in_time(cp, monkeypatch):
 
 
 def test_search_goes_from_neighbour_to_neighbour(cp, monkeypatch):
-    """The fastest of a hundred shapes, without trying all of them."""
+    """The fastest of a hundred shapes is found without trying all of them."""
     del cp
     lab, problem = Lab(toy=False), tuning.classes(True)[0]
 

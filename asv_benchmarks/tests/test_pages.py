@@ -1,6 +1,6 @@
 """The built pages in a real browser: nothing is wider than the window, narrow or wide; all figures are there.
 
-What is looked at are the pages in ``docs/_build/html``, which Sphinx has made before.
+The pages are those in ``docs/_build/html``, which Sphinx has made before.
 """
 
 import html

@@ -7,8 +7,8 @@ so the pixels near it depend on some that were never recorded. A deblurring meth
 about them, and what it says shows: a wrong guess contradicts the data, and the contradiction rings into
 the picture.
 
-Here one blurred picture is restored six times. Five times the unseen pixels are tied to the seen ones
-by a padding mode. The sixth time nothing is said: they are unknowns like all others.
+Here one blurred picture is restored six times. Five times the unseen pixels are tied to the seen ones by a
+padding mode. The sixth time they are left free, as unknowns like all others.
 """
 
 import matplotlib.pyplot as plt
@@ -23,9 +23,9 @@ plt.rcParams.update({"font.size": 12})
 # %%
 # The scene and the picture
 # -------------------------
-# The lens is out of focus: every point becomes a disk. The scene is larger than the picture by half a
-# disk on each side. A convolution without padding, ``padding="valid"``, computes just those pixels whose
-# disk lies inside the scene, which is what happens in a camera: no boundary mode made this picture. Its noise
+# The lens is out of focus: every point becomes a disk. The scene is larger than the picture by half a disk on
+# each side. A convolution without padding, ``padding="valid"``, computes just those pixels whose disk lies
+# inside the scene, which is what happens in a camera: no padding mode was used for this picture. Its noise
 # has a standard deviation of 0.005, where white is 1.
 
 radius = 6
@@ -45,8 +45,7 @@ print(f"scene {scene.shape}, picture {picture.shape}")
 # %%
 # Five guesses, and none
 # ----------------------
-# Damped least squares, with the same weight for all. The six problems differ in nothing but the operator's
-# border.
+# Damped least squares, with the same weight for all. The six problems differ only in the operator's border.
 
 
 def solve(operator, damping):
@@ -57,9 +56,10 @@ def solve(operator, damping):
 
 
 # %%
-# The weight follows from the noise. The scene itself, through the lens, misses the picture by the noise; so
-# of some weights the largest is taken whose result does no worse (the discrepancy principle). The border
-# that is left unknown decides: where a border is wrong the misfit says more of the border than of the noise.
+# The weight follows from the noise. The scene itself, seen through the lens, differs from the picture by the
+# noise; so we take the largest weight whose result differs by no more (the discrepancy principle). The weight
+# is chosen with the unknown border: where a border is wrong, the misfit depends more on the border than on
+# the noise.
 
 for damping in (0.32, 0.24, 0.16, 0.12, 0.08, 0.06, 0.04, 0.03, 0.02, 0.01):
     found = solve(lens, damping)
@@ -97,8 +97,8 @@ assert far["unknown"] == min(far.values())
 # %%
 # Is it better than nothing?
 # --------------------------
-# Not by every border. With zeros and with a circular one the whole is further from the scene than the blurred
-# picture was: the border matters more than the blur.
+# Not with every border. With zeros and with a circular one the whole picture is further from the scene than
+# the blurred picture was: the border matters more than the blur.
 
 whole = {name: np.sqrt(np.mean(e**2)) for name, e in error.items()}
 better = [name for name in whole if whole[name] < whole["nothing done"]]
@@ -108,11 +108,11 @@ assert better == ["reflect", "symmetric", "replicate", "unknown"]
 # %%
 # The ringing
 # -----------
-# With zeros the scene is taken to be black outside; with a circular border its left edge is taken to
-# touch its right one. Both put an edge where there is none, and its rings reach the middle of the
-# picture. A mirrored or a repeated border is continuous, which is far better, yet still a guess: rings
-# remain where a coin is cut by the frame. Where the border is left unknown nothing contradicts the data,
-# and the error near the border is that of anywhere else.
+# With zeros the scene is taken to be black outside; with a circular border its left edge is taken to touch
+# its right one. Both put an edge where there is none, and its rings reach the middle of the picture. A
+# mirrored or a repeated border is continuous, which is far better, yet still a guess: rings remain where a
+# coin is cut by the frame. Where the border is left unknown nothing contradicts the data, and the error near
+# the border is the same as elsewhere.
 
 fig, axes = plt.subplots(4, 2, figsize=(6, 12.4), layout="constrained")
 axes[3, 1].set_axis_off()

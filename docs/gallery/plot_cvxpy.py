@@ -2,10 +2,10 @@
 Sparse deconvolution with CVXPY
 ===============================
 
-A detector broadens every line of a spectrum into a peak, and peaks that lie close together merge. That
-the lines are few and none is negative is knowledge that least squares cannot use. In CVXPY [1]_ it can
-be written down as it is said: of all non-negative spectra that explain the data to within the noise,
-take the one with the least sum.
+A detector broadens every line of a spectrum into a peak, and peaks that lie close together merge. The lines
+are few and none is negative; least squares cannot use that knowledge. In CVXPY [1]_ it can be written down
+directly: of all non-negative spectra that explain the data to within the noise, take the one with the least
+sum.
 
 CVXPY takes SciPy's sparse arrays, so the matrix of the convolution is all that it needs.
 """
@@ -58,7 +58,7 @@ print(f"{problem.status}, sum {problem.value:.3f} where the lines' is {heights.s
 assert problem.status == cp.OPTIMAL
 
 # %%
-# Damped least squares for comparison, with the best damping of a few by the truth.
+# Damped least squares for comparison, with the damping of five that comes closest to the truth.
 
 solutions = [lsmr(A, seen, damp=damp)[0] for damp in (0.002, 0.005, 0.01, 0.02, 0.05)]
 smooth = min(solutions, key=lambda s: np.linalg.norm(s - spectrum))
@@ -66,9 +66,9 @@ smooth = min(solutions, key=lambda s: np.linalg.norm(s - spectrum))
 # %%
 # Lines, not peaks
 # ----------------
-# Least squares gives a lower and wider peak for each line, and ripples everywhere, half of them negative.
-# The convex problem finds the lines at their places, also where the data show a single peak, and their
-# heights to within a few hundredths.
+# Least squares gives a lower and wider peak for each line, and ripples everywhere, half of them negative. The
+# convex problem finds the lines at their places, even where the data show a single peak, and their heights to
+# within a few hundredths.
 
 found = np.array([sparse[p - 1 : p + 2].sum() for p in positions])
 elsewhere = sparse.sum() - found.sum()

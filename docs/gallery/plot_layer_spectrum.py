@@ -46,10 +46,10 @@ assert np.allclose(largest, dense[:6])
 # A circular border, by Fourier transforms
 # ----------------------------------------
 # With circular padding and stride 1 the Fourier transform takes the matrix apart into one small block,
-# ``c_out x c_in``, for each frequency [1]_. A stride folds ``stride**2`` frequencies of the input onto
-# one of the output and divides by the stride, so that the blocks are ``c_out x (c_in * stride**2)``.
-# Their singular values are those of the whole matrix, exactly. They are often taken for those of a layer
-# with zero padding too, which they are not.
+# ``c_out x c_in``, for each frequency [1]_. A stride aliases ``stride**2`` frequencies of the input to one of
+# the output and divides by the stride, so that the blocks are ``c_out x (c_in * stride**2)``. Their singular
+# values are those of the whole matrix, exactly. They are often used for a layer with zero padding too, whose
+# singular values are different.
 
 coarse = size // stride
 transfer = np.fft.fft2(weights, (size, size)).reshape(c_out, c_in, stride, coarse, stride, coarse)
@@ -85,8 +85,9 @@ ax.legend()
 # %%
 # What the layer amplifies most
 # -----------------------------
-# The first right singular vector, reshaped, is the input of norm 1 that comes out longest. Here are its
-# eight channels: a plane wave that fades towards the border, where zeros would cost it some of its gain.
+# The first right singular vector, reshaped, is the input of norm 1 whose output has the largest norm. Here
+# are its eight channels: a plane wave that fades towards the border, where zeros would cost it some of its
+# gain.
 
 pattern = vectors[0].reshape(c_in, size, size)
 assert np.isclose(np.linalg.norm(layer.apply(pattern)), dense[0])

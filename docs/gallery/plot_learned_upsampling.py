@@ -2,9 +2,9 @@
 Up-sampling with learned weights
 ================================
 
-Bicubic up-sampling by two is a transposed convolution of stride 2 with one fixed kernel. The layout,
-one sample spread over many, leaves the weights free, and `fit_kernel` finds the ones that pictures ask
-for: the least-squares optimum in closed form, with no epochs and no learning rate.
+Bicubic up-sampling by two is a transposed convolution of stride 2 with one fixed kernel. The layout, one
+sample spread over many, leaves the weights free, and `fit_kernel` finds the ones that suit pictures best: the
+least-squares optimum in closed form, with no epochs and no learning rate.
 """
 
 import matplotlib.pyplot as plt
@@ -32,8 +32,8 @@ print(f"bicubic kernel {bicubic_kernel.shape}")
 # %%
 # Pairs of small and large pictures
 # ---------------------------------
-# Each picture is reduced by antialiased bicubic; the kernel has to undo that. Five pictures teach, four
-# others test. There is no noise in any of them.
+# Each picture is reduced by antialiased bicubic; the kernel has to undo that. Five pictures are for learning,
+# four others for testing. There is no noise in any of them.
 
 taught = [data.brick(), data.camera(), data.coins(), data.grass(), data.gravel()]
 pairs = [stc.pictures.shrink(picture / 255.0, 2) for picture in taught]
@@ -45,7 +45,7 @@ print(f"{kernel.size} weights from {sum(picture.size for picture in large):,} pi
 # %%
 # Pictures that it has not seen
 # -----------------------------
-# The border is extended by repeating the edge, in every way of enlarging, and left out of the score.
+# In all ways of enlarging the border is padded by repeating the edge, and it is left out of the score.
 
 
 def learned(picture):
@@ -86,8 +86,8 @@ assert min(gains) > 0.4
 # %%
 # Four phases of weights
 # ----------------------
-# At stride 2 every output pixel meets a quarter of the kernel. Along its middle (the mean of the two
-# middle rows) the learned kernel has deeper and longer lobes than bicubic: it sharpens as it
+# At stride 2 every output pixel is computed from a quarter of the kernel. Along its middle (the mean of the
+# two middle rows) the learned kernel has deeper and longer lobes than bicubic: it sharpens as it
 # interpolates.
 
 fig, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
@@ -105,7 +105,7 @@ ax.legend()
 # %%
 # By eye
 # ------
-# The error is the one that remains, on the same scale in both.
+# The remaining errors, on the same scale for both.
 
 reduced, truth = stc.pictures.shrink(tested["astronaut"], 2)
 window = slice(70, 190), slice(160, 280)

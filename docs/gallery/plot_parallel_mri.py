@@ -2,13 +2,12 @@
 Parallel imaging, and why the adjoint conjugates
 ================================================
 
-A magnetic resonance scanner measures the Fourier transform of a picture, line by line; the time goes
-into the lines. With several receiver coils two lines of three can be left out, since each coil sees the
-object with a sensitivity of its own and tells apart what the missing lines have folded onto each other
-[1]_.
+A magnetic resonance scanner measures the Fourier transform of a picture, line by line, and takes the same
+time for each line. With several receiver coils two lines of three can be left out, since each coil sees the
+object with a sensitivity of its own, which resolves the aliasing by the missing lines [1]_.
 
 Multiplying the picture with a smooth sensitivity is a convolution of its Fourier transform with a short
-complex kernel. To keep every third line is a stride. So what all coils measure is one strided complex
+complex kernel. Keeping every third line is a stride. So what all coils measure is one strided complex
 convolution from one channel to eight, and the picture follows by least squares.
 """
 
@@ -45,8 +44,8 @@ sensitivities /= np.sqrt((abs(sensitivities) ** 2).sum(0).max())
 # %%
 # What is measured
 # ----------------
-# The Fourier transform of what each coil sees, every third line of it, with noise: of a standard deviation of
-# 0.002 in the real and in the imaginary part. Nothing here knows of convolutions.
+# The Fourier transform of what each coil sees, every third line of it, with noise of a standard deviation of
+# 0.002 in the real and in the imaginary part. This simulation uses no convolution.
 
 
 def fourier(array):
@@ -103,10 +102,10 @@ for ax in axes:
 # %%
 # Least squares, with the adjoint
 # -------------------------------
-# LSMR needs products with ``A.H``, which conjugates the kernels. That is what makes it the adjoint: with
-# it :math:`\langle A x, y \rangle = \langle x, A^H y \rangle` in the complex inner product, and applied
-# to the residual it gives the direction of steepest descent. The damping is the noise over the size of the
-# coefficients, both root mean squares: what the noise may have made is held near zero. That size is read off
+# LSMR needs products with ``A.H``, which conjugates the kernels. That is what makes it the adjoint: with it
+# :math:`\langle A x, y \rangle = \langle x, A^H y \rangle` in the complex inner product, and applied to the
+# residual it gives the direction of steepest descent. The damping is the noise over the size of the
+# coefficients, both root mean squares: what may be due to noise is kept near zero. That size is taken from
 # the measurement, all coils together.
 
 stc.testing.assert_adjoint(A)
@@ -119,8 +118,8 @@ restored = inverse(solution.reshape(SIZE, SIZE))
 # %%
 # And with the transpose
 # ----------------------
-# ``A.T`` has the same layout and does not conjugate: it turns each phase further where it should be
-# turned back. The adjoint test says so at once, and LSMR, which is not told, arrives nowhere.
+# ``A.T`` has the same layout and does not conjugate: it turns each phase further where it should be turned
+# back. The adjoint test detects this at once; LSMR, which does not test it, fails to converge.
 
 mistaken = LinearOperator(A.shape, matvec=A.matvec, rmatvec=A.T.matvec, dtype=A.dtype)
 assert not stc.testing.dot_test(mistaken)

@@ -39,8 +39,8 @@ def right_side(x, y):
 # %%
 # Two stencils
 # ------------
-# The five-point stencil errs by :math:`h^2`. The compact nine-point stencil [1]_ errs by :math:`h^4` if
-# the right-hand side is averaged by a stencil too. Changing the scheme is changing a kernel.
+# The five-point stencil errs by :math:`h^2`. The compact nine-point stencil [1]_ errs by :math:`h^4` if the
+# right-hand side is averaged by a stencil too. To change the scheme is to change the kernel.
 
 five = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]])
 nine = np.array([[-1, -4, -1], [-4, 20, -4], [-1, -4, -1]]) / 6
@@ -60,8 +60,8 @@ print(stc.conv_matrix(five, (3, 3), padding=1).toarray())
 # as well, so it is a convolution without padding of all points.
 #
 # The five-point stencil is a kernel of nine taps, four of which are zero, and the matrix stores them: its
-# pattern depends on the sizes alone. A factorisation takes each stored entry for one that may be non-zero,
-# and fills in more of them; ``eliminate_zeros`` drops them first.
+# pattern depends on the sizes alone. A factorisation treats each stored entry as possibly non-zero, which
+# causes more fill-in; ``eliminate_zeros`` drops the zeros first.
 
 stored = stc.conv_matrix(five.astype(float), (63, 63), padding=1, format="csc")
 dropped = stored.copy()
@@ -156,8 +156,8 @@ right.grid(alpha=0.3)
 # -------------------------------------------------
 # Where the slope across the boundary is zero, and not the value, the unknowns are the middles of ``n`` cells
 # and the boundary lies half a step beyond the outermost ones. The cell that would come next has the same
-# value as the last one, so that their difference is zero: ``padding_mode="replicate"``. Each row then misses
-# what would have gone over the boundary, and the matrix stays symmetric.
+# value as the last one, so that their difference is zero: ``padding_mode="replicate"``. Each row then lacks
+# the flux over the boundary, and the matrix stays symmetric.
 
 for mode in ("replicate", "reflect"):
     small = stc.conv_matrix(five, (4, 5), padding=1, padding_mode=mode).toarray()
@@ -169,14 +169,14 @@ for mode in ("replicate", "reflect"):
 
 # %%
 # A ``"reflect"`` border means another grid, whose outermost unknowns lie on the boundary: the neighbour
-# inside counts twice there, once for its mirror image. That is right too, but the matrix is not symmetric,
-# so it is none for ``cg``.
+# inside counts twice there, once for its mirror image. That is right too, but the matrix is not symmetric, so
+# ``cg`` cannot be used.
 #
 # A constant may be added to any solution: the matrix maps constants to zero and is singular. With the
 # symmetric one there are two ways out. One unknown is pinned: without its row and column the matrix is
-# regular, symmetric and positive definite. Or the constant is projected out: the right-hand side is given the
-# mean zero, which it needs for any solution to exist, and conjugate gradients never leave the vectors of mean
-# zero.
+# regular, symmetric and positive definite. Or the constant is projected out: the mean of the right-hand side
+# is subtracted, since a solution exists only for a mean of zero, and conjugate gradients never leave the
+# vectors of mean zero.
 
 
 def cells(n):

@@ -2,9 +2,9 @@
 One sharp picture from shifted frames
 =====================================
 
-A hand-held camera takes a burst of frames. Each has a third of the resolution that we would like, and
-each is shifted against the others by a fraction of its pixel, so each samples the scene at other
-places. Together they know more than any of them.
+A hand-held camera takes a burst of frames. Each has a third of the resolution that we would like, and each is
+shifted against the others by a fraction of its pixel, so each samples the scene at other places. Together
+they contain more than any one of them.
 
 A frame is a strided convolution of the scene: its kernel is the pixel's and the lens' blur, displaced
 by the frame's shift, and its stride is the ratio of the resolutions. Frames on top of each other are
@@ -47,7 +47,7 @@ kernels = np.stack([blur(shift) for shift in shifts])[:, None]  # (frames, 1, ta
 # %%
 # The scene goes on beyond the frame, by the four pixels that ``"same"`` pads. The frames are taken of the
 # whole scene, without padding, and have noise of a standard deviation of 0.005, where white is 1. The model
-# that will be solved knows nothing of the outside and reflects the border.
+# that will be solved has no samples of the outside and reflects the border.
 
 scene = camera()[84:290, 156:362] / 255.0
 reach = (TAPS - FACTOR) // 2
@@ -79,11 +79,11 @@ assert (single != together).nnz == 0
 # %%
 # Least squares, with more and more frames
 # ----------------------------------------
-# The first frame, enlarged by bicubic interpolation, is where LSMR starts. Damping holds the solution
-# near it in what the frames do not determine. How strongly, two numbers say: how wrong the frames are, which
-# is the noise, and how wrong bicubic is, some 0.05 in pictures like this one. Their ratio is the damping
-# that makes both count as much as they can be trusted. It is never taken below that of 0.001, to which
-# pictures of 8 bits are rounded.
+# The first frame, enlarged by bicubic interpolation, is where LSMR starts. Damping keeps the solution near it
+# in what the frames do not determine. How strongly depends on two numbers: the error of the frames, which is
+# the noise, and the error of bicubic, some 0.05 in pictures like this one. With their ratio as damping, both
+# are weighted by their errors. The noise is taken to be at least 0.001, to which pictures of 8 bits are
+# rounded.
 
 EXPECTED = 0.05
 
@@ -156,8 +156,8 @@ ax.legend()
 # %%
 # Other borders, other noise
 # --------------------------
-# On a part of the scene, by the same rule: twelve frames give more than bicubic makes of one, whatever border
-# the model assumes.
+# On a part of the scene, by the same rule: twelve frames give a better picture than bicubic from one,
+# whatever border the model assumes.
 
 small = scene[:98, :98]
 inside = small[reach:-reach, reach:-reach]

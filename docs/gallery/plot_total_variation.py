@@ -8,8 +8,8 @@ gradients, permits edges and forbids noise:
 
 .. math:: \min_x \; \tfrac12 \|A x - b\|^2 + \lambda \sum_i |(D x)_i|
 
-The blur ``A`` and the gradient ``D`` are both convolutions. A primal-dual method [1]_ [2]_ needs
-products with them and their adjoints, and their norms, nothing more.
+The blur ``A`` and the gradient ``D`` are both convolutions. A primal-dual method [1]_ [2]_ needs only
+products with them and their adjoints, and their norms.
 """
 
 import matplotlib.pyplot as plt
@@ -71,10 +71,10 @@ print(gradient(scene.shape))
 # How long may a step be?
 # -----------------------
 # That depends on the norms. The norm of ``D`` is at most the root of 8. That of ``A`` is not simply the sum
-# of the weights, 1: a border that folds, such as a reflected one, has samples near it read more often, and
-# the columns of the matrix there add up to more. For any matrix the norm is at most the root of the largest
-# row sum times the largest column sum, both of absolute values [3]_. Two products with vectors of ones give
-# them.
+# of the weights, 1: with a border that repeats samples, such as a reflected one, samples near it are read
+# more often, and their columns of the matrix add up to more. For any matrix the norm is at most the root of
+# the largest row sum times the largest column sum, both of absolute values [3]_. Two products with vectors of
+# ones give them.
 
 
 def norm_bound(blur):
@@ -134,8 +134,8 @@ def deblur(A, picture, weight, iterations=250):
 # %%
 # Against damped least squares
 # ----------------------------
-# Each has a weight, and each gets the best of a few, chosen by the truth: what is compared is what they
-# can do. The weights tried are multiples of the noise, which can be measured.
+# Each has a weight, and each gets the best of a few, chosen by comparison with the truth: the best that each
+# can do is compared. The weights tried are multiples of the noise, which can be measured.
 
 
 def psnr(result, truth=scene[framed]):
@@ -193,8 +193,8 @@ ax.grid(alpha=0.3)
 # %%
 # Other borders, other noise
 # --------------------------
-# On a part of the scene, with a weight of 0.3 times the noise, or of 0.001, to which pictures of 8 bits are
-# rounded, where there is less: what is recovered is nearer to the scene than what was recorded, in all cases.
+# On a part of the scene, with a weight of 0.3 times the noise, which is taken to be at least 0.001, to which
+# pictures of 8 bits are rounded: in all cases the result is nearer to the scene than what was recorded.
 
 print(f"{'':10}" + "".join(f"{f'noise {noise}':>18}" for noise in (0, 0.01, 0.05)))
 for border, options in BORDERS.items():

@@ -2,11 +2,10 @@
 A volume: deconvolution in three dimensions
 ===========================================
 
-A fluorescence microscope sees a point as a spindle, several times longer along its axis than across.
-Beads that lie behind each other merge. Light comes in photons, few of them, so the noise is Poisson's,
-and what glows cannot be negative: the method for that is Richardson's and Lucy's [1]_ [2]_, which
-multiplies instead of adding. It is a few lines with an operator and its adjoint; that the array has
-three axes appears nowhere in them.
+A fluorescence microscope sees a point as a spindle, several times longer along its axis than across. Beads
+that lie behind each other merge. Light comes in few photons, so the noise is Poisson noise, and intensities
+cannot be negative: the method for that is Richardson's and Lucy's [1]_ [2]_, which multiplies instead of
+adding. It takes a few lines with an operator and its adjoint; none of them depends on the number of axes.
 """
 
 import matplotlib.pyplot as plt
@@ -60,10 +59,10 @@ print(f"{A.nnz:,} entries, {A.geometry.nbytes(np.float64) / 1e9:.1f} GB")
 # %%
 # Richardson and Lucy
 # -------------------
-# Each step compares the photons with those expected, carries the ratios back by the adjoint, and
-# multiplies. The adjoint of ones says how much light from each voxel arrives at all: less at the border,
-# where some leaves the field. There is no weight to be chosen, and no length of a step. The number of steps
-# is: with too many of them the noise is sharpened too. After 60 the error still falls here, by less and less.
+# Each step compares the photons with those expected, carries the ratios back by the adjoint, and multiplies.
+# The adjoint of ones says how much light from each voxel arrives at all: less at the border, where some
+# leaves the field. There is no weight and no length of a step to choose, only the number of steps: with too
+# many of them the noise is sharpened too. After 60 steps the error here still falls, by less and less.
 
 A_H = A.H
 sensitivity = A_H.apply(np.ones(shape))
@@ -101,8 +100,8 @@ axes[0, 1].set_title("from the side")
 # %%
 # A bead along the axis
 # ---------------------
-# Beads are three voxels long. How long they look is counted where they are more than half as bright as at
-# their brightest.
+# Beads are three voxels long. Their apparent length is the number of voxels that are more than half as bright
+# as the brightest.
 
 
 def length(volume, bead):
