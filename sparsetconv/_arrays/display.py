@@ -7,7 +7,6 @@ formatted here.
 from __future__ import annotations
 
 from decimal import Decimal
-from html import escape
 from math import prod
 from typing import Any, NamedTuple
 
@@ -183,6 +182,8 @@ def text(facts: Facts) -> str:
 
 def html(facts: Facts) -> str:
     """Return a table as HTML, without colours, so that it is legible on any background."""
+    from html import escape
+
     left = ' style="text-align: left"'
     rows = "".join(
         f"<tr><th{left}>{escape(name)}</th><td{left}>{escape(value)}</td></tr>" for name, value in facts.table

@@ -5,7 +5,6 @@ A method's ``seconds`` multiplies these counts by the `Rates` of the processor a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.convolution import ConvGeometry
 
 
-@dataclass(frozen=True)
-class Rates:
+class Rates(NamedTuple):
     """The speed of a processor; times are in seconds.
 
     Attributes

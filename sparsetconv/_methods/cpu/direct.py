@@ -1,7 +1,8 @@
 """Method ``"direct"``: a compiled stencil, with the same loops for both directions.
 
 The direction, padding mode, stride and number of channels affect only the tables of ``stencil.plan``. This
-module runs the loops of ``stencil.loops`` on arrays and tables, in several threads.
+module runs the loops of ``stencil.loops`` on arrays and tables, in several threads. It imports ``stencil``
+when the first plan is made.
 """
 
 from __future__ import annotations
@@ -19,14 +20,13 @@ from sparsetconv._arrays.record import filled, numbers
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._methods.base import PaddedMethod, far_padding
 from sparsetconv._methods.cpu.rates import vector_bytes
-from sparsetconv._methods.cpu.stencil.partition import Layout
-from sparsetconv._methods.cpu.stencil.plan import Plan, loop_tables, plan_of
-from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, MOST_VECTORS, SCRATCH
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.convolution import ConvGeometry
+    from sparsetconv._methods.cpu.stencil.partition import Layout
+    from sparsetconv._methods.cpu.stencil.plan import Plan
     from sparsetconv._methods.work import Rates, Work
 
 # seconds: overhead of a line of results; time to read a byte of the weights, for each tile
@@ -116,6 +116,9 @@ class DirectMethod(PaddedMethod):
         known = self._prepared.get(key)
         if known is not None:
             return known
+        from sparsetconv._methods.cpu.stencil.partition import Layout
+        from sparsetconv._methods.cpu.stencil.plan import plan_of
+
         weights = self.weights.swapaxes(1, 2) if transposed else self.weights
         plane_parts = item_parts = 1
         if dtype.kind in "iu":
@@ -146,6 +149,8 @@ class _Loops:
     def __init__(self, plan: Plan, weights: Array) -> None:
         from sparsetconv._methods.cpu.emit import VECTOR_BYTES, VECTORS
         from sparsetconv._methods.cpu.stencil.loops import stencil
+        from sparsetconv._methods.cpu.stencil.plan import loop_tables
+        from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS
 
         self._stencil = stencil
         width = VECTOR_BYTES // weights.itemsize
@@ -172,6 +177,8 @@ class _Loops:
 @cache
 def _scratch(vectors: int, width: int) -> Array:
     """Return the initial scratch for vectors of ``width`` elements, of which each thread takes a copy."""
+    from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, MOST_VECTORS, SCRATCH
+
     number = np.arange(MOST_VECTORS)
     return numbers(
         filled(

@@ -20,9 +20,6 @@ from sparsetconv._geometry.extension import Extension
 from sparsetconv._methods.base import PaddedMethod, far_padding
 from sparsetconv._methods.choice import choose
 from sparsetconv._methods.cpu.direct import DirectMethod
-from sparsetconv._methods.cpu.stencil.partition import Layout
-from sparsetconv._methods.cpu.stencil.plan import Plan, loop_tables, plan_of
-from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS
 from sparsetconv._methods.finite import all_finite, confined
 from sparsetconv._methods.kernel.windows import Windows
 from sparsetconv._methods.merge import arrangement
@@ -36,6 +33,7 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
     from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv._methods.base import Method
+    from sparsetconv._methods.cpu.stencil.plan import Plan
 
 # number of taps above which Fourier transforms are faster
 MANY_TAPS = 400
@@ -138,6 +136,9 @@ class KernelGradient:
         if known is not None:
             return known
         from sparsetconv._methods.cpu.emit import VECTOR_BYTES
+        from sparsetconv._methods.cpu.stencil.partition import Layout
+        from sparsetconv._methods.cpu.stencil.plan import loop_tables, plan_of
+        from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS
 
         geometry = self.geometry
         c_in, _ = geometry.channels

@@ -210,7 +210,7 @@ def twiddles(length: int) -> Array:
     return table.reshape(-1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tiling:
     """The tiles of one direction of one geometry; see `tiling_of`.
 

@@ -85,7 +85,7 @@ class TileBuffer(NamedTuple):
     strides: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """The tables of one direction of one geometry, as ``loops.stencil`` reads them; see `plan_of`.
 
