@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import examples
 from test_resize import resizes
@@ -26,6 +26,8 @@ LARGE = st.integers(1, 2**80)
     first=st.integers(0, 10**5),
     count=st.integers(1, 700),
 )
+# output 2 falls on a sample
+@example(slope=Fraction(1, 4), start=Fraction(1, 2), first=0, count=5)
 def test_positions_are_exact(slope, start, first, count):
     """Whatever the denominators: products of 64-bit numbers have no room in 64 bits."""
     line = rows.Line(slope, start)
