@@ -400,16 +400,14 @@ def to_device(op: Operator, device: Device) -> Operator:
     >>> stc.to_device(A, "numpy") is A
     True
     """
-    if not isinstance(op, ArrayCore):
-        msg = f"op must be an operator of sparsetconv, got {type_name(op)}; use cupy.asarray for arrays"
-        raise TypeError(msg)
+    _check_operator("op", op, "; use cupy.asarray for arrays")
     return op.to(device)
 
 
-def _check_operator(operator: Any) -> None:
+def _check_operator(name: str, value: Any, hint: str = "") -> None:
     """Raise unless a value is an operator of this package."""
-    if not isinstance(operator, ArrayCore):
-        msg = f"operator must be an operator of sparsetconv, got {type_name(operator)}"
+    if not isinstance(value, ArrayCore):
+        msg = f"{name} must be an operator of sparsetconv, got {type_name(value)}{hint}"
         raise TypeError(msg)
 
 
@@ -449,7 +447,7 @@ class _OtherWay(_Derived):
     """
 
     def __init__(self, operator: ArrayCore) -> None:
-        _check_operator(operator)
+        _check_operator("operator", operator)
         self._prepare(operator.dtype, operator.output_shape, operator.input_shape)
         self.operator = operator
 
@@ -516,7 +514,7 @@ class GramCore(_Derived):
     _made = "Gram operator of"
 
     def __init__(self, operator: ArrayCore) -> None:
-        _check_operator(operator)
+        _check_operator("operator", operator)
         self._prepare(operator.dtype, operator.input_shape, operator.input_shape)
         self.operator = operator
 
