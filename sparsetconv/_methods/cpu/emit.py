@@ -26,8 +26,8 @@ def _register_shape(features: str) -> tuple[int, int]:
     if "+avx512f" in known:
         return 64, 4
     if "+avx2" in known:
-        # of sixteen vector registers, eight hold sums and two hold input
-        return 32, 2
+        # of sixteen vector registers, twelve hold sums, three hold input, and one a weight
+        return 32, 3
     return 16, 4 if "+neon" in known else 2
 
 
@@ -67,6 +67,9 @@ class Value:
 
     def __or__(self, other: Any) -> Value:
         return self._binary("or_", other)
+
+    def __invert__(self) -> Value:
+        return Value(self.code, self.code.builder.not_(self.value))
 
     def __lt__(self, other: Any) -> Value:
         return self._compared("<", other)
@@ -189,7 +192,7 @@ class Code:
         builder.cbranch(condition().value, body, after)
         builder.position_at_end(body)
         yield
-        builder.branch(head)
+        again(builder, head)
         builder.position_at_end(after)
 
     @contextmanager
@@ -199,6 +202,19 @@ class Code:
         with self.repeat(lambda: number.now < stop):
             yield number.now
             number.add(step)
+
+
+def again(builder: Any, head: Any) -> None:
+    """Emit the branch back to the head of a loop, which LLVM is not to unroll.
+
+    Copies of a loop's body take long to compile. Where several copies pay, the code that emits it makes them.
+    """
+    module = builder.module
+    rolled = module.add_metadata(["llvm.loop.unroll.disable"])
+    # a loop's metadata refers to itself, and so is made for a unique operand first
+    loop = module.add_metadata([INTEGER(len(module.metadata)), rolled])
+    loop.operands = (loop, rolled)
+    builder.branch(head).set_metadata("llvm.loop", loop)
 
 
 def bytes_of(element: Any) -> int:
@@ -224,6 +240,9 @@ def loops_of(emit: Callable[..., None]) -> Any:
         kind = ir.FunctionType(ir.VoidType(), [value.type for value in given])
         function = ir.Function(builder.module, kind, "sparsetconv_loops")
         function.linkage = "internal"
+        for pointer in function.args[:7]:
+            # the arrays do not overlap, so a store to one does not oblige a load from another to be repeated
+            pointer.add_attribute("noalias")
         inside = ir.IRBuilder(function.append_basic_block("entry"))
         code = Code(inside)
         memories = [Memory(code, *pair) for pair in zip(function.args[:6], elements, strict=True)]

@@ -12,6 +12,7 @@ are in one array of integers, which begins with a header; ``records`` describes 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sparsetconv._arrays import record as record_module
@@ -20,7 +21,6 @@ from sparsetconv._arrays.record import Record, Records, size
 from sparsetconv._methods.cpu import emit
 from sparsetconv._methods.cpu.emit import (
     INTEGER,
-    TRUTH,
     VECTORS,
     Memory,
     Value,
@@ -30,7 +30,7 @@ from sparsetconv._methods.cpu.emit import (
 )
 from sparsetconv._methods.cpu.stencil import micro_kernel as micro_kernel_module
 from sparsetconv._methods.cpu.stencil import records
-from sparsetconv._methods.cpu.stencil.micro_kernel import Arrays, micro_kernel
+from sparsetconv._methods.cpu.stencil.micro_kernel import Arrays, micro_kernel, store_sums
 from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, MAIN, ROW_BLOCK, RUN
 
 
@@ -152,18 +152,25 @@ def emit_store(m: Arrays, phases: tuple[Value, Value], to: Value, count: Value, 
                 out[to + i * target.step] = buffer[even + i]
 
 
-def emit_store_rows(m: Arrays, rows: Value, target: Target, pairing: Value) -> None:
-    """Store, or add, the results that are in the rows in front of the tile buffer.
+def emit_rows(m: Arrays, rows: Value, pairing: Value, store: Callable[[Value, Value, Value], None]) -> None:
+    """Call ``store`` for the rows in front of the tile buffer, with their even and odd row and their target.
 
     ``pairing`` is 0 for single rows, 1 if each row is interleaved with the next one (real and imaginary
     parts), 2 if each row is interleaved with a row of its odd phase.
     """
     code, w, scratch = m.code, m.w, m.scratch
-    width = scratch.buffer_steps[1]
     with code.loop(0, rows, pairing.equals(1).choose(2, 1)) as row:
         places = scratch.buffer_rows
-        even = places[row]
         odd = w[pairing.equals(2).choose(places.at(row, BLOCK_ROWS), places.at(row + pairing))]
+        store(places[row], odd, scratch.out_rows[row])
+
+
+def emit_packed_rows(m: Arrays, rows: Value, target: Target, pairing: Value) -> None:
+    """Store, or add, the results of `emit_vectors` that are in the rows in front of the tile buffer."""
+    code, w, scratch = m.code, m.w, m.scratch
+    width = scratch.buffer_steps[1]
+
+    def store(even: Value, odd: Value, to: Value) -> None:
         v = code.variable(0)
         vectors = scratch.vectors
         with code.repeat(lambda: v.now < vectors):
@@ -182,16 +189,21 @@ def emit_store_rows(m: Arrays, rows: Value, target: Target, pairing: Value) -> N
                 count.add(scratch.counts[v.now])
                 v.add(1)
             shift = first * width
-            phases = even + shift, odd + shift
-            emit_store(m, phases, scratch.out_rows[row] + place, count.now, target, pairing)
+            emit_store(m, (even + shift, odd + shift), to + place, count.now, target, pairing)
+
+    emit_rows(m, rows, pairing, store)
 
 
 class Cursor(NamedTuple):
-    """The next results: place ``j`` of ``span`` in row block ``block``; the row blocks end at ``last``."""
+    """The next results: place ``j`` of ``span`` in row block ``block``; the row blocks end at ``last``.
+
+    In each row block the results begin at place ``begin``.
+    """
 
     block: Variable
     last: Value
     j: Variable
+    begin: Value
     span: Span
 
 
@@ -201,7 +213,7 @@ def emit_vectors(m: Arrays, cursor: Cursor, source: Value, target: Target) -> Va
     They may belong to several row blocks of one pattern. ``source`` is the place of base 0 in the tile
     buffer.
     """
-    code, scratch, (block, last, j, span) = m.code, m.scratch, cursor
+    code, scratch, (block, last, j, begin, span) = m.code, m.scratch, cursor
     own = Record(m.t, block, ROW_BLOCK)
     width, lead, origin, whole = scratch.buffer_steps[1], own.lines[0], j.now, code.variable(1)
     with code.loop(0, scratch.vectors) as v, code.either(block.now.equals(last)) as (none, some):
@@ -220,81 +232,156 @@ def emit_vectors(m: Arrays, cursor: Cursor, source: Value, target: Target) -> Va
             j.add(width)
             with code.when(j.now >= span.high):
                 block.add(size(ROW_BLOCK))
-                j.set(span.low)
+                j.set(begin)
     return whole.now
 
 
-class RegisterBlock(NamedTuple):
-    """A block of results that the micro-kernel computes at once.
+class Series(NamedTuple):
+    """The row blocks of one pattern, and a run, or pair of runs, of their results.
 
     Attributes
     ----------
-    channels : Value
-        The number of the block of channels.
+    runs : Records
+        The run; the second one is the odd phase of a pair.
     rows : Value
-        Rows of the register block: lines times channels.
+        Lines of a row block.
     pattern : Value
         The first tap list of the pattern.
-    straight : Value
-        Whether results are stored directly to ``out``; if not, first to the rows in front of the tile buffer.
+    place : Value
+        The place in ``out`` of the run's first result in line 0 of the first channel.
+    target : Target
+    paired : Value
+        1 for a pair of runs, else 0.
+    pairing : Value
+        As for `emit_rows`.
+    plain : Value
+        Whether results are consecutive and stored, so that whole vectors need not go through the rows in
+        front of the tile buffer.
     """
 
-    channels: Value
+    runs: Records
     rows: Value
     pattern: Value
-    straight: Value
+    place: Value
+    target: Target
+    paired: Value
+    pairing: Value
+    plain: Value
 
 
-def emit_phase(m: Arrays, run: Record, odd: Value, block: RegisterBlock, item: Item) -> None:
-    """Compute a register block for a run; ``odd`` is 1 if the run is the odd phase of a pair, else 0."""
-    code, header, scratch = m.code, m.header, m.scratch
-    taps, shift = block.pattern + run.phase, run.base
-    with code.loop(0, VECTORS) as v:
-        scratch.reads[v] = scratch.bases[v] + shift
-    weights = item.weights + block.channels * header.block_weights + m.t[header.weight_starts + taps]
-    out = code.builder.select(block.straight.value, m.out.pointer, m.buffer.pointer)
-    # in the buffer, rows of the odd phase come after those of the even phase
-    first = block.straight.choose(0, scratch.buffer_rows.at(odd * BLOCK_ROWS))
-    steps = block.straight.choose(scratch.out_steps.at(0), scratch.buffer_steps.at(0))
-    bounds = header.bounds + taps * header.limits
-    micro_kernel(m, Memory(code, out, m.out.element), (first, block.rows), steps, weights, bounds)
+def emit_series(m: Arrays, lead: Record, run: Value, item: Item) -> Series:
+    """Read the series of a run and of the row blocks that begin with ``lead``."""
+    header, own = m.header, Record(m.t, run, RUN)
+    parts = header.plane_parts * header.item_parts
+    step, adds, paired = own.step * parts, lead.adds | own.adds, own.paired
+    complex_pairs = header.plane_parts.equals(2) & step.equals(2) & adds.equals(0)
+    return Series(
+        runs=Records(m.t, run, RUN),
+        rows=lead.count,
+        pattern=lead.pattern * header.lists,
+        place=item.result + own.target * parts,
+        target=Target(header.out_line * parts, step, adds),
+        paired=paired,
+        pairing=paired.differs(0).choose(2, complex_pairs.choose(1, 0)),
+        plain=step.equals(1) & (adds | paired).equals(0),
+    )
+
+
+def emit_out_rows(m: Arrays, series: Series, block: Record, channels: Value, place: Value) -> Value:
+    """Set the offset in ``out`` of each row of a register block; return the number of rows."""
+    code, header = m.code, m.header
+    first = channels * header.block_channels
+    abreast = header.block_channels.minimum(header.results - first)
+    row = code.variable(0)
+    with code.loop(0, series.rows) as line:
+        begin = place + block.lines[line] * series.target.line
+        with code.loop(0, abreast) as channel:
+            m.scratch.out_rows[row.now] = begin + m.t[header.starts + first + channel]
+            row.add(1)
+    return row.now
+
+
+def emit_sums(m: Arrays, series: Series, odd: Value, channels: Value, item: Item,
+              bases: Callable[[int], Value]) -> list[list[Any]]:  # fmt: skip
+    """Compute a register block whose vector ``v`` begins at ``bases(v)``; ``odd`` is 1 for an odd phase."""
+    header, run = m.header, series.runs[odd]
+    taps = series.pattern + run.phase
+    weights = item.weights + channels * header.block_weights + m.t[header.weight_starts + taps]
+    sources = [m.buffer.at(bases(v) + run.base) for v in range(VECTORS)]
+    return micro_kernel(m, sources, weights, header.bounds + taps * header.limits)
+
+
+def emit_columns(m: Arrays, series: Series, block: Record, source: Source, span: Span, item: Item) -> None:
+    """Compute the results of a row block in the columns ``span``, a number of whole register blocks."""
+    code, header, scratch, target = m.code, m.header, m.scratch, series.target
+    width: Value = scratch.buffer_steps[1]
+    out = code.builder.select(series.plain.value, m.out.pointer, m.buffer.pointer)
+    base: Value = block.base + source.origin
+    with code.loop(0, header.channel_blocks) as channels:
+        rows = emit_out_rows(m, series, block, channels, series.place)
+        with code.loop(span.low, span.high, width * VECTORS) as j:
+            to = j * target.step
+            with code.loop(0, series.paired + 1) as odd:
+                begin: Value = base + j
+                sums = emit_sums(m, series, odd, channels, item, lambda v: begin + width * v)
+
+                def out_place(row: int, v: int) -> Value:
+                    stored = m.w[scratch.buffer_rows.at(odd * BLOCK_ROWS, row)]
+                    place: Value = series.plain.choose(scratch.out_rows[row] + j, stored)
+                    return place + width * v
+
+                store_sums(code, Memory(code, out, m.out.element), sums, rows, out_place)
+            with code.when(~series.plain):
+                emit_rows(
+                    m,
+                    rows,
+                    series.pairing,
+                    lambda even, odd, begin: emit_store(
+                        m, (even, odd), begin + to, width * VECTORS, target, series.pairing
+                    ),
+                )
+
+
+def emit_packed(m: Arrays, series: Series, cursor: Cursor, source: Source, item: Item) -> None:
+    """Compute the remaining results of row blocks: vectors of several row blocks in a register block."""
+    code, header, scratch, target = m.code, m.header, m.scratch, series.target
+    with code.repeat(lambda: cursor.block.now < cursor.last):
+        first = Record(m.t, cursor.block.now, ROW_BLOCK)
+        place = series.place + cursor.j.now * target.step
+        whole = emit_vectors(m, cursor, source.origin, target)
+        # if not straight, results are first stored in the buffer
+        straight = whole.differs(0) & series.plain
+        out = code.builder.select(straight.value, m.out.pointer, m.buffer.pointer)
+        with code.loop(0, header.channel_blocks) as channels:
+            rows = emit_out_rows(m, series, first, channels, place)
+            with code.loop(0, series.paired + 1) as odd:
+                sums = emit_sums(m, series, odd, channels, item, lambda v: scratch.bases[v])
+
+                def to(row: int, v: int) -> Value:
+                    stored = m.w[scratch.buffer_rows.at(odd * BLOCK_ROWS, row)] + scratch.buffer_steps[v]
+                    begin: Value = straight.choose(scratch.out_rows[row] + scratch.out_steps[v], stored)
+                    return begin
+
+                store_sums(code, Memory(code, out, m.out.element), sums, rows, to)
+            with code.when(~straight):
+                emit_packed_rows(m, rows, target, series.pairing)
 
 
 def emit_run(m: Arrays, blocks: tuple[Value, Variable], run: Variable, source: Source, item: Item) -> None:
     """Compute a tile's part of a run for row blocks of one pattern, from ``blocks[0]`` to ``blocks[1]``."""
-    code, header = m.code, m.header
-    moving = Record(m.t, run, RUN)
-    base, count = moving.base, moving.count
-    span = Span((source.begin - base).maximum(0), (source.end - base).minimum(count))
+    code = m.code
+    own = Record(m.t, run.now, RUN)
+    span = Span((source.begin - own.base).maximum(0), (source.end - own.base).minimum(own.count))
     with code.when(span.low < span.high):
-        last, place_of_run = blocks[1].now, run.now
-        runs, own = Records(m.t, place_of_run, RUN), Record(m.t, place_of_run, RUN)
-        lead = Record(m.t, blocks[0], ROW_BLOCK)
-        parts, block_channels = header.plane_parts * header.item_parts, header.block_channels
-        line, step = header.out_line * parts, own.step * parts
-        together, adds, paired = lead.count, lead.adds | own.adds, own.paired
-        pattern = lead.pattern * header.lists
-        complex_pairs = header.plane_parts.equals(2) & step.equals(2) & adds.equals(0)
-        pairing = paired.differs(0).choose(2, complex_pairs.choose(1, 0))
-        target = Target(line, step, adds)
-        cursor = Cursor(code.variable(blocks[0]), last, code.variable(span.low), span)
-        with code.repeat(lambda: cursor.block.now < last):
-            first = Record(m.t, cursor.block.now, ROW_BLOCK)
-            place = item.result + own.target * parts + cursor.j.now * step
-            whole = emit_vectors(m, cursor, source.origin, target)
-            # if not straight, results are first stored in the buffer
-            straight = whole.differs(0) & step.equals(1) & (adds | paired).equals(0)
-            with code.loop(0, header.channel_blocks) as channels:
-                starts = header.starts + channels * block_channels
-                abreast = block_channels.minimum(header.results - channels * block_channels)
-                block = RegisterBlock(channels, together * abreast, pattern, straight)
-                with code.loop(0, block.rows) as row:
-                    begin = place + first.lines[row // abreast] * line
-                    m.scratch.out_rows[row] = begin + m.t[starts + row % abreast]
-                with code.loop(0, paired + 1) as odd:
-                    emit_phase(m, runs[odd], odd, block, item)
-                with code.when(straight.equals(Value(code, TRUTH(0)))):
-                    emit_store_rows(m, block.rows, target, pairing)
+        last = blocks[1].now
+        series = emit_series(m, Record(m.t, blocks[0], ROW_BLOCK), run.now, item)
+        wide = m.scratch.buffer_steps[1] * VECTORS
+        whole = span.low + (span.high - span.low) // wide * wide
+        with code.when(span.low < whole), code.loop(blocks[0], last, size(ROW_BLOCK)) as block:
+            emit_columns(m, series, Record(m.t, block, ROW_BLOCK), source, Span(span.low, whole), item)
+        with code.when(whole < span.high):
+            cursor = Cursor(code.variable(blocks[0]), last, code.variable(whole), whole, span)
+            emit_packed(m, series, cursor, source, item)
 
 
 def emit_source(m: Arrays, item: Value, tile: Record) -> Source:

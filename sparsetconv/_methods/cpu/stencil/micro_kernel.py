@@ -5,13 +5,17 @@ It is written with the operators of ``emit``, and ``loops`` emits it inline.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 from llvmlite import ir
 
 from sparsetconv._arrays.record import Record, Records
-from sparsetconv._methods.cpu.emit import INTEGER, SHORT, VECTOR_BYTES, VECTORS, Code, Memory, Value, bytes_of
+from sparsetconv._methods.cpu.emit import INTEGER, SHORT, VECTOR_BYTES, Code, Memory, Value, again, bytes_of
 from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, HEADER, RANGES, ROW_BLOCK, RUN, SCRATCH, TILE
+
+# the place of a vector, given its row and its number
+Places: TypeAlias = Callable[[int, int], Value]
 
 
 class Arrays(NamedTuple):
@@ -59,15 +63,13 @@ class Arrays(NamedTuple):
         return Records(self.t, self.header.runs, RUN)
 
 
-def micro_kernel(m: Arrays, out: Memory, rows: tuple[Value, Value], steps: Value, weight: Value,
-                 bounds: Value) -> None:  # fmt: skip
-    """Set ``out[w[first + r] + w[steps + v] + j]`` to sums of ``weight * buffer[reads[v] + offset + j]``.
+def micro_kernel(m: Arrays, sources: list[Any], weight: Value, bounds: Value) -> list[list[Any]]:
+    """Return the sums of a register block: of ``weight * source[offset + j]`` over taps.
 
-    ``rows`` are ``first`` and the number of rows. ``r`` runs over the rows of the register block, ``v`` over
-    its `VECTORS` vectors, ``j`` over the elements of a vector; the caller ensures that all of them can be
-    read and written. The tables hold the offsets of all taps and, from ``bounds`` on, the bounds of the
-    entries of each of ``RANGES``. A tap has a weight for each row of its range, in ``weights`` from
-    ``weight`` on.
+    There is a sum for each row of the block and for each of ``sources``, which are pointers into the padded
+    input; ``j`` runs over the elements of a vector. The caller ensures that all of them can be read. The
+    tables hold the offsets of all taps and, from ``bounds`` on, the bounds of the entries of each of
+    ``RANGES``. A tap has a weight for each row of its range, in ``weights`` from ``weight`` on.
 
     A compiler would by itself keep each sum in memory and add one tap after another to it, with two loads and
     a store for each multiplication. Here each loaded vector of input is used for up to four results: four
@@ -75,21 +77,17 @@ def micro_kernel(m: Arrays, out: Memory, rows: tuple[Value, Value], steps: Value
     kernel for one output line and by another row for the next one. The first and last rows of a kernel are
     not used by all four lines, so the taps are divided into ten lists, one for each range of rows.
     """
-    code, builder, element = m.code, m.code.builder, out.element
+    code, builder, element = m.code, m.code.builder, m.x.element
     nbytes = bytes_of(element)
-    vector = ir.VectorType(element, VECTOR_BYTES // nbytes)
+    vector = vector_of(element)
     zero = ir.Constant(vector, [ir.Constant(element, 0)] * vector.count)
     everywhere = ir.Constant(ir.VectorType(SHORT, vector.count), [SHORT(0)] * vector.count)
-
-    def vector_at(pointer: Any) -> Any:
-        return builder.bitcast(pointer, vector.as_pointer())
 
     def splat(scalar: Any) -> Any:
         first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, SHORT(0))
         return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), everywhere)
 
-    sums = [[zero] * VECTORS for _ in range(BLOCK_ROWS)]
-    sources = [m.buffer.at(m.scratch.reads[v]) for v in range(VECTORS)]
+    sums = [[zero] * len(sources) for _ in range(BLOCK_ROWS)]
     reads = m.t.at(m.header.offsets)
     tap, place = m.t[bounds].value, m.weights.at(weight)
     for number, (low, high) in enumerate(RANGES):
@@ -109,21 +107,34 @@ def micro_kernel(m: Arrays, out: Memory, rows: tuple[Value, Value], steps: Value
         builder.cbranch(builder.icmp_signed("<", tap, stop), body, after)
         builder.position_at_end(body)
         read = builder.load(builder.gep(reads, [tap]))
-        samples = [builder.load(vector_at(builder.gep(s, [read])), align=nbytes) for s in sources]
+        samples = [
+            builder.load(builder.bitcast(builder.gep(s, [read]), vector.as_pointer()), align=nbytes)
+            for s in sources
+        ]
         for number_of_row, row in enumerate(sums[low:high]):
             w = splat(builder.load(builder.gep(place, [INTEGER(number_of_row)])))
             for phi, sample in zip(row, samples, strict=True):
                 phi.add_incoming(multiply_add(code, element, w, sample, phi), body)
         tap.add_incoming(builder.add(tap, INTEGER(1)), body)
         place.add_incoming(builder.gep(place, [INTEGER(high - low)]), body)
-        builder.branch(head)
+        again(builder, head)
         builder.position_at_end(after)
-    first, count = rows
+    return sums
+
+
+def store_sums(code: Code, out: Memory, sums: list[list[Any]], count: Value, places: Places) -> None:
+    """Store the sums of the first ``count`` rows, at ``places(row, vector)`` of ``out``."""
+    builder, vector = code.builder, vector_of(out.element)
     for number_of_row, row in enumerate(sums):
         with code.when(code.integer(number_of_row) < count):
-            begin = m.w[first + number_of_row]
             for v, value in enumerate(row):
-                builder.store(value, vector_at(out.at(begin + m.w[steps + v])), align=nbytes)
+                pointer = builder.bitcast(out.at(places(number_of_row, v)), vector.as_pointer())
+                builder.store(value, pointer, align=bytes_of(out.element))
+
+
+def vector_of(element: Any) -> Any:
+    """Return the type of a vector of elements."""
+    return ir.VectorType(element, VECTOR_BYTES // bytes_of(element))
 
 
 def multiply_add(code: Code, element: Any, a: Any, b: Any, c: Any) -> Any:
