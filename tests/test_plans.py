@@ -11,7 +11,7 @@ from reference import naive_matrix
 from strategies import MODES, SHOWING, distinct_kernel, examples
 
 import sparsetconv as stc
-from sparsetconv._arrays import memory
+from sparsetconv._arrays import memory, threads
 from sparsetconv._geometry.axis import Axis
 from sparsetconv._geometry.extension import Extension, runs, source_indices
 from sparsetconv._methods import phases
@@ -224,6 +224,49 @@ def test_long_lines_with_borders_are_exact(mode):
     kernel, y = distinct_kernel((5,)), rng.integers(-9, 10, size)
     A = stc.ConvOperator(kernel, size, padding=2, padding_mode=mode, method="direct")
     np.testing.assert_array_equal(A.H @ y, A.tosparse().T @ y)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "planes", "least", "most"),
+    [
+        pytest.param(stc.ConvGeometry((1024, 1024), (3, 3), padding=1), 1, 8, 64, id="a picture"),
+        pytest.param(
+            stc.ConvGeometry((96, 28, 28), (96, 1, 7, 7), padding=3, groups=96), 1, 1, 1, id="many planes"
+        ),
+        pytest.param(
+            stc.ConvGeometry((256, 14, 14), (256, 256, 3, 3), padding=1), 256, 2, 7, id="a small map"
+        ),
+        pytest.param(stc.ConvGeometry((256, 3136), (64, 256, 1)), 256, 6, 8, id="a line of channels"),
+    ],
+)
+def test_tiles_keep_two_threads_busy(geometry, planes, least, most):
+    """There are tiles for all threads, over all groups, and no more than that costs."""
+    layout = Layout(geometry.groups, planes, geometry.channels[1], 1, 1, 4)
+    threads.set_thread_limit(2)
+    try:
+        assert least <= plan_of(geometry.axes, False, layout).storing <= most
+    finally:
+        threads.set_thread_limit(None)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_bits_do_not_depend_on_the_bands(transposed):
+    kernel = np.random.default_rng(0).standard_normal((5, 3, 3, 4))
+    x = np.random.default_rng(1).standard_normal((3, 40, 37))
+    found, bands = [], set()
+    for number in (1, 2, 16):
+        threads.set_thread_limit(number)
+        try:
+            A = stc.ConvOperator(
+                kernel, x.shape, padding=(1, 2), stride=(1, 2), padding_mode="reflect", method="direct"
+            )
+            found.append((A.H if transposed else A).apply(A.apply(x) if transposed else x))
+            bands.add(next(iter(A._method._plans.values())).storing)
+        finally:
+            threads.set_thread_limit(None)
+    assert len(bands) > 1
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
 
 
 @given(st.sampled_from(MODES), st.integers(1, 6), st.integers(-40, 40), st.integers(0, 60))

@@ -13,6 +13,8 @@ import numpy as np
 
 from sparsetconv._arrays import memory
 from sparsetconv._arrays.record import filled, joined, record, size
+from sparsetconv._arrays.threads import thread_count
+from sparsetconv._methods.cpu.emit import VECTOR_BYTES, VECTORS
 from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, ROW_BLOCK, RUN, TILE
 from sparsetconv._methods.phases import forward_axis, is_plain, results, sums, transposed_axis
 
@@ -23,8 +25,11 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.axis import Axis
     from sparsetconv._methods.phases import DirectedAxis
 
-# the first axis is divided into about this many bands, or more if a band would not fit in a tile buffer
-BAND_COUNT = 16
+# candidates for the number of bands, per thread
+MOST_BANDS = 32
+# in multiplications of vectors: the times of a tile and of a register block beside their multiplications, and
+# the time to copy a vector to a tile buffer
+TILE_START, BLOCK_START, VECTOR_COPY = 2000.0, 40.0, 2.0
 
 # A band: its row blocks, the rows of the padded input that they read, and 1 if its results are added.
 BAND = record("first_block", "end_block", "first_row", "rows", "adds")
@@ -255,12 +260,86 @@ def find_row_blocks(direction: Direction, layout: Layout, strides: Sequence[int]
     return blocks.reshape(-1), np.broadcast_to(spans, shape).reshape(-1)
 
 
+class BandCost(NamedTuple):
+    """What the time of a band depends on, for `band_height`; times are in multiplications of vectors.
+
+    Attributes
+    ----------
+    series : int
+        Combinations of a phase of lines and a run; a register block has results of one of them.
+    vectors : float
+        Vectors of results of each, per base along the first axis and row of a register block.
+    block : float
+        The time of a register block.
+    row : float
+        The time to copy a row of the padded input to the tile buffer.
+    halo : int
+        Rows of the padded input that a band reads beside its bases.
+    """
+
+    series: int
+    vectors: float
+    block: float
+    row: float
+    halo: int
+
+    def of(self, height: Array) -> Array:
+        """Return the times of bands of a number of bases."""
+        blocks: Array = self.series * np.ceil(height * self.vectors / VECTORS)
+        return TILE_START + blocks * self.block + (height + self.halo) * self.row
+
+
+def band_height(bases: int, grain: int, most: int, items: int, cost: BandCost) -> int:
+    """Return the bases per band with which a product of ``items`` items takes the least time.
+
+    Few bands leave threads idle at the end, low ones copy more rows of halo and divide lines that would fill
+    whole register blocks together.
+
+    Parameters
+    ----------
+    bases : int
+        Bases along the first axis.
+    grain : int
+        Heights are multiples of this.
+    most : int
+        The largest height for which the tile buffer is large enough.
+    items : int
+    cost : BandCost
+    """
+    threads = thread_count()
+    number = np.arange(1, min(-(-bases // grain), MOST_BANDS * threads) + 1)
+    height = -(-bases // number)
+    height = np.unique(-(-height.clip(1, most) // grain) * grain)
+    tiles = -(-bases // height) * items
+    turns = -(-tiles // threads)
+    # threads that begin late, or wait, lose up to a part of a tile
+    time = turns * cost.of(height) * (1 + threads / (4 * tiles))
+    return int(height[np.argmin(time)])
+
+
+def band_cost(
+    direction: Direction, layout: Layout, blocks: float, runs: Array, elements: int, halo: int
+) -> BandCost:
+    """Return the costs of bands, for a number of row blocks per base and of elements per row of a plane."""
+    width = VECTOR_BYTES // layout.itemsize
+    stored = runs[runs["adds"] == 0]
+    phases = prod(axis.bounds.size - 1 for axis in direction.outer)
+    taps = prod(axis.taps.size / (axis.bounds.size - 1) for axis in (*direction.outer, direction.last))
+    return BandCost(
+        series=phases * max(1, len(stored)),
+        vectors=blocks / phases * float((-(-stored["count"] // width)).mean()) if len(stored) else 0.0,
+        block=(layout.planes * taps * BLOCK_ROWS * VECTORS + BLOCK_START) * layout.channel_blocks,
+        row=layout.planes * elements / width * VECTOR_COPY,
+        halo=halo,
+    )
+
+
 def find_bands(
-    direction: Direction, layout: Layout, blocks: Array, spans: Array, room: int
+    direction: Direction, layout: Layout, blocks: Array, spans: Array, runs: Array, room: tuple[int, int]
 ) -> tuple[Array, Array]:
     """Sort the row blocks into bands whose rows of padded input fit in a tile buffer; return both.
 
-    ``room`` is the number of rows that fit in a tile buffer.
+    ``room`` are the elements of a row of a plane of the tile buffer, and the rows that fit in it.
     """
     low, high = 0, 0
     if direction.outer:
@@ -268,9 +347,10 @@ def find_bands(
         low, high = int(reads.min(initial=0)), int(reads.max(initial=0))
     first, last = int(spans["first"].min()), int(spans["last"].max())
     # bases of a band along the first axis: whole row blocks if that is the axis of the lines
-    height = max(1, min(room - (high - low), -(-(last - first + 1) // BAND_COUNT)))
+    bases, most = last - first + 1, max(1, room[1] - (high - low))
     grain = direction.spacing * layout.lines_together if len(direction.outer) == 1 else 1
-    height = -(-height // grain) * grain
+    cost = band_cost(direction, layout, len(blocks) / bases, runs, room[0], high - low)
+    height = band_height(bases, grain, most, layout.channel_groups * layout.item_parts, cost)
     number = (spans["first"] - first) // height
     order = np.lexsort((blocks["base"], blocks["pattern"], blocks["adds"], number, spans["adds"]))
     blocks, spans, number = blocks[order], spans[order], number[order]

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 # bytes of a tile buffer; results of a tile along the last axis, up to half more if one tile then suffices
 BUFFER_BYTES = 1 << 20
 TILE_LENGTH = 4096
+# tiles into which a line is divided if it is the only axis; fewest results and multiplications of such a tile
+LINE_TILES, SHORT_TILE, TILE_WORK = 8, 512, 1 << 17
 
 
 class PaddedInput(NamedTuple):
@@ -190,7 +192,8 @@ def plan_of(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Plan:
     padded, runs = padded_input(direction), find_runs(direction, layout)
     read_span = find_read_span(direction, runs)
     begin, end = int(runs["base"].min()), int((runs["base"] + runs["count"]).max())
-    length = end - begin if end - begin <= TILE_LENGTH * 3 // 2 else TILE_LENGTH
+    each = layout.planes * layout.results * direction.last.taps.size
+    length = tile_length(end - begin, None if direction.outer else each)
     # a multiple of a cache line (64 bytes), but not of 4 KiB, since lines would then share cache sets
     quantum = 64 // layout.itemsize
     quanta = -(-(length + read_span[1] - read_span[0]) // quantum)
@@ -198,7 +201,7 @@ def plan_of(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Plan:
     strides, row_size = direction.strides(pitch), padded.lines.size * direction.phases * pitch
     blocks, spans = find_row_blocks(direction, layout, strides)
     room = BUFFER_BYTES // (layout.planes * row_size * layout.itemsize)
-    blocks, bands = find_bands(direction, layout, blocks, spans, room)
+    blocks, bands = find_bands(direction, layout, blocks, spans, runs, (row_size, room))
     tiles, accumulating = find_tiles(bands, runs, range(begin, end, length), end)
     # an odd number of cache lines, so that planes do not share cache sets
     plane_size = (int(bands["rows"].max()) * row_size // quantum | 1) * quantum
@@ -217,6 +220,17 @@ def plan_of(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Plan:
         buffer=buffer,
         taps=find_taps(direction, layout, buffer, np.flatnonzero(np.bincount(blocks["count"]))),
     )
+
+
+def tile_length(total: int, each: int | None) -> int:
+    """Return the results of a tile along the last axis.
+
+    If there is no other axis, ``each`` is the number of multiplications per result, and None otherwise.
+    """
+    most = TILE_LENGTH
+    if each is not None:
+        most = min(most, max(SHORT_TILE, -(-total // LINE_TILES), TILE_WORK // max(1, each)))
+    return total if total <= most * 3 // 2 else most
 
 
 def padded_input(direction: Direction) -> PaddedInput:
