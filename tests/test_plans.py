@@ -15,6 +15,7 @@ from sparsetconv._arrays import memory, threads
 from sparsetconv._geometry.axis import Axis
 from sparsetconv._geometry.extension import Extension, runs, source_indices
 from sparsetconv._methods import phases
+from sparsetconv._methods.cpu import direct
 from sparsetconv._methods.cpu.stencil import plan as plan_module
 from sparsetconv._methods.cpu.stencil.partition import Layout
 from sparsetconv._methods.cpu.stencil.plan import plan_of
@@ -247,6 +248,37 @@ def test_tiles_keep_two_threads_busy(geometry, planes, least, most):
         assert least <= plan_of(geometry.axes, False, layout).storing <= most
     finally:
         threads.set_thread_limit(None)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("columns", [1, 7, 15, 16, 17, 47, 64, 65, 95, 130, 200])
+@pytest.mark.parametrize("shape", [(), (1,), (9,), (3, 6), (2, 3, 4)])
+def test_borders_of_what_is_read_in_place(shape, columns, mode):
+    """Whole register blocks of a line read the signal, all others read copies: each width of a line ends differently."""
+    shape = (*shape, columns)
+    kernel = distinct_kernel((min(3, *shape),) * len(shape))
+    A = stc.ConvOperator(
+        kernel, shape, padding=tuple(k // 2 for k in kernel.shape), padding_mode=mode, method="direct"
+    )
+    x, y = (np.arange(n) * 7 % 23 - 11 for n in A.shape[::-1])
+    M = A.tosparse()
+    np.testing.assert_array_equal(A @ x, M @ x)
+    np.testing.assert_array_equal(A.H @ y, M.T @ y)
+
+
+def test_the_interior_is_not_copied():
+    """Of a tile's buffer only what borders need is written."""
+    A = stc.ConvOperator(np.ones((3, 3)), (200, 2000), padding=1, method="direct")
+    x = np.arange(400_000) % 11.0
+    threads.set_thread_limit(1)
+    try:
+        expected = A @ x
+        buffer = direct._kept.d
+        buffer[:] = -1.0
+        np.testing.assert_array_equal(A @ x, expected)
+    finally:
+        threads.set_thread_limit(None)
+    assert (buffer == -1.0).mean() > 0.5
 
 
 @pytest.mark.parametrize("transposed", [False, True])

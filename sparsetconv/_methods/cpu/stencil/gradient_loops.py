@@ -95,7 +95,7 @@ def emit_gradient(m: Arrays, counter: Any, first: Value, tiles: Value, last: Val
     number = code.variable(take())
     with code.repeat(lambda: number.now < last):
         item, tile = number.now // tiles, m.tiles[first + number.now % tiles]
-        source = emit_source(m, item, tile)
+        source = emit_source(m, item, tile, whole=True)
         base = Record(m.t, header.runs, RUN).base
         low = (source.begin - base).maximum(0)
         count = (source.end - base).minimum(Record(m.t, header.runs, RUN).count) - low

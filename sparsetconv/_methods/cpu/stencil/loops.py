@@ -30,7 +30,7 @@ from sparsetconv._methods.cpu.emit import (
 )
 from sparsetconv._methods.cpu.stencil import micro_kernel as micro_kernel_module
 from sparsetconv._methods.cpu.stencil import records
-from sparsetconv._methods.cpu.stencil.micro_kernel import Arrays, micro_kernel, store_sums
+from sparsetconv._methods.cpu.stencil.micro_kernel import Arrays, Taps, micro_kernel, store_sums
 from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, MAIN, ROW_BLOCK, RUN
 
 
@@ -48,20 +48,33 @@ class Span(NamedTuple):
     high: Value
 
 
+class Spans(NamedTuple):
+    """Places of a line: all that a tile needs, and those of them that it reads in place in all lines.
+
+    Of lines that are read in place, the others are copied to the tile buffer.
+    """
+
+    all: Span
+    in_place: Span
+
+
 class Source(NamedTuple):
-    """The padded input of a tile in the tile buffer.
+    """The padded input of a tile in the tile buffer, and the source in place.
 
     Attributes
     ----------
     begin, end : Value
         The tile's bases along the last axis.
     origin : Value
-        The place of base 0 of the first line.
+        The place of base 0 of the first line in the tile buffer.
+    plane : Value
+        The offset in ``x`` of the item's first plane; place 0 of a line is there if the line has no padding.
     """
 
     begin: Value
     end: Value
     origin: Value
+    plane: Value
 
 
 class Target(NamedTuple):
@@ -72,34 +85,48 @@ class Target(NamedTuple):
     adds: Value
 
 
-def emit_fill(m: Arrays, plane: tuple[Value, Value], to: Variable, tile: Record, span: Span) -> None:
-    """Copy a tile's rows of a plane of ``x``, padded, to the tile buffer: places ``span`` of each line.
+def emit_fill(m: Arrays, plane: tuple[Value, Value], to: Variable, tile: Record, spans: Spans) -> None:
+    """Copy a tile's rows of a plane of ``x``, padded, to the tile buffer.
 
     ``plane`` is the offset of the plane in ``x``, and the elements from one sample to the next.
     """
-    code, t, buffer = m.code, m.t, m.buffer
+    code, t, header = m.code, m.t, m.header
     start, step = plane
-    phases, lines = m.header.phases, m.header.line_count
+    phases, lines = header.phases, header.line_count
     first = tile.first_row * lines
-    with code.loop(first, first + tile.rows * lines) as line:
-        row, inside = t[m.header.source_rows + line // lines], t[m.header.source_lines + line % lines]
-        outside = (row < 0) | (inside < 0)
-        begin_line = start + (row + inside) * step
+    with code.loop(first, first + tile.rows * lines) as number:
+        row, line = t[header.source_rows + number // lines], number % lines
+        inside = t[header.source_lines + line]
+        # lines of padding, which row blocks read that are not inside, are whole
+        begin = ((row < 0) | (inside < 0)).choose(-1, start + (row + inside) * step)
+        whole = (tile.whole | t[header.whole_lines + line]).differs(0)
+        left = whole.choose(spans.all.high, spans.in_place.low)
         with code.loop(0, phases) as phase:
-            with code.either(outside) as (nothing, something):
-                with nothing, code.loop(span.low, span.high) as place:
-                    buffer[to.now + place] = 0
-                with something:
-                    main = Records(t, m.header.mains, MAIN)[phase]
-                    emit_fill_line(m, (begin_line, step), to, main, span)
-            to.add(m.header.pitch)
+            main = Records(t, header.mains, MAIN)[phase]
+            with code.loop(0, whole.choose(1, 2)) as side:
+                low = side.equals(0).choose(spans.all.low, spans.in_place.high)
+                high = side.equals(0).choose(left, spans.all.high)
+                with code.when(low < high):
+                    emit_fill_line(m, (begin, step), to, main, Span(low, high))
+            to.add(header.pitch)
 
 
 def emit_fill_line(m: Arrays, line: tuple[Value, Value], to: Variable, main: Record, span: Span) -> None:
     """Copy the places ``span`` of one phase of a line.
 
-    ``line`` is the offset of the line in ``x``, and the elements from one sample to the next.
+    ``line`` is the offset of the line in ``x``, -1 for a line of zeros, and the elements from one sample to
+    the next.
     """
+    code = m.code
+    with code.either(line[0] < 0) as (zeros, samples):
+        with zeros, code.loop(span.low, span.high) as place:
+            m.buffer[to.now + place] = 0
+        with samples:
+            emit_copy_line(m, line, to, main, span)
+
+
+def emit_copy_line(m: Arrays, line: tuple[Value, Value], to: Variable, main: Record, span: Span) -> None:
+    """Copy the places ``span`` of one phase of a line that is not all zeros."""
     code, x, buffer = m.code, m.x, m.buffer
     start, step = line
     jump = m.header.apart * step
@@ -301,29 +328,66 @@ def emit_out_rows(m: Arrays, series: Series, block: Record, channels: Value, pla
     return row.now
 
 
+class Reading(NamedTuple):
+    """Where a register block reads its samples.
+
+    Attributes
+    ----------
+    memory : Memory
+        ``x`` or the tile buffer.
+    offsets : Value
+        Where the tables hold the offsets of taps in that memory.
+    base : callable
+        The base of a vector.
+    """
+
+    memory: Memory
+    offsets: Value
+    base: Callable[[int], Value]
+
+
+class Columns(NamedTuple):
+    """Results of a run, from place ``low`` to ``high``, and whether they can be read in place."""
+
+    low: Value
+    high: Value
+    in_place: Value
+
+
 def emit_sums(m: Arrays, series: Series, odd: Value, channels: Value, item: Item,
-              bases: Callable[[int], Value]) -> list[list[Any]]:  # fmt: skip
-    """Compute a register block whose vector ``v`` begins at ``bases(v)``; ``odd`` is 1 for an odd phase."""
+              read: Reading) -> list[list[Any]]:  # fmt: skip
+    """Compute a register block; ``odd`` is 1 for the odd phase of a pair."""
     header, run = m.header, series.runs[odd]
-    taps = series.pattern + run.phase
-    weights = item.weights + channels * header.block_weights + m.t[header.weight_starts + taps]
-    sources = [m.buffer.at(bases(v) + run.base) for v in range(VECTORS)]
-    return micro_kernel(m, sources, weights, header.bounds + taps * header.limits)
+    number = series.pattern + run.phase
+    weights = item.weights + channels * header.block_weights + m.t[header.weight_starts + number]
+    taps = Taps(read.offsets, header.bounds + number * header.limits, weights)
+    return micro_kernel(m, [read.memory.at(read.base(v) + run.base) for v in range(VECTORS)], taps)
 
 
-def emit_columns(m: Arrays, series: Series, block: Record, source: Source, span: Span, item: Item) -> None:
-    """Compute the results of a row block in the columns ``span``, a number of whole register blocks."""
+def emit_reading(m: Arrays, block: Record, source: Source, in_place: Value) -> tuple[Memory, Value, Value]:
+    """Return where a row block reads: the memory, its base, and where the tables hold the offsets of taps."""
+    code, header = m.code, m.header
+    there = in_place & block.inside.differs(0)
+    pointer = code.builder.select(there.value, m.x.pointer, m.buffer.pointer)
+    base = there.choose(source.plane + block.source, block.base + source.origin)
+    return Memory(code, pointer, m.x.element), base, there.choose(header.source_offsets, header.offsets)
+
+
+def emit_columns(m: Arrays, series: Series, block: Record, source: Source, columns: Columns,
+                 item: Item) -> None:  # fmt: skip
+    """Compute the results of a row block in ``columns``, which are whole register blocks."""
     code, header, scratch, target = m.code, m.header, m.scratch, series.target
     width: Value = scratch.buffer_steps[1]
     out = code.builder.select(series.plain.value, m.out.pointer, m.buffer.pointer)
-    base: Value = block.base + source.origin
+    memory, base, offsets = emit_reading(m, block, source, columns.in_place)
     with code.loop(0, header.channel_blocks) as channels:
         rows = emit_out_rows(m, series, block, channels, series.place)
-        with code.loop(span.low, span.high, width * VECTORS) as j:
+        with code.loop(columns.low, columns.high, width * VECTORS) as j:
             to = j * target.step
             with code.loop(0, series.paired + 1) as odd:
                 begin: Value = base + j
-                sums = emit_sums(m, series, odd, channels, item, lambda v: begin + width * v)
+                read = Reading(memory, offsets, lambda v: begin + width * v)
+                sums = emit_sums(m, series, odd, channels, item, read)
 
                 def out_place(row: int, v: int) -> Value:
                     stored = m.w[scratch.buffer_rows.at(odd * BLOCK_ROWS, row)]
@@ -355,7 +419,8 @@ def emit_packed(m: Arrays, series: Series, cursor: Cursor, source: Source, item:
         with code.loop(0, header.channel_blocks) as channels:
             rows = emit_out_rows(m, series, first, channels, place)
             with code.loop(0, series.paired + 1) as odd:
-                sums = emit_sums(m, series, odd, channels, item, lambda v: scratch.bases[v])
+                read = Reading(m.buffer, header.offsets, lambda v: scratch.bases[v])
+                sums = emit_sums(m, series, odd, channels, item, read)
 
                 def to(row: int, v: int) -> Value:
                     stored = m.w[scratch.buffer_rows.at(odd * BLOCK_ROWS, row)] + scratch.buffer_steps[v]
@@ -367,37 +432,89 @@ def emit_packed(m: Arrays, series: Series, cursor: Cursor, source: Source, item:
                 emit_packed_rows(m, rows, target, series.pairing)
 
 
+def emit_span(run: Record, begin: Value, end: Value) -> Span:
+    """Return the results of a run in a tile from base ``begin`` to ``end``."""
+    return Span((begin - run.base).maximum(0), (end - run.base).minimum(run.count))
+
+
+def emit_whole(m: Arrays, run: Record, span: Span) -> Columns:
+    """Return the results of a run that are computed in whole register blocks, a row block at a time.
+
+    These are the results that read no padding along the last axis, if the source may be read in place and if
+    there are enough of them. The results in front of them are whole vectors.
+    """
+    header, width = m.header, m.scratch.buffer_steps[1]
+    wide, main = width * VECTORS, Records(m.t, header.mains, MAIN)[0]
+    low, high = span
+    first = main.begin - header.lowest - run.base
+    last = (main.end - header.lowest - header.spread - run.base).minimum(high)
+    inner = low + (first - low + width - 1).maximum(0) // width * width
+    blocks = (last - inner).maximum(0) // wide
+    in_place = header.in_place.differs(0) & (m.code.integer(0) < blocks)
+    begin = in_place.choose(inner, low)
+    end = begin + in_place.choose(blocks, (high - low) // wide) * wide
+    return Columns(begin, end, in_place)
+
+
 def emit_run(m: Arrays, blocks: tuple[Value, Variable], run: Variable, source: Source, item: Item) -> None:
     """Compute a tile's part of a run for row blocks of one pattern, from ``blocks[0]`` to ``blocks[1]``."""
     code = m.code
     own = Record(m.t, run.now, RUN)
-    span = Span((source.begin - own.base).maximum(0), (source.end - own.base).minimum(own.count))
+    span = emit_span(own, source.begin, source.end)
     with code.when(span.low < span.high):
         last = blocks[1].now
         series = emit_series(m, Record(m.t, blocks[0], ROW_BLOCK), run.now, item)
-        wide = m.scratch.buffer_steps[1] * VECTORS
-        whole = span.low + (span.high - span.low) // wide * wide
-        with code.when(span.low < whole), code.loop(blocks[0], last, size(ROW_BLOCK)) as block:
-            emit_columns(m, series, Record(m.t, block, ROW_BLOCK), source, Span(span.low, whole), item)
-        with code.when(whole < span.high):
-            cursor = Cursor(code.variable(blocks[0]), last, code.variable(whole), whole, span)
-            emit_packed(m, series, cursor, source, item)
+        columns = emit_whole(m, own, span)
+        with code.when(columns.low < columns.high), code.loop(blocks[0], last, size(ROW_BLOCK)) as block:
+            emit_columns(m, series, Record(m.t, block, ROW_BLOCK), source, columns, item)
+        with code.loop(0, 2) as side:
+            begin = side.equals(0).choose(span.low, columns.high)
+            end = side.equals(0).choose(columns.low, span.high)
+            with code.when(begin < end):
+                rest = Span(span.low, end)
+                cursor = Cursor(code.variable(blocks[0]), last, code.variable(begin), begin, rest)
+                emit_packed(m, series, cursor, source, item)
 
 
-def emit_source(m: Arrays, item: Value, tile: Record) -> Source:
-    """Copy the padded input of a tile, with its halo, into the tile buffer: all planes of an item."""
+def emit_in_place(m: Arrays, tile: Record, every: Span) -> Span:
+    """Return the places that all runs of a tile read in place; empty, after all places, if there are none."""
+    code, header = m.code, m.header
+    low, high = code.variable(every.low), code.variable(every.high)
+    with code.loop(tile.first_run, tile.end_run) as number:
+        run = m.runs[number]
+        span = emit_span(run, tile.begin, tile.end)
+        columns, shift = emit_whole(m, run, span), run.base + header.lowest
+        with code.when(span.low < span.high):
+            # the last vector of a line may overlap the columns
+            rest = columns.high.minimum(span.high - m.scratch.buffer_steps[1])
+            low.set(low.now.maximum(columns.in_place.choose(columns.low + shift + header.spread, every.high)))
+            high.set(high.now.minimum(columns.in_place.choose(rest + shift, every.low)))
+    empty = high.now < low.now
+    return Span(empty.choose(every.high, low.now), empty.choose(every.high, high.now))
+
+
+def emit_source(m: Arrays, item: Value, tile: Record, whole: bool = False) -> Source:
+    """Copy the padded input of a tile, with its halo, into the tile buffer: all planes of an item.
+
+    What is read in place is left out, unless ``whole`` is set.
+    """
     code, header = m.code, m.header
     plane_parts, parts = header.plane_parts, header.plane_parts * header.item_parts
     whole_item, part = item // header.item_parts, item % header.item_parts
     begin, end = tile.begin, tile.end
     near = (begin + header.lowest).maximum(0)
     far = (end + header.lowest + header.spread).minimum(header.places)
+    every = Span(near, far)
+    spans = Spans(every, Span(far, far) if whole else emit_in_place(m, tile, every))
     at = header.buffer - begin - header.lowest
     with code.loop(0, header.planes) as plane:
         start = (whole_item * header.planes + plane) // plane_parts * header.in_size * parts
         to = code.variable(at + plane * header.plane_size)
-        emit_fill(m, (start + part + plane % plane_parts, parts), to, tile, Span(near, far))
-    return Source(begin, end, at - tile.first_row * header.row_size)
+        emit_fill(m, (start + part + plane % plane_parts, parts), to, tile, spans)
+    # place 0 of a line that is read in place
+    main = Records(m.t, header.mains, MAIN)[0]
+    in_place = whole_item * header.planes * header.in_size + main.sample - main.begin
+    return Source(begin, end, at - tile.first_row * header.row_size, in_place)
 
 
 def emit_tile(m: Arrays, number: Value, tile: Record) -> None:

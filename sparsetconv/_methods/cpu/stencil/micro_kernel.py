@@ -63,13 +63,29 @@ class Arrays(NamedTuple):
         return Records(self.t, self.header.runs, RUN)
 
 
-def micro_kernel(m: Arrays, sources: list[Any], weight: Value, bounds: Value) -> list[list[Any]]:
+class Taps(NamedTuple):
+    """The list of taps of a register block.
+
+    Attributes
+    ----------
+    offsets : Value
+        Where the tables hold the offsets of all taps.
+    bounds : Value
+        Where they hold the bounds of the entries of each of ``RANGES``.
+    weights : Value
+        Where ``weights`` holds the weights: of a tap, one for each row of its range.
+    """
+
+    offsets: Value
+    bounds: Value
+    weights: Value
+
+
+def micro_kernel(m: Arrays, sources: list[Any], taps: Taps) -> list[list[Any]]:
     """Return the sums of a register block: of ``weight * source[offset + j]`` over taps.
 
     There is a sum for each row of the block and for each of ``sources``, which are pointers into the padded
-    input; ``j`` runs over the elements of a vector. The caller ensures that all of them can be read. The
-    tables hold the offsets of all taps and, from ``bounds`` on, the bounds of the entries of each of
-    ``RANGES``. A tap has a weight for each row of its range, in ``weights`` from ``weight`` on.
+    input; ``j`` runs over the elements of a vector. The caller ensures that all of them can be read.
 
     A compiler would by itself keep each sum in memory and add one tap after another to it, with two loads and
     a store for each multiplication. Here each loaded vector of input is used for up to four results: four
@@ -88,10 +104,10 @@ def micro_kernel(m: Arrays, sources: list[Any], weight: Value, bounds: Value) ->
         return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), everywhere)
 
     sums = [[zero] * len(sources) for _ in range(BLOCK_ROWS)]
-    reads = m.t.at(m.header.offsets)
-    tap, place = m.t[bounds].value, m.weights.at(weight)
+    reads = m.t.at(taps.offsets)
+    tap, place = m.t[taps.bounds].value, m.weights.at(taps.weights)
     for number, (low, high) in enumerate(RANGES):
-        stop = m.t[bounds + (number + 1)].value
+        stop = m.t[taps.bounds + (number + 1)].value
         before = builder.block
         head, body, after = (builder.append_basic_block(name) for name in ("taps", "tap", "summed"))
         builder.branch(head)

@@ -31,10 +31,14 @@ MOST_BANDS = 32
 # the time to copy a vector to a tile buffer
 TILE_START, BLOCK_START, VECTOR_COPY = 2000.0, 40.0, 2.0
 
-# A band: its row blocks, the rows of the padded input that they read, and 1 if its results are added.
-BAND = record("first_block", "end_block", "first_row", "rows", "adds")
+# A band: its row blocks, the rows of the padded input that they read, 1 if its results are added, and 1 if it
+# reads rows of padding.
+BAND = record("first_block", "end_block", "first_row", "rows", "adds", "whole")
 # The rows of the padded input with a row block's first and last base, and 1 if these rows' results are added.
 _SPAN = record("first", "last", "adds")
+# the source is read in place if a row block reads at most this many lines of it; more lines, each in another
+# page of memory, are read faster from a tile buffer, and by many channels of results again and again
+LINES_IN_PLACE = 12
 
 
 class Layout(NamedTuple):
@@ -104,6 +108,11 @@ class Direction:
         return [axis.outputs if self.transposed else axis.size for axis in self.axes]
 
     @property
+    def source_steps(self) -> list[int]:
+        """Elements of a plane of the source from one sample to the next, for each axis."""
+        return [prod(self.source_sizes[n + 1 :]) for n in range(len(self.axes))]
+
+    @property
     def phases(self) -> int:
         """Phases of a line of the padded input."""
         return self.last.source.columns.size
@@ -135,6 +144,59 @@ def directed(axes: Sequence[Axis], transposed: bool) -> Direction:
     own = [axis for axis in axes if not is_plain(axis)] or list(axes[-1:])
     *outer, last = map(transposed_axis if transposed else forward_axis, own)
     return Direction(tuple(own), tuple(outer), last, transposed)
+
+
+class Inside(NamedTuple):
+    """The longest run of places of an axis whose samples are equally spaced, and none a padded zero.
+
+    Attributes
+    ----------
+    begin, end : int
+    sample, step : int
+        The sample of place 0 if the run extended so far, and samples from one place to the next.
+    low, high : int
+        The first and the last place that taps read, relative to a base.
+    """
+
+    begin: int
+    end: int
+    sample: int
+    step: int
+    low: int
+    high: int
+
+    def holds(self, first: Array, last: Array) -> Array:
+        """Return whether all reads of bases from ``first`` to ``last`` are in the run."""
+        holds: Array = (first + self.low >= self.begin) & (last + self.high < self.end)
+        return holds
+
+    def samples(self, base: Array) -> Array:
+        """Return the samples at bases."""
+        return self.sample + base * self.step
+
+
+def inside(axis: DirectedAxis) -> Inside:
+    """Return the places of an axis that lie inside the signal."""
+    rows, reads = axis.source.rows, axis.reads
+    apart = np.diff(rows)
+    there = (rows[:-1] >= 0) & (rows[1:] >= 0)
+    edges = np.flatnonzero(np.append(True, (apart[1:] != apart[:-1]) | ~there[1:] | ~there[:-1]))
+    begin, end, step = 0, 1, 1
+    if apart.size:
+        lengths = np.diff(np.append(edges, apart.size)) * there[edges]
+        longest = lengths.argmax()
+        begin, step = int(edges[longest]), int(apart[edges[longest]])
+        end = begin + int(lengths[longest]) + 1
+    low, high = int(reads.min(initial=0)), int(reads.max(initial=0))
+    return Inside(begin, end, int(rows[begin]) - begin * step, step, low, high)
+
+
+def reads_in_place(direction: Direction, layout: Layout) -> bool:
+    """Return whether the source is read in place where no padding is read."""
+    spread = [np.unique(axis.reads).size for axis in direction.outer]
+    lines = layout.planes * prod(spread[:-1]) * (spread[-1] + layout.lines_together - 1 if spread else 1)
+    near = direction.phases == 1 and direction.last.source.step == 1
+    return near and layout.plane_parts * layout.item_parts == 1 and lines <= LINES_IN_PLACE
 
 
 def find_runs(direction: Direction, layout: Layout) -> Array:
@@ -230,7 +292,8 @@ def find_row_blocks(direction: Direction, layout: Layout, strides: Sequence[int]
     """Return all row blocks, and the rows of the padded input with the bases of each (`_SPAN`)."""
     if not direction.outer:
         alone = [0] + [-1] * (BLOCK_ROWS - 1)
-        return filled(ROW_BLOCK, lines=[alone], count=1, base=0, pattern=0, adds=0), np.zeros(1, _SPAN)
+        one = filled(ROW_BLOCK, lines=[alone], count=1, base=0, pattern=0, adds=0, inside=1, source=0)
+        return one, np.zeros(1, _SPAN)
     sizes = [axis.size for axis in direction.outer]
     phases = [axis.bounds.size - 1 for axis in direction.outer]
     front = [results(axis) for axis in direction.outer[:-1]]
@@ -244,6 +307,11 @@ def find_row_blocks(direction: Direction, layout: Layout, strides: Sequence[int]
     outside = sums([axis.added.astype(np.int64) for axis in front])
     count = (own.lines >= 0).sum(1)
     kinds, kind = np.unique(count, return_inverse=True)
+    places = [inside(axis) for axis in direction.outer]
+    steps = direction.source_steps[:-1]
+    bases = [axis.base for axis in front]
+    misses = sums([(~p.holds(b, b)).astype(np.int64) for p, b in zip(places, bases, strict=False)])
+    source = sums([p.samples(b) * step for p, b, step in zip(places, bases, steps, strict=False)])
     blocks = filled(
         ROW_BLOCK,
         lines=np.where(own.lines >= 0, start[:, None, None] + own.lines, -1),
@@ -251,6 +319,8 @@ def find_row_blocks(direction: Direction, layout: Layout, strides: Sequence[int]
         base=np.add.outer(base, own.first * strides[-1]),
         pattern=np.add.outer(choice, own.phase) * kinds.size + kind,
         adds=np.add.outer(outside, own.adds) > 0,
+        inside=np.add.outer(misses, ~places[-1].holds(own.first, own.last)) == 0,
+        source=np.add.outer(source, places[-1].samples(own.first) * steps[-1]),
     )
     # rows are places of the first axis, which is the axis of the lines only if there are two axes
     spans = filled(_SPAN, first=own.first, last=own.last, adds=own.adds)
@@ -258,6 +328,24 @@ def find_row_blocks(direction: Direction, layout: Layout, strides: Sequence[int]
         of_first = filled(_SPAN, first=front[0].base, last=front[0].base, adds=front[0].added)
         spans = np.repeat(of_first, prod(axis.base.size for axis in front[1:]))[:, None]
     return blocks.reshape(-1), np.broadcast_to(spans, shape).reshape(-1)
+
+
+def whole_lines(direction: Direction, layout: Layout) -> Array:
+    """Return for each line of a row of the padded input whether a row block that is not inside reads it."""
+    inner = direction.outer[1:]
+    whole = np.zeros(1, bool)
+    for number, axis in enumerate(inner):
+        own, places = results(axis), inside(axis)
+        first, last = own.base, own.base
+        if number + 1 == len(inner):
+            blocks = line_blocks(direction, layout)
+            first, last = blocks.first, blocks.last
+        missed = ~places.holds(first, last)
+        steps = np.zeros(axis.source.places + 1, np.int64)
+        np.add.at(steps, (first[missed] + places.low).clip(0, axis.source.places), 1)
+        np.add.at(steps, (last[missed] + places.high + 1).clip(0, axis.source.places), -1)
+        whole = np.logical_or.outer(whole, steps.cumsum()[:-1] > 0).reshape(-1)
+    return whole
 
 
 class BandCost(NamedTuple):
@@ -341,10 +429,10 @@ def find_bands(
 
     ``room`` are the elements of a row of a plane of the tile buffer, and the rows that fit in it.
     """
-    low, high = 0, 0
+    low, high, misses = 0, 0, np.zeros(len(spans), bool)
     if direction.outer:
-        reads = direction.outer[0].reads
-        low, high = int(reads.min(initial=0)), int(reads.max(initial=0))
+        places = inside(direction.outer[0])
+        low, high, misses = places.low, places.high, ~places.holds(spans["first"], spans["last"])
     first, last = int(spans["first"].min()), int(spans["last"].max())
     # bases of a band along the first axis: whole row blocks if that is the axis of the lines
     bases, most = last - first + 1, max(1, room[1] - (high - low))
@@ -353,7 +441,7 @@ def find_bands(
     height = band_height(bases, grain, most, layout.channel_groups * layout.item_parts, cost)
     number = (spans["first"] - first) // height
     order = np.lexsort((blocks["base"], blocks["pattern"], blocks["adds"], number, spans["adds"]))
-    blocks, spans, number = blocks[order], spans[order], number[order]
+    blocks, spans, number, misses = blocks[order], spans[order], number[order], misses[order]
     starts = np.append(0, np.flatnonzero(np.diff(number) | np.diff(spans["adds"])) + 1)
     rows = direction.outer[0].source.places if direction.outer else 1
     top = (np.minimum.reduceat(spans["first"], starts) + low).clip(0)
@@ -365,6 +453,7 @@ def find_bands(
         first_row=top,
         rows=bottom - top,
         adds=spans["adds"][starts],
+        whole=np.maximum.reduceat(misses, starts),
     )
 
 
@@ -382,7 +471,9 @@ def find_tiles(bands: Array, runs: Array, begins: range, end: int) -> tuple[Arra
             return np.zeros(0, TILE)
         base, count = (runs[name][first_run:end_run] for name in ("base", "count"))
         there = ((base < high[:, None]) & (base + count > low[:, None])).any(1)
-        rows = {name: bands[name][:, None] for name in ("first_block", "end_block", "first_row", "rows")}
+        rows = {
+            name: bands[name][:, None] for name in ("first_block", "end_block", "first_row", "rows", "whole")
+        }
         columns = {"begin": low[there], "end": high[there]}
         return filled(TILE, **rows, **columns, first_run=first_run, end_run=end_run).reshape(-1)
 

@@ -32,6 +32,9 @@ from sparsetconv._methods.cpu.stencil.partition import (
     find_row_blocks,
     find_runs,
     find_tiles,
+    inside,
+    reads_in_place,
+    whole_lines,
 )
 from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, HEADER, MAIN, RANGES
 from sparsetconv._methods.cpu.stencil.tap_lists import TapLists, Taps, shared_lines, tap_lists
@@ -105,6 +108,8 @@ class Plan:
         The tiles of the store pass, then those of the accumulate pass.
     accumulating : int
         Number of tiles of the accumulate pass.
+    in_place : bool
+        Whether the source is read in place where no padding is read.
     stores_all : bool
         Whether the store pass writes every sample; if not, the output must be set to zero first.
     read_span : (int, int)
@@ -122,6 +127,7 @@ class Plan:
     row_blocks: Array
     tiles: Array
     accumulating: int
+    in_place: bool
     stores_all: bool
     read_span: tuple[int, int]
     buffer: TileBuffer
@@ -146,6 +152,7 @@ class Plan:
         tables = {
             "source_rows": self.padded.rows,
             "source_lines": self.padded.lines,
+            "whole_lines": whole_lines(self.direction, self.layout).astype(np.int64),
             "borders": self.padded.borders,
             "mains": self.padded.mains,
             "runs": self.runs,
@@ -153,6 +160,7 @@ class Plan:
             "tiles": self.tiles,
             "starts": starts,
             "offsets": taps.offsets,
+            "source_offsets": taps.source_offsets,
             "bounds": taps.bounds,
             "weight_starts": taps.starts,
         }
@@ -183,6 +191,7 @@ class Plan:
             "spread": read_span[1] - read_span[0],
             "lists": last.bounds.size - 1,
             "limits": len(RANGES) + 1,
+            "in_place": int(self.in_place),
         }
 
 
@@ -215,6 +224,7 @@ def plan_of(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Plan:
         row_blocks=blocks,
         tiles=tiles,
         accumulating=accumulating,
+        in_place=reads_in_place(direction, layout),
         stores_all=direction.stores_all,
         read_span=read_span,
         buffer=buffer,
@@ -262,18 +272,30 @@ def find_taps(direction: Direction, layout: Layout, buffer: TileBuffer, kinds: A
         if low % block_channels == high % block_channels == 0:
             ranges[low // block_channels, high // block_channels] = number
     every = np.array([0, planes.size])
-    before = [Taps(planes * buffer.plane_size, planes * steps[0] * axes[0].taps, every)]
-    for axis, stride, step in zip(outer, buffer.strides, steps, strict=False):
-        before.append(Taps(axis.reads, axis.taps, axis.bounds).scaled(stride, step))
+    # offsets in the tile buffer and in the source
+    sizes = np.array([buffer.plane_size, prod(direction.source_sizes)])
+    before = [Taps(np.multiply.outer(planes, sizes), planes * steps[0] * axes[0].taps, every)]
+    strides = [np.array(pair) for pair in zip(buffer.strides, source_strides(direction), strict=True)]
+    for axis, pair, step in zip(outer, strides, steps, strict=False):
+        before.append(Taps(np.multiply.outer(axis.reads, pair), axis.taps * step, axis.bounds))
     if outer:
-        own, apart = before.pop(), direction.spacing * outer[-1].source.columns.size
-        cycle, apart = direction.cycle * steps[-2], apart * buffer.strides[-1]
+        own, cycle = before.pop(), direction.cycle * steps[-2]
+        apart = direction.spacing * outer[-1].source.columns.size * strides[-1]
     else:
-        own, cycle, apart = Taps(np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([0, 1])), 1, 1
+        own, cycle = Taps(np.zeros((1, 2), np.int64), np.zeros(1, np.int64), np.array([0, 1])), 1
+        apart = np.ones(2, np.int64)
     lines = shared_lines(own, kinds.tolist(), cycle, apart, ranges)
     reads = last.reads % direction.phases * buffer.pitch + last.reads // direction.phases
     rows = np.array([high - low for low, high in RANGES])
-    return tap_lists(before, lines, Taps(reads, last.taps, last.bounds), rows)
+    along = Taps(np.stack([reads, last.reads], 1), last.taps, last.bounds)
+    return tap_lists(before, lines, along, rows)
+
+
+def source_strides(direction: Direction) -> list[int]:
+    """Return the elements of the source from one place to the next, for each axis but the last."""
+    return [
+        inside(axis).step * step for axis, step in zip(direction.outer, direction.source_steps, strict=False)
+    ]
 
 
 def packed_weights(plan: Plan, weights: Array) -> Array:

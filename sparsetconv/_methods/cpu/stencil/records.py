@@ -25,10 +25,15 @@ RUN = record("base", "count", "target", "step", "adds", "phase", "paired")
 # - lines, count: their numbers (-1 past `count`);
 # - base: offset of the first line's base in the tile buffer, in elements;
 # - pattern: the tap lists of the block, which all of its lines share;
-# - adds: 1 if results are added to the samples.
-ROW_BLOCK = record(("lines", BLOCK_ROWS), "count", "base", "pattern", "adds")
-# A tile: its row blocks, rows of the padded input, bases along the last axis (`begin`, `end`), and runs.
-TILE = record("first_block", "end_block", "first_row", "rows", "begin", "end", "first_run", "end_run")
+# - adds: 1 if results are added to the samples;
+# - inside: 1 if the block reads no padding except along the last axis, and so can read the source in place;
+# - source: offset of the first line's base in a plane of the source, if it is inside.
+ROW_BLOCK = record(("lines", BLOCK_ROWS), "count", "base", "pattern", "adds", "inside", "source")
+# A tile: its row blocks, rows of the padded input, bases along the last axis (`begin`, `end`), and runs; 1 if
+# all lines are copied as a whole, since some of its row blocks are not inside.
+TILE = record(
+    "first_block", "end_block", "first_row", "rows", "begin", "end", "first_run", "end_run", "whole"
+)
 # A thread's scratch for one register block. For each row r and vector v:
 # - out_rows[r], out_steps[v]: offset of row r in the output, and elements from there to vector v;
 # - bases[v], reads[v]: offset of vector v in the tile buffer, without and with the run's base;
@@ -53,6 +58,7 @@ MAIN = record("begin", "end", "sample", "border")
 # - the first place that is read along the last axis, relative to a base, and places from there to the last;
 # - blocks of channels of the result, channels per block, and weights per block;
 # - tap lists of a pattern, one for each phase of the last axis, and bounds of a list;
+# - in_place: 1 if the source is read in place where no padding is read, else 0;
 # - the offset of each table of the `Plan`, then of its `TapLists`.
 HEADER = record(
     "planes", "results", "plane_parts", "item_parts", "channel_groups",
@@ -60,7 +66,7 @@ HEADER = record(
     "buffer", "plane_size", "row_size", "pitch", "line_count", "phases", "places", "apart",
     "lowest", "spread",
     "channel_blocks", "block_channels", "block_weights",
-    "lists", "limits",
-    "source_rows", "source_lines", "borders", "mains", "runs", "row_blocks", "tiles", "starts",
-    "offsets", "bounds", "weight_starts",
+    "lists", "limits", "in_place",
+    "source_rows", "source_lines", "whole_lines", "borders", "mains", "runs", "row_blocks", "tiles", "starts",
+    "offsets", "source_offsets", "bounds", "weight_starts",
 )  # fmt: skip

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
 
 # approximate number of int64 elements in memory at the same time, per list and per entry of a list
-NUMBERS = 12
+NUMBERS = 14
 
 
 class Taps(NamedTuple):
@@ -30,8 +30,8 @@ class Taps(NamedTuple):
 
     Attributes
     ----------
-    reads : (taps,) array
-        The place that each tap reads, relative to a base.
+    reads : (taps, 2) array
+        The offset of what each tap reads from a base, in the tile buffer and in the source.
     taps : (taps,) array
         The numbers of the taps.
     bounds : (lists + 1,) array
@@ -47,10 +47,6 @@ class Taps(NamedTuple):
         """Number of taps of each list."""
         return np.diff(self.bounds)
 
-    def scaled(self, apart: int, step: int) -> Taps:
-        """Return the lists with places ``apart`` elements apart, and taps ``step`` weights apart."""
-        return Taps(self.reads * apart, self.taps * step, self.bounds)
-
 
 class Lines(NamedTuple):
     """The source lines that row blocks read, along the last axis but one.
@@ -60,8 +56,8 @@ class Lines(NamedTuple):
 
     Attributes
     ----------
-    reads : (places,) array
-        The places, cell by cell, relative to the base of a block's first line.
+    reads : (places, 2) array
+        The places, cell by cell, as offsets from the base of a block's first line; see `Taps`.
     bounds : (cells + 1,) array
         The offset of each cell's places; the last bound is the end.
     taps : 1-D array
@@ -89,8 +85,8 @@ class TapLists(NamedTuple):
     ----------
     chosen : (weights,) array
         The index of the weight, over planes and taps, for each line of the range of each entry.
-    offsets : (entries,) array
-        Offset of an entry's read from a row block's base, in elements of the tile buffer.
+    offsets, source_offsets : (entries,) arrays
+        Offset of an entry's read from a row block's base, in elements of the tile buffer and of the source.
     bounds : (lists, ranges + 1) array
         The offset of the entries of each range of each list; the last bound of a list is its end.
     starts : (lists,) array
@@ -99,11 +95,12 @@ class TapLists(NamedTuple):
 
     chosen: Array
     offsets: Array
+    source_offsets: Array
     bounds: Array
     starts: Array
 
 
-def shared_lines(own: Taps, numbers: Sequence[int], cycle: int, step: int, ranges: Array) -> Lines:
+def shared_lines(own: Taps, numbers: Sequence[int], cycle: int, step: Array, ranges: Array) -> Lines:
     """Return the source lines that row blocks read, with the tap of each line of the block.
 
     Parameters
@@ -115,20 +112,21 @@ def shared_lines(own: Taps, numbers: Sequence[int], cycle: int, step: int, range
     cycle : int
         Tap ``t + cycle`` of a line reads the same place as tap ``t`` of the next line; negative if later taps
         read earlier places.
-    step : int
-        Distance from one line's base to the next, in the unit of ``own.reads``.
+    step : (2,) array
+        Distance from one line's base to the next, in the units of ``own.reads``.
     ranges : 2-D array
         ``ranges[a, b]`` is the index of the range of lines ``a`` to ``b``, excluding ``b``.
     """
     phase = np.repeat(np.arange(own.lengths.size), own.lengths)
     pairs = [(kind, line) for kind, count in enumerate(numbers) for line in range(count)]
     kinds, lines = (np.repeat(column, phase.size) for column in np.array(pairs).T)
-    phases, reads, taps = (np.tile(column, len(pairs)) for column in (phase, own.reads, own.taps))
+    phases, taps = (np.tile(column, len(pairs)) for column in (phase, own.taps))
+    reads = np.tile(own.reads, (len(pairs), 1))
     # reads of the same place have equal keys, and keys have the order of places
     keys = np.sign(cycle) * taps + lines * abs(cycle)
     order = np.lexsort((lines, keys, kinds, phases))
     phases, kinds, keys, lines = phases[order], kinds[order], keys[order], lines[order]
-    places = reads[order] + lines * step
+    places = reads[order] + lines[:, None] * step
     same = (np.diff(phases) == 0) & (np.diff(kinds) == 0) & (np.diff(keys) == 0)
     first = np.flatnonzero(np.append(True, ~same)) if phases.size else np.zeros(0, np.int64)
     counts = np.diff(np.append(first, phases.size))
@@ -185,7 +183,8 @@ def tap_lists(before: Sequence[Taps], own: Lines, last: Taps, rows: Array) -> Ta
     begins = ends[:, :1] - counts.reshape(ends.shape)[:, :1]
     bounds = np.concatenate([begins, ends], 1)[:, np.searchsorted(used, np.arange(rows.size + 1))]
     starts = np.cumsum(weights).reshape(ends.shape)[:, 0] - weights.reshape(ends.shape)[:, 0]
-    return TapLists(chosen, reads, bounds, starts)
+    in_buffer, in_source = np.ascontiguousarray(reads.T)
+    return TapLists(chosen, in_buffer, in_source, bounds, starts)
 
 
 def _part(axis: Taps, lists: Array, rest: Array) -> tuple[Array, Array, Array]:
