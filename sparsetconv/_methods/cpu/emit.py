@@ -7,7 +7,7 @@ of the emitted code are Python objects, whose operators emit one LLVM instructio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -130,6 +130,17 @@ class Memory:
         stored = ir.Constant(self.element, value) if isinstance(value, int) else value.value
         self.code.builder.store(stored, self.at(place))
 
+    def _vector_at(self, place: Any) -> Any:
+        return self.code.builder.bitcast(self.at(place), vector_of(self.element).as_pointer())
+
+    def vector(self, place: Any) -> Any:
+        """Load a vector of elements from ``place`` on."""
+        return self.code.builder.load(self._vector_at(place), align=bytes_of(self.element))
+
+    def store_vector(self, place: Any, value: Any) -> None:
+        """Store a vector of elements from ``place`` on."""
+        self.code.builder.store(value, self._vector_at(place), align=bytes_of(self.element))
+
     def sum(self, a: Value, b: Value) -> Value:
         """Add two elements."""
         builder = self.code.builder
@@ -220,6 +231,17 @@ def again(builder: Any, head: Any) -> None:
 def bytes_of(element: Any) -> int:
     """Return the bytes of an element: 4 for a float, 8 for a double or a 64-bit integer."""
     return 4 if isinstance(element, ir.FloatType) else 8
+
+
+def vector_of(element: Any) -> Any:
+    """Return the type of a vector of elements."""
+    return ir.VectorType(element, VECTOR_BYTES // bytes_of(element))
+
+
+def shuffled(builder: Any, pair: tuple[Any, Any], order: Iterable[int]) -> Any:
+    """Return the elements of two vectors, one after the other, in an order."""
+    places = [SHORT(place) for place in order]
+    return builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(SHORT, len(places)), places))
 
 
 def loops_of(emit: Callable[..., None]) -> Any:

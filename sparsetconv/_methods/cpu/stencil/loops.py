@@ -27,6 +27,8 @@ from sparsetconv._methods.cpu.emit import (
     Variable,
     bytes_of,
     loops_of,
+    shuffled,
+    vector_of,
 )
 from sparsetconv._methods.cpu.stencil import micro_kernel as micro_kernel_module
 from sparsetconv._methods.cpu.stencil import records
@@ -152,8 +154,39 @@ def emit_copy_line(m: Arrays, line: tuple[Value, Value], to: Variable, main: Rec
         with code.either(jump.equals(1)) as (near, far):
             with near:
                 buffer.copy(to.now + begin, x, source, count, bytes_of(x.element))
-            with far, code.loop(0, count) as number:
-                buffer[to.now + begin + number] = x[source + number * jump]
+            with far:
+                emit_apart(m, to.now + begin, source, jump, count)
+
+
+def emit_apart(m: Arrays, to: Value, start: Value, jump: Value, count: Value) -> None:
+    """Copy ``count`` elements of ``x``, ``jump`` apart, to the tile buffer."""
+    code, x, buffer = m.code, m.x, m.buffer
+    width = vector_of(x.element).count
+    done = code.variable(0)
+    with code.when(jump.equals(2)), code.loop(0, (count - 1) // width * width, width) as number:
+        # one element after each pair of vectors is left, so that both can be loaded
+        pair = x.vector(start + number * 2), x.vector(start + number * 2 + width)
+        buffer.store_vector(to + number, shuffled(code.builder, pair, range(0, 2 * width, 2)))
+        done.add(width)
+    with code.loop(done.now, count) as number:
+        buffer[to + number] = x[start + number * jump]
+
+
+def emit_interleaved(m: Arrays, phases: tuple[Value, Value], to: Value, count: Value) -> None:
+    """Store ``count`` results of the even and of the odd phase in turn, from ``to`` on."""
+    code, out, buffer = m.code, m.out, m.buffer
+    even, odd = phases
+    width = vector_of(out.element).count
+    order = [place + part * width for place in range(width) for part in range(2)]
+    whole = count // width * width
+    with code.loop(0, whole, width) as i:
+        pair = buffer.vector(even + i), buffer.vector(odd + i)
+        for part in range(2):
+            half = order[part * width : (part + 1) * width]
+            out.store_vector(to + i * 2 + part * width, shuffled(code.builder, pair, half))
+    with code.loop(whole, count) as i:
+        out[to + i * 2] = buffer[even + i]
+        out[to + i * 2 + 1] = buffer[odd + i]
 
 
 def emit_store(m: Arrays, phases: tuple[Value, Value], to: Value, count: Value, target: Target,
@@ -172,9 +205,8 @@ def emit_store(m: Arrays, phases: tuple[Value, Value], to: Value, count: Value, 
                 place = to + i * target.step + second
                 out[place] = out.sum(out[place], buffer[row + i])
         with setting, code.either(pairing.differs(0)) as (pairs, single):
-            with pairs, code.loop(0, count) as i:
-                out[to + i * 2] = buffer[even + i]
-                out[to + i * 2 + 1] = buffer[odd + i]
+            with pairs:
+                emit_interleaved(m, phases, to, count)
             with single, code.loop(0, count) as i:
                 out[to + i * target.step] = buffer[even + i]
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 from llvmlite import ir
 
 from sparsetconv._arrays.record import Record, Records
-from sparsetconv._methods.cpu.emit import INTEGER, SHORT, VECTOR_BYTES, Code, Memory, Value, again, bytes_of
+from sparsetconv._methods.cpu.emit import INTEGER, SHORT, Code, Memory, Value, again, bytes_of, vector_of
 from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, HEADER, RANGES, ROW_BLOCK, RUN, SCRATCH, TILE
 
 # the place of a vector, given its row and its number
@@ -140,17 +140,10 @@ def micro_kernel(m: Arrays, sources: list[Any], taps: Taps) -> list[list[Any]]:
 
 def store_sums(code: Code, out: Memory, sums: list[list[Any]], count: Value, places: Places) -> None:
     """Store the sums of the first ``count`` rows, at ``places(row, vector)`` of ``out``."""
-    builder, vector = code.builder, vector_of(out.element)
     for number_of_row, row in enumerate(sums):
         with code.when(code.integer(number_of_row) < count):
             for v, value in enumerate(row):
-                pointer = builder.bitcast(out.at(places(number_of_row, v)), vector.as_pointer())
-                builder.store(value, pointer, align=bytes_of(out.element))
-
-
-def vector_of(element: Any) -> Any:
-    """Return the type of a vector of elements."""
-    return ir.VectorType(element, VECTOR_BYTES // bytes_of(element))
+                out.store_vector(places(number_of_row, v), value)
 
 
 def multiply_add(code: Code, element: Any, a: Any, b: Any, c: Any) -> Any:

@@ -435,8 +435,9 @@ def find_bands(
         low, high, misses = places.low, places.high, ~places.holds(spans["first"], spans["last"])
     first, last = int(spans["first"].min()), int(spans["last"].max())
     # bases of a band along the first axis: whole row blocks if that is the axis of the lines
-    bases, most = last - first + 1, max(1, room[1] - (high - low))
-    grain = direction.spacing * layout.lines_together if len(direction.outer) == 1 else 1
+    columns = direction.outer[0].source.columns.size if direction.outer else 1
+    bases, most = -(-(last - first + 1) // columns) * columns, max(1, room[1] - (high - low))
+    grain = columns * (direction.spacing * layout.lines_together if len(direction.outer) == 1 else 1)
     cost = band_cost(direction, layout, len(blocks) / bases, runs, room[0], high - low)
     height = band_height(bases, grain, most, layout.channel_groups * layout.item_parts, cost)
     number = (spans["first"] - first) // height
