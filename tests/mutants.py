@@ -144,8 +144,8 @@ MUTANTS = [
     Mutant(
         "threads' partition of a product with the matrix: the last row of a part but the last is left out",
         "sparsetconv._methods.cpu.csr.product",
-        "cuts[n], cuts[n + 1], columns), range(workers), workers\n        )\n        return target\n\n    def _workers",
-        "cuts[n], cuts[n + 1] - (n + 1 < workers), columns), range(workers), workers\n        )\n        return target\n\n    def _workers",
+        "cuts[n + 1], width, columns)",
+        "cuts[n + 1] - (n + 1 < workers), width, columns)",
         ("test_sparse_operator.py", "test_methods.py"),
     ),
     Mutant(

@@ -25,14 +25,12 @@ SMALL, COMPILED = 1 << 60, 1
 def route(request, monkeypatch):
     """Let all products be small, or all large."""
     monkeypatch.setattr(product, "LARGE", request.param)
-    monkeypatch.setattr(product, "THREAD_WORK", COMPILED)
     monkeypatch.setattr(product, "_ready", {})
 
 
 @pytest.fixture
 def compiled(monkeypatch):
     monkeypatch.setattr(product, "LARGE", COMPILED)
-    monkeypatch.setattr(product, "THREAD_WORK", COMPILED)
     monkeypatch.setattr(product, "_ready", {})
 
 
@@ -95,7 +93,6 @@ def test_any_matrix(problem, columns, large):
     M, dense = problem
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(product, "LARGE", COMPILED if large else SMALL)
-        patch.setattr(product, "THREAD_WORK", COMPILED)
         A = stc.SparseOperator(M)
         X, Y = (integers((n, columns), M.dtype, 1) for n in A.shape[::-1])
         for order in "CF":
@@ -160,6 +157,30 @@ def test_threads_change_no_bit():
     for again in bits[1:]:
         for first, second in zip(bits[0], again, strict=True):
             np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_panels_change_no_bit(dtype, monkeypatch):
+    """Of a matrix whose rows have no columns in common, columns of the operand are multiplied range by range."""
+    M, X = rounded(dtype=dtype), drawn((50, 70), dtype, 1)
+    panels, widths = product._panels, []
+    monkeypatch.setattr(
+        product, "_panels", lambda *args: (pair for pair in panels(*args) if widths.append(pair) is None)
+    )
+    monkeypatch.setattr(product, "LARGE_OPERAND", 0)
+    for share, used in ((1.0, False), (0.0, True)):
+        monkeypatch.setattr(product, "SCATTERED", share)
+        widths.clear()
+        np.testing.assert_array_equal(stc.SparseOperator(M) @ X, in_order(M, X))
+        assert bool(widths) == used
+
+
+def test_which_matrices_are_scattered():
+    near = product.CsrArrays.of(stc.conv_matrix(np.ones((3, 3)), (40, 40), padding="same"))
+    far = product.CsrArrays.of(sp.random_array((1000, 100_000), density=1e-4, format="csr", rng=0))
+    empty = product.CsrArrays.of(sp.csr_array((3, 4)))
+    assert [arrays.is_scattered() for arrays in (near, far, empty)] == [False, True, False]
 
 
 @pytest.mark.usefixtures("compiled")

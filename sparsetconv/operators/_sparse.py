@@ -183,9 +183,9 @@ class SparseOperator(SparseCore, ArrayOperator):
 
     The sum of a row is computed in the order of its entries, and each product is rounded before it is added.
     So results have the same bits with any number of threads, in each run, and for one vector or many; on x86
-    they are SciPy's bits. Small products, of less than half a million entries times vectors, are SciPy's. The
-    first large product of each combination of dtypes compiles (about half a second; numba caches the result
-    on disk). Without numba's compiler all products are SciPy's.
+    they are SciPy's bits. Small products, of less than 655,360 entries times vectors, are SciPy's. The first
+    large product of each combination of dtypes compiles (about half a second; numba caches the result on
+    disk). Without numba's compiler all products are SciPy's.
 
     Products with the adjoint need the CSR of the transpose, which is made by the first large one. If it does
     not fit into half of the available memory, the given matrix is used, at a lower speed; bits are the same.

@@ -96,13 +96,13 @@ class Products:
     code : Code
     arrays : Arrays
     kind : Kind
-    columns : Value
-        Numbers of a row of the operand, and of the result.
+    columns, pitch : Value
+        Numbers of a row of the operand, and from one row of the result to the next.
     """
 
-    def __init__(self, code: Code, arrays: Arrays, kind: Kind, columns: Value) -> None:
+    def __init__(self, code: Code, arrays: Arrays, kind: Kind, columns: Value, pitch: Value) -> None:
         self.code, self.builder, self.arrays = code, code.builder, arrays
-        self.kind, self.columns = kind, columns
+        self.kind, self.columns, self.pitch = kind, columns, pitch
 
     def _index(self, pointer: Any, place: Any) -> Any:
         """Load a column, or a row pointer."""
@@ -240,7 +240,7 @@ class Products:
         for n, (start, stop) in enumerate(zip(starts, stops, strict=True)):
             own = sums[n * vectors : (n + 1) * vectors]
             own = self._loop(start, stop, own, lambda place, sums: self._added(sums, place, column))
-            target = builder.gep(self.arrays.target, [((row + n) * self.columns + column).value])
+            target = builder.gep(self.arrays.target, [((row + n) * self.pitch + column).value])
             for number, total in enumerate(own):
                 builder.store(total, self._vector_at(target, number, vector), align=self.kind.nbytes)
 
@@ -286,17 +286,17 @@ def _loops_of(emit_products: Callable[..., None], fixed: bool) -> Any:
             own = context.get_data_type(getattr(given.dtype, "underlying_float", given.dtype))
             pointer = context.make_array(given)(context, builder, value).data
             pointers.append(builder.bitcast(pointer, own.as_pointer()))
-        passed = [*pointers, *args[5:8]]
+        passed = [*pointers, *args[5:9]]
         kind = ir.FunctionType(ir.VoidType(), [value.type for value in passed])
         function = ir.Function(builder.module, kind, "sparsetconv_csr")
         function.linkage = "internal"
         for argument in function.args[:5]:
             argument.add_attribute("noalias")
         code = Code(ir.IRBuilder(function.append_basic_block("entry")))
-        first, last, columns = (Value(code, argument) for argument in function.args[5:])
-        stride = code.integer(parts) if fixed else columns * parts
+        first, last, *sizes = (Value(code, argument) for argument in function.args[5:])
+        rows = [code.integer(parts) if fixed else size * parts for size in sizes]
         summed = Kind(number, getattr(data, "signed", True), parts)
-        emit_products(Products(code, Arrays(*function.args[:5]), summed, stride), first, last)
+        emit_products(Products(code, Arrays(*function.args[:5]), summed, *rows), first, last)
         code.builder.ret_void()
         builder.call(function, passed)
         return context.get_dummy_value()
@@ -304,10 +304,11 @@ def _loops_of(emit_products: Callable[..., None], fixed: bool) -> Any:
     @intrinsic  # type: ignore[untyped-decorator]
     def loops(
         typing: Any, indptr: Any, indices: Any, data: Any, source: Any, target: Any, first: Any, last: Any,
-        columns: Any, version: Any,
+        columns: Any, pitch: Any, version: Any,
     ) -> tuple[Any, Callable[..., Any]]:  # fmt: skip
         del typing
-        return types.void(indptr, indices, data, source, target, first, last, columns, version), generate
+        given = indptr, indices, data, source, target, first, last, columns, pitch, version
+        return types.void(*given), generate
 
     return loops
 
@@ -319,21 +320,24 @@ _columns_loops = _loops_of(emit_columns, False)
 def _compiled(version: int) -> Any:
     """Return the compiled functions; ``version`` is in their closure, and so in the key of numba's cache.
 
-    Both write the rows from ``first`` to ``last`` of the product. All arrays have one axis; real entries may
-    be of another dtype than the vectors, whose dtype then is the result's.
+    Both write the rows from ``first`` to ``last`` of the product; ``columns`` and ``pitch`` are the elements
+    from one row to the next of the operand and of the result. All arrays have one axis; real entries may be
+    of another dtype than the operand and the result.
     """
 
     @compiled
     def multiply_vector(
-        indptr: Any, indices: Any, data: Any, source: Any, target: Any, first: int, last: int, columns: int
-    ) -> None:
-        _vector_loops(indptr, indices, data, source, target, first, last, columns, version)
+        indptr: Any, indices: Any, data: Any, source: Any, target: Any, first: int, last: int, columns: int,
+        pitch: int,
+    ) -> None:  # fmt: skip
+        _vector_loops(indptr, indices, data, source, target, first, last, columns, pitch, version)
 
     @compiled
     def multiply_columns(
-        indptr: Any, indices: Any, data: Any, source: Any, target: Any, first: int, last: int, columns: int
-    ) -> None:
-        _columns_loops(indptr, indices, data, source, target, first, last, columns, version)
+        indptr: Any, indices: Any, data: Any, source: Any, target: Any, first: int, last: int, columns: int,
+        pitch: int,
+    ) -> None:  # fmt: skip
+        _columns_loops(indptr, indices, data, source, target, first, last, columns, pitch, version)
 
     return multiply_vector, multiply_columns
 

@@ -18,12 +18,17 @@ from sparsetconv._arrays.switches import compiler_switch
 from sparsetconv._arrays.threads import for_each, thread_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterator
 
     from sparsetconv._arrays.types import Array
 
-# entries times columns from which on compiled loops are loaded or made, and from which on threads pay
-LARGE, THREAD_WORK = 1 << 19, 5 << 17
+# entries times columns from which on threads pay, and compiled loops are loaded or made
+LARGE = 5 << 17
+# bytes of an operand's row in a panel, and of the operand from which on panels pay
+PANEL_BYTES, LARGE_OPERAND = 128, 1 << 22
+# neighbouring rows that are looked at, the most of their entries, and the columns in them over their entries
+# from which on the matrix is scattered
+WINDOW, MOST_OF_WINDOW, SCATTERED = 256, 1 << 14, 0.5
 # the part of the available memory that the CSR of a transpose may take
 MOST_OF_MEMORY = 0.5
 
@@ -52,6 +57,14 @@ class CsrArrays(NamedTuple):
         # searchsorted would convert all row pointers for a number of another dtype
         inner = (int(self.indptr.searchsorted(pointer(last * n // parts))) for n in range(1, parts))
         return [0, *(min(cut, rows) for cut in inner), rows]
+
+    def is_scattered(self) -> bool:
+        """Return whether neighbouring rows have few columns in common: those in the middle stand for all."""
+        rows = self.indptr.size - 1
+        middle = max(0, (rows - WINDOW) // 2)
+        start, stop = (int(self.indptr[n]) for n in (middle, min(middle + WINDOW, rows)))
+        window = self.indices[start : min(stop, start + MOST_OF_WINDOW)]
+        return np.unique(window).size > SCATTERED * window.size
 
 
 def with_arrays(kind: Any, arrays: CsrArrays, shape: tuple[int, int]) -> Any:
@@ -84,6 +97,7 @@ class Csr:
         self._usual = all(map(_is_usual, self._arrays))
         self._dtypes = matrix.indices.dtype, self._data.dtype
         self._known: dict[Hashable, Any] = {}
+        self._scattered: bool | None = None
 
     def vector(self, x: Array) -> Array:
         """Return the product with a vector, which has the result's dtype."""
@@ -169,18 +183,33 @@ class Csr:
     def _gathered(self, loops: Callable[..., None], arrays: CsrArrays, source: Array, columns: int) -> Array:
         """Return the product of the rows of a CSR, by threads with ranges of rows."""
         target = np.empty(self._rows * columns, source.dtype)
-        workers = self._workers(columns)
-        if workers == 1:
-            loops(*arrays, source, target, 0, self._rows, columns)
+        if self._data.size * columns < LARGE:
+            loops(*arrays, source, target, 0, self._rows, columns, columns)
             return target
+        workers = self._workers(columns)
         cuts = arrays.cuts(workers)
-        for_each(
-            lambda n: loops(*arrays, source, target, cuts[n], cuts[n + 1], columns), range(workers), workers
-        )
+
+        def multiply(operand: Array, result: Array, width: int) -> None:
+            def part(n: int) -> None:
+                loops(*arrays, operand, result, cuts[n], cuts[n + 1], width, columns)
+
+            for_each(part, range(workers), workers)
+
+        width = PANEL_BYTES // source.itemsize
+        if columns > width and source.nbytes >= LARGE_OPERAND and self._is_scattered(arrays):
+            for panel, first in _panels(source.reshape(-1, columns), width):
+                multiply(panel.reshape(-1), target[first:], panel.shape[1])
+        else:
+            multiply(source, target, columns)
         return target
 
+    def _is_scattered(self, arrays: CsrArrays) -> bool:
+        if self._scattered is None:
+            self._scattered = arrays.is_scattered()
+        return self._scattered
+
     def _workers(self, columns: int) -> int:
-        return min(thread_count(), max(1, self._rows)) if self._data.size * columns >= THREAD_WORK else 1
+        return min(thread_count(), max(1, self._rows)) if self._data.size * columns >= LARGE else 1
 
 
 class TransposedCsr(Csr):
@@ -205,14 +234,14 @@ class TransposedCsr(Csr):
             self._own = CsrArrays.of(self.matrix.tocsr())
         if self._own is not None:
             return self._gathered(loops, self._own, source, columns)
-        return self._scattered(source, columns)
+        return self._without_own(source, columns)
 
     def _has_room(self) -> bool:
         nbytes = self._data.nbytes + self.matrix.indices.nbytes + self._rows * 8
         free = memory.available_bytes() if nbytes > memory.ALWAYS_THERE else None
         return free is None or nbytes <= MOST_OF_MEMORY * free
 
-    def _scattered(self, source: Array, columns: int) -> Array:
+    def _without_own(self, source: Array, columns: int) -> Array:
         from sparsetconv._methods.cpu.csr.loops import scatter
 
         target = np.zeros(self._rows * columns, source.dtype)
@@ -222,6 +251,25 @@ class TransposedCsr(Csr):
             lambda n: scatter(*arrays, source, target, cuts[n], cuts[n + 1], columns), range(workers), workers
         )
         return target
+
+
+def _panels(rows: Array, width: int) -> Iterator[tuple[Array, int]]:
+    """Yield contiguous copies of ranges of columns, each in the same memory, and their first columns."""
+    count, columns = rows.shape
+    NUMPY.require("a panel of the operand", count * width * rows.itemsize, "the matrix' columns set it")
+    memory_of_all = np.empty(count * width, rows.dtype)
+    workers = thread_count()
+    cuts = [count * n // workers for n in range(workers + 1)]
+    for first in range(0, columns, width):
+        own = min(width, columns - first)
+        panel = memory_of_all[: count * own].reshape(count, own)
+
+        def copy(n: int, panel: Array = panel, first: int = first, own: int = own) -> None:
+            part = slice(cuts[n], cuts[n + 1])
+            panel[part] = rows[part, first : first + own]
+
+        for_each(copy, range(workers), workers)
+        yield panel, first
 
 
 class CsrPair(NamedTuple):
