@@ -1,5 +1,5 @@
-"""Products with any CSR matrix, and its transpose.
+"""Products with any CSR matrix and with its transpose.
 
-``product`` (`Csr`: small products by SciPy, large ones by compiled loops, in threads) uses ``loops`` and
-``transposed``, which writes the transpose's own CSR.
+``product`` (`Csr`, `TransposedCsr`) leaves small products to SciPy, and runs the compiled loops of ``loops`` in
+threads for large ones.
 """
