@@ -280,6 +280,10 @@ def _loops_of(emit_products: Callable[..., None], fixed: bool) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         data, results = (signature.args[n].dtype for n in (2, 4))
         parts = 2 if isinstance(results, types.Complex) else 1
+        if isinstance(data, types.Complex) != isinstance(results, types.Complex):
+            # the loops would read pairs of numbers where there are none
+            msg = "entries and results must both be real or both be complex"
+            raise TypeError(msg)
         number = context.get_data_type(results.underlying_float if parts == 2 else results)
         pointers = []
         for given, value in zip(signature.args[:5], args[:5], strict=True):

@@ -171,10 +171,10 @@ class Csr:
 
         def called(*args: Any) -> None:
             run(*args)
-            _ready[key] = run
+            _ready[(*(args[n].dtype for n in (1, 2, 4)), many)] = run
 
-        key = *self._dtypes, dtype, many
-        return run if key in _ready or not self._usual else called
+        known = (*self._dtypes, dtype, many) in _ready
+        return run if known or not self._usual else called
 
     def _product(self, loops: Callable[..., None], source: Array, columns: int) -> Array:
         """Return the product by compiled loops, flat."""
