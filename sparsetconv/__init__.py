@@ -16,6 +16,7 @@ from sparsetconv.operators import (
     ConvTransposeOperator,
     KernelOperator,
     ResizeOperator,
+    SparseOperator,
     to_device,
 )
 
@@ -27,6 +28,7 @@ __all__ = [
     "ConvTransposeOperator",
     "KernelOperator",
     "ResizeOperator",
+    "SparseOperator",
     "__version__",
     "capture",
     "conv_matrix",

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from sparsetconv._arrays import backend
+
 
 @dataclass(frozen=True)
 class Arrays:
@@ -34,6 +36,13 @@ class Arrays:
     def put(self, host):
         """Return an array of this kind."""
         return self.xp.asarray(host)
+
+    def matrix(self, host):
+        """Return a CSR matrix of this kind, whose arrays are as they are."""
+        if not self.on_device:
+            return host
+        arrays = (self.put(a) for a in (host.data, host.indices, host.indptr))
+        return backend.cupy_backend().sparse.csr_matrix(tuple(arrays), shape=host.shape)
 
     def fixed(self, host):
         """Return an array of this kind that nobody may write to, where there are such arrays."""

@@ -143,16 +143,16 @@ MUTANTS = [
     ),
     Mutant(
         "threads' partition of a product with the matrix: the last row of a part but the last is left out",
-        "sparsetconv._methods.cpu.sparse",
-        "rows * (number + 1) // workers",
-        "rows * (number + 1) // workers - (number + 1 < workers)",
-        ("test_methods.py", "test_laws.py"),
+        "sparsetconv._methods.cpu.csr.product",
+        "cuts[n + 1], width, columns)",
+        "cuts[n + 1] - (n + 1 < workers), width, columns)",
+        ("test_sparse_operator.py", "test_methods.py"),
     ),
     Mutant(
         "threads' partition of a transposed matrix: the last row of each part is left out",
-        "sparsetconv.operators",
-        "rows = slice(start, min(start + COPY_ROWS, last))",
-        "rows = slice(start, min(start + COPY_ROWS, last - 1))",
+        "sparsetconv._arrays.layout",
+        "block = slice(start, min(start + COPY_BLOCK, last))",
+        "block = slice(start, min(start + COPY_BLOCK, last - 1))",
         ("test_methods.py", "test_operators.py"),
     ),
 ]

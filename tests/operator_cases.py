@@ -254,6 +254,21 @@ def channels_last(arrays, dtype, geometry, mode, method):
     return Subject(stc.operators.ChannelsLastOperator(first.operator), matrix, first.roundoffs)
 
 
+def sparse(arrays, dtype, order, index_dtype):
+    """Any matrix, with empty rows and columns."""
+    if arrays.on_device and dtype in INTEGERS:
+        pytest.skip("CuPy's matrices hold no integers")
+    M = sp.random_array((7, 10), density=0.4, format="csr", rng=0)
+    M.data = integers(M.nnz, dtype)
+    given = M.copy()
+    if order == "reversed":
+        # columns of a row from right to left
+        given = M[:, ::-1]
+        given.indices = (9 - given.indices).astype(given.indices.dtype)
+    given.indices, given.indptr = given.indices.astype(index_dtype), given.indptr.astype(index_dtype)
+    return Subject(stc.SparseOperator(arrays.matrix(given)), M)
+
+
 # name: how an operator is made, and its factors
 OPERATORS = {
     "convolution": combinations(convolution, made=["itself", "adjoint"], geometry=GEOMETRIES, mode=MODES, method=METHODS),
@@ -267,6 +282,7 @@ OPERATORS = {
     "kernel of integers": combinations(kernel_operator, dtype=["int64"], geometry=["picture"], mode=["replicate"], transposed=[False, True]),
     "resize": combinations(resize, sizes=SIZES, mode=RESIZE_MODES),
     "large resize": combinations(resize, made=["itself"], dtype=["float32", "complex128"], sizes=LARGE_SIZES, mode=["cubic"]),
+    "sparse": combinations(sparse, dtype=[*FLOATS, "int32"], order=["sorted", "reversed"], index_dtype=["int32", "int64"]),
     "channels last": combinations(channels_last, geometry=WITH_CHANNELS, mode=["reflect"], method=["direct", "gemm"]),
 }  # fmt: skip
 

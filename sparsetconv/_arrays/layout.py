@@ -1,13 +1,20 @@
-"""The memory layout of kernels below the public functions, with and without channels."""
+"""The memory layout of kernels below the public functions, with and without channels; transposed copies."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from sparsetconv._arrays.threads import for_each, thread_count
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sparsetconv._arrays.types import Array
+
+# rows or columns of a matrix that are transposed at once, and elements for which that pays
+COPY_BLOCK, COPY_WORK = 1024, 1 << 17
 
 
 def last_axes(index: Iterable[Any]) -> Any:
@@ -22,3 +29,26 @@ def oriented_weights(kernel: Array, groups: int, flip: bool, has_channels: bool)
     else:
         weights = kernel[None, None, None]
     return weights[last_axes([slice(None, None, -1)] * (weights.ndim - 3))] if flip else weights
+
+
+def transposed(x: Array) -> Array:
+    """Return the transpose of a matrix, contiguous; a large one is copied block by block, in threads."""
+    rows, columns = x.shape
+    copy = np.empty((columns, rows), x.dtype)
+    if x.size < COPY_WORK:
+        copy[...] = x.T
+        return copy
+    long, workers = max(rows, columns), thread_count()
+    cuts = [long * n // workers for n in range(workers + 1)]
+
+    def write(number: int) -> None:
+        last = cuts[number + 1]
+        for start in range(cuts[number], last, COPY_BLOCK):
+            block = slice(start, min(start + COPY_BLOCK, last))
+            if rows >= columns:
+                copy[:, block] = x[block].T
+            else:
+                copy[block] = x[:, block].T
+
+    for_each(write, range(workers), workers)
+    return copy

@@ -56,6 +56,8 @@ class Method(ABC):
         Whether the method needs numba's compiler.
     assembles : bool
         Whether it multiplies with the assembled matrix.
+    takes_columns : bool
+        Whether a batch is best given as the columns of a contiguous matrix.
     large_shape, small_shape : tuple of int
         ``(groups, channels, ...)`` of the input and of the output of the forward direction.
     """
@@ -63,6 +65,7 @@ class Method(ABC):
     name: ClassVar[str]
     compiled: ClassVar[bool] = False
     assembles: ClassVar[bool] = False
+    takes_columns: ClassVar[bool] = False
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         arranged = arrangement(geometry)

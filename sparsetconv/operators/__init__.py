@@ -2,7 +2,7 @@
 
 ``_base`` (`ArrayCore`: adjoint, transpose, Gram operator) and ``_products`` (every product from two
 methods; ``_device_products`` on a GPU) are the base of ``_convolution``, ``_kernel`` (a convolution as a
-function of its kernel), ``_resize`` and ``_channels_last``.
+function of its kernel), ``_resize``, ``_sparse`` (a matrix that is given) and ``_channels_last``.
 """
 
 from sparsetconv.operators._base import (
@@ -16,6 +16,7 @@ from sparsetconv.operators._channels_last import ChannelsLastOperator
 from sparsetconv.operators._convolution import ConvOperator, ConvTransposeOperator
 from sparsetconv.operators._kernel import KernelOperator
 from sparsetconv.operators._resize import ResizeOperator
+from sparsetconv.operators._sparse import SparseOperator
 
 __all__ = [
     "AdjointOperator",
@@ -26,6 +27,7 @@ __all__ = [
     "GramOperator",
     "KernelOperator",
     "ResizeOperator",
+    "SparseOperator",
     "TransposedOperator",
     "to_device",
 ]

@@ -433,6 +433,10 @@ class _Derived(ArrayCore):
         # not stored, since the other operator may make more arrays later
         return self.operator._where()
 
+    @property
+    def _takes_columns(self) -> bool:
+        return self.operator._takes_columns
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _made_of, (getattr(self, "_public", type(self)), self.operator)
 

@@ -167,6 +167,10 @@ class Convolution(ArrayCore):
         method = self._adjoint_method if adjoint else self._method
         return method.vector(x, self._transposed is not adjoint)
 
+    @property
+    def _takes_columns(self) -> bool:
+        return self._method.takes_columns
+
     @staticmethod
     def _run(method: Method, x: Array, transpose: bool) -> Array:
         if transpose:

@@ -13,7 +13,7 @@ import numpy as np
 from sparsetconv._arrays import cuda, memory
 from sparsetconv._arrays.backend import NUMPY, check_backend, check_device
 from sparsetconv._arrays.display import clipped, shown, type_name
-from sparsetconv._arrays.threads import for_each, thread_count
+from sparsetconv._arrays.layout import COPY_WORK, transposed
 from sparsetconv._arrays.validation import SUPPORTED, is_half, to_array
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.streams import Place
     from sparsetconv._arrays.types import Array
 
-# rows of a matrix that are transposed at once, and elements for which that pays
-COPY_ROWS, COPY_WORK = 1024, 1 << 17
 # elements of a result, of 16 bytes at most, above which the available memory is checked
 LARGE_RESULT = memory.ALWAYS_THERE // 16
 
@@ -60,6 +58,11 @@ class ArrayProducts(Base):
         self.backend.linear_operator.__init__(self, dtype, (prod(output_shape), prod(input_shape)))
         self.input_shape = input_shape
         self.output_shape = output_shape
+
+    @property
+    def _takes_columns(self) -> bool:
+        """Whether a batch is best given as the columns of a contiguous matrix, instead of as its rows."""
+        return False
 
     def _where(self) -> Place:
         """Return the operator's GPU, and the event after the work that made its arrays."""
@@ -210,24 +213,7 @@ class ArrayProducts(Base):
         if not isinstance(x, self.backend.xp.ndarray):
             msg = f"the operand must be a dense array, got {type_name(x)}; use .tosparse() @ operand"
             raise TypeError(msg)
-        columns: Array = x.swapaxes(-1, -2) if self.backend.on_gpu else _transposed(x)
-        return columns
-
-
-def _transposed(x: Array) -> Array:
-    """Return ``(..., k, n)`` from ``(..., n, k)``; a large matrix is copied, block by block, in threads."""
-    if x.ndim != 2 or x.size < COPY_WORK or x.flags.f_contiguous:
-        return x.swapaxes(-1, -2)
-    columns = np.empty(x.shape[::-1], x.dtype)
-
-    workers = thread_count()
-    cuts = [len(x) * n // workers for n in range(workers + 1)]
-
-    def copy(number: int) -> None:
-        last = cuts[number + 1]
-        for start in range(cuts[number], last, COPY_ROWS):
-            rows = slice(start, min(start + COPY_ROWS, last))
-            columns[:, rows] = x[rows].T
-
-    for_each(copy, range(workers), workers)
-    return columns
+        if self.backend.on_gpu or self._takes_columns or x.ndim != 2 or x.size < COPY_WORK:
+            columns: Array = x.swapaxes(-1, -2)
+            return columns
+        return x.T if x.flags.f_contiguous else transposed(x)

@@ -388,6 +388,9 @@ class sparray:  # noqa: N801
     def sort_indices(self):
         self._matrix.sort_indices()
 
+    def sum_duplicates(self):
+        self._matrix.sum_duplicates()
+
     def diagonal(self):
         return ndarray(self._matrix.diagonal())
 

@@ -117,7 +117,7 @@ def test_folds_are_summed_in_the_results_dtype(cp, kernel, x, method):
             assert result.dtype == np.result_type(kernel, x)
             np.testing.assert_array_equal(result.get(), theirs.apply(batch))
     if method == "sparse":
-        matrices = device._method._matrices.keys()
+        matrices = device._method._pair._matrices.keys()
         assert {dtype.kind for _, dtype in matrices} == {"f"}
         assert len(matrices) == 2
 

@@ -1,23 +1,17 @@
-"""Method ``"sparse"`` on a GPU: a CSR matrix for each direction, multiplied by cuSPARSE.
-
-The transposed direction has its own matrix, since cuSPARSE's product with a transposed matrix is slow and
-does not add in a fixed order.
-"""
+"""Method ``"sparse"`` on a GPU: a CSR matrix for each direction and dtype, multiplied by cuSPARSE."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsetconv._arrays import cuda
 from sparsetconv._arrays.backend import NUMPY
-from sparsetconv._arrays.streams import Kept
 from sparsetconv._arrays.validation import is_half
 from sparsetconv._assembly.csr import MatrixLayout
 from sparsetconv._assembly.matrices import oriented_csr
-from sparsetconv._methods.base import Method, joined_parts, real_parts
+from sparsetconv._methods.base import Method
+from sparsetconv._methods.cuda.csr import CudaCsrPair
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
@@ -27,11 +21,7 @@ if TYPE_CHECKING:
 
 
 class CudaSparseMethod(Method):
-    """Products with the matrix, assembled for each direction and dtype when first needed.
-
-    If the result's dtype is not the kernel's, a matrix of the result's dtype is assembled once and kept. A
-    real matrix multiplies the real and imaginary parts of complex vectors separately.
-    """
+    """Products with the matrix, assembled for each direction and dtype when first needed."""
 
     name = "sparse"
     assembles = True
@@ -54,11 +44,7 @@ class CudaSparseMethod(Method):
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         super().__init__(geometry, weights, backend)
-        self._matrices: Kept[Any] = Kept(backend)
-
-    def _matrix(self, transposed: bool, dtype: np.dtype[Any]) -> Any:
-        """Return the matrix of a direction in a dtype; cuSPARSE requires that of the vector."""
-        return self._matrices.get((transposed, dtype), partial(self._assembled, transposed, dtype))
+        self._pair = CudaCsrPair(backend, self.weights.dtype, self._assembled)
 
     def _assembled(self, transposed: bool, dtype: np.dtype[Any]) -> Any:
         layout = MatrixLayout.of(self.geometry, transposed)
@@ -67,23 +53,12 @@ class CudaSparseMethod(Method):
 
     def forward(self, x: Array) -> Array:
         """See `Method.forward`."""
-        return self._product(False, x).reshape(x.shape[0], *self.small_shape)
+        return self._product(x, False).reshape(x.shape[0], *self.small_shape)
 
     def transpose(self, y: Array) -> Array:
         """See `Method.transpose`."""
-        return self._product(True, y).reshape(y.shape[0], *self.large_shape)
+        return self._product(y, True).reshape(y.shape[0], *self.large_shape)
 
-    def _product(self, transposed: bool, x: Array) -> Array:
-        """Return ``(batch, rows)``: by SpMV for one vector, else by SpMM with columns in Fortran order."""
-        xp = self.backend.xp
+    def _product(self, x: Array, transposed: bool) -> Array:
         dtype = np.result_type(x.dtype, self.weights.dtype)
-        vectors = cuda.contiguous(xp, x, dtype).reshape(x.shape[0], -1)
-        split = dtype.kind == "c" and self.weights.dtype.kind != "c"
-        if split:
-            vectors = real_parts(vectors, xp)
-        matrix = self._matrix(transposed, vectors.dtype)
-        if len(vectors) == 1:
-            product: Array = matrix @ vectors[0]
-            return product
-        columns: Array = (matrix @ vectors.T).T
-        return joined_parts(columns, dtype, xp) if split else columns
+        return self._pair.batch(x.reshape(x.shape[0], -1), dtype, transposed)

@@ -1,0 +1,304 @@
+"""`Csr` and `TransposedCsr`: products with any CSR matrix, small ones by SciPy, large ones by compiled loops.
+
+Both compute the same bits where SciPy rounds each product before it is added, as its builds for x86 do.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from sparsetconv._arrays import memory
+from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.layout import transposed
+from sparsetconv._arrays.switches import compiler_switch
+from sparsetconv._arrays.threads import for_each, thread_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator
+
+    from sparsetconv._arrays.types import Array
+
+# entries times columns from which on threads pay, and compiled loops are loaded or made
+LARGE = 5 << 17
+# bytes of an operand's row in a panel, and of the operand from which on panels pay
+PANEL_BYTES, LARGE_OPERAND = 128, 1 << 22
+# neighbouring rows that are looked at, the most of their entries, and the columns in them over their entries
+# from which on the matrix is scattered
+WINDOW, MOST_OF_WINDOW, SCATTERED = 256, 1 << 14, 0.5
+# the part of the available memory that the CSR of a transpose may take
+MOST_OF_MEMORY = 0.5
+
+
+# the loops that large products have compiled or loaded: by the dtypes of indices, entries and results, and
+# whether they are for several columns
+_ready: dict[Hashable, Any] = {}
+
+
+class CsrArrays(NamedTuple):
+    """The arrays of a CSR matrix."""
+
+    indptr: Array
+    indices: Array
+    data: Array
+
+    @classmethod
+    def of(cls, matrix: Any) -> CsrArrays:
+        """Return the arrays of a CSR matrix, or those of the transpose of a CSC matrix."""
+        return cls(matrix.indptr, matrix.indices, matrix.data)
+
+    def cuts(self, parts: int) -> list[int]:
+        """Return the bounds of ranges of rows with about as many entries each."""
+        rows, pointer = self.indptr.size - 1, self.indptr.dtype.type
+        last = int(self.indptr[-1])
+        # searchsorted would convert all row pointers for a number of another dtype
+        inner = (int(self.indptr.searchsorted(pointer(last * n // parts))) for n in range(1, parts))
+        return [0, *(min(cut, rows) for cut in inner), rows]
+
+    def is_scattered(self) -> bool:
+        """Return whether neighbouring rows have few columns in common: those in the middle stand for all."""
+        rows = self.indptr.size - 1
+        middle = max(0, (rows - WINDOW) // 2)
+        start, stop = (int(self.indptr[n]) for n in (middle, min(middle + WINDOW, rows)))
+        window = self.indices[start : min(stop, start + MOST_OF_WINDOW)]
+        return np.unique(window).size > SCATTERED * window.size
+
+
+def with_arrays(kind: Any, arrays: CsrArrays, shape: tuple[int, int]) -> Any:
+    """Return a sparse array that has these arrays themselves; its constructor might copy some."""
+    made = kind(shape, dtype=arrays.data.dtype)
+    made.indptr, made.indices, made.data = arrays
+    return made
+
+
+class Csr:
+    """A CSR matrix, and its products.
+
+    Parameters
+    ----------
+    matrix : (m, n) scipy.sparse array
+        Its arrays are kept as they are; in any order, and with duplicates, but with valid indices: nothing
+        checks them later.
+
+    Attributes
+    ----------
+    matrix : (m, n) scipy.sparse array
+    """
+
+    def __init__(self, matrix: Any) -> None:
+        self.matrix = matrix
+        self._rows, self._columns = matrix.shape
+        self._arrays = CsrArrays.of(matrix)
+        self._data = matrix.data
+        # other arrays are of another type, for which numba would compile anew
+        self._usual = all(map(_is_usual, self._arrays))
+        self._dtypes = matrix.indices.dtype, self._data.dtype
+        self._known: dict[Hashable, Any] = {}
+        self._scattered: bool | None = None
+
+    def vector(self, x: Array) -> Array:
+        """Return the product with a vector, which has the result's dtype."""
+        loops = self._loops(x, 1)
+        if loops is None:
+            product: Array = self.matrix @ x
+            return product
+        return self._product(loops, np.ascontiguousarray(x), 1)
+
+    def batch(self, x: Array, dtype: np.dtype[Any]) -> Array:
+        """Return the products with a batch of vectors, in the result's dtype.
+
+        Parameters
+        ----------
+        x : (k, n) array
+            Best the transpose of a contiguous ``(n, k)`` array.
+        dtype : dtype
+
+        Returns
+        -------
+        (k, m) array
+            In the memory order of ``x``: contiguous, or the transpose of a contiguous array.
+        """
+        vectors = x.astype(dtype, copy=False)
+        count = len(vectors)
+        by_columns = vectors.T.flags.c_contiguous
+        if not by_columns:
+            NUMPY.require("the operand's copy", vectors.nbytes, "fewer vectors need less")
+        columns = vectors.T if by_columns else transposed(vectors)
+        # with real entries, real and imaginary parts are multiplied as two real columns
+        number = dtype if self._data.dtype.kind == "c" else np.zeros(0, dtype).real.dtype
+        result = self._multiplied(columns.view(number)).view(dtype).T
+        if by_columns or count == 1:
+            return result
+        NUMPY.require("the result's copy", result.nbytes, "fewer vectors need less")
+        return transposed(result.T)
+
+    def _multiplied(self, columns: Array) -> Array:
+        """Return the product with a contiguous matrix, contiguous."""
+        count = columns.shape[1]
+        if count == 1:
+            return self.vector(columns.reshape(-1)).reshape(-1, 1)
+        loops = self._loops(columns, count)
+        if loops is None:
+            product: Array = self.matrix @ columns
+            return product
+        return self._product(loops, columns.reshape(-1), count).reshape(-1, count)
+
+    def _loops(self, x: Array, columns: int) -> Any:
+        """Return the loops for a product, or None if SciPy's serve it.
+
+        Small products take loops that large ones have loaded, where that leaves the bits as they are.
+        """
+        if self._data.size * columns >= LARGE:
+            return None if compiler_switch() else self._loaded(x.dtype, columns > 1)
+        if not _ready or not self._usual:
+            return None
+        own = x.dtype, columns > 1
+        loops = self._known.get(own)
+        if loops is None and rounds_twice():
+            loops = _ready.get((*self._dtypes, *own))
+            if loops is not None:
+                self._known[own] = loops
+        return loops if loops is not None and _is_usual(x) else None
+
+    def _loaded(self, dtype: np.dtype[Any], many: bool) -> Any:
+        """Return compiled loops, which are ready for small products, too, once they have been called."""
+        from sparsetconv._methods.cpu.csr import loops
+
+        run = loops.multiply_columns if many else loops.multiply_vector
+
+        def called(*args: Any) -> None:
+            run(*args)
+            _ready[(*(args[n].dtype for n in (1, 2, 4)), many)] = run
+
+        known = (*self._dtypes, dtype, many) in _ready
+        return run if known or not self._usual else called
+
+    def _product(self, loops: Callable[..., None], source: Array, columns: int) -> Array:
+        """Return the product by compiled loops, flat."""
+        return self._gathered(loops, self._arrays, source, columns)
+
+    def _gathered(self, loops: Callable[..., None], arrays: CsrArrays, source: Array, columns: int) -> Array:
+        """Return the product of the rows of a CSR, by threads with ranges of rows."""
+        target = np.empty(self._rows * columns, source.dtype)
+        if self._data.size * columns < LARGE:
+            loops(*arrays, source, target, 0, self._rows, columns, columns)
+            return target
+        workers = self._workers(columns)
+        cuts = arrays.cuts(workers)
+
+        def multiply(operand: Array, result: Array, width: int) -> None:
+            def part(n: int) -> None:
+                loops(*arrays, operand, result, cuts[n], cuts[n + 1], width, columns)
+
+            for_each(part, range(workers), workers)
+
+        width = PANEL_BYTES // source.itemsize
+        if columns > width and source.nbytes >= LARGE_OPERAND and self._is_scattered(arrays):
+            for panel, first in _panels(source.reshape(-1, columns), width):
+                multiply(panel.reshape(-1), target[first:], panel.shape[1])
+        else:
+            multiply(source, target, columns)
+        return target
+
+    def _is_scattered(self, arrays: CsrArrays) -> bool:
+        if self._scattered is None:
+            self._scattered = arrays.is_scattered()
+        return self._scattered
+
+    def _workers(self, columns: int) -> int:
+        return min(thread_count(), max(1, self._rows)) if self._data.size * columns >= LARGE else 1
+
+
+class TransposedCsr(Csr):
+    """The transpose of a CSR matrix, and its products.
+
+    Large products are made with the transpose's own CSR, which is made when first needed, if there is memory
+    for it; else with the given one, by threads with ranges of the result's rows. The bits are the same.
+
+    Parameters
+    ----------
+    matrix : (m, n) scipy.sparse.csr_array
+        As for `Csr`; the transpose is ``(n, m)``.
+    """
+
+    def __init__(self, matrix: Any) -> None:
+        super().__init__(with_arrays(sp.csc_array, CsrArrays.of(matrix), matrix.shape[::-1]))
+        self._own: CsrArrays | None = None
+
+    def _product(self, loops: Callable[..., None], source: Array, columns: int) -> Array:
+        if self._own is None and self._has_room():
+            # entries of one column are in the order of their rows
+            self._own = CsrArrays.of(self.matrix.tocsr())
+        if self._own is not None:
+            return self._gathered(loops, self._own, source, columns)
+        return self._without_own(source, columns)
+
+    def _has_room(self) -> bool:
+        nbytes = self._data.nbytes + self.matrix.indices.nbytes + self._rows * 8
+        free = memory.available_bytes() if nbytes > memory.ALWAYS_THERE else None
+        return free is None or nbytes <= MOST_OF_MEMORY * free
+
+    def _without_own(self, source: Array, columns: int) -> Array:
+        from sparsetconv._methods.cpu.csr.loops import scatter
+
+        target = np.zeros(self._rows * columns, source.dtype)
+        workers, arrays = self._workers(columns), self._arrays
+        cuts = [self._rows * n // workers for n in range(workers + 1)]
+        for_each(
+            lambda n: scatter(*arrays, source, target, cuts[n], cuts[n + 1], columns), range(workers), workers
+        )
+        return target
+
+
+def _panels(rows: Array, width: int) -> Iterator[tuple[Array, int]]:
+    """Yield contiguous copies of ranges of columns, each in the same memory, and their first columns."""
+    count, columns = rows.shape
+    NUMPY.require("a panel of the operand", count * width * rows.itemsize, "the matrix' columns set it")
+    memory_of_all = np.empty(count * width, rows.dtype)
+    workers = thread_count()
+    cuts = [count * n // workers for n in range(workers + 1)]
+    for first in range(0, columns, width):
+        own = min(width, columns - first)
+        panel = memory_of_all[: count * own].reshape(count, own)
+
+        def copy(n: int, panel: Array = panel, first: int = first, own: int = own) -> None:
+            part = slice(cuts[n], cuts[n + 1])
+            panel[part] = rows[part, first : first + own]
+
+        for_each(copy, range(workers), workers)
+        yield panel, first
+
+
+class CsrPair(NamedTuple):
+    """A CSR matrix in both directions."""
+
+    forward: Csr
+    transposed: Csr
+
+    @classmethod
+    def of(cls, matrix: Any) -> CsrPair:
+        """Return the pair of a CSR matrix."""
+        return cls(Csr(matrix), TransposedCsr(matrix))
+
+    def vector(self, x: Array, transposed: bool) -> Array:
+        """See `Csr.vector`."""
+        return self[transposed].vector(x)
+
+    def batch(self, x: Array, dtype: np.dtype[Any], transposed: bool) -> Array:
+        """See `Csr.batch`."""
+        return self[transposed].batch(x, dtype)
+
+
+def _is_usual(array: Array) -> bool:
+    return array.flags.writeable and array.flags.aligned
+
+
+@cache
+def rounds_twice() -> bool:
+    """Return whether SciPy's product rounds each term before it adds it, as the compiled loops do."""
+    term = 1 + 2.0**-27
+    matrix = sp.csr_array(np.array([[-1.0, term]]))
+    return bool((matrix @ np.array([1.0, term]))[0] == 2.0**-26)
