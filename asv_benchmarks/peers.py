@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.ndimage
@@ -33,19 +33,57 @@ from sparsetconv._arrays.threads import thread_count
 
 Pair = tuple[Callable[[], Any], Callable[[], Any]]
 
-# (name, kernel shape, input shape, stride, dtypes); padding is k // 2 with zeros, as every peer can do it
+
+class Case(NamedTuple):
+    """A line of the table; padding is ``k // 2`` with zeros, as every peer can do it.
+
+    ``applied`` lines call ``apply`` with arrays instead of ``@`` with flat vectors, as those with a batch do.
+    """
+
+    name: str
+    kernel: tuple[int, ...]
+    input: tuple[int, ...]
+    dtypes: str
+    stride: int = 1
+    groups: int = 1
+    batch: int = 1
+    applied: bool = False
+
+
+def layer(c_in: int, c_out: int, n: int, k: int, dtypes: str = "fd", stride: int = 1, batch: int = 1) -> Case:
+    """Return the line of a layer with channels, on pictures of ``n`` by ``n``."""
+    name = f"{c_in} to {c_out} channels {n}^2 k{k}" + (f" stride {stride}" if stride > 1 else "")
+    name = f"{batch} x {name}" if batch > 1 else name
+    return Case(name, (c_out, c_in, k, k), (c_in, n, n), dtypes, stride, batch=batch)
+
+
+def depthwise(channels: int, n: int, k: int) -> Case:
+    """Return the line of a layer with a kernel of its own for each channel."""
+    name = f"depthwise {channels} channels {n}^2 k{k}"
+    return Case(name, (channels, 1, k, k), (channels, n, n), "fd", groups=channels)
+
+
 CASES = [
-    *((f"2-D 1024^2 k{k}", (k, k), (1024, 1024), 1, "fd") for k in (3, 7, 15, 31, 65)),
-    *((f"2-D 1024^2 k{k} stride 2", (k, k), (1024, 1024), 2, "fd") for k in (3, 7)),
-    ("2-D 512^2 k9", (9, 9), (512, 512), 1, "D"),
-    ("2-D 128^2 k5", (5, 5), (128, 128), 1, "d"),
-    ("2-D 32^2 k3", (3, 3), (32, 32), 1, "d"),
-    *((f"3-D 128^3 k{k}", (k, k, k), (128, 128, 128), 1, "f") for k in (3, 5, 9)),
-    *((f"1-D 1e6 k{k}", (k,), (1_000_000,), 1, "d") for k in (31, 2001)),
-    ("3 to 16 channels 256^2 k3", (16, 3, 3, 3), (3, 256, 256), 1, "fd"),
-    ("16 to 16 channels 256^2 k3", (16, 16, 3, 3), (16, 256, 256), 1, "fd"),
-    ("64 to 64 channels 56^2 k3", (64, 64, 3, 3), (64, 56, 56), 1, "fd"),
-    ("64 to 128 channels 56^2 k3 stride 2", (128, 64, 3, 3), (64, 56, 56), 2, "fd"),
+    *(Case(f"2-D 1024^2 k{k}", (k, k), (1024, 1024), "fd") for k in (1, 3, 7, 15, 31, 65)),
+    *(Case(f"2-D {n}^2 k3", (3, 3), (n, n), "f") for n in (2048, 4096)),
+    *(Case(f"2-D 1024^2 k{k} stride 2", (k, k), (1024, 1024), "fd", 2) for k in (3, 7)),
+    Case("2-D 512^2 k9", (9, 9), (512, 512), "D"),
+    Case("2-D 128^2 k5", (5, 5), (128, 128), "d"),
+    Case("2-D 32^2 k3", (3, 3), (32, 32), "d"),
+    *(Case(f"2-D {n}^2 k{k} by apply", (k, k), (n, n), "f", applied=True) for n, k in ((20, 3), (48, 5))),
+    *(Case(f"3-D 128^3 k{k}", (k, k, k), (128, 128, 128), "f") for k in (3, 5, 9)),
+    *(Case(f"1-D 1e6 k{k}", (k,), (1_000_000,), "d") for k in (31, 2001)),
+    layer(3, 16, 256, 3),
+    layer(16, 16, 256, 3),
+    layer(64, 64, 56, 3),
+    layer(64, 128, 56, 3, stride=2),
+    layer(128, 128, 28, 3),
+    layer(256, 256, 14, 3),
+    layer(256, 64, 56, 1),
+    layer(3, 64, 224, 7, stride=2),
+    layer(16, 32, 32, 3, batch=16),
+    depthwise(32, 112, 3),
+    depthwise(96, 28, 7),
 ]
 # sparse matrices of more bytes are left out, and contestants that take more seconds
 MOST_BYTES, MOST_SECONDS = 3e9, 3.0
@@ -54,38 +92,37 @@ PAUSE = 0.03
 
 
 class Problem:
-    """One line: the data, and our operator."""
+    """One line in one dtype: the data, and our operator."""
 
-    def __init__(
-        self, kernel_shape: tuple[int, ...], input_shape: tuple[int, ...], stride: int, code: str
-    ) -> None:
+    def __init__(self, case: Case, code: str) -> None:
         rng = np.random.default_rng(0)
 
         def draw(shape: tuple[int, ...]) -> np.ndarray:
             values = rng.standard_normal(shape)
             return (values + 1j * rng.standard_normal(shape) if code == "D" else values).astype(code)
 
-        self.kernel, self.x, self.stride, self.dtype = (
-            draw(kernel_shape),
-            draw(input_shape),
-            stride,
-            np.dtype(code),
-        )
-        self.channels = len(kernel_shape) > len(input_shape)
-        self.ndim = len(input_shape) - self.channels
-        self.options = {"stride": stride, "padding": tuple(k // 2 for k in kernel_shape[-self.ndim :])}
-        self.operator = stc.ConvOperator(self.kernel, input_shape, **self.options)
-        self.y = draw(self.operator.output_shape)
+        self.case, self.dtype, self.stride, self.groups = case, np.dtype(code), case.stride, case.groups
+        batch = (case.batch,) if case.batch > 1 else ()
+        self.kernel, self.x = draw(case.kernel), draw((*batch, *case.input))
+        self.channels = len(case.kernel) > len(case.input)
+        self.ndim = len(case.input) - self.channels
+        self.plain = not batch and not self.channels
+        pads = tuple(k // 2 for k in case.kernel[-self.ndim :])
+        self.options = {"stride": case.stride, "padding": pads, "groups": case.groups}
+        self.operator = stc.ConvOperator(self.kernel, case.input, **self.options)
+        self.y = draw((*batch, *self.operator.output_shape))
 
 
 def ours(p: Problem) -> Pair:
     A, B = p.operator, p.operator.H
+    if p.case.applied or p.case.batch > 1:
+        return lambda: A.apply(p.x), lambda: B.apply(p.y)
     x, y = p.x.ravel(), p.y.ravel()
     return lambda: A @ x, lambda: B @ y
 
 
 def scipy_csr(p: Problem) -> Pair | None:
-    if p.operator.geometry.nbytes(p.dtype) > MOST_BYTES:
+    if p.case.batch > 1 or p.operator.geometry.nbytes(p.dtype) > MOST_BYTES:
         return None
     A = p.operator.tosparse()
     B = A.conj().T.tocsr()
@@ -94,7 +131,7 @@ def scipy_csr(p: Problem) -> Pair | None:
 
 
 def pylops(p: Problem) -> Pair | None:
-    if p.channels or p.stride > 1 or p.dtype.kind == "c":
+    if not p.plain or p.stride > 1 or p.dtype.kind == "c":
         return None
     import pylops
 
@@ -120,27 +157,31 @@ def torch(p: Problem) -> Pair:
     w, x, y = (torch.from_numpy(np.ascontiguousarray(v)) for v in (p.kernel, p.x, p.y))
     if not p.channels:
         w, x, y = w[None, None], x[None], y[None]
+    if p.case.batch == 1:
+        x, y = x[None], y[None]
     pads = p.options["padding"]
     # a stride leaves the size ambiguous
     extra = tuple(n - ((m - 1) * p.stride + k - 2 * b) for n, m, k, b in zip(
-        p.x.shape[-p.ndim :], p.y.shape[-p.ndim :], p.kernel.shape[-p.ndim :], pads, strict=True
+        p.case.input[-p.ndim :], p.y.shape[-p.ndim :], p.kernel.shape[-p.ndim :], pads, strict=True
     ))  # fmt: skip
     conjugate = w.conj().resolve_conj()
 
     def adjoint() -> Any:
         with torch.inference_mode():
-            return transposed(y[None], conjugate, stride=p.stride, padding=pads, output_padding=extra)
+            return transposed(
+                y, conjugate, stride=p.stride, padding=pads, output_padding=extra, groups=p.groups
+            )
 
     def product() -> Any:
         with torch.inference_mode():
-            return forward(x[None], w, stride=p.stride, padding=pads)
+            return forward(x, w, stride=p.stride, padding=pads, groups=p.groups)
 
     return product, adjoint
 
 
 def signal_method(function: Callable[..., Any]) -> Callable[[Problem], Pair | None]:
     def contestant(p: Problem) -> Pair | None:
-        if p.channels:
+        if not p.plain:
             return None
         flipped = p.kernel[(slice(None, None, -1),) * p.ndim]
         conjugate = p.kernel.conj()
@@ -159,7 +200,7 @@ def signal_method(function: Callable[..., Any]) -> Callable[[Problem], Pair | No
 
 
 def ndimage(p: Problem) -> Pair | None:
-    if p.channels or p.stride > 1:
+    if not p.plain or p.stride > 1:
         return None
     conjugate = p.kernel.conj()
     # ndimage conjugates the weights of a complex correlation
@@ -234,11 +275,12 @@ def main() -> None:
     print(f"| line | dtype | direction | method | {' | '.join(CONTESTANTS)} | best / ours |")
     print("|---" * (len(CONTESTANTS) + 5) + "|")
     rows, ratios, symmetry = [], [], []
-    for name, kernel_shape, input_shape, stride, codes in CASES:
-        for code in codes:
+    for case in CASES:
+        name = case.name
+        for code in case.dtypes:
             if not re.search(args.only, name):
                 continue
-            problem = Problem(kernel_shape, input_shape, stride, code)
+            problem = Problem(case, code)
             found = dict(contestants(problem))
             results = []
             # both directions in turn, so that a slow moment of the machine affects both
