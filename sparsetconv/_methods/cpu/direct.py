@@ -183,7 +183,7 @@ def _scratch(vectors: int, width: int) -> Array:
     return numbers(
         filled(
             SCRATCH,
-            **dict.fromkeys(("out_rows", "out_steps", "bases", "reads", "counts"), 0),
+            **dict.fromkeys(("out_rows", "out_steps", "bases", "reads", "counts", "places"), 0),
             buffer_rows=np.arange(2 * BLOCK_ROWS) * vectors * width,
             buffer_steps=np.where(number < vectors, number * width, 0),
             vectors=vectors,

@@ -203,7 +203,7 @@ class Code:
         builder.cbranch(condition().value, body, after)
         builder.position_at_end(body)
         yield
-        again(builder, head)
+        builder.branch(head)
         builder.position_at_end(after)
 
     @contextmanager

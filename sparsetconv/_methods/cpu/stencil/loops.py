@@ -414,17 +414,19 @@ def emit_columns(m: Arrays, series: Series, block: Record, source: Source, colum
     memory, base, offsets = emit_reading(m, block, source, columns.in_place)
     with code.loop(0, header.channel_blocks) as channels:
         rows = emit_out_rows(m, series, block, channels, series.place)
+        with code.loop(0, 2 * BLOCK_ROWS) as row:
+            # an odd phase is never plain
+            straight = scratch.out_rows[row.minimum(BLOCK_ROWS - 1)]
+            scratch.places[row] = series.plain.choose(straight, scratch.buffer_rows[row])
         with code.loop(columns.low, columns.high, width * VECTORS) as j:
-            to = j * target.step
+            to, shift = j * target.step, series.plain.choose(j, 0)
             with code.loop(0, series.paired + 1) as odd:
                 begin: Value = base + j
                 read = Reading(memory, offsets, lambda v: begin + width * v)
                 sums = emit_sums(m, series, odd, channels, item, read)
 
                 def out_place(row: int, v: int) -> Value:
-                    stored = m.w[scratch.buffer_rows.at(odd * BLOCK_ROWS, row)]
-                    place: Value = series.plain.choose(scratch.out_rows[row] + j, stored)
-                    return place + width * v
+                    return shift + m.w[scratch.places.at(odd * BLOCK_ROWS, row)] + width * v
 
                 store_sums(code, Memory(code, out, m.out.element), sums, rows, out_place)
             with code.when(~series.plain):
