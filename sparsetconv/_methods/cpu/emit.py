@@ -162,10 +162,12 @@ class Code:
     ----------
     builder : llvmlite.ir.IRBuilder
         Positioned at the end of the function's first block.
+    rolled : bool, optional
+        Whether to keep LLVM from unrolling the loops.
     """
 
-    def __init__(self, builder: Any) -> None:
-        self.builder = builder
+    def __init__(self, builder: Any, rolled: bool = False) -> None:
+        self.builder, self.rolled = builder, rolled
         self._entry = builder.block
 
     def raw(self, value: Any) -> Any:
@@ -203,7 +205,10 @@ class Code:
         builder.cbranch(condition().value, body, after)
         builder.position_at_end(body)
         yield
-        builder.branch(head)
+        if self.rolled:
+            again(builder, head)
+        else:
+            builder.branch(head)
         builder.position_at_end(after)
 
     @contextmanager
@@ -216,15 +221,19 @@ class Code:
 
 
 def again(builder: Any, head: Any) -> None:
-    """Emit the branch back to the head of a loop, which LLVM is not to unroll.
+    """Emit the branch back to the head of a loop, which LLVM is to leave as it is.
 
-    Copies of a loop's body take long to compile. Where several copies pay, the code that emits it makes them.
+    Copies of a loop's body take long to compile. Where copies or vectors pay, the code that emits the loop
+    makes them.
     """
     module = builder.module
-    rolled = module.add_metadata(["llvm.loop.unroll.disable"])
+    hints = (
+        module.add_metadata(["llvm.loop.unroll.disable"]),
+        module.add_metadata(["llvm.loop.vectorize.enable", TRUTH(0)]),
+    )
     # a loop's metadata refers to itself, and so is made for a unique operand first
-    loop = module.add_metadata([INTEGER(len(module.metadata)), rolled])
-    loop.operands = (loop, rolled)
+    loop = module.add_metadata([INTEGER(len(module.metadata)), *hints])
+    loop.operands = (loop, *hints)
     builder.branch(head).set_metadata("llvm.loop", loop)
 
 
@@ -244,12 +253,16 @@ def shuffled(builder: Any, pair: tuple[Any, Any], order: Iterable[int]) -> Any:
     return builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(SHORT, len(places)), places))
 
 
-def loops_of(emit: Callable[..., None]) -> Any:
+def loops_of(emit: Callable[..., None], rolled: bool = False, noalias: bool = False) -> Any:
     """Return a numba intrinsic that calls the loops that ``emit`` emits, in a function of their own.
 
-    Its arguments are six arrays, a counter, three numbers, and a number that identifies the version of the
-    code. ``emit`` is called with a `Code`, the six arrays as `Memory`, a pointer to the counter, and the
-    three numbers.
+    ``rolled`` keeps LLVM from unrolling and vectorizing loops, for code that would take too long to compile.
+    ``noalias`` tells LLVM that the arrays do not overlap, so that it need not load again after each store;
+    whether that is faster is to be measured, since it may keep more in registers than there are.
+
+    The intrinsic's arguments are six arrays, a counter, three numbers, and a number that identifies the
+    version of the code. ``emit`` is called with a `Code`, the six arrays as `Memory`, a pointer to the
+    counter, and the three numbers.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -263,10 +276,10 @@ def loops_of(emit: Callable[..., None]) -> Any:
         function = ir.Function(builder.module, kind, "sparsetconv_loops")
         function.linkage = "internal"
         for pointer in function.args[:7]:
-            # the arrays do not overlap, so a store to one does not oblige a load from another to be repeated
-            pointer.add_attribute("noalias")
+            if noalias:
+                pointer.add_attribute("noalias")
         inside = ir.IRBuilder(function.append_basic_block("entry"))
-        code = Code(inside)
+        code = Code(inside, rolled)
         memories = [Memory(code, *pair) for pair in zip(function.args[:6], elements, strict=True)]
         emit(code, memories, function.args[6], *(Value(code, number) for number in function.args[7:]))
         inside.ret_void()

@@ -593,7 +593,7 @@ def emit_stencil(m: Arrays, counter: Any, first: Value, tiles: Value, last: Valu
         number.set(take())
 
 
-_loops = loops_of(lambda _, arrays, *rest: emit_stencil(Arrays(*arrays), *rest))
+_loops = loops_of(lambda _, arrays, *rest: emit_stencil(Arrays(*arrays), *rest), rolled=True, noalias=True)
 
 
 def _compiled(version: int) -> Any:
