@@ -17,7 +17,7 @@ from reference import PERIODS, extension_index, naive_matrix, naive_pattern
 from strategies import distinct_kernel, examples, geometries, stand_for
 
 import sparsetconv as stc
-from sparsetconv._assembly import csr, writer
+from sparsetconv._assembly import csr, repeats, writer
 from sparsetconv._assembly.matrices import geometry_matrix
 from sparsetconv._geometry.padding import PADDING_MODES
 
@@ -145,6 +145,7 @@ def test_repeated_blocks(name, threads, monkeypatch):
     monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
     monkeypatch.setattr(csr, "THREAD_ENTRIES", 1000)
     monkeypatch.setattr(csr, "BOX_ENTRIES", 5000)
+    monkeypatch.setattr(csr, "TEMPLATE_ENTRIES", 2000)
     kernel_shape, input_shape, options = LARGE[name]
     kernel = np.random.default_rng(0).integers(1, 100, kernel_shape)
     geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
@@ -451,7 +452,6 @@ def test_single_rows_agree_with_the_whole():
 def test_repeat_block(length, count, shift):
     block = np.arange(length)
     out = np.full((2, length * count), -1)
-    out[:, :length] = block, 2 * block
-    writer.repeat_block(out, length, shift)
+    repeats.repeat_block(np.stack([block, 2 * block]), shift, out)
     steps = np.repeat(np.arange(count) * shift, length)
     np.testing.assert_array_equal(out, [np.tile(block, count) + steps, np.tile(2 * block, count) + steps])

@@ -7,7 +7,7 @@ values straight into the final arrays: no triplets, no sorting, no duplicates.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -16,14 +16,17 @@ import numpy as np
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._assembly.axis_rows import axis_rows
 from sparsetconv._assembly.formats import check_columns, fitting_index_dtype
-from sparsetconv._assembly.writer import Writer
+from sparsetconv._assembly.products import Level
+from sparsetconv._assembly.row_pointers import pointer_jobs
+from sparsetconv._assembly.writer import LIMITS, Writer, small_box, template_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
     from sparsetconv._assembly.axis_rows import RunRows
+    from sparsetconv._assembly.templates import Template
     from sparsetconv._geometry.convolution import ConvGeometry
 
 Box: TypeAlias = tuple[tuple[int, int], ...]
@@ -32,6 +35,11 @@ PARTS_OR_PRODUCTS = "rows= assembles a part of it, an operator with method='dire
 
 # boxes of several channels have at most this many entries
 BOX_ENTRIES = 1 << 17
+# boxes of at least TEMPLATE_SHARE times the entries of a template are copied from one; templates have at most
+# TEMPLATE_ENTRIES entries, or one channel
+TEMPLATE_SHARE, TEMPLATE_ENTRIES = 8, 1 << 20
+# an axis of at most this many rows is divided into single rows
+FEW_ROWS = 64
 # entries from which on threads pay
 THREAD_ENTRIES = 1 << 20
 # entries from which on compiled loops may be used: NumPy writes fewer in some hundredths of a second
@@ -85,11 +93,12 @@ class MatrixLayout(NamedTuple):
         The second array has, for each row channel in ``range(first + 1, last)``, the offset of its columns
         from those of row channel ``first``.
         """
-        size = prod(self.column_sizes)
-        steps = self.column_steps
-        group, row = np.divmod(np.arange(first, last), self.row_channels)
-        bases = (group * steps.group + row * steps.row) * size
-        return bases[0] + np.arange(self.column_channels) * (steps.column * size), bases[1:] - bases[0]
+        size, steps = prod(self.column_sizes), self.column_steps
+        group, row = divmod(first, self.row_channels)
+        base = (group * steps.group + row * steps.row) * size
+        offsets = base + np.arange(self.column_channels) * (steps.column * size)
+        groups, rows = np.divmod(np.arange(first + 1, last), self.row_channels)
+        return offsets, (groups * steps.group + rows * steps.row) * size - base
 
     def weights_of(self, weights: Array, first: int, last: int) -> Array:
         """Return the ``(last - first, column_channels, k1, ..., kd)`` weights of some row channels."""
@@ -155,6 +164,9 @@ def boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[Box]:
     [((0, 1), (7, 10)), ((1, 2), (0, 10)), ((2, 3), (0, 3))]
     """
     if start >= stop:
+        return
+    if (start, stop) == (0, prod(shape)):
+        yield tuple((0, size) for size in shape)
         return
     if len(shape) == 1:
         yield ((start, stop),)
@@ -226,88 +238,146 @@ def csr_arrays(
     nnz, index_dtype : int, dtype
         From `matrix_size`.
     """
-    shape = layout.row_shape
-    workers = thread_count()
-    pieces = list(boxes(shape, start, stop))
-    threaded = nnz >= THREAD_ENTRIES and workers > 1
-    if nnz >= THREAD_ENTRIES:
-        inner = prod(shape[1:]) // shape[1] if shape[0] == 1 else prod(shape[1:])
-        shares = _shares(start, stop, workers, inner)
-        pieces = [
-            part for share in shares for box in boxes(shape, *share) for part in _channel_parts(layout, box)
-        ]
+    workers = thread_count() if nnz >= THREAD_ENTRIES else 1
     data = np.empty(nnz, weights.dtype)
     indices = np.empty(nnz, index_dtype)
     indptr = np.empty(stop - start + 1, index_dtype)
     indptr[0] = 0
-    jobs, entry, row = [], 0, 1
-    for box in pieces:
-        count = layout.box_nnz(box)
-        rows = prod(last - first for first, last in box)
-        arrays = data[entry : entry + count], indices[entry : entry + count], indptr[row : row + rows]
-        jobs.append((box, *arrays, entry))
-        entry, row = entry + count, row + rows
-    compiles = nnz >= COMPILED_ENTRIES
-    for_each(lambda job: _fill_box(layout, weights, *job, compiles), jobs, workers if threaded else 1)
+    pieces: list[_Piece] = []
+    writes: list[Callable[[], None]] = []
+    jobs: list[Callable[[], None]] = []
+    entry, row = 0, 1
+    for box in boxes(layout.row_shape, start, stop):
+        divided = _divided(layout, box, workers) if nnz >= THREAD_ENTRIES else [(box, None)]
+        for part, outer in divided:
+            count = layout.box_nnz(part)
+            rows = prod(last - first for first, last in part)
+            piece = _Piece(layout, part, outer, entry, count)
+            jobs += piece.pointer_jobs(indptr[row : row + rows])
+            writes.append(partial(piece.write, weights, data, indices, nnz >= COMPILED_ENTRIES))
+            pieces.append(piece)
+            entry, row = entry + count, row + rows
+    for_each(_do, writes, workers)
+    jobs[:0] = _copies([piece for piece in pieces if piece.template], data, indices, workers)
+    for_each(_do, jobs, workers)
     return data, indices, indptr
 
 
-def _shares(start: int, stop: int, workers: int, inner: int) -> Iterator[tuple[int, int]]:
-    """Divide rows among workers, where possible at multiples of ``inner``."""
-    cuts = [start + (stop - start) * i // workers for i in range(1, workers)]
-    rounded = [max(start, cut - cut % inner) for cut in cuts]
-    return pairwise([start, *rounded, stop])
+def _do(job: Callable[[], None]) -> None:
+    job()
 
 
-def _channel_parts(layout: MatrixLayout, box: Box) -> Iterator[Box]:
-    """Divide a box by channels, so that the columns that its channels share stay in cache."""
-    (first, last), *ranges = box
-    step = max(1, BOX_ENTRIES * (last - first) // max(1, layout.box_nnz(box)))
-    for channel in range(first, last, step):
-        yield ((channel, min(channel + step, last)), *ranges)
+def _divided(layout: MatrixLayout, box: Box, workers: int) -> Iterator[tuple[Box, int | None]]:
+    """Divide a box for threads; yield parts, and the axis that repeats a `Template`, or None.
 
-
-def _fill_box(
-    layout: MatrixLayout,
-    weights: Array,
-    box: Box,
-    data: Array,
-    indices: Array,
-    ends: Array,
-    entry: int,
-    compiles: bool,
-) -> None:
-    """Write the entries of a box of rows; ``entry`` is the number of entries before the box.
-
-    The end of each row is written to ``ends``. The channels of the box share their spatial layout:
-    columns are written for the first channel and shifted for the others (to the columns of their group),
-    values are written for all channels at once. ``compiles`` permits compiled loops.
+    Most boxes are copies of few rows: threads share the copies, not the rows. Otherwise they share the rows.
     """
     (first, last), *ranges = box
-    channels = last - first
-    counts = [axis.counts(*limits) for axis, limits in zip(layout.axes, ranges, strict=True)]
-    _fill_pointers(np.full(channels, layout.column_channels, ends.dtype), counts, ends, entry)
-    if not data.size:
-        return
-    offsets, shifts = layout.offsets(first, last)
-    values, columns = data.reshape(channels, -1), indices.reshape(channels, -1)
-    writer = Writer(layout.axes, ranges, counts, offsets.size, values, columns[0], compiles)
-    # if sums of the user's weights overflow, do not warn: compiled loops do not either
-    with np.errstate(over="ignore", invalid="ignore"):
-        writer.write(0, layout.extended(layout.weights_of(weights, first, last)), offsets, 0)
-    if channels > 1:
-        np.add(columns[0], shifts.astype(indices.dtype)[:, None], out=columns[1:])
+    outer = next((at for at, (low, high) in enumerate(ranges) if high - low > 1), len(ranges) - 1)
+    level = Level.each(layout.axes, ranges)[outer]
+    size = layout.box_nnz(box) // (last - first) * level.written()[1] // max(1, level.entries)
+    if TEMPLATE_SHARE * size * (last - first) <= layout.box_nnz(box):
+        step = max(1, min(TEMPLATE_ENTRIES // max(1, size), -(-(last - first) // workers)))
+        yield from ((part, outer) for part in _steps(box, 0, step))
+    elif last - first > 1:
+        step = max(1, BOX_ENTRIES * (last - first) // layout.box_nnz(box))
+        yield from ((part, None) for part in _steps(box, 0, step))
+    else:
+        low, high = ranges[outer]
+        few = high - low <= FEW_ROWS and outer + 1 < len(ranges)
+        step = 1 if few else -(-(high - low) // workers)
+        for part in _steps(box, outer + 1, step):
+            if few and high - low > 1:
+                yield from _divided(layout, part, workers)
+            else:
+                yield part, None
 
 
-def _fill_pointers(upper: Array, counts: list[Array], ends: Array, entry: int) -> None:
-    """Write the end of each row of a box; along a line, row lengths are a multiple of the last axis' own."""
-    for numbers in counts[:-1]:
-        upper = np.multiply.outer(upper, numbers.astype(ends.dtype)).reshape(-1)
-    along = counts[-1].cumsum(dtype=ends.dtype)
-    begins = np.empty_like(upper)
-    begins[0] = entry
-    np.cumsum(upper[:-1] * along[-1], out=begins[1:])
-    begins[1:] += begins[0]
-    lines = ends.reshape(upper.size, along.size)
-    np.multiply.outer(upper, along, out=lines)
-    lines += begins[:, None]
+def _steps(box: Box, axis: int, step: int) -> Iterator[Box]:
+    """Divide a box along one axis."""
+    low, high = box[axis]
+    for at in range(low, high, step):
+        yield (*box[:axis], (at, min(at + step, high)), *box[axis + 1 :])
+
+
+class _Piece:
+    """A box of rows whose entries begin at ``entry``.
+
+    If ``outer`` is an axis, `write` makes a template, from which `copy` writes any part of the entries.
+    Otherwise `write` writes them all.
+    """
+
+    def __init__(self, layout: MatrixLayout, box: Box, outer: int | None, entry: int, count: int) -> None:
+        (self.first, self.last), *self.ranges = box
+        self.layout, self.outer, self.entry, self.count = layout, outer, entry, count
+        self.template: Template | None = None
+
+    def pointer_jobs(self, ends: Array) -> Iterator[Callable[[], None]]:
+        """Yield jobs that write the end of each row."""
+        layout = self.layout
+        return pointer_jobs(
+            layout.axes, self.ranges, self.last - self.first, layout.column_channels, ends, self.entry
+        )
+
+    def write(self, weights: Array, all_data: Array, all_indices: Array, compiles: bool) -> None:
+        """Write the entries, or make their template.
+
+        The channels of the box share their spatial layout: columns are written for the first channel and
+        shifted for the others (to the columns of their group), values are written for all channels at once.
+        ``compiles`` permits compiled loops.
+        """
+        if not self.count:
+            return
+        layout, place = self.layout, slice(self.entry, self.entry + self.count)
+        data, indices = (
+            array[place].reshape(self.last - self.first, -1) for array in (all_data, all_indices)
+        )
+        offsets, shifts = layout.offsets(self.first, self.last)
+        # if sums of the user's weights overflow, do not warn: compiled loops do not either
+        with np.errstate(over="ignore", invalid="ignore"):
+            weights = layout.extended(layout.weights_of(weights, self.first, self.last))
+            if indices.shape[1] <= LIMITS.whole and not compiles:
+                rows = small_box(layout.axes, self.ranges, weights, offsets)
+                data[...], indices[0] = rows.weights, rows.columns
+            else:
+                levels = Level.each(layout.axes, self.ranges)
+                if self.outer is not None:
+                    self.template = template_of(
+                        levels, self.outer, weights, offsets, [0, *shifts.tolist()], indices.dtype, compiles
+                    )
+                    return
+                Writer(levels, data, indices[0], offsets.size, compiles).write(0, weights, offsets, 0)
+        if shifts.size:
+            np.add(indices[0], shifts.astype(indices.dtype)[:, None], out=indices[1:])
+
+    def copy(self, start: int, stop: int, data: Array, indices: Array) -> None:
+        """Write the entries of blocks of the template that begin at entries ``start`` to ``stop``."""
+        if self.template is None:
+            return
+        size = self.count // (self.last - self.first)
+        for channel in range(self.last - self.first):
+            entry = self.entry + channel * size
+            place = slice(entry, entry + size)
+            if start < place.stop and entry < stop:
+                self.template.copy(channel, start - entry, stop - entry, data[place], indices[place])
+
+
+def _copies(pieces: list[_Piece], data: Array, indices: Array, workers: int) -> Iterator[Callable[[], None]]:
+    """Yield jobs that write all entries of boxes that have templates.
+
+    Each writes a part of memory in one piece, since threads wait for each other where they touch the same
+    fresh page.
+    """
+    size = sum(piece.count for piece in pieces)
+    for worker in range(workers if size else 0):
+        yield partial(_share, pieces, size * worker // workers, size * (worker + 1) // workers, data, indices)
+
+
+def _share(pieces: list[_Piece], start: int, stop: int, data: Array, indices: Array) -> None:
+    """Write a range of the entries of some boxes, counted as if nothing were between the boxes."""
+    before = 0
+    for piece in pieces:
+        moved = piece.entry - before
+        if start < before + piece.count and before < stop:
+            piece.copy(start + moved, stop + moved, data, indices)
+        before += piece.count

@@ -31,10 +31,8 @@ class Level(NamedTuple):
     axis : RunRows
     limits : (int, int)
         The range of rows.
-    segments : list of Segment
+    segments : tuple of Segment
         The segments of the range.
-    counts : (rows,) int array
-        The number of entries of each row.
     entries : int
         The number of entries of all rows.
     stride : int
@@ -45,19 +43,32 @@ class Level(NamedTuple):
 
     axis: RunRows
     limits: tuple[int, int]
-    segments: list[Segment]
-    counts: Array
+    segments: tuple[Segment, ...]
     entries: int
     stride: int
     below: int
+
+    @classmethod
+    def each(cls, axes: Sequence[RunRows], ranges: Sequence[tuple[int, int]]) -> list[Level]:
+        """Return the levels of a box: a range of rows of each axis."""
+        levels, stride, below = [], 1, 1
+        for axis, limits in zip(reversed(axes), reversed(ranges), strict=True):
+            entries = axis.count(*limits)
+            levels.append(cls(axis, limits, tuple(axis.clip(*limits)), entries, stride, below))
+            stride, below = stride * axis.shape[1], below * entries
+        return levels[::-1]
 
     def is_most_of(self, entries: int) -> bool:
         """Return whether the axis has more than an eighth of the box's entries, so that its cost matters."""
         return 8 * self.entries > entries
 
-    def widths(self, start: int, stop: int) -> Array:
-        """Return the number of entries of each row in a range."""
-        return self.counts[start - self.limits[0] : stop - self.limits[0]]
+    def written(self) -> tuple[int, int]:
+        """Return the number of rows, and of their entries, of which all others are copies."""
+        parts = [(part.start, part.start + part.period * part.written) for part in self.segments]
+        rows = sum(stop - start for start, stop in parts)
+        if rows == self.limits[1] - self.limits[0]:
+            return rows, self.entries
+        return rows, sum(int(self.axis.counts(*part).sum()) for part in parts)
 
 
 class Room(NamedTuple):
@@ -121,7 +132,7 @@ class Products(NamedTuple):
         """Return the products of a range of rows of the first axis with the rows of the later axes."""
         ranges = [limits, *(level.limits for level in levels[1:])]
         pairs = list(zip(levels, ranges, strict=True))
-        widths = [level.widths(*own) for level, own in pairs]
+        widths = [level.axis.counts(*own) for level, own in pairs]
         many = list(accumulate((int(own.max()) for own in widths[:-1]), mul, initial=1))
         inner = list(accumulate((level.axis.taps for level in reversed(levels)), mul, initial=1))[::-1]
         return cls(
