@@ -239,27 +239,26 @@ def csr_arrays(
         From `matrix_size`.
     """
     workers = thread_count() if nnz >= THREAD_ENTRIES else 1
+    compiles = nnz >= COMPILED_ENTRIES
     data = np.empty(nnz, weights.dtype)
     indices = np.empty(nnz, index_dtype)
     indptr = np.empty(stop - start + 1, index_dtype)
     indptr[0] = 0
     pieces: list[_Piece] = []
-    writes: list[Callable[[], None]] = []
-    jobs: list[Callable[[], None]] = []
+    pointers: list[Callable[[], None]] = []
     entry, row = 0, 1
     for box in boxes(layout.row_shape, start, stop):
-        divided = _divided(layout, box, workers) if nnz >= THREAD_ENTRIES else [(box, None)]
-        for part, outer in divided:
+        for part, levels, outer in _divided(layout, box, workers if nnz >= THREAD_ENTRIES else 0):
             count = layout.box_nnz(part)
             rows = prod(last - first for first, last in part)
-            piece = _Piece(layout, part, outer, entry, count)
-            jobs += piece.pointer_jobs(indptr[row : row + rows])
-            writes.append(partial(piece.write, weights, data, indices, nnz >= COMPILED_ENTRIES))
-            pieces.append(piece)
+            pieces.append(_Piece(layout, part, levels, outer, entry, count))
+            pointers += pieces[-1].pointer_jobs(indptr[row : row + rows])
             entry, row = entry + count, row + rows
-    for_each(_do, writes, workers)
-    jobs[:0] = _copies([piece for piece in pieces if piece.template], data, indices, workers)
-    for_each(_do, jobs, workers)
+    writes: list[Callable[[], None]] = [
+        partial(piece.write, weights, data, indices, compiles) for piece in pieces
+    ]
+    for_each(_do, writes + pointers, workers)
+    for_each(_do, _copies([piece for piece in pieces if piece.template], data, indices, workers), workers)
     return data, indices, indptr
 
 
@@ -267,30 +266,35 @@ def _do(job: Callable[[], None]) -> None:
     job()
 
 
-def _divided(layout: MatrixLayout, box: Box, workers: int) -> Iterator[tuple[Box, int | None]]:
-    """Divide a box for threads; yield parts, and the axis that repeats a `Template`, or None.
+def _divided(layout: MatrixLayout, box: Box, workers: int) -> Iterator[tuple[Box, list[Level], int | None]]:
+    """Divide a box for threads; yield parts, their levels, and the axis that repeats a `Template`, or None.
 
     Most boxes are copies of few rows: threads share the copies, not the rows. Otherwise they share the rows.
+    Without workers the box is not divided.
     """
     (first, last), *ranges = box
+    levels = Level.each(layout.axes, ranges)
+    if not workers:
+        yield box, levels, None
+        return
     outer = next((at for at, (low, high) in enumerate(ranges) if high - low > 1), len(ranges) - 1)
-    level = Level.each(layout.axes, ranges)[outer]
-    size = layout.box_nnz(box) // (last - first) * level.written()[1] // max(1, level.entries)
-    if TEMPLATE_SHARE * size * (last - first) <= layout.box_nnz(box):
-        step = max(1, min(TEMPLATE_ENTRIES // max(1, size), -(-(last - first) // workers)))
-        yield from ((part, outer) for part in _steps(box, 0, step))
-    elif last - first > 1:
-        step = max(1, BOX_ENTRIES * (last - first) // layout.box_nnz(box))
-        yield from ((part, None) for part in _steps(box, 0, step))
+    channels, level = last - first, levels[outer]
+    # entries of a channel, and of its template
+    entries = layout.column_channels * prod(each.entries for each in levels)
+    size = entries * level.written()[1] // max(1, level.entries)
+    if TEMPLATE_SHARE * size <= entries:
+        step = max(1, min(TEMPLATE_ENTRIES // max(1, size), -(-channels // workers)))
+        yield from ((part, levels, outer) for part in _steps(box, 0, step))
+    elif channels > 1:
+        yield from ((part, levels, None) for part in _steps(box, 0, max(1, BOX_ENTRIES // entries)))
     else:
         low, high = ranges[outer]
-        few = high - low <= FEW_ROWS and outer + 1 < len(ranges)
-        step = 1 if few else -(-(high - low) // workers)
-        for part in _steps(box, outer + 1, step):
-            if few and high - low > 1:
+        few = 1 < high - low <= FEW_ROWS and outer + 1 < len(ranges)
+        for part in _steps(box, outer + 1, 1 if few else -(-(high - low) // workers)):
+            if few:
                 yield from _divided(layout, part, workers)
             else:
-                yield part, None
+                yield part, Level.each(layout.axes, part[1:]), None
 
 
 def _steps(box: Box, axis: int, step: int) -> Iterator[Box]:
@@ -307,9 +311,17 @@ class _Piece:
     Otherwise `write` writes them all.
     """
 
-    def __init__(self, layout: MatrixLayout, box: Box, outer: int | None, entry: int, count: int) -> None:
+    def __init__(
+        self,
+        layout: MatrixLayout,
+        box: Box,
+        levels: list[Level],
+        outer: int | None,
+        entry: int,
+        count: int,
+    ) -> None:
         (self.first, self.last), *self.ranges = box
-        self.layout, self.outer, self.entry, self.count = layout, outer, entry, count
+        self.layout, self.levels, self.outer, self.entry, self.count = layout, levels, outer, entry, count
         self.template: Template | None = None
 
     def pointer_jobs(self, ends: Array) -> Iterator[Callable[[], None]]:
@@ -340,7 +352,7 @@ class _Piece:
                 rows = small_box(layout.axes, self.ranges, weights, offsets)
                 data[...], indices[0] = rows.weights, rows.columns
             else:
-                levels = Level.each(layout.axes, self.ranges)
+                levels = self.levels
                 if self.outer is not None:
                     self.template = template_of(
                         levels, self.outer, weights, offsets, [0, *shifts.tolist()], indices.dtype, compiles

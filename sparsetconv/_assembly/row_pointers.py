@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # the most rows whose lengths are multiplied out, and summed up, by one operation each
 FEW_ROWS = 1 << 12
 # rows of a job, and rows that are written twice while they are in cache
-JOB_ROWS, CACHED_ROWS = 1 << 18, 1 << 14
+JOB_ROWS, CACHED_ROWS = 1 << 19, 1 << 14
 
 
 def pointer_jobs(
