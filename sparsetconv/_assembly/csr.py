@@ -18,6 +18,7 @@ from sparsetconv._assembly.axis_rows import axis_rows
 from sparsetconv._assembly.formats import check_columns, fitting_index_dtype
 from sparsetconv._assembly.products import Level
 from sparsetconv._assembly.row_pointers import pointer_jobs
+from sparsetconv._assembly.templates import Template
 from sparsetconv._assembly.writer import LIMITS, Writer, small_box, template_of
 
 if TYPE_CHECKING:
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
     from sparsetconv._assembly.axis_rows import RunRows
-    from sparsetconv._assembly.templates import Template
     from sparsetconv._geometry.convolution import ConvGeometry
 
 Box: TypeAlias = tuple[tuple[int, int], ...]
+TemplateCopy: TypeAlias = "Callable[[Template, int, int, int, Array], None]"
 
 PARTS_OR_PRODUCTS = "rows= assembles a part of it, an operator with method='direct' needs no matrix"
 
@@ -362,16 +363,25 @@ class _Piece:
         if shifts.size:
             np.add(indices[0], shifts.astype(indices.dtype)[:, None], out=indices[1:])
 
-    def copy(self, start: int, stop: int, data: Array, indices: Array) -> None:
-        """Write the entries of blocks of the template that begin at entries ``start`` to ``stop``."""
+    def copy(self, start: int, stop: int, out: Array, copy: TemplateCopy) -> None:
+        """Write the values, or columns, of blocks of the template that begin in a range of entries.
+
+        Parameters
+        ----------
+        start, stop : int
+            Among all entries.
+        out : (entries,) array
+            The values, or columns, of all entries.
+        copy : function
+            The template's method.
+        """
         if self.template is None:
             return
         size = self.count // (self.last - self.first)
         for channel in range(self.last - self.first):
             entry = self.entry + channel * size
-            place = slice(entry, entry + size)
-            if start < place.stop and entry < stop:
-                self.template.copy(channel, start - entry, stop - entry, data[place], indices[place])
+            if start < entry + size and entry < stop:
+                copy(self.template, channel, start - entry, stop - entry, out[entry : entry + size])
 
 
 def _copies(pieces: list[_Piece], data: Array, indices: Array, workers: int) -> Iterator[Callable[[], None]]:
@@ -381,15 +391,16 @@ def _copies(pieces: list[_Piece], data: Array, indices: Array, workers: int) -> 
     fresh page.
     """
     size = sum(piece.count for piece in pieces)
-    for worker in range(workers if size else 0):
-        yield partial(_share, pieces, size * worker // workers, size * (worker + 1) // workers, data, indices)
+    for out, copy in (data, Template.copy_values), (indices, Template.copy_columns):
+        for worker in range(workers if size else 0):
+            yield partial(_share, pieces, size * worker // workers, size * (worker + 1) // workers, out, copy)
 
 
-def _share(pieces: list[_Piece], start: int, stop: int, data: Array, indices: Array) -> None:
+def _share(pieces: list[_Piece], start: int, stop: int, out: Array, copy: TemplateCopy) -> None:
     """Write a range of the entries of some boxes, counted as if nothing were between the boxes."""
     before = 0
     for piece in pieces:
         moved = piece.entry - before
         if start < before + piece.count and before < stop:
-            piece.copy(start + moved, stop + moved, data, indices)
+            piece.copy(start + moved, stop + moved, out, copy)
         before += piece.count

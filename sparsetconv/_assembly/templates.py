@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from sparsetconv._assembly.repeats import continue_block, repeat_block
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sparsetconv._arrays.types import Array
 
 
@@ -56,19 +58,33 @@ class Template(NamedTuple):
     shifts: list[int]
     stretches: list[Stretch]
 
-    def copy(self, channel: int, start: int, stop: int, data: Array, indices: Array) -> None:
-        """Write the blocks that begin at entries ``start`` to ``stop`` of a channel to its arrays."""
-        values, shift = self.data[channel], self.shifts[channel]
-        for begin, first, length, repeat, step in self.stretches:
-            low, high = (min(max(-((begin - at) // length), 0), repeat) for at in (start, stop))
-            if low >= high:
-                continue
-            place = slice(begin + low * length, begin + high * length)
-            repeat_block(values[first : first + length], 0, data[place])
+    def copy_values(self, channel: int, start: int, stop: int, out: Array) -> None:
+        """Write the values of the blocks that begin at entries ``start`` to ``stop`` of a channel."""
+        values = self.data[channel]
+        for stretch, low, high in self._within(start, stop):
+            first, length = stretch.first, stretch.length
+            place = slice(stretch.begin + low * length, stretch.begin + high * length)
+            repeat_block(values[first : first + length], 0, out[place])
+
+    def copy_columns(self, channel: int, start: int, stop: int, out: Array) -> None:
+        """Do the same for the columns."""
+        shift = self.shifts[channel]
+        for stretch, low, high in self._within(start, stop):
+            first, length, step = stretch.first, stretch.length, stretch.shift
+            place = slice(stretch.begin + low * length, stretch.begin + high * length)
             block = self.indices[first : first + length]
             if step is None:
                 steps = self.indices[first + length : first + 2 * length] - block
                 block = block + steps * block.dtype.type(low) + block.dtype.type(shift)
-                continue_block(block, steps, indices[place])
+                continue_block(block, steps, out[place])
             else:
-                repeat_block(block + block.dtype.type(shift + step * low), step, indices[place])
+                repeat_block(block + block.dtype.type(shift + step * low), step, out[place])
+
+    def _within(self, start: int, stop: int) -> Iterator[tuple[Stretch, int, int]]:
+        """Yield each stretch, and the range of its blocks that begin at entries ``start`` to ``stop``."""
+        for stretch in self.stretches:
+            low, high = (
+                min(max(-((stretch.begin - at) // stretch.length), 0), stretch.repeat) for at in (start, stop)
+            )
+            if low < high:
+                yield stretch, low, high
