@@ -260,8 +260,9 @@ def csr_arrays(
     writes: list[Callable[[], None]] = [
         partial(piece.write, weights, data, indices, compiles) for piece in pieces
     ]
-    for_each(_do, writes + pointers, workers)
-    for_each(_do, _copies([piece for piece in pieces if piece.template], data, indices, workers), workers)
+    for_each(_do, writes, workers)
+    copies = _copies([piece for piece in pieces if piece.template], data, indices, workers)
+    for_each(_do, [*pointers, *copies], workers)
     return data, indices, indptr
 
 

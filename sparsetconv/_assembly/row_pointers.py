@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # the most rows whose lengths are multiplied out, and summed up, by one operation each
 FEW_ROWS = 1 << 12
 # rows of a job, and rows that are written twice while they are in cache
-JOB_ROWS, CACHED_ROWS = 1 << 19, 1 << 14
+JOB_ROWS, CACHED_ROWS = 1 << 20, 1 << 14
 
 
 def pointer_jobs(
@@ -33,7 +33,7 @@ def pointer_jobs(
     ends: Array,
     entry: int,
 ) -> Iterator[Callable[[], None]]:
-    """Yield jobs that write the end of each row of a box; few rows are written at once.
+    """Yield jobs that write the end of each row of a box; few rows are written at once, without a job.
 
     Parameters
     ----------
@@ -46,18 +46,40 @@ def pointer_jobs(
     entry : int
         The number of entries before the box.
     """
-    if channels > 1:
-        own = np.empty(ends.size // channels, ends.dtype)
-        for job in pointer_jobs(axes, ranges, 1, columns, own, 0):
-            job()
-        yield from _repetitions(own, int(own[-1]), ends, entry)
-        return
-    counts = [axis.counts(*own) for axis, own in zip(axes, ranges, strict=True)]
     if ends.size <= FEW_ROWS:
-        (_products(counts) * columns).cumsum(dtype=ends.dtype, out=ends)
+        counts = [axis.counts(*own) for axis, own in zip(axes, ranges, strict=True)]
+        lengths = _products(counts) * columns
+        (lengths if channels == 1 else np.tile(lengths, channels)).cumsum(dtype=ends.dtype, out=ends)
         ends += ends.dtype.type(entry)
         return
-    line = (_products([np.array([columns]), *counts[1:]])).cumsum(dtype=ends.dtype)
+    parts = _parts(axes, ranges, channels, columns, ends, entry)
+    if ends.size <= JOB_ROWS:
+        yield partial(_do_all, parts)
+    else:
+        yield from parts
+
+
+def _do_all(jobs: Iterator[Callable[[], None]]) -> None:
+    for job in jobs:
+        job()
+
+
+def _parts(
+    axes: Sequence[RunRows],
+    ranges: Sequence[tuple[int, int]],
+    channels: int,
+    columns: int,
+    ends: Array,
+    entry: int,
+) -> Iterator[Callable[[], None]]:
+    """Yield jobs for parts of the rows; arguments as for `pointer_jobs`."""
+    if channels > 1:
+        own = np.empty(ends.size // channels, ends.dtype)
+        _do_all(_parts(axes, ranges, 1, columns, own, 0))
+        yield from _repetitions(own, int(own[-1]), ends, entry)
+        return
+    counts = [axis.counts(*own) for axis, own in zip(axes[1:], ranges[1:], strict=True)]
+    line = _products([np.array([columns]), *counts]).cumsum(dtype=ends.dtype)
     at = 0
     for first, period, repeat, _ in axes[0].clip(*ranges[0]):
         stop = at + period * repeat * line.size
