@@ -15,7 +15,7 @@ import numpy as np
 
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._assembly.axis_rows import axis_rows
-from sparsetconv._assembly.formats import check_columns, fitting_index_dtype
+from sparsetconv._assembly.formats import fitting_index_dtype, require_matrix
 from sparsetconv._assembly.products import Level
 from sparsetconv._assembly.row_pointers import pointer_jobs
 from sparsetconv._assembly.templates import Template
@@ -221,8 +221,7 @@ def matrix_size(
     nnz = sum(map(layout.box_nnz, boxes(layout.row_shape, start, stop)))
     index_dtype = fitting_index_dtype(index_dtype, stop - start, layout.shape[1], nnz)
     need = nnz * (dtype.itemsize + index_dtype.itemsize) + (stop - start + 1) * index_dtype.itemsize
-    backend.require("the matrix", need, hint)
-    check_columns(layout.shape[1])
+    require_matrix(backend, need, layout.shape[1], hint)
     return nnz, index_dtype
 
 
