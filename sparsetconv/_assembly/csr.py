@@ -7,7 +7,8 @@ values straight into the final arrays: no triplets, no sorting, no duplicates.
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -57,7 +58,8 @@ class ChannelSteps(NamedTuple):
     column: int
 
 
-class MatrixLayout(NamedTuple):
+@dataclass(frozen=True)
+class MatrixLayout:
     """Where the entries of a convolution's matrix lie, forward or transposed.
 
     Attributes
@@ -100,6 +102,8 @@ class MatrixLayout(NamedTuple):
         group, row = divmod(first, self.row_channels)
         base = (group * steps.group + row * steps.row) * size
         offsets = base + np.arange(self.column_channels) * (steps.column * size)
+        if last == first + 1:
+            return offsets, np.empty(0, np.int64)
         groups, rows = np.divmod(np.arange(first + 1, last), self.row_channels)
         return offsets, (groups * steps.group + rows * steps.row) * size - base
 
@@ -123,17 +127,17 @@ class MatrixLayout(NamedTuple):
                     sums = axis.extended(sums, at)
             return sums.astype(dtype, copy=False)
 
-    @property
+    @cached_property
     def row_shape(self) -> tuple[int, ...]:
         """Shape of the array, channels first, whose elements in C order correspond to the rows."""
         return (self.groups * self.row_channels, *(axis.shape[0] for axis in self.axes))
 
-    @property
+    @cached_property
     def column_sizes(self) -> tuple[int, ...]:
         """Spatial sizes of the array whose elements correspond to the columns."""
         return tuple(axis.shape[1] for axis in self.axes)
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the matrix."""
         return prod(self.row_shape), self.groups * self.column_channels * prod(self.column_sizes)
@@ -250,10 +254,10 @@ def csr_arrays(
     pointers: list[Callable[[], None]] = []
     entry, row = 0, 1
     for box in boxes(layout.row_shape, start, stop):
-        for part, levels, outer in _divided(layout, box, workers if nnz >= THREAD_ENTRIES else 0):
+        for part, outer in _divided(layout, box, workers if nnz >= THREAD_ENTRIES else 0):
             count = layout.box_nnz(part)
             rows = prod(last - first for first, last in part)
-            pieces.append(_Piece(layout, part, levels, outer, entry, count))
+            pieces.append(_Piece(layout, part, outer, entry, count))
             pointers += pieces[-1].pointer_jobs(indptr[row : row + rows])
             entry, row = entry + count, row + rows
     writes: list[Callable[[], None]] = [
@@ -269,17 +273,17 @@ def _do(job: Callable[[], None]) -> None:
     job()
 
 
-def _divided(layout: MatrixLayout, box: Box, workers: int) -> Iterator[tuple[Box, list[Level], int | None]]:
-    """Divide a box for threads; yield parts, their levels, and the axis that repeats a `Template`, or None.
+def _divided(layout: MatrixLayout, box: Box, workers: int) -> Iterator[tuple[Box, int | None]]:
+    """Divide a box for threads; yield parts, and the axis that repeats a `Template`, or None.
 
     Most boxes are copies of few rows: threads share the copies, not the rows. Otherwise they share the rows.
     Without workers the box is not divided.
     """
+    if not workers:
+        yield box, None
+        return
     (first, last), *ranges = box
     levels = Level.each(layout.axes, ranges)
-    if not workers:
-        yield box, levels, None
-        return
     outer = next((at for at, (low, high) in enumerate(ranges) if high - low > 1), len(ranges) - 1)
     channels, level = last - first, levels[outer]
     # entries of a channel, and of its template
@@ -292,9 +296,9 @@ def _divided(layout: MatrixLayout, box: Box, workers: int) -> Iterator[tuple[Box
             yield from _divided(layout, part, workers)
     elif fits:
         step = max(1, min(TEMPLATE_ENTRIES // max(1, size), -(-channels // workers)))
-        yield from ((part, levels, outer) for part in _steps(box, 0, step))
+        yield from ((part, outer) for part in _steps(box, 0, step))
     elif channels > 1:
-        yield from ((part, levels, None) for part in _steps(box, 0, max(1, BOX_ENTRIES // entries)))
+        yield from ((part, None) for part in _steps(box, 0, max(1, BOX_ENTRIES // entries)))
     else:
         low, high = ranges[outer]
         few = 1 < high - low <= FEW_ROWS and outer + 1 < len(ranges)
@@ -302,7 +306,7 @@ def _divided(layout: MatrixLayout, box: Box, workers: int) -> Iterator[tuple[Box
             if few:
                 yield from _divided(layout, part, workers)
             else:
-                yield part, Level.each(layout.axes, part[1:]), None
+                yield part, None
 
 
 def _steps(box: Box, axis: int, step: int) -> Iterator[Box]:
@@ -323,13 +327,12 @@ class _Piece:
         self,
         layout: MatrixLayout,
         box: Box,
-        levels: list[Level],
         outer: int | None,
         entry: int,
         count: int,
     ) -> None:
         (self.first, self.last), *self.ranges = box
-        self.layout, self.levels, self.outer, self.entry, self.count = layout, levels, outer, entry, count
+        self.layout, self.outer, self.entry, self.count = layout, outer, entry, count
         self.template: Template | None = None
 
     def pointer_jobs(self, ends: Array) -> Iterator[Callable[[], None]]:
@@ -360,7 +363,7 @@ class _Piece:
                 rows = small_box(layout.axes, self.ranges, weights, offsets)
                 data[...], indices[0] = rows.weights, rows.columns
             else:
-                levels = self.levels
+                levels = Level.each(layout.axes, self.ranges)
                 if self.outer is not None:
                     self.template = template_of(
                         levels, self.outer, weights, offsets, [0, *shifts.tolist()], indices.dtype, compiles
