@@ -148,8 +148,7 @@ def test_repeated_blocks(name, threads, monkeypatch):
     monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
     monkeypatch.setattr(csr, "THREAD_ENTRIES", 1000)
     monkeypatch.setattr(csr, "BOX_ENTRIES", 5000)
-    monkeypatch.setattr(csr, "TEMPLATE_ENTRIES", 2000)
-    monkeypatch.setattr(csr, "WHOLE_TEMPLATE", 2000)
+    monkeypatch.setattr(csr, "TEMPLATE_ENTRIES", 10_000)
     monkeypatch.setattr(row_pointers, "FEW_ROWS", 100)
     monkeypatch.setattr(row_pointers, "JOB_ROWS", 1000)
     kernel_shape, input_shape, options = LARGE[name]

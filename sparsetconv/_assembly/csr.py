@@ -37,11 +37,9 @@ PARTS_OR_PRODUCTS = "rows= assembles a part of it, an operator with method='dire
 
 # boxes of several channels have at most this many entries
 BOX_ENTRIES = 1 << 17
-# boxes of at least TEMPLATE_SHARE times the entries of a template are copied from one; templates have at most
-# TEMPLATE_ENTRIES entries, or one channel
-TEMPLATE_SHARE, TEMPLATE_ENTRIES = 8, 1 << 20
-# entries from which on threads share a template, too
-WHOLE_TEMPLATE = 1 << 18
+# boxes of at least TEMPLATE_SHARE times the entries of a template are copied from one of at most
+# TEMPLATE_ENTRIES entries
+TEMPLATE_SHARE, TEMPLATE_ENTRIES = 8, 1 << 19
 # an axis of at most this many rows is divided into single rows
 FEW_ROWS = 64
 # entries from which on threads pay
@@ -289,12 +287,7 @@ def _divided(layout: MatrixLayout, box: Box, workers: int) -> Iterator[tuple[Box
     # entries of a channel, and of its template
     entries = layout.column_channels * prod(each.entries for each in levels)
     size = entries * level.written()[1] // max(1, level.entries)
-    fits = TEMPLATE_SHARE * size <= entries
-    if fits and channels == 1 and size >= WHOLE_TEMPLATE and len(level.segments) > 1:
-        for segment in level.segments:
-            part = (*box[: outer + 1], (segment.start, segment.stop), *box[outer + 2 :])
-            yield from _divided(layout, part, workers)
-    elif fits:
+    if size <= min(TEMPLATE_ENTRIES, entries // TEMPLATE_SHARE):
         step = max(1, min(TEMPLATE_ENTRIES // max(1, size), -(-channels // workers)))
         yield from ((part, outer) for part in _steps(box, 0, step))
     elif channels > 1:

@@ -20,8 +20,8 @@ COPY_BYTES = 1 << 16
 def repeat_block(block: Array, shift: int, out: Array) -> None:
     """Fill ``out`` with copies of a block, ``shift`` added from each copy to the next.
 
-    Short blocks are doubled first, so that every operation has a long inner loop. A block within ``out`` must
-    be given as a copy, or NumPy would copy all of the result, which might overlap with it.
+    Short blocks are doubled first, so that every operation has a long inner loop. The block must not lie
+    within ``out``, or NumPy would copy all of the result, which might overlap with it.
 
     Examples
     --------

@@ -299,13 +299,15 @@ class Writer:
         end = first + length * repeat
         if repeat == 1 or not length:
             return end
-        repeat_block(self.data[:, first : first + length].copy(), 0, self.data[:, first:end])
-        block = self.indices[first : first + length].copy()
+        values, then = self.data[:, first : first + length], first + length
+        # between the channels' blocks lies what is written: NumPy must not take them for one block
+        repeat_block(values.copy() if len(values) > 1 else values, 0, self.data[:, then:end])
+        block, others = self.indices[first:then], self.indices[then:end]
         if shift is None:
-            steps = self.indices[first + length : first + 2 * length] - block
-            continue_block(block, steps, self.indices[first:end])
+            steps = others[:length] - block
+            continue_block(block + steps, steps, others)
         else:
-            repeat_block(block, shift, self.indices[first:end])
+            repeat_block(block + block.dtype.type(shift), shift, others)
         return end
 
     def leave(self, first: int, length: int, repeat: int, shift: int | None) -> None:
