@@ -40,8 +40,6 @@ BOX_ENTRIES = 1 << 17
 # boxes of at least TEMPLATE_SHARE times the entries of a template are copied from one of at most
 # TEMPLATE_ENTRIES entries
 TEMPLATE_SHARE, TEMPLATE_ENTRIES = 8, 1 << 19
-# an axis of at most this many rows is divided into single rows
-FEW_ROWS = 64
 # entries from which on threads pay
 THREAD_ENTRIES = 1 << 20
 # entries from which on compiled loops may be used: NumPy writes fewer in some hundredths of a second
@@ -283,20 +281,20 @@ def _divided(layout: MatrixLayout, box: Box, workers: int) -> Iterator[tuple[Box
     (first, last), *ranges = box
     levels = Level.each(layout.axes, ranges)
     outer = next((at for at, (low, high) in enumerate(ranges) if high - low > 1), len(ranges) - 1)
-    channels, level = last - first, levels[outer]
-    # entries of a channel, and of its template
-    entries = layout.column_channels * prod(each.entries for each in levels)
-    size = entries * level.written()[1] // max(1, level.entries)
+    channels, (low, high) = last - first, ranges[outer]
+    # entries of a channel, and about as many as are in its template
+    entries = layout.column_channels * prod(level.entries for level in levels)
+    size = entries * levels[outer].rows() // (high - low)
     if size <= min(TEMPLATE_ENTRIES, entries // TEMPLATE_SHARE):
         step = max(1, min(TEMPLATE_ENTRIES // max(1, size), -(-channels // workers)))
         yield from ((part, outer) for part in _steps(box, 0, step))
     elif channels > 1:
         yield from ((part, None) for part in _steps(box, 0, max(1, BOX_ENTRIES // entries)))
     else:
-        low, high = ranges[outer]
-        few = 1 < high - low <= FEW_ROWS and outer + 1 < len(ranges)
-        for part in _steps(box, outer + 1, 1 if few else -(-(high - low) // workers)):
-            if few:
+        # rows of many entries, as the planes of a volume are, may be copies of few lines each
+        single = 1 < high - low <= entries // THREAD_ENTRIES and outer + 1 < len(ranges)
+        for part in _steps(box, outer + 1, 1 if single else -(-(high - low) // workers)):
+            if single:
                 yield from _divided(layout, part, workers)
             else:
                 yield part, None

@@ -223,7 +223,7 @@ class Writer:
         while at < stop:
             # a window of rows; if they have few entries on average, as many of them as fit into a block
             upto = min(stop, at + self.limits.rows)
-            ends = level.axis.counts(at, upto).cumsum()
+            ends = level.widths(at, upto).cumsum()
             many = int(ends[-1]) * count * level.below < self.limits.row * (upto - at)
             many |= self.compiled and level is self.levels[-1]
             end = upto
