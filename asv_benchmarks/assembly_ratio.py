@@ -1,8 +1,9 @@
 """Time assembly against filling the same three arrays with a constant: usual matrices, then borders.
 
-Run ``python asv_benchmarks/assembly_ratio.py``; it prints a Markdown table. Both sides allocate fresh memory;
-the fill is ``np.full``, on one thread. Times are medians of alternating repetitions, in one run. The last
-lines show a small matrix, and that the time is linear in the entries (``--large`` goes up to 5e8 of them).
+Run ``python asv_benchmarks/assembly_ratio.py``; it prints a Markdown table. Both sides allocate fresh memory
+and use the same number of threads, each of which fills its share of all three arrays. Times are medians of
+alternating repetitions, in one run. The last lines show small matrices, and that the time is linear in the
+entries (``--large`` goes up to 5e8 of them).
 ``--draw 100`` draws matrices instead, most of which are mostly border, and prints the distribution of their
 ratios and the worst ones; there each time is the least of five, since a shared machine has outliers.
 """
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 import sparsetconv as stc
+from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._geometry.padding import PADDING_MODES
 
 CASES = [
@@ -113,6 +115,19 @@ def seconds(function: Callable[[], object]) -> float:
     return elapsed
 
 
+def fill(sizes: list[tuple[int, np.dtype[Any]]]) -> list[np.ndarray]:
+    """Fill new arrays with a constant, on all threads."""
+    workers = thread_count()
+    arrays = [np.empty(size, dtype) for size, dtype in sizes]
+
+    def share(worker: int) -> None:
+        for array in arrays:
+            array[array.size * worker // workers : array.size * (worker + 1) // workers] = 3
+
+    for_each(share, range(workers), workers)
+    return arrays
+
+
 def compare(
     build: Callable[[], object], repetitions: int = 9, middle: Callable[[Any], float] = statistics.median
 ) -> tuple[float, float, int]:
@@ -120,11 +135,7 @@ def compare(
     matrix = build()
     sizes = [(a.size, a.dtype) for a in (matrix.data, matrix.indices, matrix.indptr)]
     del matrix
-
-    def fill() -> list[np.ndarray]:
-        return [np.full(size, 3, dtype) for size, dtype in sizes]
-
-    pairs = [(seconds(build), seconds(fill)) for _ in range(repetitions)]
+    pairs = [(seconds(build), seconds(lambda: fill(sizes))) for _ in range(repetitions)]
     assembly, filling = (middle(times) for times in zip(*pairs, strict=True))
     return assembly, filling, sizes[0][0]
 
@@ -140,6 +151,27 @@ def table(cases: list[Any], rng: np.random.Generator) -> None:
         ratios.append(assembly / filling)
         print(f"| {name} | {nnz:,} | {assembly * 1e3:.1f} | {filling * 1e3:.1f} | {ratios[-1]:.2f} |")
     print(f"\nmean {statistics.mean(ratios):.2f}, worst {max(ratios):.2f}\n")
+
+
+def small(rng: np.random.Generator) -> None:
+    """Print the times of matrices of which nothing but the fixed costs is seen."""
+    print("| small matrix | microseconds |\n|---|---|")
+    kernel, line = rng.standard_normal((3, 3)), rng.standard_normal(5)
+    operator = stc.ConvOperator(kernel, (16, 16), padding="same", method="direct")
+    builds: dict[str, Callable[[], object]] = {
+        "16x16, k3, valid": lambda: stc.conv_matrix(kernel, (16, 16)),
+        "16x16, k3, same": lambda: stc.conv_matrix(kernel, (16, 16), padding="same"),
+        "20x20, k3, same": lambda: stc.conv_matrix(kernel, (20, 20), padding="same"),
+        "16x16, k3, reflect": lambda: stc.conv_matrix(kernel, (16, 16), padding=1, padding_mode="reflect"),
+        "1-D 100, k5, same": lambda: stc.conv_matrix(line, 100, padding="same"),
+        "transposed 8x8, k3, stride 2": lambda: stc.conv_transpose_matrix(kernel, (8, 8), stride=2),
+        "transposed 1-D 100, k5": lambda: stc.conv_transpose_matrix(line, 100),
+        "ConvOperator of 16x16, tosparse()": operator.tosparse,
+    }
+    for name, build in builds.items():
+        times = [seconds(build) for _ in range(500)]
+        print(f"| {name} | {statistics.median(times) * 1e6:.0f} |")
+    print()
 
 
 # entries of a drawn matrix, so many that memory that an allocator has kept is not in cache
@@ -211,10 +243,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     table(CASES, rng)
     table(BORDERS, rng)
-    kernel = rng.standard_normal((3, 3))
-    for padding in ("valid", "same"):
-        times = [seconds(lambda: stc.conv_matrix(kernel, (16, 16), padding=padding)) for _ in range(500)]  # noqa: B023
-        print(f"16x16 input, 3x3 kernel, {padding}: {statistics.median(times) * 1e6:.0f} microseconds")
+    small(rng)
     print("\n| entries | ns per entry |\n|---|---|")
     kernel = rng.standard_normal((7, 7))
     for side in (144, 452, 1430, *((3195,) if large else ())):

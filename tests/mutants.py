@@ -74,8 +74,8 @@ MUTANTS = [
     Mutant(
         "CSR writer: what is left behind whole blocks is shifted once too little",
         "sparsetconv._assembly",
-        "_shifted(out[..., :rest], shift * (done // length), out[..., done:])",
-        "_shifted(out[..., :rest], shift * (done // length - 1), out[..., done:])",
+        "_shifted(block[..., :rest], step * count)",
+        "_shifted(block[..., :rest], step * (count - 1))",
         ("test_assembly.py",),
     ),
     Mutant(

@@ -17,7 +17,7 @@ from reference import PERIODS, extension_index, naive_matrix, naive_pattern
 from strategies import distinct_kernel, examples, geometries, stand_for
 
 import sparsetconv as stc
-from sparsetconv._assembly import csr, writer
+from sparsetconv._assembly import csr, repeats, row_pointers, writer
 from sparsetconv._assembly.matrices import geometry_matrix
 from sparsetconv._geometry.padding import PADDING_MODES
 
@@ -125,6 +125,9 @@ LARGE = {
     "one interior row": ((700,), (700,), {"padding": 3}),
     "all border": ((90,), (90,), {"padding": ((0, 89),), "padding_mode": "circular"}),
     "long windows": ((40, 37), (50, 45), {"padding": 20, "padding_mode": ("zeros", "reflect")}),
+    "few planes": ((3, 2, 3), (5, 40, 90), {"padding": 1}),
+    "depthwise": ((5, 1, 3, 3), (5, 40, 60), {"groups": 5, "padding": 2, "padding_mode": "reflect"}),
+    "dilated far": ((3,), (60_000,), {"padding": 20_000, "dilation": 20_000, "padding_mode": "symmetric"}),
     "volume": ((3, 2, 4), (20, 22, 24), {"padding": "same", "padding_mode": ("zeros", "symmetric", "replicate")}),
 }  # fmt: skip
 
@@ -145,6 +148,9 @@ def test_repeated_blocks(name, threads, monkeypatch):
     monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
     monkeypatch.setattr(csr, "THREAD_ENTRIES", 1000)
     monkeypatch.setattr(csr, "BOX_ENTRIES", 5000)
+    monkeypatch.setattr(csr, "TEMPLATE_ENTRIES", 10_000)
+    monkeypatch.setattr(row_pointers, "FEW_ROWS", 100)
+    monkeypatch.setattr(row_pointers, "JOB_ROWS", 1000)
     kernel_shape, input_shape, options = LARGE[name]
     kernel = np.random.default_rng(0).integers(1, 100, kernel_shape)
     geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
@@ -164,6 +170,42 @@ def test_repeated_blocks(name, threads, monkeypatch):
         part = geometry_matrix(geometry, kernel, flip, rows=slice(start, stop))
         assert (part != whole[start:stop]).nnz == 0
         np.testing.assert_array_equal(part.indptr, whole.indptr[start : stop + 1] - whole.indptr[start])
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("index_dtype", ["int32", "int64"])
+@pytest.mark.parametrize("name", ["few planes", "depthwise", "dilated far", "reflected picture"])
+def test_threads_write_the_same_bits(name, index_dtype, transposed, monkeypatch):
+    """However the work is divided, which depends on the number of threads."""
+    kernel_shape, input_shape, options = LARGE[name]
+    kernel = np.random.default_rng(0).standard_normal(kernel_shape).astype(np.float32)
+    geometry = stc.ConvGeometry(input_shape, kernel_shape, **options)
+    expected = geometry_matrix(geometry, kernel, transposed, index_dtype=index_dtype)
+    monkeypatch.setattr(csr, "THREAD_ENTRIES", 1000)
+    for threads in ("1", "2", "5"):
+        monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
+        found = geometry_matrix(geometry, kernel, transposed, index_dtype=index_dtype)
+        for part in ("data", "indices", "indptr"):
+            assert getattr(found, part).dtype == getattr(expected, part).dtype
+            np.testing.assert_array_equal(getattr(found, part), getattr(expected, part))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("mode", PADDING_MODES)
+def test_few_entries_and_more(mode, channels):
+    """Up to `LIMITS.whole` entries are written by a few operations on all of them."""
+    kernel = distinct_kernel((channels, channels, 3, 4))
+    sides = {}
+    for side in (4, 9, 13, 14, 15, 18, 19, 20):
+        geometry = stc.ConvGeometry((channels, side, side + 1), kernel.shape, padding=2, padding_mode=mode)
+        expected = triplets(kernel, geometry)
+        sides[geometry.nnz // channels <= writer.LIMITS.whole] = side
+        for transposed, matrix in ((False, expected), (True, expected.T.tocsr())):
+            found = geometry_matrix(geometry, kernel, transposed)
+            assert_canonical(found)
+            assert (found != matrix).nnz == 0
+            np.testing.assert_array_equal(found.indptr, matrix.indptr)
+    assert set(sides) == {False, True}
 
 
 def assert_sorted(matrix):
@@ -445,13 +487,26 @@ def test_single_rows_agree_with_the_whole():
     assert (shifted_rows_matrix(kernel, geometry) != whole).nnz == 0
 
 
+@pytest.mark.parametrize("length", [1, 3, 700, 9000])
+@pytest.mark.parametrize("rest", [0, 2])
+@pytest.mark.parametrize("count", [1, 2, 9, 100])
+def test_continue_block(length, count, rest):
+    rng = np.random.default_rng(0)
+    block, steps = rng.integers(0, 100, (2, length))
+    expected = (block + np.arange(count + 1)[:, None] * steps).reshape(-1)[
+        : length * count + min(rest, length)
+    ]
+    out = np.full(expected.size, -1)
+    repeats.continue_block(block, steps, out)
+    np.testing.assert_array_equal(out, expected)
+
+
 @pytest.mark.parametrize("length", [1, 3, 700])
 @pytest.mark.parametrize("count", [1, 2, 9, 1000])
 @pytest.mark.parametrize("shift", [0, 5])
 def test_repeat_block(length, count, shift):
     block = np.arange(length)
     out = np.full((2, length * count), -1)
-    out[:, :length] = block, 2 * block
-    writer.repeat_block(out, length, shift)
+    repeats.repeat_block(np.stack([block, 2 * block]), shift, out)
     steps = np.repeat(np.arange(count) * shift, length)
     np.testing.assert_array_equal(out, [np.tile(block, count) + steps, np.tile(2 * block, count) + steps])

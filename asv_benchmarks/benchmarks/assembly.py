@@ -28,6 +28,22 @@ class Assembly(Question):
         self.run()
 
 
+class SmallAssembly(Question):
+    """Matrices so small that arguments, NumPy's calls and SciPy's constructor are what takes time."""
+
+    params = (["16x16, 3x3", "20x20, 3x3", "100, 5"], ["conv", "conv_transpose"], BACKENDS)
+    param_names = ("problem", "matrix", "backend")
+
+    def build(self, problem, matrix):
+        shape, taps = (tuple(map(int, numbers.split("x"))) for numbers in problem.split(", "))
+        weights = kernel(self.backend, *taps)
+        make = stc.conv_matrix if matrix == "conv" else stc.conv_transpose_matrix
+        return lambda: make(weights, shape, padding="same")
+
+    def time_assembly(self, *_):
+        self.run()
+
+
 class AssemblyCosts(Assembly):
     """The same per entry and byte, and over filling new arrays of these sizes with a constant."""
 

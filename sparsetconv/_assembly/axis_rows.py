@@ -317,8 +317,12 @@ class RunRows(ABC):
         """Divide a range of rows so that each part has about ``RUNS_TOGETHER`` runs at most."""
         for first, last in self._parts(start, stop):
             if first < last:
-                step = max(1, RUNS_TOGETHER // self._runs(first, first + 1).column.shape[1])
+                step = max(1, RUNS_TOGETHER // self._width(first))
                 yield from ((low, min(low + step, last)) for low in range(first, last, step))
+
+    def _width(self, row: int) -> int:
+        """Return the number of runs of a row, empty ones included."""
+        return self._keep(("width", row), lambda: int(self._runs(row, row + 1).column.shape[1]), lambda _: 1)
 
     def count(self, start: int, stop: int) -> int:
         """Return the number of entries in a range of rows."""

@@ -7,7 +7,8 @@ values straight into the final arrays: no triplets, no sorting, no duplicates.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from dataclasses import dataclass
+from functools import cached_property, partial
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -15,11 +16,14 @@ import numpy as np
 
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._assembly.axis_rows import axis_rows
-from sparsetconv._assembly.formats import check_columns, fitting_index_dtype
-from sparsetconv._assembly.writer import Writer
+from sparsetconv._assembly.formats import fitting_index_dtype, require_matrix
+from sparsetconv._assembly.products import Level
+from sparsetconv._assembly.row_pointers import pointer_jobs
+from sparsetconv._assembly.templates import Template
+from sparsetconv._assembly.writer import LIMITS, Writer, small_box, template_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.types import Array
@@ -27,11 +31,15 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.convolution import ConvGeometry
 
 Box: TypeAlias = tuple[tuple[int, int], ...]
+TemplateCopy: TypeAlias = "Callable[[Template, int, int, int, Array], None]"
 
 PARTS_OR_PRODUCTS = "rows= assembles a part of it, an operator with method='direct' needs no matrix"
 
 # boxes of several channels have at most this many entries
 BOX_ENTRIES = 1 << 17
+# boxes of at least TEMPLATE_SHARE times the entries of a template are copied from one of at most
+# TEMPLATE_ENTRIES entries
+TEMPLATE_SHARE, TEMPLATE_ENTRIES = 8, 1 << 19
 # entries from which on threads pay
 THREAD_ENTRIES = 1 << 20
 # entries from which on compiled loops may be used: NumPy writes fewer in some hundredths of a second
@@ -46,7 +54,8 @@ class ChannelSteps(NamedTuple):
     column: int
 
 
-class MatrixLayout(NamedTuple):
+@dataclass(frozen=True)
+class MatrixLayout:
     """Where the entries of a convolution's matrix lie, forward or transposed.
 
     Attributes
@@ -85,11 +94,14 @@ class MatrixLayout(NamedTuple):
         The second array has, for each row channel in ``range(first + 1, last)``, the offset of its columns
         from those of row channel ``first``.
         """
-        size = prod(self.column_sizes)
-        steps = self.column_steps
-        group, row = np.divmod(np.arange(first, last), self.row_channels)
-        bases = (group * steps.group + row * steps.row) * size
-        return bases[0] + np.arange(self.column_channels) * (steps.column * size), bases[1:] - bases[0]
+        size, steps = prod(self.column_sizes), self.column_steps
+        group, row = divmod(first, self.row_channels)
+        base = (group * steps.group + row * steps.row) * size
+        offsets = base + np.arange(self.column_channels) * (steps.column * size)
+        if last == first + 1:
+            return offsets, np.empty(0, np.int64)
+        groups, rows = np.divmod(np.arange(first + 1, last), self.row_channels)
+        return offsets, (groups * steps.group + rows * steps.row) * size - base
 
     def weights_of(self, weights: Array, first: int, last: int) -> Array:
         """Return the ``(last - first, column_channels, k1, ..., kd)`` weights of some row channels."""
@@ -111,17 +123,17 @@ class MatrixLayout(NamedTuple):
                     sums = axis.extended(sums, at)
             return sums.astype(dtype, copy=False)
 
-    @property
+    @cached_property
     def row_shape(self) -> tuple[int, ...]:
         """Shape of the array, channels first, whose elements in C order correspond to the rows."""
         return (self.groups * self.row_channels, *(axis.shape[0] for axis in self.axes))
 
-    @property
+    @cached_property
     def column_sizes(self) -> tuple[int, ...]:
         """Spatial sizes of the array whose elements correspond to the columns."""
         return tuple(axis.shape[1] for axis in self.axes)
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the matrix."""
         return prod(self.row_shape), self.groups * self.column_channels * prod(self.column_sizes)
@@ -155,6 +167,9 @@ def boxes(shape: tuple[int, ...], start: int, stop: int) -> Iterator[Box]:
     [((0, 1), (7, 10)), ((1, 2), (0, 10)), ((2, 3), (0, 3))]
     """
     if start >= stop:
+        return
+    if (start, stop) == (0, prod(shape)):
+        yield tuple((0, size) for size in shape)
         return
     if len(shape) == 1:
         yield ((start, stop),)
@@ -206,8 +221,7 @@ def matrix_size(
     nnz = sum(map(layout.box_nnz, boxes(layout.row_shape, start, stop)))
     index_dtype = fitting_index_dtype(index_dtype, stop - start, layout.shape[1], nnz)
     need = nnz * (dtype.itemsize + index_dtype.itemsize) + (stop - start + 1) * index_dtype.itemsize
-    backend.require("the matrix", need, hint)
-    check_columns(layout.shape[1])
+    require_matrix(backend, need, layout.shape[1], hint)
     return nnz, index_dtype
 
 
@@ -226,88 +240,168 @@ def csr_arrays(
     nnz, index_dtype : int, dtype
         From `matrix_size`.
     """
-    shape = layout.row_shape
-    workers = thread_count()
-    pieces = list(boxes(shape, start, stop))
-    threaded = nnz >= THREAD_ENTRIES and workers > 1
-    if nnz >= THREAD_ENTRIES:
-        inner = prod(shape[1:]) // shape[1] if shape[0] == 1 else prod(shape[1:])
-        shares = _shares(start, stop, workers, inner)
-        pieces = [
-            part for share in shares for box in boxes(shape, *share) for part in _channel_parts(layout, box)
-        ]
+    workers = thread_count() if nnz >= THREAD_ENTRIES else 1
+    compiles = nnz >= COMPILED_ENTRIES
     data = np.empty(nnz, weights.dtype)
     indices = np.empty(nnz, index_dtype)
     indptr = np.empty(stop - start + 1, index_dtype)
     indptr[0] = 0
-    jobs, entry, row = [], 0, 1
-    for box in pieces:
-        count = layout.box_nnz(box)
-        rows = prod(last - first for first, last in box)
-        arrays = data[entry : entry + count], indices[entry : entry + count], indptr[row : row + rows]
-        jobs.append((box, *arrays, entry))
-        entry, row = entry + count, row + rows
-    compiles = nnz >= COMPILED_ENTRIES
-    for_each(lambda job: _fill_box(layout, weights, *job, compiles), jobs, workers if threaded else 1)
+    pieces: list[_Piece] = []
+    pointers: list[Callable[[], None]] = []
+    entry, row = 0, 1
+    for box in boxes(layout.row_shape, start, stop):
+        for part, outer in _divided(layout, box, workers if nnz >= THREAD_ENTRIES else 0):
+            count = layout.box_nnz(part)
+            rows = prod(last - first for first, last in part)
+            pieces.append(_Piece(layout, part, outer, entry, count))
+            pointers += pieces[-1].pointer_jobs(indptr[row : row + rows])
+            entry, row = entry + count, row + rows
+    writes: list[Callable[[], None]] = [
+        partial(piece.write, weights, data, indices, compiles) for piece in pieces
+    ]
+    for_each(_do, writes, workers)
+    copies = _copies([piece for piece in pieces if piece.template], data, indices, workers)
+    for_each(_do, [*pointers, *copies], workers)
     return data, indices, indptr
 
 
-def _shares(start: int, stop: int, workers: int, inner: int) -> Iterator[tuple[int, int]]:
-    """Divide rows among workers, where possible at multiples of ``inner``."""
-    cuts = [start + (stop - start) * i // workers for i in range(1, workers)]
-    rounded = [max(start, cut - cut % inner) for cut in cuts]
-    return pairwise([start, *rounded, stop])
+def _do(job: Callable[[], None]) -> None:
+    job()
 
 
-def _channel_parts(layout: MatrixLayout, box: Box) -> Iterator[Box]:
-    """Divide a box by channels, so that the columns that its channels share stay in cache."""
-    (first, last), *ranges = box
-    step = max(1, BOX_ENTRIES * (last - first) // max(1, layout.box_nnz(box)))
-    for channel in range(first, last, step):
-        yield ((channel, min(channel + step, last)), *ranges)
+def _divided(layout: MatrixLayout, box: Box, workers: int) -> Iterator[tuple[Box, int | None]]:
+    """Divide a box for threads; yield parts, and the axis that repeats a `Template`, or None.
 
-
-def _fill_box(
-    layout: MatrixLayout,
-    weights: Array,
-    box: Box,
-    data: Array,
-    indices: Array,
-    ends: Array,
-    entry: int,
-    compiles: bool,
-) -> None:
-    """Write the entries of a box of rows; ``entry`` is the number of entries before the box.
-
-    The end of each row is written to ``ends``. The channels of the box share their spatial layout:
-    columns are written for the first channel and shifted for the others (to the columns of their group),
-    values are written for all channels at once. ``compiles`` permits compiled loops.
+    Most boxes are copies of few rows: threads share the copies, not the rows. Otherwise they share the rows.
+    Without workers the box is not divided.
     """
-    (first, last), *ranges = box
-    channels = last - first
-    counts = [axis.counts(*limits) for axis, limits in zip(layout.axes, ranges, strict=True)]
-    _fill_pointers(np.full(channels, layout.column_channels, ends.dtype), counts, ends, entry)
-    if not data.size:
+    if not workers:
+        yield box, None
         return
-    offsets, shifts = layout.offsets(first, last)
-    values, columns = data.reshape(channels, -1), indices.reshape(channels, -1)
-    writer = Writer(layout.axes, ranges, counts, offsets.size, values, columns[0], compiles)
-    # if sums of the user's weights overflow, do not warn: compiled loops do not either
-    with np.errstate(over="ignore", invalid="ignore"):
-        writer.write(0, layout.extended(layout.weights_of(weights, first, last)), offsets, 0)
-    if channels > 1:
-        np.add(columns[0], shifts.astype(indices.dtype)[:, None], out=columns[1:])
+    (first, last), *ranges = box
+    levels = Level.each(layout.axes, ranges)
+    outer = next((at for at, (low, high) in enumerate(ranges) if high - low > 1), len(ranges) - 1)
+    channels, (low, high) = last - first, ranges[outer]
+    # entries of a channel, and about as many as are in its template
+    entries = layout.column_channels * prod(level.entries for level in levels)
+    size = entries * levels[outer].rows() // (high - low)
+    if size <= min(TEMPLATE_ENTRIES, entries // TEMPLATE_SHARE):
+        step = max(1, min(TEMPLATE_ENTRIES // max(1, size), -(-channels // workers)))
+        yield from ((part, outer) for part in _steps(box, 0, step))
+    elif channels > 1:
+        yield from ((part, None) for part in _steps(box, 0, max(1, BOX_ENTRIES // entries)))
+    else:
+        # rows of many entries, as the planes of a volume are, may be copies of few lines each
+        single = 1 < high - low <= entries // THREAD_ENTRIES and outer + 1 < len(ranges)
+        for part in _steps(box, outer + 1, 1 if single else -(-(high - low) // workers)):
+            if single:
+                yield from _divided(layout, part, workers)
+            else:
+                yield part, None
 
 
-def _fill_pointers(upper: Array, counts: list[Array], ends: Array, entry: int) -> None:
-    """Write the end of each row of a box; along a line, row lengths are a multiple of the last axis' own."""
-    for numbers in counts[:-1]:
-        upper = np.multiply.outer(upper, numbers.astype(ends.dtype)).reshape(-1)
-    along = counts[-1].cumsum(dtype=ends.dtype)
-    begins = np.empty_like(upper)
-    begins[0] = entry
-    np.cumsum(upper[:-1] * along[-1], out=begins[1:])
-    begins[1:] += begins[0]
-    lines = ends.reshape(upper.size, along.size)
-    np.multiply.outer(upper, along, out=lines)
-    lines += begins[:, None]
+def _steps(box: Box, axis: int, step: int) -> Iterator[Box]:
+    """Divide a box along one axis."""
+    low, high = box[axis]
+    for at in range(low, high, step):
+        yield (*box[:axis], (at, min(at + step, high)), *box[axis + 1 :])
+
+
+class _Piece:
+    """A box of rows whose entries begin at ``entry``.
+
+    If ``outer`` is an axis, `write` makes a template, from which `copy` writes any part of the entries.
+    Otherwise `write` writes them all.
+    """
+
+    def __init__(
+        self,
+        layout: MatrixLayout,
+        box: Box,
+        outer: int | None,
+        entry: int,
+        count: int,
+    ) -> None:
+        (self.first, self.last), *self.ranges = box
+        self.layout, self.outer, self.entry, self.count = layout, outer, entry, count
+        self.template: Template | None = None
+
+    def pointer_jobs(self, ends: Array) -> Iterator[Callable[[], None]]:
+        """Yield jobs that write the end of each row."""
+        layout = self.layout
+        return pointer_jobs(
+            layout.axes, self.ranges, self.last - self.first, layout.column_channels, ends, self.entry
+        )
+
+    def write(self, weights: Array, all_data: Array, all_indices: Array, compiles: bool) -> None:
+        """Write the entries, or make their template.
+
+        The channels of the box share their spatial layout: columns are written for the first channel and
+        shifted for the others (to the columns of their group), values are written for all channels at once.
+        ``compiles`` permits compiled loops.
+        """
+        if not self.count:
+            return
+        layout, place = self.layout, slice(self.entry, self.entry + self.count)
+        data, indices = (
+            array[place].reshape(self.last - self.first, -1) for array in (all_data, all_indices)
+        )
+        offsets, shifts = layout.offsets(self.first, self.last)
+        # if sums of the user's weights overflow, do not warn: compiled loops do not either
+        with np.errstate(over="ignore", invalid="ignore"):
+            weights = layout.extended(layout.weights_of(weights, self.first, self.last))
+            if indices.shape[1] <= LIMITS.whole and not compiles:
+                rows = small_box(layout.axes, self.ranges, weights, offsets)
+                data[...], indices[0] = rows.weights, rows.columns
+            else:
+                levels = Level.each(layout.axes, self.ranges)
+                if self.outer is not None:
+                    self.template = template_of(
+                        levels, self.outer, weights, offsets, [0, *shifts.tolist()], indices.dtype, compiles
+                    )
+                    return
+                Writer(levels, data, indices[0], offsets.size, compiles).write(0, weights, offsets, 0)
+        if shifts.size:
+            np.add(indices[0], shifts.astype(indices.dtype)[:, None], out=indices[1:])
+
+    def copy(self, start: int, stop: int, out: Array, copy: TemplateCopy) -> None:
+        """Write the values, or columns, of blocks of the template that begin in a range of entries.
+
+        Parameters
+        ----------
+        start, stop : int
+            Among all entries.
+        out : (entries,) array
+            The values, or columns, of all entries.
+        copy : function
+            The template's method.
+        """
+        if self.template is None:
+            return
+        size = self.count // (self.last - self.first)
+        for channel in range(self.last - self.first):
+            entry = self.entry + channel * size
+            if start < entry + size and entry < stop:
+                copy(self.template, channel, start - entry, stop - entry, out[entry : entry + size])
+
+
+def _copies(pieces: list[_Piece], data: Array, indices: Array, workers: int) -> Iterator[Callable[[], None]]:
+    """Yield jobs that write all entries of boxes that have templates.
+
+    Each writes a part of memory in one piece, since threads wait for each other where they touch the same
+    fresh page.
+    """
+    size = sum(piece.count for piece in pieces)
+    for out, copy in (data, Template.copy_values), (indices, Template.copy_columns):
+        for worker in range(workers if size else 0):
+            yield partial(_share, pieces, size * worker // workers, size * (worker + 1) // workers, out, copy)
+
+
+def _share(pieces: list[_Piece], start: int, stop: int, out: Array, copy: TemplateCopy) -> None:
+    """Write a range of the entries of some boxes, counted as if nothing were between the boxes."""
+    before = 0
+    for piece in pieces:
+        moved = piece.entry - before
+        if start < before + piece.count and before < stop:
+            piece.copy(start + moved, stop + moved, out, copy)
+        before += piece.count

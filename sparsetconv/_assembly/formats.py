@@ -14,6 +14,8 @@ from sparsetconv._geometry.convolution import smallest_index_dtype
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
+    from sparsetconv._arrays.backend import Backend
+
 Format = Literal["csr", "csc", "coo", "bsr", "dia"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 INT64_MAX = 2**63 - 1
@@ -63,8 +65,12 @@ def fitting_index_dtype(wanted: np.dtype[Any] | None, rows: int, columns: int, n
     return wanted
 
 
-def check_columns(columns: int) -> None:
-    """Raise if 64-bit indices cannot number the columns. As many rows do not fit into any memory."""
+def require_matrix(backend: Backend, nbytes: int, columns: int, hint: str) -> None:
+    """Raise unless a matrix fits into memory, and 64-bit indices can number its columns.
+
+    As many rows do not fit into any memory. ``hint`` ends the message of a ``MemoryError``: what needs less.
+    """
+    backend.require("the matrix", nbytes, hint)
     if columns > INT64_MAX:
         msg = f"the sizes must leave a matrix of less than 2**63 columns, got {columns}"
         raise ValueError(msg)

@@ -7,6 +7,8 @@ fixed array exchanged: columns are taps, and entries are samples, or sums of sam
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,11 +100,11 @@ class KernelLayout(MatrixLayout):
             geometry.groups, c_out, c_in, tuple(ForwardRows(axis, geometry.flip) for axis in geometry.axes)
         )
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the matrix."""
-        rows, columns = super().shape
-        return rows, columns * self.row_channels
+        channels = self.groups * self.row_channels * self.column_channels
+        return prod(self.row_shape), channels * prod(self.column_sizes)
 
     @property
     def column_steps(self) -> ChannelSteps:

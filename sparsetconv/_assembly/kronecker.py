@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._assembly.cuda import product_arrays
-from sparsetconv._assembly.formats import check_columns, fitting_index_dtype
+from sparsetconv._assembly.formats import fitting_index_dtype, require_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,8 +64,7 @@ def stacked_products(
         need *= min(2, max(1, len(pieces)))
     else:
         need += max(map(_preparing, pieces), default=0)
-    backend.require("the matrix", need, "ResizeOperator needs no matrix")
-    check_columns(columns)
+    require_matrix(backend, need, columns, "ResizeOperator needs no matrix")
     if backend.on_gpu:
         return backend.csr(*_device_arrays(pieces, sizes, dtype, index, backend), (rows, columns))
     if len(pieces) == 1 and len(pieces[0]) == 1:

@@ -6,9 +6,10 @@ at each axis, so that all scratch arrays are allocated before the loops.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from itertools import accumulate
 from math import prod
-from operator import mul
+from operator import attrgetter, mul
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -31,33 +32,62 @@ class Level(NamedTuple):
     axis : RunRows
     limits : (int, int)
         The range of rows.
-    segments : list of Segment
+    segments : tuple of Segment
         The segments of the range.
-    counts : (rows,) int array
-        The number of entries of each row.
     entries : int
         The number of entries of all rows.
     stride : int
         Columns of the matrix from one column of the axis to the next.
     below : int
         Entries of the axes that follow, for each entry of this one.
+    known : dict
+        Numbers of entries that `widths` has found, by their first row.
     """
 
     axis: RunRows
     limits: tuple[int, int]
-    segments: list[Segment]
-    counts: Array
+    segments: tuple[Segment, ...]
     entries: int
     stride: int
     below: int
+    known: dict[int, Array]
+
+    @classmethod
+    def each(cls, axes: Sequence[RunRows], ranges: Sequence[tuple[int, int]]) -> list[Level]:
+        """Return the levels of a box: a range of rows of each axis."""
+        levels, stride, below = [], 1, 1
+        for axis, limits in zip(reversed(axes), reversed(ranges), strict=True):
+            entries = axis.count(*limits)
+            levels.append(cls(axis, limits, tuple(axis.clip(*limits)), entries, stride, below, {}))
+            stride, below = stride * axis.shape[1], below * entries
+        return levels[::-1]
 
     def is_most_of(self, entries: int) -> bool:
         """Return whether the axis has more than an eighth of the box's entries, so that its cost matters."""
         return 8 * self.entries > entries
 
+    def rows(self) -> int:
+        """Return the number of rows that are written, of which all others are copies."""
+        return sum(part.period * part.written for part in self.segments)
+
+    def written(self) -> tuple[int, int]:
+        """Return the number of rows that are written, and of their entries."""
+        rows = self.rows()
+        if rows == self.limits[1] - self.limits[0]:
+            return rows, self.entries
+        parts = [(part.start, part.start + part.period * part.written) for part in self.segments]
+        return rows, sum(int(self.widths(*part).sum()) for part in parts)
+
     def widths(self, start: int, stop: int) -> Array:
-        """Return the number of entries of each row in a range."""
-        return self.counts[start - self.limits[0] : stop - self.limits[0]]
+        """Return the number of entries of each row: of all, or of some that are written of a segment."""
+        if (start, stop) == self.limits:
+            return self.axis.counts(start, stop)
+        part = self.segments[bisect_right(self.segments, start, key=attrgetter("start")) - 1]
+        first = part.start
+        known = self.known.get(first)
+        if known is None:
+            known = self.known[first] = self.axis.counts(first, first + part.period * part.written)
+        return known[start - first : stop - first]
 
 
 class Room(NamedTuple):

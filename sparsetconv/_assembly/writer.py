@@ -8,16 +8,19 @@ repetitions are copies of the whole block of entries, with a shift added to the 
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from sparsetconv._arrays.switches import compiler_switch
 from sparsetconv._assembly.products import Level, Products
+from sparsetconv._assembly.repeats import continue_block, repeat_block
+from sparsetconv._assembly.templates import Stretch, Template
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Callable, Hashable, Iterator
 
     from sparsetconv._arrays.types import Array
     from sparsetconv._assembly.axis_rows import Rows, RunRows
@@ -50,8 +53,6 @@ COMPILED = Limits(1 << 15, 1 << 16, 1 << 20, 1 << 12)
 # NumPy takes about CALL seconds for a row or a block, ENTRY for each entry of a block, FILL to copy an entry.
 # Compiled loops take about FILLS * FILL seconds for an entry, START to make tables, ROW for each row
 CALL, ENTRY, FILL, FILLS, START, ROW = 2e-5, 8e-8, 1e-9, 0.7, 2e-4, 2e-8
-# blocks are doubled up to this many entries, so that copies have long inner loops and stay in cache
-COPY_BLOCK = 1 << 14
 # the most orders of entries (`row_order`), and `Products`, that are kept while a box is written
 KEPT_ORDERS, KEPT_PRODUCTS = 64, 16
 
@@ -73,44 +74,70 @@ class Part(NamedTuple):
     columns: Array
     sizes: Array
 
+    def joined(self, rows: Rows, stride: int, order: Callable[[Array], Array]) -> Part:
+        """Return the products of each partial row with each of some rows of the next axis, in order.
+
+        ``order`` returns the `row_order` for the sizes of the partial rows.
+        """
+        folded = rows.fold(self.weights, 2)
+        count = self.columns.size * rows.columns.size
+        folded = folded.reshape(folded.shape[0], count, *folded.shape[3:])
+        columns = (self.columns[:, None] + rows.columns * stride).reshape(-1)
+        sizes = (self.sizes[:, None] * rows.sizes).reshape(-1)
+        if self.sizes.size == 1 and 1 in (self.columns.size, rows.sizes.size):
+            return Part(folded, columns, sizes)
+        places = order(self.sizes)
+        return Part(folded.take(places, 1), columns.take(places), sizes)
+
+
+def small_box(
+    axes: tuple[RunRows, ...], ranges: list[tuple[int, int]], weights: Array, columns: Array
+) -> Part:
+    """Return all rows of a box of few entries, all at once."""
+    part, stride = Part(weights, columns, np.array([columns.size])), prod(axis.shape[1] for axis in axes)
+    for axis, limits in zip(axes, ranges, strict=True):
+        stride //= axis.shape[1]
+        part = part.joined(axis.rows(*limits), stride, partial(axis.order, *limits))
+    return part
+
 
 class Writer:
     """Writes the entries of one box of rows to given arrays.
 
     Rows with many entries are written one by one: at each axis the kernel is contracted with the row. Rows
     with few entries are written in blocks, by operations on all entries of a block.
+
+    Parameters
+    ----------
+    levels : list of Level
+    data, indices : (channels, entries), (entries,) array
+        Values of all channels, and columns of the first one.
+    columns : int
+        The number of columns before the first axis.
+    compiles : bool
+        Whether compiled loops may be used.
+    outer : int or None
+        The axis whose repetitions are not written, but left to a `Template`; earlier axes have one row.
     """
 
     def __init__(
         self,
-        axes: tuple[RunRows, ...],
-        ranges: list[tuple[int, int]],
-        counts: list[Array],
-        offsets: int,
+        levels: list[Level],
         data: Array,
         indices: Array,
+        columns: int,
         compiles: bool,
+        outer: int | None = None,
     ) -> None:
-        self.data = data  # (channels, entries)
-        self.indices = indices  # (entries,)
-        sizes = [axis.shape[1] for axis in axes]
-        entries = [int(numbers.sum()) for numbers in counts]
-        self.levels = [
-            Level(
-                axis,
-                limits,
-                list(axis.clip(*limits)),
-                counts[at],
-                entries[at],
-                prod(sizes[at + 1 :]),
-                prod(entries[at + 1 :]),
-            )
-            for at, (axis, limits) in enumerate(zip(axes, ranges, strict=True))
-        ]
+        self.data, self.indices, self.levels, self.outer = data, indices, levels, outer
+        self.stretches: list[Stretch] = []
         self.compiled = (
             compiles
             and compiler_switch() is None
-            and self.seconds(offsets) > START + FILLS * FILL * data.size + ROW * prod(map(len, counts))
+            and self.seconds(columns)
+            > START
+            + FILLS * FILL * data.size
+            + ROW * prod(level.limits[1] - level.limits[0] for level in levels)
             and not any(
                 level.is_most_of(data.shape[1]) and level.axis.scattered(*level.limits)
                 for level in self.levels
@@ -127,10 +154,8 @@ class Writer:
             entries, below = columns * level.entries * level.below, columns * level.below
             if entries <= LIMITS.whole:
                 return (calls + visits) * CALL + visits * entries * ENTRY
-            parts = [(part.start, part.period * part.written) for part in level.segments]
-            written = sum(int(level.widths(start, start + count).sum()) for start, count in parts)
-            rows = sum(count for _, count in parts)
-            calls += visits * len(parts)
+            rows, written = level.written()
+            calls += visits * len(level.segments)
             if written * below < LIMITS.row * rows:
                 calls += visits * written * below / LIMITS.block
                 return calls * CALL + visits * written * below * ENTRY
@@ -162,28 +187,39 @@ class Writer:
             # loops are compiled only for contiguous, writable arrays
             weights = np.require(weights, requirements=["C", "W"])
         whole = self.limits.whole * (len(level.segments) if self.compiled else 1)
-        if columns.size * level.entries * level.below <= whole:
+        if self.is_within(number) and columns.size * level.entries * level.below <= whole:
             return self.write_block(number, level.limits, weights, columns, entry)
         for segment in level.segments:
             start, period, repeat, shift = segment
             first = entry
             written = segment.written
-            for low, high, many in self.parts(level, start, start + written * period, columns.size):
+            for low, high, many in self.parts(number, start, start + written * period, columns.size):
                 if many:
                     entry = self.write_block(number, (low, high), weights, columns, entry)
                 else:
                     for row in level.axis.each(low, high):
                         entry = self.write_row(number, row, weights, columns, entry)
             length = (entry - first) // written
-            entry = self.repeat(first, length, repeat, None if shift is None else shift * level.stride)
+            step = None if shift is None else shift * level.stride
+            if number == self.outer:
+                self.leave(first, length, repeat, step)
+            else:
+                entry = self.repeat(first, length, repeat, step)
         return entry
 
-    def parts(self, level: Level, start: int, stop: int, count: int) -> Iterator[tuple[int, int, bool]]:
+    def is_within(self, number: int) -> bool:
+        """Return whether all that an axis and later ones repeat is to be written."""
+        return self.outer is None or number > self.outer
+
+    def parts(self, number: int, start: int, stop: int, count: int) -> Iterator[tuple[int, int, bool]]:
         """Yield ranges of rows of an axis, and whether a range is written at once or row by row.
 
         ``count`` is the number of columns so far.
         """
-        at = start
+        level, at = self.levels[number], start
+        if self.outer is not None and number < self.outer:
+            yield start, stop, False
+            return
         while at < stop:
             # a window of rows; if they have few entries on average, as many of them as fit into a block
             upto = min(stop, at + self.limits.rows)
@@ -223,8 +259,9 @@ class Writer:
         if self.compiled:
             return self.write_table(number, limits, weights, columns, entry)
         part = Part(weights, columns, np.array([columns.size]))
-        for at in range(number, len(self.levels)):
-            part = self.join(at, limits if at == number else self.levels[at].limits, part)
+        for at, level in enumerate(self.levels[number:], number):
+            own = limits if at == number else level.limits
+            part = part.joined(level.axis.rows(*own), level.stride, partial(self.order, at, own))
         stop = entry + part.columns.size
         self.data[:, entry:stop] = part.weights
         self.indices[entry:stop] = part.columns
@@ -244,19 +281,6 @@ class Writer:
                 self.products[number, limits] = products
         return products.write(weights, columns, self.data, self.indices, entry)
 
-    def join(self, number: int, limits: tuple[int, int], part: Part) -> Part:
-        """Return the products of each partial row with each row of an axis, in order."""
-        level = self.levels[number]
-        rows = level.axis.rows(*limits)
-        folded = rows.fold(part.weights, 2)
-        folded = folded.reshape(folded.shape[0], part.columns.size * rows.columns.size, *folded.shape[3:])
-        columns = np.add.outer(part.columns, rows.columns * level.stride).reshape(-1)
-        sizes = np.multiply.outer(part.sizes, rows.sizes).reshape(-1)
-        if part.sizes.size == 1 and 1 in (part.columns.size, rows.sizes.size):
-            return Part(folded, columns, sizes)
-        order = self.order(number, limits, part.sizes)
-        return Part(folded.take(order, 1), columns.take(order), sizes)
-
     def order(self, number: int, limits: tuple[int, int], upper: Array) -> Array:
         """Return the `row_order` of rows with ``upper`` columns so far and rows ``limits`` of an axis."""
         key = number, limits, upper.tobytes()
@@ -275,68 +299,52 @@ class Writer:
         end = first + length * repeat
         if repeat == 1 or not length:
             return end
-        repeat_block(self.data[:, first:end], length, 0)
+        values, then = self.data[:, first : first + length], first + length
+        # between the channels' blocks lies what is written: NumPy must not take them for one block
+        repeat_block(values.copy() if len(values) > 1 else values, 0, self.data[:, then:end])
+        block, others = self.indices[first:then], self.indices[then:end]
         if shift is None:
-            continue_block(self.indices[first:end], length)
+            steps = others[:length] - block
+            continue_block(block + steps, steps, others)
         else:
-            repeat_block(self.indices[first:end], length, shift)
+            repeat_block(block + block.dtype.type(shift), shift, others)
         return end
 
+    def leave(self, first: int, length: int, repeat: int, shift: int | None) -> None:
+        """Note where the block of entries just written is to be repeated; arguments as for `repeat`."""
+        if length:
+            begin = self.stretches[-1].stop if self.stretches else 0
+            self.stretches.append(Stretch(begin, first, length, repeat, shift if repeat > 1 else 0))
 
-def continue_block(out: Array, length: int) -> None:
-    """Extrapolate two blocks of ``length`` entries: block ``i`` is ``first + i * (second - first)``.
 
-    Examples
-    --------
-    >>> out = np.array([3, 5, 4, 3, 0, 0, 0, 0])
-    >>> continue_block(out, 2)
-    >>> out
-    array([ 3,  5,  4,  3,  5,  1,  6, -1])
+def template_of(
+    levels: list[Level],
+    outer: int,
+    weights: Array,
+    columns: Array,
+    shifts: list[int],
+    index: np.dtype[Any],
+    compiles: bool,
+) -> Template:
+    """Return the template of a box of rows: what axis ``outer`` repeats is computed once.
+
+    Parameters
+    ----------
+    levels : list of Level
+        Those before ``outer`` have one row.
+    outer : int
+    weights, columns : array
+        As in `Part`, before the first axis.
+    shifts : list of int
+        The shift of the columns for each channel.
+    index : dtype
+        Of the columns.
+    compiles : bool
+        Whether compiled loops may be used.
     """
-    total, done = out.size, min(2 * length, out.size)
-    steps = 2 * np.tile(out[length:done] - out[:length], 2)
-    while done < COPY_BLOCK and 2 * done <= total:
-        np.add(out[:done], steps, out=out[done : 2 * done])
-        done *= 2
-        steps = 2 * np.tile(steps, 2)
-    for at in range(done, total, done):
-        more = min(done, total - at)
-        np.add(out[at - done : at - done + more], steps[:more], out=out[at : at + more])
-
-
-def repeat_block(out: Array, length: int, shift: int) -> None:
-    """Fill ``out`` with copies of its first ``length`` entries, ``shift`` added from each copy to the next.
-
-    Short blocks are doubled first, so that every operation has a long inner loop.
-
-    Examples
-    --------
-    >>> out = np.array([3, 5, 0, 0, 0, 0])
-    >>> repeat_block(out, 2, 10)
-    >>> out
-    array([ 3,  5, 13, 15, 23, 25])
-    """
-    total, done = out.shape[-1], length
-    while done < COPY_BLOCK and done < total // 8:
-        more = min(done, total - done)
-        _shifted(out[..., :more], shift * (done // length), out[..., done : done + more])
-        done += more
-    count = total // done
-    if count > 1:
-        blocks = out[..., : count * done].reshape(*out.shape[:-1], count, done)
-        if shift:
-            steps = np.arange(1, count, dtype=out.dtype) * out.dtype.type(shift * (done // length))
-            np.add(blocks[..., :1, :], steps[:, None], out=blocks[..., 1:, :])
-        else:
-            blocks[..., 1:, :] = blocks[..., :1, :]
-    done *= count
-    if done < total:
-        rest = total - done
-        _shifted(out[..., :rest], shift * (done // length), out[..., done:])
-
-
-def _shifted(source: Array, shift: int, out: Array) -> None:
-    if shift:
-        np.add(source, out.dtype.type(shift), out=out)
-    else:
-        out[...] = source
+    before = columns.size * prod(level.entries for level in levels[:outer])
+    size = before * levels[outer].written()[1] * levels[outer].below
+    data, indices = np.empty((len(weights), size), weights.dtype), np.empty(size, index)
+    writer = Writer(levels, data, indices, columns.size, compiles, outer)
+    writer.write(0, weights, columns, 0)
+    return Template(data, indices, shifts, writer.stretches)

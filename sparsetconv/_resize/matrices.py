@@ -15,8 +15,8 @@ from sparsetconv._assembly.csr import boxes
 from sparsetconv._assembly.formats import (
     FORMATS,
     canonical,
-    check_columns,
     fitting_index_dtype,
+    require_matrix,
     row_range,
     wanted_index_dtype,
 )
@@ -200,8 +200,7 @@ def _zero_insertion(
     entries = sum(counts)
     index = fitting_index_dtype(wanted, rows, prod(sizes), entries)
     need = (rows + 1 + entries) * index.itemsize + entries * values.itemsize
-    NUMPY.require("the matrix", need, "stride and input_shape set its size")
-    check_columns(prod(sizes))
+    require_matrix(NUMPY, need, prod(sizes), "stride and input_shape set its size")
     # the row pointers increase by one after each row that holds a sample
     pointers = np.zeros(rows + 1, index)
     row = 1
