@@ -127,13 +127,38 @@ def batches(t):
         assert (empty.shape, empty.dtype) == ((0, 1, *A.output_shape), t.M.dtype)
 
 
+def given_arrays(t):
+    """`apply` fills an array that it is given, with the bits of a new one, even over its own operand."""
+    for A, _, vectors in t.directions:
+        batch = t.arrays.put(vectors.T.reshape(3, *A.input_shape))
+        expected = t.arrays.get(A.apply(batch))
+        out = t.arrays.put(np.full(expected.shape, 77, t.M.dtype))
+        assert A.apply(batch, out=out) is out
+        np.testing.assert_array_equal(t.arrays.get(out), expected)
+        one, none = out[1], out[:0]
+        assert A.apply(batch[0], out=one) is one
+        np.testing.assert_array_equal(t.arrays.get(one), t.arrays.get(A.apply(batch[0])))
+        assert A.apply(batch[:0], out=none) is none
+        np.testing.assert_array_equal(t.arrays.get(out)[::2], expected[::2])
+        # a result that begins where the operand does, and one that ends where it does
+        for start in (0, max(0, batch.size - out.size)):
+            room = t.arrays.put(np.zeros(max(batch.size, start + out.size), t.M.dtype))
+            operand = room[: batch.size].reshape(batch.shape)
+            operand[...] = batch
+            over = room[start : start + out.size].reshape(out.shape)
+            assert A.apply(operand, over) is over
+            np.testing.assert_array_equal(t.arrays.get(over), expected)
+
+
 def ownership(t):
     """What comes back is the caller's, and shares nothing with what was given, which stays."""
     for A, M, vectors in t.directions:
         given = t.arrays.fixed(vectors[:, 0])
         y = A @ given
         y += 1
+        kept = t.arrays.get(y).copy()
         t.equal(A @ given, M @ vectors[:, 0])
+        np.testing.assert_array_equal(t.arrays.get(y), kept)
         np.testing.assert_array_equal(t.arrays.get(given), vectors[:, 0])
 
 
@@ -228,7 +253,8 @@ def not_finite(t):
 
 
 LAWS = (
-    shapes, products, adjoints, linearity, batches, ownership, matrices, gram, copies, threads, not_finite,
+    shapes, products, adjoints, linearity, batches, given_arrays, ownership, matrices, gram, copies, threads,
+    not_finite,
 )  # fmt: skip
 
 
@@ -262,6 +288,9 @@ def test_mixed_dtypes(arrays, case, operand):
         return
     y = A @ arrays.put(x)
     assert y.dtype == dtype
+    out = arrays.put(np.ones(A.output_shape, dtype))
+    assert A.apply(arrays.put(x.reshape(A.input_shape)), out=out) is out
+    np.testing.assert_array_equal(arrays.get(out).ravel(), arrays.get(y))
     # SciPy has no matrices of half precision
     wide = dtype if dtype in SUPPORTED else np.float64
     # entries have been rounded to the narrower of the two

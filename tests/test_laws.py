@@ -33,6 +33,7 @@ FAULTS = {
     "adjoints": {"rmatvec": lambda A, y: A.T @ y},
     "linearity": {"matvec": lambda A, x: stc.ConvOperator.matvec(A, x * x)},
     "batches": {"apply": lambda A, x: stc.ConvOperator.apply(A, x[::-1])},
+    "given_arrays": {"apply": lambda A, x, *_, **__: stc.ConvOperator.apply(A, x)},
     "ownership": {"matvec": kept},
     "matrices": {"tosparse": lambda A, format="csr": 2 * stc.ConvOperator.tosparse(A, format)},
     "gram": {"gram": lambda A: A.T @ A},

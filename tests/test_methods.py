@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import weakref
 
 import numpy as np
@@ -19,6 +20,7 @@ from strategies import stand_for
 import sparsetconv as stc
 from sparsetconv._arrays import threads as threads_module
 from sparsetconv._geometry.padding import PADDING_MODES
+from sparsetconv._methods.cpu import direct
 from sparsetconv._methods.cpu.overlap_save import plan as tiling
 from sparsetconv._methods.cpu.stencil import records
 
@@ -462,6 +464,36 @@ def test_nothing_of_another_product_is_left(name, mode):
         np.testing.assert_array_equal(A @ x, expected[0])
         A.H @ np.full(A.shape[0], poison)
         np.testing.assert_array_equal(A.H @ y, expected[1])
+
+
+def tile_buffers(method, transposed):
+    """Return the bytes of one thread's tile buffer, of a method that has computed float32."""
+    if method.name == "direct":
+        return 4 * method._prepared[transposed, np.dtype(np.float32)]._loops._elements
+    (prepared,) = method._prepared[transposed]._kept.values()
+    return 4 * prepared._elements
+
+
+@pytest.mark.parametrize("method", ["direct", "fft"])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_product_into_an_array_needs_tile_buffers_alone(method, transposed, monkeypatch):
+    """The result's memory is the caller's, and nothing of its size is made beside it."""
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
+    kernel = np.ones((11, 12), np.float32)
+    A = stc.ConvOperator(kernel, (1600, 1200), padding=5, method=method)
+    A = A.T if transposed else A
+    x, out = np.ones(A.input_shape, np.float32), np.empty(A.output_shape, np.float32)
+    A.apply(x, out=out)
+    monkeypatch.setattr(direct, "_kept", threading.local())
+    tracemalloc.start()
+    try:
+        A.apply(x, out=out)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    buffers = 2 * tile_buffers(A._method, transposed)
+    assert buffers / 2 < most < buffers + (1 << 15)
+    assert most < out.nbytes / 2
 
 
 @pytest.mark.parametrize(("method", "most"), [("sparse", 12), ("direct", 18)])

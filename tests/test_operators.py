@@ -2,6 +2,8 @@
 
 import multiprocessing
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -235,3 +237,110 @@ def test_an_array_multiplied_by_mistake():
     # a matrix whose shape happens to be the input's
     B = stc.ConvOperator(np.ones(3), 4, padding="same")
     assert (B @ np.ones((4, 4))).shape == (4, 4)
+
+
+class TestGivenArrays:
+    """`apply(x, out=...)` takes an array that is exactly the result's, or says what is wrong with it."""
+
+    def setup_method(self):
+        self.A = stc.ConvOperator(integers((2, 3), "float32"), (6, 7))
+        self.x = integers((6, 7), "float32", 1)
+        self.expected = self.A.apply(self.x)
+
+    @pytest.mark.parametrize(
+        ("make", "error", "message"),
+        [
+            (lambda shape: np.zeros(shape), TypeError, "dtype of the result, float32, got float64"),
+            (lambda shape: np.zeros(shape, ">f4"), TypeError, "dtype of the result, float32, got >f4"),
+            (
+                lambda shape: np.zeros(shape[::-1], "f4"),
+                ValueError,
+                r"shape of the result, \(5, 5\), got \(4, 6",
+            ),
+            (
+                lambda shape: np.zeros((1, *shape), "f4"),
+                ValueError,
+                r"the shape of the result, .*\(1, 5, 5\)",
+            ),
+            (
+                lambda shape: np.zeros(shape, "f4", order="F"),
+                ValueError,
+                r"C-contiguous, .* strides \(4, 20\)",
+            ),
+            (
+                lambda shape: np.zeros((*shape, 2), "f4")[..., 0],
+                ValueError,
+                "C-contiguous, got an array with",
+            ),
+            (lambda shape: np.zeros(4 * 25 + 1, "b")[1:].view("f4").reshape(shape), ValueError, "aligned"),
+            (lambda shape: np.broadcast_to(np.float32(0), shape), ValueError, "that is read-only"),
+            (lambda shape: np.zeros(shape, "f4").tolist(), TypeError, "a NumPy array or None, got list"),
+            (lambda shape: (np.zeros(shape, "f4"),), TypeError, "a NumPy array or None, got tuple"),
+            (lambda shape: np.ma.masked_all(shape, "f4"), TypeError, "out must have no masked entries"),
+        ],
+    )
+    def test_refusals(self, make, error, message):
+        shape = (5, 5) if "4, 6" not in message else (6, 4)
+        with pytest.raises(error, match=message):
+            self.A.apply(self.x, out=make(shape))
+
+    def test_a_file_in_memory_is_filled(self, tmp_path):
+        out = np.memmap(tmp_path / "result", np.float32, "w+", shape=(5, 5))
+        assert self.A.apply(self.x, out=out) is out
+        np.testing.assert_array_equal(out, self.expected)
+
+    def test_an_operand_of_another_dtype_over_its_own_memory(self):
+        """Eight bytes are written where four are still to be read."""
+        room = np.zeros(42, np.float64)
+        operand = room.view(np.int32)[:42].reshape(6, 7)
+        operand[...] = self.x
+        out = room[:25].reshape(5, 5)
+        A = stc.ConvOperator(self.A.kernel.astype(np.float64), (6, 7))
+        assert A.apply(operand, out) is out
+        np.testing.assert_array_equal(out, self.expected)
+
+    def test_what_is_not_finite_reaches_no_further(self):
+        """Transforms are made again then: into the same array."""
+        A = stc.ConvOperator(integers((2, 3), "float32"), (6, 7), method="fft")
+        x = self.x.copy()
+        x[3, 3] = np.inf
+        out = np.empty((5, 5), np.float32)
+        assert A.apply(x, out=out) is out
+        with np.errstate(invalid="ignore"):
+            reached = ~np.isfinite(A.tosparse() @ x.ravel()).reshape(5, 5)
+        assert 0 < reached.sum() < out.size
+        np.testing.assert_array_equal(~np.isfinite(out), reached)
+        np.testing.assert_allclose(out[~reached], self.expected[~reached], atol=1e-4)
+
+
+def test_a_gram_operator_keeps_its_intermediate_array():
+    A = stc.ConvOperator(integers((3, 4), "float64"), (40, 50), method="direct")
+    G, x = A.gram(), integers((40, 50), "float64", 1)
+    expected = G.apply(x)
+    (kept,) = G._spare._kept
+    for _ in range(3):
+        np.testing.assert_array_equal(G.apply(x), expected)
+        assert G._spare._kept[0] is kept
+    # of another batch, in which another array is needed
+    np.testing.assert_array_equal(G.apply(np.stack([x, -x])), [expected, -expected])
+    assert G._spare._kept[0].size == 2 * A.shape[0]
+
+
+def test_callers_of_a_gram_operator_have_an_intermediate_array_each():
+    """Two threads meet between the operator's product and its adjoint's."""
+    met = threading.Barrier(2)
+
+    class Meeting(stc.ConvOperator):
+        def _apply(self, x, out=None):
+            result = super()._apply(x, out)
+            met.wait(10)
+            return result
+
+    A = stc.ConvOperator(integers((3, 4), "float64"), (8, 9))
+    G = Meeting(A.kernel, (8, 9)).gram()
+    vectors = integers((2, 72), "float64", 1)
+    for _ in range(2):
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(G.matvec, vectors))
+        np.testing.assert_array_equal(found, [A.H @ (A @ x) for x in vectors])
+        assert len(G._spare._kept) == 1

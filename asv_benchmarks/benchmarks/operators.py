@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._backend import BACKENDS
-from ._problems import DIRECTIONS, Question, UnitCosts, operator, product, product_work
+from ._problems import DIRECTIONS, Question, UnitCosts, operator, product, product_work, random
 
 METHODS = ["auto", "sparse", "direct", "gemm", "fft"]
 LAYERS = {
@@ -49,6 +49,23 @@ class PictureSizes(Question):
         A = operator((n, n), (taps, taps), "auto", self.backend.name)
         self.work = product_work(A, columns)
         return product(A, direction, self.backend, columns)
+
+    def time_product(self, *_):
+        self.run()
+
+
+class GivenArrays(Question):
+    """What does new memory cost? A large picture, with a new array for each result and with one for all."""
+
+    params = ([3, 7], ["new", "given"], DIRECTIONS, BACKENDS)
+    param_names = ("taps", "result", "direction", "backend")
+
+    def build(self, taps, result, direction):
+        A = operator((4096, 4096), (taps, taps), "direct", self.backend.name)
+        B = A if direction == "forward" else A.T
+        x = self.backend.array(random(*B.input_shape))
+        out = self.backend.array(random(*B.output_shape)) if result == "given" else None
+        return lambda: B.apply(x, out=out)
 
     def time_product(self, *_):
         self.run()

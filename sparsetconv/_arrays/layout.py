@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from sparsetconv._arrays.results import result_array
 from sparsetconv._arrays.threads import for_each, thread_count
 
 if TYPE_CHECKING:
@@ -31,10 +30,10 @@ def oriented_weights(kernel: Array, groups: int, flip: bool, has_channels: bool)
     return weights[last_axes([slice(None, None, -1)] * (weights.ndim - 3))] if flip else weights
 
 
-def transposed(x: Array) -> Array:
+def transposed(x: Array, out: Array | None = None) -> Array:
     """Return the transpose of a matrix, contiguous; a large one is copied block by block, in threads."""
     rows, columns = x.shape
-    copy = np.empty((columns, rows), x.dtype)
+    copy = result_array(out, (columns, rows), x.dtype)
     if x.size < COPY_WORK:
         copy[...] = x.T
         return copy

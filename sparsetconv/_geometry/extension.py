@@ -128,6 +128,11 @@ class Extension:
     xp : module
         NumPy or CuPy, depending on the arrays.
 
+    Attributes
+    ----------
+    is_whole : bool
+        Whether the padded array is the array itself.
+
     Notes
     -----
     The padded array holds, along each axis, the positions ``axis.low`` to ``axis.high``: what the
@@ -161,7 +166,7 @@ class Extension:
         self._only_crops = all(
             size == inside.stop - inside.start for size, inside in zip(self._hull, self._inside, strict=True)
         )
-        self._whole = all(
+        self.is_whole = all(
             hull == (0, axis.size - 1) and (axis.low, axis.high) == hull for axis, hull in spans
         )
 
@@ -194,6 +199,10 @@ class Extension:
             for start, axis in zip(starts, self.axes, strict=True)
         )
 
+    def target(self, out: Array | None) -> Array | None:
+        """Return the array for a result that is then unpadded: ``out``, if unpadding leaves it as it is."""
+        return out if self.is_whole else None
+
     def pad(self, x: Array) -> Array:
         """Return the padded array.
 
@@ -206,7 +215,7 @@ class Extension:
         (..., l1, ..., ld) array
             May be ``x`` itself, or a view, where nothing is padded.
         """
-        if self._whole:
+        if self.is_whole:
             return x
         lead = x.shape[: x.ndim - len(self.axes)]
         if self._only_crops:
@@ -236,7 +245,7 @@ class Extension:
         (..., n1, ..., nd) array
             May be a view of ``z``.
         """
-        if self._whole:
+        if self.is_whole:
             return z
         lead = z.shape[: z.ndim - len(self.axes)]
         if self._hull != self.shape:

@@ -6,11 +6,9 @@ equations, accumulated one pair after another, or by LSMR on the stacked `Kernel
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
-from functools import reduce
 from itertools import chain, groupby, islice, zip_longest
 from math import inf, prod, sqrt
 from numbers import Real
@@ -473,14 +471,21 @@ def _by_lsmr(
 def _stacked(operators: list[Any], dtype: np.dtype[Any], backend: Backend) -> Any:
     """Return operators of one kernel on top of each other."""
     cuts = np.cumsum([op.shape[0] for op in operators])
+    rows = [slice(stop - op.shape[0], stop) for op, stop in zip(operators, cuts, strict=True)]
+    shape = (int(cuts[-1]), operators[0].shape[1])
 
     def forward(x: Array) -> Array:
-        stacked: Array = backend.xp.concatenate([op.matvec(x.ravel()) for op in operators])
+        stacked: Array = backend.xp.empty(shape[0], dtype)
+        kernel = x.astype(dtype, copy=False).reshape(operators[0].input_shape)
+        for op, own in zip(operators, rows, strict=True):
+            op.apply(kernel, out=stacked[own].reshape(op.output_shape))
         return stacked
 
     def adjoint(y: Array) -> Array:
-        parts = (y.ravel()[stop - op.shape[0] : stop] for op, stop in zip(operators, cuts, strict=True))
-        return reduce(operator.add, (op.rmatvec(part) for op, part in zip(operators, parts, strict=True)))
+        flat = y.ravel()
+        total: Array = operators[0].rmatvec(flat[rows[0]])
+        for op, own in zip(operators[1:], rows[1:], strict=True):
+            total += op.rmatvec(flat[own])
+        return total
 
-    shape = (int(cuts[-1]), operators[0].shape[1])
     return backend.linear_operator(shape=shape, matvec=forward, rmatvec=adjoint, dtype=dtype)

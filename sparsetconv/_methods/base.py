@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.results import result_array
 from sparsetconv._arrays.switches import compiler_switch
 from sparsetconv._arrays.validation import is_half
 from sparsetconv._geometry.axis import Axis
@@ -97,18 +98,23 @@ class Method(ABC):
         return None if refusal is None else f"does not accept {refusal}"
 
     @abstractmethod
-    def forward(self, x: Array) -> Array:
-        """Return ``(batch, groups, c_out, m1, ..., md)`` from ``(batch, groups, c_in, n1, ..., nd)``."""
+    def forward(self, x: Array, out: Array | None = None) -> Array:
+        """Return ``(batch, groups, c_out, m1, ..., md)`` from ``(batch, groups, c_in, n1, ..., nd)``.
+
+        The result is in ``out`` if that is given: in C order, of the result's shape and dtype, and apart from
+        ``x`` in memory.
+        """
 
     @abstractmethod
-    def transpose(self, y: Array) -> Array:
+    def transpose(self, y: Array, out: Array | None = None) -> Array:
         """Return the plain transpose (no conjugate) applied to ``(batch, groups, c_out, m1, ..., md)``."""
 
-    def vector(self, x: Array, transposed: bool) -> Array:
-        """Return the product with one flat array of the weights' dtype, in either direction."""
+    def vector(self, x: Array, transposed: bool, out: Array | None = None) -> Array:
+        """Return the product with one flat array of the weights' dtype, in either direction, flat."""
+        small, large = (1, *self.small_shape), (1, *self.large_shape)
         if transposed:
-            return self.transpose(x.reshape(1, *self.small_shape)).reshape(-1)
-        return self.forward(x.reshape(1, *self.large_shape)).reshape(-1)
+            return self.transpose(x.reshape(small), None if out is None else out.reshape(large)).reshape(-1)
+        return self.forward(x.reshape(large), None if out is None else out.reshape(small)).reshape(-1)
 
 
 class PaddedMethod(Method):
@@ -179,9 +185,9 @@ def real_parts(x: Array, xp: Any = np) -> Array:
     return parts
 
 
-def joined_parts(x: Array, dtype: np.dtype[Any], xp: Any = np) -> Array:
+def joined_parts(x: Array, dtype: np.dtype[Any], xp: Any = np, out: Array | None = None) -> Array:
     """Return the batch of complex arrays whose `real_parts` are ``x``: the inverse of `real_parts`."""
     batch = len(x) // 2
-    joined: Array = xp.empty((batch, *x.shape[1:]), dtype)
+    joined = result_array(out, (batch, *x.shape[1:]), dtype, xp)
     joined.real[...], joined.imag[...] = x[:batch], x[batch:]
     return joined

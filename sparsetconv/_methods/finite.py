@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.results import placed
 from sparsetconv._arrays.streams import Kept
 from sparsetconv._methods.base import PaddedMethod
 from sparsetconv._methods.merge import geometry_of
@@ -84,24 +85,24 @@ class TransformMethod(PaddedMethod):
         return PaddedMethod.refusal(geometry, weights)
 
     @abstractmethod
-    def _convolved(self, x: Array, transposed: bool) -> Array:
+    def _convolved(self, x: Array, transposed: bool, out: Array | None = None) -> Array:
         """Return the product in one direction; NaN and infinity may spread to other results."""
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Array, out: Array | None = None) -> Array:
         """See `Method.forward`."""
-        return self._confined(x, False)
+        return self._confined(x, False, out)
 
-    def transpose(self, y: Array) -> Array:
+    def transpose(self, y: Array, out: Array | None = None) -> Array:
         """See `Method.transpose`."""
-        return self._confined(y, True)
+        return self._confined(y, True, out)
 
-    def _confined(self, x: Array, transposed: bool) -> Array:
+    def _confined(self, x: Array, transposed: bool, out: Array | None) -> Array:
         xp = self.backend.xp
-        result = self._convolved(x, transposed)
+        result = self._convolved(x, transposed, out)
         if all_finite(result, xp):
             return result
         bad = ~xp.isfinite(x)
-        result = self._scaled(xp.where(bad, 0, x).astype(x.dtype), transposed)
+        result = placed(self._scaled(xp.where(bad, 0, x).astype(x.dtype), transposed), out)
         # each result reads all channels of its group, so one mask serves all channels
         pattern = self._pattern
         shape = pattern.small_shape if transposed else pattern.large_shape

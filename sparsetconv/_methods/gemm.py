@@ -17,6 +17,7 @@ import numpy as np
 
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.layout import last_axes
+from sparsetconv._arrays.results import placed, result_array
 from sparsetconv._arrays.streams import Kept
 from sparsetconv._arrays.validation import is_half
 from sparsetconv._geometry.axis import Axis
@@ -151,25 +152,30 @@ class _Direction:
         return self._converted.get(dtype, lambda: [matrix.astype(dtype) for matrix in self._own])
 
     @quiet
-    def product(self, x: Array, dtype: np.dtype[np.generic]) -> Array:
-        """Return the results for ``(batch, groups, channels, ...)``."""
+    def product(self, x: Array, dtype: np.dtype[np.generic], given: Array | None = None) -> Array:
+        """Return the results for ``(batch, groups, channels, ...)``, in ``given`` if that is an array."""
         if dtype.kind == "c" and not self._is_complex:
             # a real kernel multiplies real and imaginary parts separately
             parts = real_parts(x.astype(dtype, copy=False), self._xp)
-            return joined_parts(self.product(parts, parts.dtype), dtype, self._xp)
+            return joined_parts(self.product(parts, parts.dtype), dtype, self._xp, given)
         shape = (*x.shape[:2], self._results, *self._sizes)
-        self._backend.require(
-            "the product", prod(shape) * dtype.itemsize, "padding and the batch set its size"
-        )
+        if given is None:
+            self._backend.require(
+                "the product", prod(shape) * dtype.itemsize, "padding and the batch set its size"
+            )
         padded = self._extension.pad(x.astype(dtype, copy=False))
         if self._is_result and len(x) == 1:
             # if one panel holds everything, its product is the result, and nothing is scattered
             (phases,), (weights,) = self._phases, self._of_dtype(dtype)
             first = phases[0].number
             if self._tile(1, phases, weights, dtype)[1] >= first:
-                whole: Array = weights @ self._panel(padded, phases, 0, first)
-                return whole.reshape(shape)
-        out: Array = (self._xp.empty if self._covers_results else self._xp.zeros)(shape, dtype)
+                panel = self._panel(padded, phases, 0, first)
+                if given is None:
+                    whole: Array = weights @ panel
+                    return whole.reshape(shape)
+                self._xp.matmul(weights, panel, out=given.reshape(len(panel), self._results, -1))
+                return given
+        out = result_array(given, shape, dtype, self._xp, zeros=not self._covers_results)
         for phases, weights in zip(self._phases, self._of_dtype(dtype), strict=True):
             items, rows = self._tile(len(x), phases, weights, dtype)
             first = phases[0].number
@@ -277,21 +283,27 @@ class GemmMethod(PaddedMethod):
         across = weights.swapaxes(1, 2)
         self._backward = _Direction(zeros_outside, backward, tuple(sizes), across, backend)
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Array, out: Array | None = None) -> Array:
         """See `Method.forward`."""
-        return self._summed(x, self._forward.product)
+        return self._summed(x, out, self._forward.product)
 
-    def transpose(self, y: Array) -> Array:
+    def transpose(self, y: Array, out: Array | None = None) -> Array:
         """See `Method.transpose`."""
-        return self._summed(y, lambda y, dtype: self._padding.unpad(self._backward.product(y, dtype)))
+        return self._summed(y, out, self._unpadded)
 
-    def _summed(self, x: Array, product: Callable[[Array, np.dtype[Any]], Array]) -> Array:
+    def _unpadded(self, y: Array, dtype: np.dtype[Any], out: Array | None) -> Array:
+        padded = self._backward.product(y, dtype, self._padding.target(out))
+        return placed(self._padding.unpad(padded), out)
+
+    def _summed(
+        self, x: Array, out: Array | None, product: Callable[[Array, np.dtype[Any], Array | None], Array]
+    ) -> Array:
         """Return a product, computed in float32 if the result is of half precision.
 
         A product of a kernel of small integers and an array of half precision on a GPU has such a result.
         """
         dtype = np.result_type(x.dtype, self.weights.dtype)
         if not is_half(dtype):
-            return product(x, dtype)
+            return product(x, dtype, out)
         full = np.dtype(np.float32)
-        return product(x.astype(full), full).astype(dtype)
+        return placed(product(x.astype(full), full, None).astype(dtype), out)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sparsetconv._arrays.layout import last_axes
+from sparsetconv._arrays.results import result_array
 from sparsetconv._geometry.axis import Axis
 from sparsetconv._geometry.extension import Extension
 from sparsetconv._methods.transforms import Transforms, fast_lengths
@@ -123,9 +124,9 @@ class WholeTransform:
         kernel[last_axes(map(self._backend.xp.asarray, np.ix_(*index)))] = weights
         return self._transforms.forward(kernel)
 
-    def __call__(self, x: Array) -> Array:
-        """Return the results for ``(batch, groups, sources, ...)``."""
-        out: Array = self._backend.xp.empty((len(x), *self._shape), self._dtype)
+    def __call__(self, x: Array, out: Array | None = None) -> Array:
+        """Return the results for ``(batch, groups, sources, ...)``, in ``out`` if that is given."""
+        out = result_array(out, (len(x), *self._shape), self._dtype, self._backend.xp)
         item = prod(self._transforms.lengths) * prod(x.shape[1:3]) * self._dtype.itemsize
         step = max(1, PART_BYTES[self._backend.name] // item)
         for start in range(0, len(x), step):

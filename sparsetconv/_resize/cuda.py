@@ -14,6 +14,7 @@ import numpy as np
 
 from sparsetconv._arrays import cuda
 from sparsetconv._arrays.record import filled, record
+from sparsetconv._arrays.results import placed, result_array
 from sparsetconv._arrays.streams import Kept
 from sparsetconv._resize.separable import least_work
 
@@ -58,19 +59,20 @@ class CudaSeparable:
             converted[number] = _Factor(matrix.shape, pointers, indices, asarray(matrix.data.astype(real)))
         return converted
 
-    def apply(self, x: Array, transposed: bool) -> Array:
+    def apply(self, x: Array, transposed: bool, out: Array | None = None) -> Array:
         """Multiply each array of a batch; see `Separable.apply`."""
-        result = x
-        make = partial(self._of_dtype, x.dtype, transposed)
+        order, make = self._orders[transposed], partial(self._of_dtype, x.dtype, transposed)
+        if not order:
+            return x.copy() if out is None else placed(x, out)
         for number, factor in self._kept.get((x.dtype, transposed), make).items():
-            result = self._along_axis(factor, result, number + 1)
-        return x.copy() if result is x else result
+            x = self._along_axis(factor, x, number + 1, out if number == order[-1] else None)
+        return x
 
-    def _along_axis(self, factor: _Factor, x: Array, axis: int) -> Array:
+    def _along_axis(self, factor: _Factor, x: Array, axis: int, out: Array | None) -> Array:
         xp = self._backend.xp
         rows, columns = factor.shape
         lead, trail = prod(x.shape[:axis]), prod(x.shape[axis + 1 :])
-        result: Array = xp.empty((*x.shape[:axis], rows, *x.shape[axis + 1 :]), x.dtype)
+        result = result_array(out, (*x.shape[:axis], rows, *x.shape[axis + 1 :]), x.dtype, xp)
         constants = (
             ("VALUE", cuda.type_name(x.dtype)),
             ("FACTOR", cuda.type_name(factor.values.dtype)),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.sparse._sparsetools import csr_matvecs
 
+from sparsetconv._arrays.results import placed, result_array
 from sparsetconv._arrays.threads import for_each, thread_count
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Separable:
             converted[number] = _Factor(factor, factor.T.tocsr())
         return converted
 
-    def apply(self, x: Array, transposed: bool) -> Array:
+    def apply(self, x: Array, transposed: bool, out: Array | None = None) -> Array:
         """Multiply each array of a batch.
 
         Parameters
@@ -71,18 +72,22 @@ class Separable:
             Floating-point; ``(batch, m1, ..., md)`` if transposed.
         transposed : bool
             Whether to multiply by the transpose.
+        out : (batch, m1, ..., md) array, optional
+            For the result, in C order.
 
         Returns
         -------
         (batch, m1, ..., md) array
             ``(batch, n1, ..., nd)`` if transposed. Never ``x`` itself.
         """
-        factors = self._of_dtype(x.dtype)
-        result = x
-        for number in self._orders[transposed]:
+        factors, order = self._of_dtype(x.dtype), self._orders[transposed]
+        if not order:
+            return x.copy() if out is None else placed(x, out)
+        for number in order:
             factor = factors[number]
-            result = along_axis(factor.transposed if transposed else factor.forward, result, number + 1)
-        return x.copy() if result is x else result
+            last = out if number == order[-1] else None
+            x = along_axis(factor.transposed if transposed else factor.forward, x, number + 1, last)
+        return x
 
 
 def least_work(
@@ -104,7 +109,7 @@ def least_work(
     return sorted(keys, key=keys.__getitem__)
 
 
-def along_axis(matrix: Any, x: Array, axis: int) -> Array:
+def along_axis(matrix: Any, x: Array, axis: int, out: Array | None = None) -> Array:
     """Multiply a real CSR matrix along one axis of an array.
 
     Parameters
@@ -113,6 +118,8 @@ def along_axis(matrix: Any, x: Array, axis: int) -> Array:
     x : (..., n, ...) array
         Of the matrix' dtype, or complex of the same precision.
     axis : int
+    out : (..., m, ...) array, optional
+        For the result, in C order.
 
     Returns
     -------
@@ -121,7 +128,7 @@ def along_axis(matrix: Any, x: Array, axis: int) -> Array:
     m, n = matrix.shape
     x = np.ascontiguousarray(x)
     lead, trail = prod(x.shape[:axis]), prod(x.shape[axis + 1 :])
-    result = np.zeros((*x.shape[:axis], m, *x.shape[axis + 1 :]), x.dtype)
+    result = result_array(out, (*x.shape[:axis], m, *x.shape[axis + 1 :]), x.dtype, zeros=True)
     # a complex number is two adjacent real numbers
     real, width = matrix.dtype, trail * (2 if x.dtype.kind == "c" else 1)
     source, target = x.view(real).reshape(lead, n, width), result.view(real).reshape(lead, m, width)

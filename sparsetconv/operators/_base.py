@@ -19,6 +19,7 @@ from scipy.sparse.linalg import LinearOperator
 from sparsetconv._arrays import display
 from sparsetconv._arrays.backend import NUMPY, check_backend, device_backend, is_cupy
 from sparsetconv._arrays.display import Facts, shown, type_name
+from sparsetconv._arrays.results import Spare, conjugated
 from sparsetconv._arrays.validation import refuse_what_is_no_array, to_array
 from sparsetconv._assembly.formats import FORMATS
 from sparsetconv._geometry import validation
@@ -461,11 +462,14 @@ class AdjointCore(_OtherWay):
 
     _made = "adjoint of"
 
-    def _apply(self, x: Array) -> Array:
-        return self.operator._apply_adjoint(x)
+    def _apply(self, x: Array, out: Array | None = None) -> Array:
+        return self.operator._apply_adjoint(x, out)
 
-    def _apply_adjoint(self, y: Array) -> Array:
-        return self.operator._apply(y)
+    def _apply_adjoint(self, y: Array, out: Array | None = None) -> Array:
+        return self.operator._apply(y, out)
+
+    def _flat(self, x: Array, adjoint: bool, out: Array | None = None) -> Array:
+        return self.operator._flat(x, not adjoint, out)
 
     def _on(self, backend: Backend) -> Any:
         return on_backend(AdjointOperator, backend)(self.operator._on(backend))
@@ -486,11 +490,11 @@ class TransposedCore(_OtherWay):
 
     _made = "transpose of"
 
-    def _apply(self, x: Array) -> Array:
-        return self.operator._apply_adjoint(x.conj()).conj()
+    def _apply(self, x: Array, out: Array | None = None) -> Array:
+        return conjugated(self.operator._apply_adjoint(x.conj(), out), self.backend.xp)
 
-    def _apply_adjoint(self, y: Array) -> Array:
-        return self.operator._apply(y.conj()).conj()
+    def _apply_adjoint(self, y: Array, out: Array | None = None) -> Array:
+        return conjugated(self.operator._apply(y.conj(), out), self.backend.xp)
 
     def _on(self, backend: Backend) -> Any:
         return on_backend(TransposedOperator, backend)(self.operator._on(backend))
@@ -521,12 +525,29 @@ class GramCore(_Derived):
         _check_operator("operator", operator)
         self._prepare(operator.dtype, operator.input_shape, operator.input_shape)
         self.operator = operator
+        self._spare = Spare(self.backend)
 
-    def _apply(self, x: Array) -> Array:
-        return self.operator._apply_adjoint(self.operator._apply(x))
+    def _apply(self, x: Array, out: Array | None = None) -> Array:
+        operator, items = self.operator, len(x)
+        if items > 1 and self._takes_columns:
+            # what the first product returns is already in the memory order that the second one reads fastest
+            return operator._apply_adjoint(operator._apply(x), out)
+        kept = self._spare.take(items * operator.shape[0], np.result_type(x.dtype, self.dtype))
+        middle = kept.reshape(items, *operator.output_shape)
+        result = operator._apply_adjoint(operator._apply(x, middle), out)
+        self._spare.put_back(kept)
+        return result
 
-    def _apply_adjoint(self, y: Array) -> Array:
-        return self._apply(y)
+    def _flat(self, x: Array, adjoint: bool, out: Array | None = None) -> Array:
+        del adjoint
+        operator = self.operator
+        middle = self._spare.take(operator.shape[0], x.dtype)
+        result = operator._flat(operator._flat(x, False, middle), True, out)
+        self._spare.put_back(middle)
+        return result
+
+    def _apply_adjoint(self, y: Array, out: Array | None = None) -> Array:
+        return self._apply(y, out)
 
     def _on(self, backend: Backend) -> Any:
         return on_backend(GramOperator, backend)(self.operator._on(backend))

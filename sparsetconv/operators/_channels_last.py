@@ -11,10 +11,13 @@ import numpy as np
 
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.display import shown, type_name
+from sparsetconv._arrays.results import Spare
 from sparsetconv.operators._base import ArrayCore, ArrayOperator, on_backend
 from sparsetconv.operators._convolution import Convolution
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sparsetconv._arrays.backend import Backend
     from sparsetconv._arrays.display import Facts
     from sparsetconv._arrays.streams import Place
@@ -26,6 +29,7 @@ class ChannelsLastCore(ArrayCore):
     """The operator on either backend; see `ChannelsLastOperator`."""
 
     operator: Any
+    _spare: Spare
 
     def _where(self) -> Place:
         place: Place = self.operator._where()
@@ -74,13 +78,24 @@ class ChannelsLastCore(ArrayCore):
     def _facts(self) -> Facts:
         return super()._facts().adding([("method", repr(self.method))], self.geometry._settings())
 
-    def _apply(self, x: Array) -> Array:
-        y = self.operator._apply(_to_front(x))
-        return _to_back(y.reshape(x.shape[0], *self.operator.output_shape))
+    def _apply(self, x: Array, out: Array | None = None) -> Array:
+        return self._moved(self.operator._apply, x, self.operator.output_shape, out)
 
-    def _apply_adjoint(self, y: Array) -> Array:
-        x = self.operator._apply_adjoint(_to_front(y))
-        return _to_back(x.reshape(y.shape[0], *self.operator.input_shape))
+    def _apply_adjoint(self, y: Array, out: Array | None = None) -> Array:
+        return self._moved(self.operator._apply_adjoint, y, self.operator.input_shape, out)
+
+    def _moved(
+        self, product: Callable[..., Array], x: Array, shape: tuple[int, ...], out: Array | None
+    ) -> Array:
+        """Return results, which are ``(batch, *shape)`` with channels first."""
+        if out is None:
+            return _to_back(product(_to_front(x)).reshape(len(x), *shape))
+        kept = self._spare.take(out.size, out.dtype)
+        first = kept.reshape(len(x), *shape)
+        product(_to_front(x), first)
+        out[...] = _to_back(first)
+        self._spare.put_back(kept)
+        return out
 
     def _adjoint(self) -> ChannelsLastOperator:
         return ChannelsLastOperator(self.operator.H)
@@ -145,6 +160,7 @@ class ChannelsLastOperator(ChannelsLastCore, ArrayOperator):
             raise ValueError(msg)
         self._prepare(operator.dtype, _last(operator.input_shape), _last(operator.output_shape))
         self.operator = operator
+        self._spare = Spare(self.backend)
 
 
 def _last(shape: tuple[int, ...]) -> tuple[int, ...]:

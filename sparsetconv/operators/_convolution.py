@@ -157,25 +157,26 @@ class Convolution(ArrayCore):
     def _facts(self) -> Facts:
         return super()._facts().adding([("method", repr(self.method))], self.geometry._settings())
 
-    def _apply(self, x: Array) -> Array:
-        return self._run(self._method, x, self._transposed)
+    def _apply(self, x: Array, out: Array | None = None) -> Array:
+        return self._run(self._method, x, self._transposed, out)
 
-    def _apply_adjoint(self, y: Array) -> Array:
-        return self._run(self._adjoint_method, y, not self._transposed)
+    def _apply_adjoint(self, y: Array, out: Array | None = None) -> Array:
+        return self._run(self._adjoint_method, y, not self._transposed, out)
 
-    def _flat(self, x: Array, adjoint: bool) -> Array:
+    def _flat(self, x: Array, adjoint: bool, out: Array | None = None) -> Array:
         method = self._adjoint_method if adjoint else self._method
-        return method.vector(x, self._transposed is not adjoint)
+        return method.vector(x, self._transposed is not adjoint, out)
 
     @property
     def _takes_columns(self) -> bool:
         return self._method.takes_columns
 
     @staticmethod
-    def _run(method: Method, x: Array, transpose: bool) -> Array:
+    def _run(method: Method, x: Array, transpose: bool, out: Array | None) -> Array:
+        small, large = (len(x), *method.small_shape), (len(x), *method.large_shape)
         if transpose:
-            return method.transpose(x.reshape(x.shape[0], *method.small_shape))
-        return method.forward(x.reshape(x.shape[0], *method.large_shape))
+            return method.transpose(x.reshape(small), None if out is None else out.reshape(large))
+        return method.forward(x.reshape(large), None if out is None else out.reshape(small))
 
     @property
     def nnz(self) -> int:

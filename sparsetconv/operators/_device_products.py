@@ -35,16 +35,16 @@ class DeviceProducts(ArrayProducts):
         product: Array = super().rmatvec(x)
         return product
 
-    def apply(self, x: Any) -> Array:
+    def apply(self, x: Any, out: Array | None = None) -> Array:
         """Apply the operator to arrays instead of vectors; see `sparsetconv.ConvOperator.apply`."""
-        if self._is_ready(x):
+        if out is None and self._is_ready(x):
             batch = x.shape[: x.ndim - len(self.input_shape)]
             items = prod(batch)
             if 0 < items <= self._most_items and x.shape[len(batch) :] == self.input_shape:
                 self._where().order()
                 result = self._apply(x.reshape(items, *self.input_shape))
                 return result.reshape(*batch, *self.output_shape)
-        return super().apply(x)
+        return super().apply(x, out)
 
     def __matmul__(self, other: Any) -> Any:
         if isinstance(other, self.backend.xp.ndarray):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sparsetconv._arrays.backend import backend_of
 from sparsetconv._arrays.display import shown
 from sparsetconv._arrays.layout import last_axes, oriented_weights
+from sparsetconv._arrays.results import placed
 from sparsetconv._arrays.streams import Place, on_device
 from sparsetconv._arrays.validation import as_array
 from sparsetconv._assembly.kernel_matrix import kernel_arrays
@@ -128,17 +129,21 @@ class KernelCore(ArrayCore):
         rows = [("kernels", kernels), output, ("x", str(self.x.shape)), *settings]
         return facts.adding([("transposed", str(self.transposed))])._replace(rows=rows)
 
-    def _apply(self, x: Array) -> Array:
+    def _apply(self, x: Array, out: Array | None = None) -> Array:
         geometry, fixed = self.geometry, self._fixed
         # kernels as the user gives them, in the forward convolution's layout
         weights = self.backend.xp.stack(
             [oriented_weights(k, geometry.groups, geometry.flip, geometry.has_channels) for k in x]
         )
+        c_in, c_out = geometry.channels
+        sizes = [axis.size if self.transposed else axis.outputs for axis in geometry.axes]
+        shape = len(x), geometry.groups, c_in if self.transposed else c_out, *sizes
+        target = None if out is None else out.reshape(shape)
         if self.transposed:
-            return self._products.transpose(weights, fixed)
-        return self._products.forward(weights, fixed)
+            return self._products.transpose(weights, fixed, target)
+        return self._products.forward(weights, fixed, target)
 
-    def _apply_adjoint(self, y: Array) -> Array:
+    def _apply_adjoint(self, y: Array, out: Array | None = None) -> Array:
         geometry = self.geometry
         c_in, c_out = geometry.channels
         sizes = [axis.size if self.transposed else axis.outputs for axis in geometry.axes]
@@ -150,7 +155,7 @@ class KernelCore(ArrayCore):
         gradient: Array = self.backend.xp.stack(gradients)
         if geometry.flip:
             gradient = gradient[last_axes([slice(None, None, -1)] * len(geometry.axes))]
-        return gradient.reshape(len(y), *self.input_shape)
+        return placed(gradient.reshape(len(y), *self.input_shape), out)
 
     @property
     def nnz(self) -> int:

@@ -14,6 +14,7 @@ from sparsetconv._arrays import cuda, memory
 from sparsetconv._arrays.backend import NUMPY, check_backend, check_device
 from sparsetconv._arrays.display import clipped, shown, type_name
 from sparsetconv._arrays.layout import COPY_WORK, transposed
+from sparsetconv._arrays.results import checked_out, result_array
 from sparsetconv._arrays.validation import SUPPORTED, is_half, to_array
 
 if TYPE_CHECKING:
@@ -68,29 +69,40 @@ class ArrayProducts(Base):
         """Return the operator's GPU, and the event after the work that made its arrays."""
         return self._place
 
-    def _apply(self, x: Array) -> Array:
-        """Return ``(batch, *output_shape)`` from ``(batch, *input_shape)``."""
+    def _apply(self, x: Array, out: Array | None = None) -> Array:
+        """Return ``(batch, *output_shape)`` from ``(batch, *input_shape)``.
+
+        The result is in ``out`` if that is given: in C order, of the result's shape and dtype, and apart from
+        ``x`` in memory.
+        """
         raise NotImplementedError
 
-    def _apply_adjoint(self, y: Array) -> Array:
+    def _apply_adjoint(self, y: Array, out: Array | None = None) -> Array:
         """Apply the conjugate transpose: ``(batch, *input_shape)`` from ``(batch, *output_shape)``."""
         raise NotImplementedError
 
-    def apply(self, x: ArrayLike) -> Array:
+    def apply(self, x: ArrayLike, out: Array | None = None) -> Array:
         """Apply the operator to arrays instead of vectors.
 
         Parameters
         ----------
         x : ``(*batch, *input_shape)`` array_like
+        out : ``(*batch, *output_shape)`` array, optional
+            For the result, instead of a new array, whose memory may take as long to get as the product. It
+            must have exactly the shape and the dtype of the result, and be writeable and C-contiguous. If it
+            shares memory with ``x``, the product is computed in a new array and copied.
 
         Returns
         -------
         ``(*batch, *output_shape)`` array
+            ``out`` if it is given.
 
         Raises
         ------
         ValueError
-            If the shape does not end in `input_shape`.
+            If the shape does not end in `input_shape`, or ``out`` is not as described.
+        TypeError
+            If an array is of another kind or dtype.
 
         Examples
         --------
@@ -99,6 +111,12 @@ class ArrayProducts(Base):
         >>> A = stc.ConvOperator(np.ones((3, 3)), (8, 8), padding="same")
         >>> A.apply(np.ones((5, 2, 8, 8))).shape
         (5, 2, 8, 8)
+
+        A loop that needs no new memory:
+
+        >>> blurred, back = np.empty(A.output_shape), np.ones(A.input_shape)
+        >>> for _ in range(3):
+        ...     back = A.H.apply(A.apply(back, out=blurred), out=back)
         """
         array = self._checked(x)
         batch = array.shape[: array.ndim - len(self.input_shape)]
@@ -108,7 +126,7 @@ class ArrayProducts(Base):
                 f"got {shown(array.shape)}{self._shape_hint(array.shape)}"
             )
             raise ValueError(msg)
-        return self._on_batch(array, batch, (*batch, *self.output_shape), False)
+        return self._on_batch(array, batch, (*batch, *self.output_shape), False, out)
 
     def _shape_hint(self, shape: tuple[int, ...]) -> str:
         """Return a hint for an array whose axes are in another order."""
@@ -125,23 +143,44 @@ class ArrayProducts(Base):
             return "; the channels are a batch here and belong in front: np.moveaxis(x, -1, 0)"
         return ""
 
-    def _on_batch(self, x: Array, batch: tuple[int, ...], shape: tuple[int, ...], adjoint: bool) -> Array:
+    def _on_batch(
+        self,
+        x: Array,
+        batch: tuple[int, ...],
+        shape: tuple[int, ...],
+        adjoint: bool,
+        out: Array | None = None,
+    ) -> Array:
         """Apply in one direction to a batch of any shape, which may be empty; ``shape`` is the result's."""
-        items = prod(batch)
+        dtype, place = np.result_type(x.dtype, self.dtype), self._where()
+        target = None if out is None else checked_out(out, shape, dtype, self.backend, place.device)
         # reshaping may copy the operand, which has to happen on that device, too
-        with self._where().entered():
-            if not items:
-                empty: Array = self.backend.xp.zeros(shape, np.result_type(x.dtype, self.dtype))
-                return empty
-            size = items * self.shape[1 if adjoint else 0]
-            if size > LARGE_RESULT:
-                nbytes = size * np.result_type(x.dtype, self.dtype).itemsize
-                self.backend.require("the result", nbytes, "the operator's shape sets it")
-            if self.backend.on_gpu:
-                x = cuda.aligned(self.backend.xp, x)
-            if adjoint:
-                return self._apply_adjoint(x.reshape(items, *self.output_shape)).reshape(shape)
-            return self._apply(x.reshape(items, *self.input_shape)).reshape(shape)
+        with place.entered():
+            apart = target is not None and not self.backend.xp.may_share_memory(x, target)
+            result = self._new_or_in(target if apart else None, x, prod(batch), adjoint, dtype)
+            if out is None or target is None:
+                return result.reshape(shape)
+            if not apart:
+                target[...] = result.reshape(shape)
+        return out
+
+    def _new_or_in(
+        self, out: Array | None, x: Array, items: int, adjoint: bool, dtype: np.dtype[Any]
+    ) -> Array:
+        """Return the results of a batch of ``items`` in one direction, in a new array or in ``out``."""
+        xp = self.backend.xp
+        source, result = self.input_shape, self.output_shape
+        if adjoint:
+            source, result = result, source
+        if not items:
+            return result_array(out, (0, *result), dtype, xp)
+        size = items * self.shape[1 if adjoint else 0]
+        if size > LARGE_RESULT and out is None:
+            self.backend.require("the result", size * dtype.itemsize, "the operator's shape sets it")
+        if self.backend.on_gpu:
+            x = cuda.aligned(xp, x)
+        x, target = x.reshape(items, *source), None if out is None else out.reshape(items, *result)
+        return self._apply_adjoint(x, target) if adjoint else self._apply(x, target)
 
     def _checked(self, x: Any) -> Array:
         """Return an array whose products with the operator have a dtype that all methods support."""
@@ -178,11 +217,14 @@ class ArrayProducts(Base):
         lead = array.shape[:-1]
         return self._on_batch(array, lead, (*lead, self.shape[1 if adjoint else 0]), adjoint)
 
-    def _flat(self, x: Array, adjoint: bool) -> Array:
-        """Apply to a vector of the operator's dtype."""
+    def _flat(self, x: Array, adjoint: bool, out: Array | None = None) -> Array:
+        """Apply to a vector of the operator's dtype; ``out`` is flat, too."""
+        inputs, outputs = (1, *self.input_shape), (1, *self.output_shape)
         if adjoint:
-            return self._apply_adjoint(x.reshape(1, *self.output_shape)).reshape(-1)
-        return self._apply(x.reshape(1, *self.input_shape)).reshape(-1)
+            return self._apply_adjoint(
+                x.reshape(outputs), None if out is None else out.reshape(inputs)
+            ).reshape(-1)
+        return self._apply(x.reshape(inputs), None if out is None else out.reshape(outputs)).reshape(-1)
 
     def _matvec(self, x: Array) -> Array:
         # SciPy before 1.18, and CuPy, pass (n, 1) on

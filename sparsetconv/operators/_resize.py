@@ -70,11 +70,11 @@ class ResizeCore(ArrayCore):
     def _facts(self) -> Facts:
         return super()._facts().adding(rows=self.geometry._settings())
 
-    def _apply(self, x: Array) -> Array:
-        return self._product.apply(x.astype(np.result_type(x.dtype, self.dtype), copy=False), False)
+    def _apply(self, x: Array, out: Array | None = None) -> Array:
+        return self._product.apply(x.astype(np.result_type(x.dtype, self.dtype), copy=False), False, out)
 
-    def _apply_adjoint(self, y: Array) -> Array:
-        return self._product.apply(y.astype(np.result_type(y.dtype, self.dtype), copy=False), True)
+    def _apply_adjoint(self, y: Array, out: Array | None = None) -> Array:
+        return self._product.apply(y.astype(np.result_type(y.dtype, self.dtype), copy=False), True, out)
 
     def _transpose(self) -> Any:
         # the factors are real, whatever the dtype

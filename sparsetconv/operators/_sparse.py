@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from sparsetconv._arrays.backend import operator_backend
 from sparsetconv._arrays.display import shown, type_name
+from sparsetconv._arrays.results import conjugated
 from sparsetconv._arrays.streams import Place, on_device, operator_device
 from sparsetconv._arrays.validation import checked_dtype
 from sparsetconv._assembly.matrices import check_gpu_dtype
@@ -63,19 +64,19 @@ class SparseCore(ArrayCore):
     def _takes_columns(self) -> bool:
         return True
 
-    def _apply(self, x: Array) -> Array:
-        return self._pair.batch(x, np.result_type(x.dtype, self.dtype), False)
+    def _apply(self, x: Array, out: Array | None = None) -> Array:
+        return self._pair.batch(x, np.result_type(x.dtype, self.dtype), False, out)
 
-    def _apply_adjoint(self, y: Array) -> Array:
+    def _apply_adjoint(self, y: Array, out: Array | None = None) -> Array:
         dtype = np.result_type(y.dtype, self.dtype)
         if self.dtype.kind != "c":
-            return self._pair.batch(y, dtype, True)
-        return self._pair.batch(y.conj(), dtype, True).conj()
+            return self._pair.batch(y, dtype, True, out)
+        return conjugated(self._pair.batch(y.conj(), dtype, True, out), self.backend.xp)
 
-    def _flat(self, x: Array, adjoint: bool) -> Array:
+    def _flat(self, x: Array, adjoint: bool, out: Array | None = None) -> Array:
         if adjoint and self.dtype.kind == "c":
-            return self._pair.vector(x.conj(), True).conj()
-        return self._pair.vector(x, adjoint)
+            return conjugated(self._pair.vector(x.conj(), True, out), self.backend.xp)
+        return self._pair.vector(x, adjoint, out)
 
     def _matrix(self) -> Any:
         csr = self._csr

@@ -105,6 +105,9 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         self._host[_index(index)] = _operand(value)
         cuda_order.launched("copy", _memories((index, value)), [self._memory])
 
+    def fill(self, value):
+        self[...] = value
+
     def __len__(self):
         return len(self._host)
 
@@ -255,6 +258,7 @@ def _copyto(target, value):
 
 
 cupy.copyto = _copyto
+cupy.may_share_memory = lambda *arrays: np.may_share_memory(*map(_host, arrays))
 cupy.result_type = lambda *values: np.result_type(*(_host(v) for v in values))
 
 

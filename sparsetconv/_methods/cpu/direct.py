@@ -17,6 +17,7 @@ import numpy as np
 from sparsetconv._arrays import memory
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.record import filled, numbers
+from sparsetconv._arrays.results import placed, result_array
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._methods.base import PaddedMethod, far_padding
 from sparsetconv._methods.cpu.rates import vector_bytes
@@ -41,6 +42,8 @@ TILES = 16
 THREAD_WORK = 1 << 20
 # largest tile buffer that a thread keeps from call to call, for each dtype
 KEPT_BYTES = 1 << 23
+# elements of a result, of 16 bytes at most, above which the available memory is checked
+LARGE_RESULT = memory.ALWAYS_THERE // 16
 _kept = threading.local()
 
 
@@ -69,7 +72,7 @@ class DirectMethod(PaddedMethod):
         self._given = geometry
         self._padding, self._axes = far_padding(self.geometry.axes)
         self._plans: dict[tuple[bool, Layout], Plan] = {}
-        self._prepared: dict[tuple[bool, str], tuple[Plan, _Loops]] = {}
+        self._prepared: dict[tuple[bool, np.dtype[Any]], _Direction] = {}
 
     def with_weights(self, weights: Array) -> DirectMethod:
         """Return the method for other weights of the same shape, with the same plans."""
@@ -77,48 +80,36 @@ class DirectMethod(PaddedMethod):
         other._plans = self._plans
         return other
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Array, out: Array | None = None) -> Array:
         """See `Method.forward`."""
-        return self._computed(self._padding.pad(x), False)
+        return self._computed(self._padding.pad(x), False, out)
 
-    def transpose(self, y: Array) -> Array:
+    def transpose(self, y: Array, out: Array | None = None) -> Array:
         """See `Method.transpose`."""
-        return self._padding.unpad(self._computed(y, True))
+        padded = self._computed(y, True, self._padding.target(out))
+        return placed(self._padding.unpad(padded), out)
 
-    def _computed(self, x: Array, transposed: bool) -> Array:
-        dtype = np.result_type(x, self.weights)
-        exact = dtype.kind in "iu"
-        # the loops treat real and imaginary parts as planes of a real dtype
-        real = np.dtype(np.int64) if exact else np.zeros(0, dtype).real.dtype
-        plan, loops = self._prepare(transposed, dtype, real)
-        batch, groups = x.shape[:2]
-        channels = (self.large_shape if transposed else self.small_shape)[1]
-        shape = batch, groups, channels, *plan.sizes
-        memory.require("the product", prod(shape) * dtype.itemsize, "padding and the batch set its size")
-        values = _wrapped(np.ascontiguousarray(x)) if exact else np.ascontiguousarray(x, dtype).view(real)
-        # narrower integers are summed in 64 bits and converted at the end
-        summed = np.dtype(np.int64) if exact and dtype.itemsize < 8 else dtype
-        out = np.empty(shape, summed) if plan.stores_all else np.zeros(shape, summed)
-        flat, result = values.reshape(-1), out.view(real).reshape(-1)
-        items = batch * groups * plan.layout.item_parts
+    def vector(self, x: Array, transposed: bool, out: Array | None = None) -> Array:
+        """See `Method.vector`."""
+        if not self._padding.is_whole:
+            return super().vector(x, transposed, out)
+        own = self._prepared.get((transposed, x.dtype)) or self._prepare(transposed, x.dtype)
+        return own.product(np.ascontiguousarray(x), 1, out)
 
-        large = batch * self.geometry.nnz >= THREAD_WORK
-        workers = min(thread_count(), items * plan.storing) if large else 1
-        loops.run(flat, result, items, 0, plan.storing, workers)
-        if plan.accumulating:
-            # one thread, so that terms are always added to a result in the same order
-            loops.run(flat, result, items, plan.storing, plan.accumulating, 1)
-        return out.astype(dtype, copy=False)
+    def _computed(self, x: Array, transposed: bool, out: Array | None) -> Array:
+        own = self._prepared.get((transposed, x.dtype)) or self._prepare(transposed, x.dtype)
+        flat = None if out is None else out.reshape(-1)
+        result = own.product(np.ascontiguousarray(x).reshape(-1), len(x), flat)
+        return result.reshape(len(x), *own.shape) if out is None else out
 
-    def _prepare(self, transposed: bool, dtype: np.dtype[Any], real: np.dtype[Any]) -> tuple[Plan, _Loops]:
-        """Return the plan and its loops for a direction and the dtype of the results."""
-        key = transposed, dtype.char
-        known = self._prepared.get(key)
-        if known is not None:
-            return known
+    def _prepare(self, transposed: bool, given: np.dtype[Any]) -> _Direction:
+        """Return one direction, for arrays of a dtype."""
         from sparsetconv._methods.cpu.stencil.partition import Layout
         from sparsetconv._methods.cpu.stencil.plan import plan_of
 
+        dtype = np.result_type(given, self.weights.dtype)
+        # the loops treat real and imaginary parts as planes of a real dtype
+        real = np.dtype(np.int64) if dtype.kind in "iu" else np.zeros(0, dtype).real.dtype
         weights = self.weights.swapaxes(1, 2) if transposed else self.weights
         plane_parts = item_parts = 1
         if dtype.kind in "iu":
@@ -134,7 +125,72 @@ class DirectMethod(PaddedMethod):
         if plan is None:
             plan = self._plans.setdefault((transposed, layout), plan_of(self._axes, transposed, layout))
         loops = _Loops(plan, weights.astype(real, copy=False))
-        return self._prepared.setdefault(key, (plan, loops))
+        shape = groups, (self.large_shape if transposed else self.small_shape)[1], *plan.sizes
+        made = _Direction(plan, loops, shape, dtype, real, self.geometry.nnz)
+        return self._prepared.setdefault((transposed, given), made)
+
+
+class _Direction:
+    """One direction, for arrays of one dtype.
+
+    Parameters
+    ----------
+    plan, loops : Plan, _Loops
+    shape : tuple of int
+        ``(groups, channels, ...)`` of the results.
+    dtype, real : dtype
+        Those of the results and of the loops.
+    nnz : int
+        Entries of the matrix.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        loops: _Loops,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        real: np.dtype[Any],
+        nnz: int,
+    ) -> None:
+        self.shape, self._size = shape, prod(shape)
+        self._plan, self._loops, self._dtype, self._real, self._nnz = plan, loops, dtype, real, nnz
+        # narrower integers are summed in 64 bits and converted at the end
+        self._summed = real if dtype.kind in "iu" and dtype.itemsize < real.itemsize else dtype
+        self._storing, self._zeros = plan.storing, not plan.stores_all
+        self._items = shape[0] * plan.layout.item_parts
+
+    def product(self, x: Array, batch: int, out: Array | None) -> Array:
+        """Return the results for a batch of arrays, all flat and contiguous, in ``out`` if that is given."""
+        size, real = batch * self._size, self._real
+        if out is None and size > LARGE_RESULT:
+            nbytes = size * self._dtype.itemsize
+            memory.require("the product", nbytes, "padding and the batch set its size")
+        own = self._summed == self._dtype
+        sums = out if own else None
+        if sums is None or self._zeros:
+            sums = result_array(sums, (size,), self._summed, zeros=self._zeros)
+        values = x if x.dtype == real == self._dtype else self._values(x)
+        self._run(values, sums if self._summed == real else sums.view(real), batch)
+        return sums if own else placed(sums, result_array(out, (size,), self._dtype))
+
+    def _values(self, x: Array) -> Array:
+        """Return an array as the loops read it."""
+        return _wrapped(x) if self._dtype.kind in "iu" else x.astype(self._dtype, copy=False).view(self._real)
+
+    def _run(self, x: Array, out: Array, batch: int) -> None:
+        items, storing = batch * self._items, self._storing
+        workers = 1
+        if batch * self._nnz >= THREAD_WORK:
+            workers = min(thread_count(), items * storing)
+        self._loops.run(x, out, items, 0, storing, workers)
+        if self._plan.accumulating:
+            # one thread, so that terms are always added to a result in the same order
+            self._loops.run(x, out, items, storing, self._plan.accumulating, 1)
 
 
 class _Loops:
@@ -171,7 +227,10 @@ class _Loops:
             scratch = self._scratch.copy()
             self._stencil(x, out, buffer, weights, tables, scratch, counter, first, count, items * count)
 
-        for_each(work, range(workers), workers)
+        if workers == 1:
+            work(0)
+        else:
+            for_each(work, range(workers), workers)
 
 
 @cache

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.results import placed, result_array
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._methods.base import padding_of
 from sparsetconv._methods.cpu.overlap_save import plan
@@ -132,14 +133,14 @@ class FFTMethod(TransformMethod):
         """Return the strategy for a direction, a dtype of results and a batch size."""
         return fft_strategy(self.geometry, transposed, dtype, items)
 
-    def _convolved(self, x: Array, transposed: bool) -> Array:
+    def _convolved(self, x: Array, transposed: bool, out: Array | None = None) -> Array:
         """See `TransformMethod`."""
         dtype = np.result_type(x, self.weights)
         strategy = self.strategy(transposed, dtype, len(x))
         key = dtype.char, strategy.whole, strategy.lengths
         prepared = self._prepared[transposed]
         compute = prepared.get(key, partial(self._prepare, transposed, dtype, strategy))
-        return compute(np.ascontiguousarray(x, dtype))
+        return compute(np.ascontiguousarray(x, dtype), out)
 
     def _prepare(
         self, transposed: bool, dtype: np.dtype[Any], strategy: FFTStrategy
@@ -183,7 +184,7 @@ class TileTransforms:
         self._convolve = convolve_tiles
         if transposed:
             weights = weights.swapaxes(1, 2)
-        self._padding = padding_of(geometry.axes) if transposed else None
+        self._padding = padding_of(geometry.axes if transposed else ())
         axes = [(plan.transposed if transposed else plan.forward)(axis) for axis in geometry.axes]
         real = np.zeros(0, dtype).real.dtype
         width = VECTOR_BYTES // real.itemsize
@@ -203,10 +204,10 @@ class TileTransforms:
         self._elements = regions * tiling.size * width * 2
         self.nbytes = self._table.nbytes + self._spectra.nbytes + self._twiddles.nbytes
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, out: Array | None = None) -> Array:
         """Return the results for ``(batch, groups, sources, ...)``, contiguous and of the dtype."""
-        out = np.empty((len(x), *self._shape), self._dtype)
-        source, result = x.view(self._real).reshape(-1), out.view(self._real).reshape(-1)
+        padded = result_array(self._padding.target(out), (len(x), *self._shape), self._dtype)
+        source, result = x.view(self._real).reshape(-1), padded.view(self._real).reshape(-1)
         tiles = self._tiles * len(x)
         packs = -(-tiles // self._pack)
         counter, last = np.zeros(1, np.int64), packs * self._groups
@@ -218,4 +219,4 @@ class TileTransforms:
 
         workers = min(thread_count(), last)
         for_each(work, range(workers), workers)
-        return out if self._padding is None else self._padding.unpad(out)
+        return placed(self._padding.unpad(padded), out)

@@ -61,18 +61,19 @@ class SparseMethod(Method):
             made = self._matrices.setdefault((transposed, entries), Csr(matrix))
         return self._matrices.setdefault((transposed, result), made)
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Array, out: Array | None = None) -> Array:
         """See `Method.forward`."""
-        return self._product(x, False).reshape(x.shape[0], *self.small_shape)
+        return self._product(x, False, out).reshape(x.shape[0], *self.small_shape)
 
-    def transpose(self, y: Array) -> Array:
+    def transpose(self, y: Array, out: Array | None = None) -> Array:
         """See `Method.transpose`."""
-        return self._product(y, True).reshape(y.shape[0], *self.large_shape)
+        return self._product(y, True, out).reshape(y.shape[0], *self.large_shape)
 
-    def _product(self, x: Array, transposed: bool) -> Array:
-        dtype = np.result_type(x, self.weights)
-        return self._matrix(transposed, dtype).batch(x.reshape(x.shape[0], -1), dtype)
+    def _product(self, x: Array, transposed: bool, out: Array | None) -> Array:
+        dtype, items = np.result_type(x, self.weights), len(x)
+        target = None if out is None else out.reshape(items, -1)
+        return self._matrix(transposed, dtype).batch(x.reshape(items, -1), dtype, target)
 
-    def vector(self, x: Array, transposed: bool) -> Array:
+    def vector(self, x: Array, transposed: bool, out: Array | None = None) -> Array:
         """See `Method.vector`."""
-        return self._matrix(transposed, x.dtype).vector(x)
+        return self._matrix(transposed, x.dtype).vector(x, out)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sparsetconv._arrays import cuda
+from sparsetconv._arrays.results import placed
 from sparsetconv._arrays.streams import Kept
 from sparsetconv._methods.base import joined_parts, real_parts
 
@@ -50,11 +51,11 @@ class CudaCsrPair:
 
         return cls(backend, matrix.dtype, make)
 
-    def vector(self, x: Array, transposed: bool) -> Array:
+    def vector(self, x: Array, transposed: bool, out: Array | None = None) -> Array:
         """Return the product with a vector of the entries' dtype."""
-        return self.batch(x[None], self._dtype, transposed).reshape(-1)
+        return placed(self.batch(x[None], self._dtype, transposed).reshape(-1), out)
 
-    def batch(self, x: Array, dtype: np.dtype[Any], transposed: bool) -> Array:
+    def batch(self, x: Array, dtype: np.dtype[Any], transposed: bool, out: Array | None = None) -> Array:
         """Return ``(k, m)`` from ``(k, n)``: by SpMV for one vector, else by SpMM with columns."""
         xp = self._backend.xp
         vectors = cuda.contiguous(xp, x, dtype)
@@ -65,6 +66,6 @@ class CudaCsrPair:
         matrix = self._matrices.get(key, partial(self._make, *key))
         if len(vectors) == 1:
             product: Array = matrix @ vectors[0]
-            return product[None]
+            return placed(product[None], out)
         columns: Array = (matrix @ vectors.T).T
-        return joined_parts(columns, dtype, xp) if split else columns
+        return joined_parts(columns, dtype, xp, out) if split else placed(columns, out)

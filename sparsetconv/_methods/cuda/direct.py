@@ -16,6 +16,7 @@ import numpy as np
 from sparsetconv._arrays import cuda
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.record import filled
+from sparsetconv._arrays.results import result_array
 from sparsetconv._arrays.streams import Kept
 from sparsetconv._methods.base import Method
 from sparsetconv._methods.cuda.stencil import (
@@ -115,27 +116,27 @@ class CudaDirectMethod(Method):
         self._kept: Kept[tuple[Array, Array]] = Kept(backend)
         self._plans: dict[tuple[int, bool, np.dtype[Any]], _Plan] = {}
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Array, out: Array | None = None) -> Array:
         """See `Method.forward`."""
-        return self._computed(x, False)
+        return self._computed(x, False, out)
 
-    def transpose(self, y: Array) -> Array:
+    def transpose(self, y: Array, out: Array | None = None) -> Array:
         """See `Method.transpose`."""
-        return self._computed(y, True)
+        return self._computed(y, True, out)
 
     def _contiguous_weights(self) -> tuple[Array, Array]:
         """Return contiguous weights for each direction, with the result's channels before the source's."""
         contiguous = self.backend.xp.ascontiguousarray
         return contiguous(self.weights), contiguous(self.weights.swapaxes(1, 2))
 
-    def _computed(self, x: Array, transposed: bool) -> Array:
+    def _computed(self, x: Array, transposed: bool, out: Array | None) -> Array:
         dtype = np.result_type(x.dtype, self.weights.dtype)
         key = len(x), transposed, dtype
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans.setdefault(key, self._plan(*key))
         xp = self.backend.xp
-        out: Array = xp.empty(plan.shape, dtype)
+        out = result_array(out, plan.shape, dtype, xp)
         bands = out  # if there are no bands: a valid pointer that the kernels do not use
         if plan.bands:
             self.backend.require("what falls on the padding", plan.bands * dtype.itemsize, "padding= sets it")

@@ -50,8 +50,8 @@ class CudaFFTMethod(TransformMethod):
         super().__init__(geometry, weights, backend)
         self._transforms: Kept[WholeTransform] = Kept(backend)
 
-    def _convolved(self, x: Array, transposed: bool) -> Array:
+    def _convolved(self, x: Array, transposed: bool, out: Array | None = None) -> Array:
         """See `TransformMethod`."""
         dtype = np.result_type(x.dtype, self.weights.dtype)
         make = partial(WholeTransform, self.geometry.axes, self.weights, dtype, transposed, self.backend)
-        return self._transforms.get((transposed, dtype), make)(x)
+        return self._transforms.get((transposed, dtype), make)(x, out)

@@ -51,14 +51,15 @@ class CudaSparseMethod(Method):
         weights = self.weights.astype(dtype, copy=False)
         return oriented_csr(layout, weights, transposed, (0, layout.shape[0]), self.backend)
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Array, out: Array | None = None) -> Array:
         """See `Method.forward`."""
-        return self._product(x, False).reshape(x.shape[0], *self.small_shape)
+        return self._product(x, False, out).reshape(x.shape[0], *self.small_shape)
 
-    def transpose(self, y: Array) -> Array:
+    def transpose(self, y: Array, out: Array | None = None) -> Array:
         """See `Method.transpose`."""
-        return self._product(y, True).reshape(y.shape[0], *self.large_shape)
+        return self._product(y, True, out).reshape(y.shape[0], *self.large_shape)
 
-    def _product(self, x: Array, transposed: bool) -> Array:
-        dtype = np.result_type(x.dtype, self.weights.dtype)
-        return self._pair.batch(x.reshape(x.shape[0], -1), dtype, transposed)
+    def _product(self, x: Array, transposed: bool, out: Array | None) -> Array:
+        dtype, items = np.result_type(x.dtype, self.weights.dtype), len(x)
+        target = None if out is None else out.reshape(items, -1)
+        return self._pair.batch(x.reshape(items, -1), dtype, transposed, target)

@@ -14,6 +14,7 @@ import numpy as np
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.layout import last_axes
 from sparsetconv._arrays.record import filled, numbers
+from sparsetconv._arrays.results import placed, result_array
 from sparsetconv._arrays.switches import compiler_switch
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._geometry.extension import Extension
@@ -63,35 +64,39 @@ class KernelProducts:
             return self._direct.with_weights(weights)
         return self._method(self._geometry, weights, self._backend)
 
-    def forward(self, weights: Array, large: Array) -> Array:
+    def forward(self, weights: Array, large: Array, out: Array | None = None) -> Array:
         """See `Windows.forward`."""
-        return self._products(weights, large, False)
+        return self._products(weights, large, False, out)
 
-    def transpose(self, weights: Array, small: Array) -> Array:
+    def transpose(self, weights: Array, small: Array, out: Array | None = None) -> Array:
         """See `Windows.transpose`."""
-        return self._products(weights, small, True)
+        return self._products(weights, small, True, out)
 
-    def _products(self, weights: Array, fixed: Array, transposed: bool) -> Array:
+    def _products(self, weights: Array, fixed: Array, transposed: bool, out: Array | None) -> Array:
         """Return ``(batch, groups, channels, ...)``: the products of a batch of kernels with one array."""
         groups, channels = self._geometry.groups, self._geometry.channels
         sizes = [axis.size if transposed else axis.outputs for axis in self._geometry.axes]
         xp = self._backend.xp
 
-        def product(kernels: Array, array: Array) -> Array:
-            products = [_product(self._of(kernel), array, transposed) for kernel in kernels]
-            together: Array = xp.stack(products)
-            return together.reshape(len(kernels), groups, channels[not transposed], *sizes)
+        def product(kernels: Array, array: Array, out: Array | None = None) -> Array:
+            shape = len(kernels), groups, channels[not transposed], *sizes
+            together = result_array(out, shape, np.result_type(kernels.dtype, array.dtype), xp)
+            for kernel, result in zip(kernels, together, strict=True):
+                _product(self._of(kernel), array, transposed, result)
+            return together
 
         if not issubclass(self._method, PaddedMethod) or all_finite(weights, xp):
-            return product(weights, fixed)
-        return confined(product, weights, fixed, xp)
+            return product(weights, fixed, out)
+        return placed(confined(product, weights, fixed, xp), out)
 
 
-def _product(method: Method, x: Array, transposed: bool) -> Array:
-    """Return the product with one array of any dtype, in one direction."""
+def _product(method: Method, x: Array, transposed: bool, out: Array) -> None:
+    """Write the product with one array of any dtype, in one direction, to ``out``."""
+    small, large = ((1, *shape) for shape in (method.small_shape, method.large_shape))
     if transposed:
-        return method.transpose(x.reshape(1, *method.small_shape))
-    return method.forward(x.reshape(1, *method.large_shape))
+        method.transpose(x.reshape(small), out.reshape(large))
+    else:
+        method.forward(x.reshape(large), out.reshape(small))
 
 
 class KernelGradient:

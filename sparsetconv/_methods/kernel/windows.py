@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsetconv._arrays.layout import last_axes
+from sparsetconv._arrays.results import placed, result_array
 from sparsetconv._methods.base import padding_of, quiet
 
 if TYPE_CHECKING:
@@ -53,27 +54,29 @@ class Windows:
         return windows
 
     @quiet
-    def forward(self, weights: Array, large: Array) -> Array:
+    def forward(self, weights: Array, large: Array, out: Array | None = None) -> Array:
         """Convolve ``(groups, c_in, n1, ..., nd)`` with ``(batch, groups, c_out, c_in, k1, ..., kd)``."""
         padded = self._extension.pad(large)
         dtype = np.result_type(weights.dtype, large.dtype)
-        out: Array = self._xp.zeros((*weights.shape[:3], *self._outputs), dtype)
+        out = result_array(out, (*weights.shape[:3], *self._outputs), dtype, self._xp, zeros=True)
         for tap, outputs, reads, counts in self._windows:
             part = weights[tap] @ padded[reads].reshape(*large.shape[:2], -1)
             out[outputs] += part.reshape(*part.shape[:3], *counts)
-        return out.reshape(*weights.shape[:3], -1)
+        return out
 
     @quiet
-    def transpose(self, weights: Array, small: Array) -> Array:
+    def transpose(self, weights: Array, small: Array, out: Array | None = None) -> Array:
         """Apply the transposes to ``(groups, c_out, m1, ..., md)``."""
         batch, groups, _, c_in = weights.shape[:4]
-        spread = self._xp.zeros(
-            (batch, groups, c_in, *self._extension.shape), np.result_type(weights.dtype, small.dtype)
+        shape, dtype = (
+            (batch, groups, c_in, *self._extension.shape),
+            np.result_type(weights.dtype, small.dtype),
         )
+        spread = result_array(self._extension.target(out), shape, dtype, self._xp, zeros=True)
         for tap, outputs, reads, counts in self._windows:
             part = weights[tap].swapaxes(-1, -2) @ small[outputs].reshape(*small.shape[:2], -1)
             spread[reads] += part.reshape(*part.shape[:3], *counts)
-        return self._extension.unpad(spread)
+        return placed(self._extension.unpad(spread), out)
 
     @quiet
     def gradient(self, large: Array, small: Array) -> Array:

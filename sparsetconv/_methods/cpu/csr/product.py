@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from sparsetconv._arrays import memory
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.layout import transposed
+from sparsetconv._arrays.results import placed, result_array
 from sparsetconv._arrays.switches import compiler_switch
 from sparsetconv._arrays.threads import for_each, thread_count
 
@@ -99,15 +100,15 @@ class Csr:
         self._known: dict[Hashable, Any] = {}
         self._scattered: bool | None = None
 
-    def vector(self, x: Array) -> Array:
-        """Return the product with a vector, which has the result's dtype."""
+    def vector(self, x: Array, out: Array | None = None) -> Array:
+        """Return the product with a vector, which has the result's dtype, in ``out`` if that is given."""
         loops = self._loops(x, 1)
         if loops is None:
             product: Array = self.matrix @ x
-            return product
-        return self._product(loops, np.ascontiguousarray(x), 1)
+            return product if out is None else placed(product, out)
+        return self._product(loops, np.ascontiguousarray(x), 1, out)
 
-    def batch(self, x: Array, dtype: np.dtype[Any]) -> Array:
+    def batch(self, x: Array, dtype: np.dtype[Any], out: Array | None = None) -> Array:
         """Return the products with a batch of vectors, in the result's dtype.
 
         Parameters
@@ -115,6 +116,8 @@ class Csr:
         x : (k, n) array
             Best the transpose of a contiguous ``(n, k)`` array.
         dtype : dtype
+        out : (k, m) array, optional
+            For the result, contiguous.
 
         Returns
         -------
@@ -129,22 +132,28 @@ class Csr:
         columns = vectors.T if by_columns else transposed(vectors)
         # with real entries, real and imaginary parts are multiplied as two real columns
         number = dtype if self._data.dtype.kind == "c" else np.zeros(0, dtype).real.dtype
-        result = self._multiplied(columns.view(number)).view(dtype).T
-        if by_columns or count == 1:
+        # the result of one vector is contiguous in either order
+        flat = out.reshape(-1).view(number) if out is not None and count == 1 else None
+        result = self._multiplied(columns.view(number), flat).view(dtype).T
+        if count == 1:
+            return result
+        if out is not None:
+            return transposed(result.T, out)
+        if by_columns:
             return result
         NUMPY.require("the result's copy", result.nbytes, "fewer vectors need less")
         return transposed(result.T)
 
-    def _multiplied(self, columns: Array) -> Array:
-        """Return the product with a contiguous matrix, contiguous."""
+    def _multiplied(self, columns: Array, out: Array | None) -> Array:
+        """Return the product with a contiguous matrix, contiguous, in ``out`` if that is a flat array."""
         count = columns.shape[1]
         if count == 1:
-            return self.vector(columns.reshape(-1)).reshape(-1, 1)
+            return self.vector(columns.reshape(-1), out).reshape(-1, 1)
         loops = self._loops(columns, count)
         if loops is None:
             product: Array = self.matrix @ columns
-            return product
-        return self._product(loops, columns.reshape(-1), count).reshape(-1, count)
+            return product if out is None else placed(product, out.reshape(-1, count))
+        return self._product(loops, columns.reshape(-1), count, out).reshape(-1, count)
 
     def _loops(self, x: Array, columns: int) -> Any:
         """Return the loops for a product, or None if SciPy's serve it.
@@ -176,13 +185,17 @@ class Csr:
         known = (*self._dtypes, dtype, many) in _ready
         return run if known or not self._usual else called
 
-    def _product(self, loops: Callable[..., None], source: Array, columns: int) -> Array:
-        """Return the product by compiled loops, flat."""
-        return self._gathered(loops, self._arrays, source, columns)
+    def _product(
+        self, loops: Callable[..., None], source: Array, columns: int, out: Array | None = None
+    ) -> Array:
+        """Return the product by compiled loops, flat, in ``out`` if that is given."""
+        return self._gathered(loops, self._arrays, source, columns, out)
 
-    def _gathered(self, loops: Callable[..., None], arrays: CsrArrays, source: Array, columns: int) -> Array:
+    def _gathered(
+        self, loops: Callable[..., None], arrays: CsrArrays, source: Array, columns: int, out: Array | None
+    ) -> Array:
         """Return the product of the rows of a CSR, by threads with ranges of rows."""
-        target = np.empty(self._rows * columns, source.dtype)
+        target = result_array(out, (self._rows * columns,), source.dtype)
         if self._data.size * columns < LARGE:
             loops(*arrays, source, target, 0, self._rows, columns, columns)
             return target
@@ -228,23 +241,25 @@ class TransposedCsr(Csr):
         super().__init__(with_arrays(sp.csc_array, CsrArrays.of(matrix), matrix.shape[::-1]))
         self._own: CsrArrays | None = None
 
-    def _product(self, loops: Callable[..., None], source: Array, columns: int) -> Array:
+    def _product(
+        self, loops: Callable[..., None], source: Array, columns: int, out: Array | None = None
+    ) -> Array:
         if self._own is None and self._has_room():
             # entries of one column are in the order of their rows
             self._own = CsrArrays.of(self.matrix.tocsr())
         if self._own is not None:
-            return self._gathered(loops, self._own, source, columns)
-        return self._without_own(source, columns)
+            return self._gathered(loops, self._own, source, columns, out)
+        return self._without_own(source, columns, out)
 
     def _has_room(self) -> bool:
         nbytes = self._data.nbytes + self.matrix.indices.nbytes + self._rows * 8
         free = memory.available_bytes() if nbytes > memory.ALWAYS_THERE else None
         return free is None or nbytes <= MOST_OF_MEMORY * free
 
-    def _without_own(self, source: Array, columns: int) -> Array:
+    def _without_own(self, source: Array, columns: int, out: Array | None) -> Array:
         from sparsetconv._methods.cpu.csr.loops import scatter
 
-        target = np.zeros(self._rows * columns, source.dtype)
+        target = result_array(out, (self._rows * columns,), source.dtype, zeros=True)
         workers, arrays = self._workers(columns), self._arrays
         cuts = [self._rows * n // workers for n in range(workers + 1)]
         for_each(
@@ -283,13 +298,13 @@ class CsrPair(NamedTuple):
         """Return the pair of a CSR matrix."""
         return cls(Csr(matrix), TransposedCsr(matrix))
 
-    def vector(self, x: Array, transposed: bool) -> Array:
+    def vector(self, x: Array, transposed: bool, out: Array | None = None) -> Array:
         """See `Csr.vector`."""
-        return self[transposed].vector(x)
+        return self[transposed].vector(x, out)
 
-    def batch(self, x: Array, dtype: np.dtype[Any], transposed: bool) -> Array:
+    def batch(self, x: Array, dtype: np.dtype[Any], transposed: bool, out: Array | None = None) -> Array:
         """See `Csr.batch`."""
-        return self[transposed].batch(x, dtype)
+        return self[transposed].batch(x, dtype, out)
 
 
 def _is_usual(array: Array) -> bool:
