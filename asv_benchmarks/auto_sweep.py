@@ -12,6 +12,10 @@ method after the other, and the least time of each counts. (Timing again only wh
 losses that are noise, but keep such gains.) On a busy machine ``--processor`` counts processor time, best
 with one thread (``NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1``). ``--json`` writes all times, a line for each
 problem.
+
+``--rates shipped tuned`` prints the distribution for the choices by the package's rates and by those that
+``sparsetconv tune`` has stored for this machine, from one run: the rates change the choice, and only for
+transforms what is computed.
 """
 
 from __future__ import annotations
@@ -19,7 +23,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,10 +35,11 @@ import sparsetconv as stc
 from sparsetconv._geometry.padding import PADDING_MODES
 from sparsetconv._methods import cost
 from sparsetconv._methods.choice import choose
+from sparsetconv._methods.cpu import rates
 from sparsetconv._methods.registry import METHODS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 # the largest matrix that is tried, in bytes
 MOST_MATRIX = 1e9
@@ -41,6 +48,23 @@ MOST_MATRIX = 1e9
 FAR, LONG = 30, 2.0
 # rounds in which the methods of a problem are timed
 ROUNDS = 2
+
+
+# what the environment says for each kind of rates
+SWITCHES = {"shipped": "off", "tuned": "on"}
+
+
+@contextmanager
+def using(kind: str) -> Iterator[None]:
+    """Use the package's rates, or those that were measured, for all that is made in the block."""
+    before = os.environ.get(rates.SWITCH)
+    os.environ[rates.SWITCH] = SWITCHES[kind]
+    try:
+        yield
+    finally:
+        os.environ.pop(rates.SWITCH)
+        if before is not None:
+            os.environ[rates.SWITCH] = before
 
 
 class Problem(NamedTuple):
@@ -129,42 +153,84 @@ def work(geometry: Any) -> int:
     )
 
 
-def measure(problem: Problem, budget: float, clock: Callable[[], float]) -> dict[str, Any]:
-    """Return the times of a problem's methods, their estimates, and the method that ``auto`` takes."""
+class Choice(NamedTuple):
+    """What ``auto`` takes with some rates, the estimates, and the operator that each method is timed with."""
+
+    auto: str
+    estimates: dict[str, float]
+    operators: dict[str, str]
+
+
+def choices(
+    geometry: Any, kernel: Any, kinds: list[str]
+) -> tuple[dict[str, Choice], dict[str, stc.ConvOperator]]:
+    """Return what is chosen with each kind of rates, and the operators to be timed, by name.
+
+    An operator's transforms depend on the rates with which it was made; all others are shared.
+    """
+    c_in, c_out = geometry.channels
+    weights = kernel.reshape(geometry.groups, c_out, c_in, *(axis.taps for axis in geometry.axes))
+    found, operators = {}, {}
+    for kind in kinds:
+        with using(kind):
+            estimates = cost.estimate(geometry, kernel.dtype)
+            auto, best, names = choose("auto", geometry, weights).method.name, min(estimates.values()), {}
+            for method in METHODS:
+                fits = method != "sparse" or geometry.nbytes(kernel.dtype) <= MOST_MATRIX
+                if method != auto and not (fits and estimates[method] <= min(FAR * best + 1e-4, LONG)):
+                    continue
+                made = stc.ConvOperator.from_geometry(kernel, geometry, method=method)
+                own = [name for name, other in operators.items() if same(made, other)]
+                names[method] = own[0] if own else method if method not in operators else f"{method} {kind}"
+                operators.setdefault(names[method], made)
+            found[kind] = Choice(auto, estimates, names)
+    return found, operators
+
+
+def same(one: stc.ConvOperator, other: stc.ConvOperator) -> bool:
+    """Return whether two operators compute alike: by one method and, where it has several, one strategy."""
+    if one.method != other.method:
+        return False
+    strategies = [getattr(operator._method, "strategy", None) for operator in (one, other)]
+    if None in strategies:
+        return True
+    dtype = one.dtype
+    left, right = ([strategy(way, dtype)[:2] for way in (False, True)] for strategy in strategies)
+    return left == right
+
+
+def measure(
+    problem: Problem, budget: float, clock: Callable[[], float], kinds: list[str]
+) -> list[dict[str, Any]]:
+    """Return for each kind of rates what ``auto`` takes, all methods' times, and their estimates."""
     rng = np.random.default_rng(0)
     geometry = stc.ConvGeometry(problem.input_shape, problem.kernel_shape, **problem.options)
     kernel = rng.standard_normal(problem.kernel_shape).astype(problem.dtype)
-    estimates = cost.estimate(geometry, kernel.dtype)
-    c_in, c_out = geometry.channels
-    taps = [axis.taps for axis in geometry.axes]
-    weights = kernel.reshape(geometry.groups, c_out, c_in, *taps)
-    auto = choose("auto", geometry, weights).method.name
-    best = min(estimates.values())
-    tried = [auto]
-    for method in METHODS:
-        fits = method != "sparse" or geometry.nbytes(kernel.dtype) <= MOST_MATRIX
-        if method != auto and fits and estimates[method] <= min(FAR * best + 1e-4, LONG):
-            tried.append(method)
+    found, operators = choices(geometry, kernel, kinds)
     x = rng.standard_normal(geometry.matrix_shape[1]).astype(problem.dtype)
     y = rng.standard_normal(geometry.matrix_shape[0]).astype(problem.dtype)
     times: dict[str, float] = {}
-    operators = {method: stc.ConvOperator.from_geometry(kernel, geometry, method=method) for method in tried}
     for _ in range(ROUNDS):
-        for method, operator in operators.items():
+        for name, operator in operators.items():
             own = seconds(lambda: operator.matvec(x), budget, clock)  # noqa: B023
             own += seconds(lambda: operator.T.matvec(y), budget, clock)  # noqa: B023
-            times[method] = min(own, times.get(method, math.inf))
+            times[name] = min(own, times.get(name, math.inf))
+    # every kind of rates is compared with the fastest of all that was timed
     fastest = min(times, key=times.__getitem__)
-    return {
-        "problem": str(problem),
-        "drawn": problem._asdict(),
-        "auto": auto,
-        "best": fastest,
-        "loss": times[auto] / times[fastest],
-        "seconds": times,
-        "estimates": estimates,
-        "entries": geometry.nnz,
-    }
+    return [
+        {
+            "problem": str(problem),
+            "drawn": problem._asdict(),
+            "rates": kind,
+            "auto": choice.auto,
+            "best": fastest,
+            "loss": times[choice.operators[choice.auto]] / times[fastest],
+            "seconds": {method: times[name] for method, name in choice.operators.items()},
+            "estimates": choice.estimates,
+            "entries": geometry.nnz,
+        }
+        for kind, choice in found.items()
+    ]
 
 
 def report(results: list[dict[str, Any]], worst: int) -> str:
@@ -197,7 +263,16 @@ def main() -> None:
     parser.add_argument("--worst", type=int, default=10, help="how many of the worst are printed")
     parser.add_argument("--json", type=Path, help="where all times go")
     parser.add_argument("--processor", action="store_true", help="count processor time")
+    parser.add_argument(
+        "--rates", nargs="+", choices=SWITCHES, default=["shipped"], help="by which auto chooses"
+    )
     given = parser.parse_args()
+    for kind in given.rates:
+        with using(kind):
+            origin = rates.current().origin
+        if (kind == "tuned") == (origin == rates.of_class().origin):
+            parser.error("there are no rates for this machine and number of threads: run sparsetconv tune")
+        print(f"{kind}: {origin}")
     clock = time.process_time if given.processor else time.perf_counter
     rng = np.random.default_rng(given.seed)
     end, results = time.monotonic() + given.seconds, []
@@ -206,11 +281,13 @@ def main() -> None:
         geometry = stc.ConvGeometry(problem.input_shape, problem.kernel_shape, **problem.options)
         if min(work(geometry) * 1e-11, *cost.estimate(geometry, np.dtype(problem.dtype)).values()) > LONG:
             continue
-        results.append(measure(problem, given.budget, clock))
+        results.append(measure(problem, given.budget, clock, given.rates))
         if given.json:
             with given.json.open("a") as file:
-                print(json.dumps(results[-1]), file=file)
-    print(report(results, given.worst))
+                for result in results[-1]:
+                    print(json.dumps(result), file=file)
+    for place, kind in enumerate(given.rates):
+        print(f"\nby rates {kind}: " + report([each[place] for each in results], given.worst))
 
 
 if __name__ == "__main__":

@@ -3,19 +3,31 @@
 Run ``python asv_benchmarks/method_costs.py``. For each case it prints the milliseconds of one product,
 forward and transposed, by each method that accepts it, the estimate for the forward one, and which method
 ``auto`` takes. The last line is what ``auto`` loses to the best method, forward plus transposed, in the
-geometric mean and at worst. The constants of the model are adjusted by hand until this is small.
+geometric mean and at worst.
+
+``--fit`` measures the rates of this processor's class instead, as `sparsetconv.tune` does, and writes them to
+the package's ``rates.json``: the median of several measurements. Do this with two threads, on a machine that
+does nothing else, whenever a method's loops or its ``seconds`` have changed; and for the other classes with
+``NUMBA_CPU_NAME``, ``NUMBA_CPU_FEATURES`` and the like.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
 import time
+from pathlib import Path
 
 import numpy as np
 
 import sparsetconv as stc
 from sparsetconv._methods import cost
+from sparsetconv._methods.cpu import rates
 from sparsetconv._methods.registry import METHODS
+
+# where the package has its rates
+RATES = Path(rates.__file__).with_name("rates.json")
 
 # (kernel shape, input shape, options)
 CASES = [
@@ -50,7 +62,37 @@ def milliseconds(function, repetitions=7) -> float:
     return statistics.median(times) * 1e3
 
 
+def fitted(repetitions: int, measure=stc.tune) -> dict[str, float]:
+    """Return the median of the rates of several measurements, with three digits."""
+    found = [measure(store=False).rates for _ in range(repetitions)]
+    return {name: float(f"{statistics.median(one[name] for one in found):.3g}") for name in found[0]}
+
+
+def write_fitted(path: Path, name: str, times: dict[str, float]) -> None:
+    """Write the rates of a class; the model's version becomes one more, so that older measurements end."""
+    table = json.loads(path.read_text())
+    table["model"] += 1
+    table["rates"][name] = times
+    path.write_text(json.dumps(table, indent=2) + "\n")
+
+
 def main() -> None:
+    """Print the table, or write the rates."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fit", action="store_true", help="write the rates of this processor's class")
+    parser.add_argument("--repetitions", type=int, default=3, help="measurements of --fit")
+    given = parser.parse_args()
+    if not given.fit:
+        print_table()
+        return
+    name, times = rates.CLASSES[rates.vector_bytes()], fitted(given.repetitions)
+    write_fitted(RATES, name, times)
+    print(f"{RATES}: rates of {name}")
+    for key, value in times.items():
+        print(f"  {key:<15} {value:.3g}")
+
+
+def print_table() -> None:
     """Print the table."""
     rng = np.random.default_rng(0)
     print(

@@ -9,6 +9,7 @@ from sparsetconv._frameworks.torch import from_torch
 from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv._geometry.transposed import conv_transpose_geometry
 from sparsetconv._learning.fit import fit_kernel
+from sparsetconv._methods.tune import tune
 from sparsetconv._resize.interpolation import interpolation_kernel
 from sparsetconv._resize.matrices import resize_matrix, zero_insertion_matrix
 from sparsetconv.operators import (
@@ -45,5 +46,6 @@ __all__ = [
     "resize_matrix",
     "testing",
     "to_device",
+    "tune",
     "zero_insertion_matrix",
 ]

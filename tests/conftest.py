@@ -10,12 +10,17 @@ of its test stand for: another dtype to compile for, another size.
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
 from pairs import choice, pairs
 
 # laws are tests that other modules take from there
 pytest.register_assert_rewrite("operator_laws")
+
+# choices must not depend on what the user has measured; processes that tests start inherit this
+os.environ["SPARSETCONV_RATES"] = "off"
 
 # doctests are looked for in modules, and docs/ has one of this name
 collect_ignore = ["conftest.py"]

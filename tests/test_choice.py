@@ -25,6 +25,7 @@ from sparsetconv._learning import fit
 from sparsetconv._methods import cost
 from sparsetconv._methods.cpu.fft import FFTMethod, fft_strategy
 from sparsetconv._methods.cpu.overlap_save import plan
+from sparsetconv._methods.cpu.rates import current
 from sparsetconv._methods.kernel.gradient import kernel_gradient
 from sparsetconv._methods.merge import NARROW_AXIS, arrangement
 from sparsetconv._methods.registry import METHODS
@@ -131,7 +132,7 @@ def test_kernels_as_long_as_half_the_signal_are_transformed_as_a_whole(
     costs = cost.estimate(geometry, np.dtype(dtype))
     assert min(costs, key=costs.__getitem__) == "fft"
     for transposed in (False, True):
-        assert fft_strategy(geometry, transposed, np.dtype(dtype)).whole
+        assert fft_strategy(geometry, transposed, np.dtype(dtype), current().rates).whole
 
 
 @pytest.mark.parametrize("dtype", ["float32", "complex64"])

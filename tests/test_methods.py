@@ -22,6 +22,7 @@ from sparsetconv._arrays import threads as threads_module
 from sparsetconv._geometry.padding import PADDING_MODES
 from sparsetconv._methods.cpu import direct
 from sparsetconv._methods.cpu.overlap_save import plan as tiling
+from sparsetconv._methods.cpu.rates import current
 from sparsetconv._methods.cpu.stencil import records
 
 # name: (kernel shape, input shape, options); each is there for what its comment says
@@ -173,7 +174,7 @@ def test_explain_says_what_was_chosen_and_why():
     A = stc.ConvOperator(np.ones((5, 5), np.float32), (900, 900), padding="same")
     first, second, *costs = A.explain().splitlines()
     assert first == f"method {A.method!r}: it has the lowest estimate"
-    assert second == "estimated time of a product:"
+    assert second == f"estimated time of a product, by {current().origin}:"
     estimates = {line.split()[0]: float(line.split()[1]) for line in costs}
     assert min(estimates, key=estimates.__getitem__) == A.method == "direct"
     assert f"{A.nnz:,} entries" in A.explain()

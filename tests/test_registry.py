@@ -11,7 +11,7 @@ import sparsetconv as stc
 from sparsetconv import plot
 from sparsetconv._cli.plan import describe
 from sparsetconv._methods import cost
-from sparsetconv._methods.cpu.rates import CPU
+from sparsetconv._methods.cpu.rates import current
 from sparsetconv._methods.cpu.sparse import SparseMethod
 from sparsetconv._methods.cuda import tuning
 from sparsetconv._methods.merge import merged
@@ -120,10 +120,10 @@ def test_work_counts_what_a_product_does(name, dtype, transposed):
     assert work.weights == groups * c_in * c_out * taps
 
 
-@pytest.mark.parametrize("rates", [CPU, tuning.rates()], ids=["cpu", "gpu"])
+@pytest.mark.parametrize("rates", [current().rates, tuning.rates()], ids=["cpu", "gpu"])
 def test_every_method_takes_longer_for_more(rates):
     """Seconds are positive and grow with the signal, the taps and the channels."""
-    methods = METHODS if rates is CPU else GPU_METHODS
+    methods = METHODS if rates == current().rates else GPU_METHODS
     shapes = [((64, 64), (3, 3)), ((256, 64), (3, 3)), ((256, 256), (5, 5))]
     shapes += [((8, 256, 256), (8, 8, 5, 5)), ((64, 256, 256), (64, 64, 9, 9))]
     dtype = np.dtype("float32")

@@ -1,4 +1,4 @@
-"""The command line: ``sparsetconv demo | plan | build | upsample | learn``.
+"""The command line: ``sparsetconv demo | plan | build | upsample | learn | tune``.
 
 Options are passed to the public functions, which check them and raise the error messages.
 """
@@ -23,6 +23,8 @@ from sparsetconv._cli.plan import describe
 from sparsetconv._geometry.padding import ALIASES, PADDING_MODES
 from sparsetconv._geometry.transposed import settled_geometry
 from sparsetconv._geometry.validation import PADDING_WORDS
+from sparsetconv._methods.cpu.rates import SWITCH
+from sparsetconv._methods.tune import tune as measure_machine
 from sparsetconv.pictures import _files, _learning
 from sparsetconv.pictures._enlarge import larger_shape
 
@@ -111,6 +113,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
     _add_force(build)
     _add_geometry(build)
     _add_pictures(commands)
+    tune = _command(commands, "tune", help='measure this machine, for method="auto"; ten seconds or so')
+    tune.add_argument("--no-store", action="store_true", help="print the rates, and do not use them")
     return parser
 
 
@@ -321,6 +325,21 @@ def _demo(args: argparse.Namespace) -> None:
     run(args.output)
 
 
+def _tune(args: argparse.Namespace) -> None:
+    def rounds(numbers: range) -> Iterator[int]:
+        print("preparing: matrices, spectra, and what has to be compiled", file=sys.stderr)
+        for number in numbers:
+            print(f"round {number + 1} of at most {len(numbers)}", file=sys.stderr)
+            yield number
+
+    tuned = measure_machine(store=not args.no_store, progress=rounds)
+    print(f"{tuned.processor}, {tuned.threads} thread(s), {tuned.date}")
+    for name, seconds in tuned.rates.items():
+        print(f"  {name:<15} {seconds:.3g} s")
+    print(f"estimates are within a factor of {tuned.ratio:.2f} for half of the problems that were measured")
+    print("not stored" if tuned.path is None else f"stored in {tuned.path}; {SWITCH}=off turns them off")
+
+
 def _cause(error: BaseException) -> str:
     """Return the message of an error in one line, after the name of the file if the error has one."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
@@ -345,7 +364,8 @@ def main(argv: Sequence[str] | None = None, program: str = "sparsetconv") -> int
         exits with 2.
     """
     args = _parser(program).parse_args(argv)
-    commands = {"demo": _demo, "plan": _plan, "build": _build, "upsample": _upsample, "learn": _learn}
+    commands = {"demo": _demo, "plan": _plan, "build": _build}
+    commands |= {"upsample": _upsample, "learn": _learn, "tune": _tune}
     try:
         commands[args.command](args)
     except (ValueError, TypeError, OSError, MemoryError, ImportError, OverflowError) as error:

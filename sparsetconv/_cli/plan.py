@@ -9,6 +9,7 @@ import numpy as np
 from sparsetconv._arrays.display import size_of
 from sparsetconv._geometry.transposed import ends
 from sparsetconv._methods import cost
+from sparsetconv._methods.cpu.rates import current
 from sparsetconv._methods.registry import METHODS
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def describe(geometry: ConvGeometry, *, transposed: bool = False) -> str:
     Returns
     -------
     str
-        Several lines: bytes of the CSR matrix, and estimated times on two cores.
+        Several lines: bytes of the CSR matrix, estimated times, and whose rates they are.
 
     Examples
     --------
@@ -64,7 +65,8 @@ def describe(geometry: ConvGeometry, *, transposed: bool = False) -> str:
             f"{name:<12}{nbytes:>20,}  {size_of(nbytes):>10}{assembly:>11}"
             + "".join(f"{_time(costs[method]):>11}" for method in METHODS)
         )
-    table += ["", "Times: estimates for two cores; assembly of the CSR, then one product by each method."]
+    table += ["", "Times: estimates for assembly of the CSR, then for one product by each method,"]
+    table += [f"by {current().origin}."]
     return "\n".join(table)
 
 

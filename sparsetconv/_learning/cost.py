@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsetconv._methods.cost import estimate
-from sparsetconv._methods.cpu.rates import CPU
+from sparsetconv._methods.cpu.rates import current
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,15 +51,16 @@ def cholesky_seconds(geometry: ConvGeometry, transposed: bool, dtype: np.dtype[A
     double = dtype.itemsize / 4 * (2 if dtype.kind == "c" else 1)
     # a real array times its own transpose is half the work
     half = 1 if dtype.kind == "c" else 0.5
-    formed = CPU.gemm_multiply * double * half * outputs * met**2
-    formed += CPU.panel_byte * dtype.itemsize * outputs * met
-    factored = CPU.gemm_multiply * double * unknowns**3 / 3
+    rates = current().rates
+    formed = rates.gemm_multiply * double * half * outputs * met**2
+    formed += rates.panel_byte * dtype.itemsize * outputs * met
+    factored = rates.gemm_multiply * double * unknowns**3 / 3
     return float(geometry.groups * (formed + factored))
 
 
 def iteration_seconds(geometry: ConvGeometry, dtype: np.dtype[Any], pairs: int) -> float:
     """Return the estimate for one iteration of LSMR on all pairs."""
-    return PRODUCTS * pairs * (CPU.call + min(estimate(geometry, dtype).values()))
+    return PRODUCTS * pairs * (current().rates.call + min(estimate(geometry, dtype).values()))
 
 
 def condition_estimate(planes: Array, taps: Sequence[int], ridge: float) -> float:

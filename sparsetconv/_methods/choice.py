@@ -12,6 +12,7 @@ from sparsetconv._arrays import memory, threads
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._geometry import validation
 from sparsetconv._methods.cost import SMALL, estimate
+from sparsetconv._methods.cpu.rates import KnownRates, current
 from sparsetconv._methods.cuda import tuning
 from sparsetconv._methods.registry import METHODS, methods_of
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from sparsetconv._methods.base import Method
 
 
+# what is said of a GPU whose rates are estimates
+NOT_MEASURED = "estimated; not measured on a card"
+
+
 class Choice(NamedTuple):
     """The chosen method, and the reason for the choice.
 
@@ -29,12 +34,15 @@ class Choice(NamedTuple):
     ----------
     method : type of Method
     reason : str
+    known : KnownRates
+        The rates of the estimates, and where they come from.
     asked : bool
         Whether the user named the method.
     """
 
     method: type[Method]
     reason: str
+    known: KnownRates
     asked: bool = False
 
 
@@ -46,14 +54,14 @@ def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend =
     """
     threads.notice_threadpoolctl()
     name = validation.word("method", name, ("auto", *METHODS))
-    methods = methods_of(backend.on_gpu)
+    methods, known = methods_of(backend.on_gpu), _known_rates(backend)
     if name != "auto":
         objection = methods[name].objection(geometry, weights)
         if objection is not None:
             other = next(each for each in methods if methods[each].objection(geometry, weights) is None)
             msg = f"method={name!r} {objection}; use method={other!r} or 'auto'"
             raise ValueError(msg)
-        return Choice(methods[name], "it was asked for", asked=True)
+        return Choice(methods[name], "it was asked for", known, asked=True)
     matrices = [each for each in methods.values() if each.assembles]
     assembled = any(each.objection(geometry, weights) is None for each in matrices)
     large = assembled and _too_large(geometry, weights, backend)
@@ -61,12 +69,20 @@ def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend =
     if not backend.on_gpu and geometry.nnz <= SMALL and not large:
         methods = {name: each for name, each in methods.items() if not each.compiled}
         reason += f" of those for which nothing is compiled, up to {SMALL:,} entries"
-    costs = estimate(geometry, weights.dtype, backend.on_gpu)
+    costs = estimate(geometry, weights.dtype, backend.on_gpu, known.rates)
     # a matrix that is too large is the last resort; `objection` is called for one method at a time, since it
     # may read the weights and so wait for the GPU
     order = sorted(methods, key=lambda each: (methods[each].assembles and large, costs[each]))
     best = next(each for each in order if methods[each].objection(geometry, weights) is None)
-    return Choice(methods[best], reason)
+    return Choice(methods[best], reason, known)
+
+
+def _known_rates(backend: Backend) -> KnownRates:
+    """Return the rates of the processor that a backend computes on."""
+    if not backend.on_gpu:
+        return current()
+    card = tuning.measured_on()
+    return KnownRates(tuning.rates(), f"rates measured on {card}" if card else NOT_MEASURED)
 
 
 def _too_large(geometry: ConvGeometry, weights: Array, backend: Backend) -> bool:
@@ -80,13 +96,11 @@ def explain(choice: Choice, method: Method) -> str:
     """Return a text with the chosen method, the reason, and the estimated cost of each method."""
     geometry, weights, backend = method.geometry, method.weights, method.backend
     methods = methods_of(backend.on_gpu)
-    costs = estimate(geometry, weights.dtype, backend.on_gpu)
-    card = tuning.measured_on() if backend.on_gpu else None
-    title, unit, suffix = "estimated time of a product", 1e-3, " ms"
-    if card is not None:
-        title += f" on {card}"
-    elif backend.on_gpu:
-        title = "relative cost of a product (estimated; not measured on a card)"
+    known = choice.known
+    costs = estimate(geometry, weights.dtype, backend.on_gpu, known.rates)
+    title, unit, suffix = f"estimated time of a product, by {known.origin}", 1e-3, " ms"
+    if known.origin == NOT_MEASURED:
+        title = f"relative cost of a product ({known.origin})"
         unit, suffix = min(costs.values()), ""
     lines = [f"method {choice.method.name!r}: {choice.reason}", f"{title}:"]
     for name, cost_of in costs.items():

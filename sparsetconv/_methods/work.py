@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class Rates(NamedTuple):
-    """The speed of a processor; times are in seconds.
+    """The speed of a processor: all constants of the model that depend on the machine; times are in seconds.
+
+    A method's ``seconds`` on the CPU is a sum of the times below, each multiplied by what `Work` counts, so
+    that they can be fitted to measurements. Those with a default are read only by methods of the CPU.
 
     Attributes
     ----------
@@ -43,6 +46,21 @@ class Rates(NamedTuple):
         Factor of the time for copies with a stride.
     transform_byte : float
         Time per byte of a Fourier transform, for each doubling of its length.
+    line : float
+        Overhead of a line of results in the stencil.
+    weight_byte : float
+        Time to read a byte of the weights in the stencil, for each tile.
+    step_byte : float
+        Time per byte of a vector, in one step of the transforms of tiles, including gather, product and
+        scatter.
+    whole_call, whole_byte : float
+        Overhead of a product by whole transforms, and time per byte of multiplying and copying.
+    sparse_call : float
+        Time of a product with a matrix, whatever its size.
+    sparse_entry, sparse_byte : float
+        Time per entry of a matrix, and per byte of its value.
+    assembly_byte : float
+        Time to write a byte of a matrix.
     """
 
     call: float
@@ -57,6 +75,15 @@ class Rates(NamedTuple):
     panel_line: int
     panel_apart: float
     transform_byte: float
+    line: float = 0.0
+    weight_byte: float = 0.0
+    step_byte: float = 0.0
+    whole_call: float = 0.0
+    whole_byte: float = 0.0
+    sparse_call: float = 0.0
+    sparse_entry: float = 0.0
+    sparse_byte: float = 0.0
+    assembly_byte: float = 0.0
 
 
 class Work(NamedTuple):

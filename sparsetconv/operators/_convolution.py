@@ -136,9 +136,9 @@ class Convolution(ArrayCore):
         Returns
         -------
         str
-            Several lines. The estimates are for two threads of the machine on which the constants of the
-            model were measured; the choice depends on their ratios. On a GPU only ratios are given, until
-            the constants of a card have been measured.
+            Several lines. The estimates are by the rates that `sparsetconv.tune` has measured on this
+            machine, else by those of the processor's class with two threads; the text says which. On a GPU
+            only ratios are given, until the constants of a card have been measured.
 
         Examples
         --------

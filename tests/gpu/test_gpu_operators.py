@@ -228,7 +228,7 @@ def test_costs_are_ratios_until_they_are_measured(cp, monkeypatch):
     assert relative["fft"] == pytest.approx(6, rel=0.1)
     monkeypatch.setattr(tuning, "shipped", lambda: tuning.Tuning("A card", costs))
     title, *lines = operator.explain().splitlines()[1:]
-    assert title == "estimated time of a product on A card:"
+    assert title == "estimated time of a product, by rates measured on A card:"
     assert lines[1].split() == [
         "direct",
         f"{1e3 * cost.estimate(operator.geometry, np.dtype('f4'), on_gpu=True)['direct']:.3f}",

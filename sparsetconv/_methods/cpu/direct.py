@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from sparsetconv._methods.cpu.stencil.plan import Plan
     from sparsetconv._methods.work import Rates, Work
 
-# seconds: overhead of a line of results; time to read a byte of the weights, for each tile
-LINE, WEIGHT_BYTE = 1e-8, 0.1e-9
 # overhead of a line in the micro-kernel, in vectors
 LINE_VECTORS = 3.0
 # lines of results that share the loaded samples of the source; factor of the time per tap for a line alone
@@ -62,9 +60,9 @@ class DirectMethod(PaddedMethod):
         """See `Method.seconds`."""
         narrow = 1 + LINE_VECTORS * vector_bytes() / work.real_bytes / work.line
         alone: float = ALONE ** (1 - log2(min(work.together, SHARING)) / log2(SHARING))
-        multiplied = work.multiplies(rates.word) * rates.multiply * narrow * alone + work.lines * LINE
+        multiplied = work.multiplies(rates.word) * rates.multiply * narrow * alone + work.lines * rates.line
         tiles = min(TILES, work.sizes[0])
-        moved = rates.byte * work.moved + WEIGHT_BYTE * work.weights * tiles * work.real_bytes
+        moved = rates.byte * work.moved + rates.weight_byte * work.weights * tiles * work.real_bytes
         return rates.call + multiplied + moved
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:

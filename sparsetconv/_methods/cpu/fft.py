@@ -17,7 +17,7 @@ from sparsetconv._arrays.results import placed, result_array
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._methods.base import padding_of
 from sparsetconv._methods.cpu.overlap_save import plan
-from sparsetconv._methods.cpu.rates import CPU, vector_bytes
+from sparsetconv._methods.cpu.rates import current, vector_bytes
 from sparsetconv._methods.finite import TransformMethod
 from sparsetconv._methods.store import Store
 from sparsetconv._methods.transforms import fast_lengths
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 
 # limits of the cache of prepared transforms, for each direction: their number and their total bytes
 MOST_KEPT, MOST_BYTES = 4, 1 << 26
-# seconds per byte of a vector, in one step of the transforms of tiles, including gather, product and scatter
-STEP_BYTE = 2.8e-9 / 64
-# seconds: overhead of a product by whole transforms; time per byte of multiplying and copying, on one thread
-WHOLE_CALL, WHOLE_BYTE = 8e-5, 0.2e-9
 # factor of the time for a single line, which runs on one thread; bytes of a core's cache, and the factor for
 # whole transforms that exceed it
 ONE_LINE, CACHE_BYTES, FAR = 2, 1 << 21, 1.5
@@ -61,7 +57,7 @@ class FFTStrategy(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def fft_strategy(
-    geometry: ConvGeometry, transposed: bool, dtype: np.dtype[Any], items: int = 1, rates: Rates = CPU
+    geometry: ConvGeometry, transposed: bool, dtype: np.dtype[Any], rates: Rates, items: int = 1
 ) -> FFTStrategy:
     """Return the faster strategy for one direction: tiles or the whole signal.
 
@@ -72,15 +68,16 @@ def fft_strategy(
     transposed : bool
     dtype : dtype
         The dtype of the results.
+    rates : Rates
     items : int
         Number of items of the batch.
-    rates : Rates
     """
     work = Work.of(geometry, transposed, dtype)
-    return min(_in_tiles(work, items, rates), _as_a_whole(work, items, rates), key=lambda way: way.seconds)
+    return min(in_tiles(work, rates, items), as_a_whole(work, rates, items), key=lambda way: way.seconds)
 
 
-def _in_tiles(work: Work, items: int, rates: Rates) -> FFTStrategy:
+def in_tiles(work: Work, rates: Rates, items: int = 1) -> FFTStrategy:
+    """Return the fastest strategy with tiles."""
     vector = vector_bytes()
     # two real tiles are transformed as one complex tile
     slots = vector * 2 // work.dtype.itemsize
@@ -90,11 +87,12 @@ def _in_tiles(work: Work, items: int, rates: Rates) -> FFTStrategy:
     c_in, c_out = work.channels
     sources = prod(span.source for span in spans)
     moved = items * work.geometry.groups * work.dtype.itemsize * (c_in * sources + c_out * work.made)
-    seconds = rates.call + rates.byte * moved + STEP_BYTE * vector * tiles.steps
+    seconds = rates.call + rates.byte * moved + rates.step_byte * vector * tiles.steps
     return FFTStrategy(False, tiles.lengths, seconds)
 
 
-def _as_a_whole(work: Work, items: int, rates: Rates) -> FFTStrategy:
+def as_a_whole(work: Work, rates: Rates, items: int = 1) -> FFTStrategy:
+    """Return the strategy with transforms of the whole signal."""
     real = work.dtype.kind == "f"
     lengths = fast_lengths([circle(axis, real).least for axis in work.geometry.axes], real)
     c_in, c_out = work.channels
@@ -102,8 +100,8 @@ def _as_a_whole(work: Work, items: int, rates: Rates) -> FFTStrategy:
     far = FAR if nbytes > CACHE_BYTES else 1
     one_line = ONE_LINE if max(lengths) == prod(lengths) and planes * c_in == 1 else 1
     steps = (c_in + c_out) * log2(prod(lengths)) * rates.transform_byte * far * one_line
-    around = (c_in + c_out + c_in * c_out) * WHOLE_BYTE
-    return FFTStrategy(True, lengths, WHOLE_CALL + planes * nbytes * (steps + around))
+    around = (c_in + c_out + c_in * c_out) * rates.whole_byte
+    return FFTStrategy(True, lengths, rates.whole_call + planes * nbytes * (steps + around))
 
 
 class FFTMethod(TransformMethod):
@@ -120,10 +118,12 @@ class FFTMethod(TransformMethod):
     @staticmethod
     def seconds(work: Work, rates: Rates) -> float:
         """See `Method.seconds`."""
-        return fft_strategy(work.geometry, work.transposed, work.dtype, 1, rates).seconds
+        return fft_strategy(work.geometry, work.transposed, work.dtype, rates).seconds
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         super().__init__(geometry, weights, backend)
+        # an operator keeps to the rates with which it was made
+        self._rates = current().rates
         self._prepared: tuple[Store[TileTransforms | WholeTransform], ...] = (
             Store(MOST_KEPT, MOST_BYTES),
             Store(MOST_KEPT, MOST_BYTES),
@@ -131,7 +131,7 @@ class FFTMethod(TransformMethod):
 
     def strategy(self, transposed: bool, dtype: np.dtype[Any], items: int = 1) -> FFTStrategy:
         """Return the strategy for a direction, a dtype of results and a batch size."""
-        return fft_strategy(self.geometry, transposed, dtype, items)
+        return fft_strategy(self.geometry, transposed, dtype, self._rates, items)
 
     def _convolved(self, x: Array, transposed: bool, out: Array | None = None) -> Array:
         """See `TransformMethod`."""

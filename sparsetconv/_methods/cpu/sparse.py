@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from sparsetconv._methods.work import Rates, Work
 
 
-# seconds: overhead of a product, which is less than by other methods; time per entry, and its factor for
-# complex entries; time per byte of an entry's value
-CALL, ENTRY, COMPLEX, VALUE_BYTE = 3e-6, 0.4e-9, 1.6, 0.06e-9
+# factor of the time per entry for complex entries
+COMPLEX = 1.6
 
 
 class SparseMethod(Method):
@@ -39,9 +38,8 @@ class SparseMethod(Method):
     @staticmethod
     def seconds(work: Work, rates: Rates) -> float:
         """See `Method.seconds`."""
-        del rates
-        entry = ENTRY * (COMPLEX if work.dtype.kind == "c" else 1)
-        return CALL + work.geometry.nnz * (entry + VALUE_BYTE * work.dtype.itemsize)
+        entry = rates.sparse_entry * (COMPLEX if work.dtype.kind == "c" else 1)
+        return rates.sparse_call + work.geometry.nnz * (entry + rates.sparse_byte * work.dtype.itemsize)
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         super().__init__(geometry, weights, backend)
