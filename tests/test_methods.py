@@ -525,3 +525,23 @@ def names_of_calls(run):
         sys.setprofile(None)
         gc.enable()
     return called
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("direction", ["forward", "adjoint"])
+def test_a_single_tap_is_a_matrix_product_of_the_array_as_it_lies(batch, direction):
+    """Nothing of the arrays' size is copied, in the batch neither."""
+    kernel = integers((16, 8, 1, 1), "float32")
+    A = stc.ConvOperator(kernel, (8, 100, 90), method="gemm")
+    operator = A if direction == "forward" else A.H
+    x = integers((batch, *operator.input_shape), "float32")
+    out = np.empty((batch, *operator.output_shape), "float32")
+    operator.apply(x, out=out)
+    tracemalloc.start()
+    try:
+        operator.apply(x, out=out)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 16
+    finally:
+        tracemalloc.stop()
+    weights = kernel[:, :, 0, 0] if direction == "forward" else kernel[:, :, 0, 0].T
+    np.testing.assert_array_equal(out, np.einsum("oi,bihw->bohw", weights, x))

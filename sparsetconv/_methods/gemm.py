@@ -164,17 +164,12 @@ class _Direction:
                 "the product", prod(shape) * dtype.itemsize, "padding and the batch set its size"
             )
         padded = self._extension.pad(x.astype(dtype, copy=False))
-        if self._is_result and len(x) == 1:
-            # if one panel holds everything, its product is the result, and nothing is scattered
+        if self._is_result:
+            # if one panel holds all results of an item, its product is the result, and nothing is scattered
             (phases,), (weights,) = self._phases, self._of_dtype(dtype)
-            first = phases[0].number
-            if self._tile(1, phases, weights, dtype)[1] >= first:
-                panel = self._panel(padded, phases, 0, first)
-                if given is None:
-                    whole: Array = weights @ panel
-                    return whole.reshape(shape)
-                self._xp.matmul(weights, panel, out=given.reshape(len(panel), self._results, -1))
-                return given
+            items, rows = self._tile(len(x), phases, weights, dtype)
+            if rows >= phases[0].number and (len(x) == 1 or items == 1):
+                return self._in_one_panel(padded, weights, phases, given, shape)
         out = result_array(given, shape, dtype, self._xp, zeros=not self._covers_results)
         for phases, weights in zip(self._phases, self._of_dtype(dtype), strict=True):
             items, rows = self._tile(len(x), phases, weights, dtype)
@@ -192,18 +187,40 @@ class _Direction:
                 target[...] = apart.transpose(0, ndim + 1, ndim + 2, *order)
         return out
 
+    def _in_one_panel(
+        self,
+        padded: Array,
+        weights: Array,
+        phases: tuple[_AxisPhases, ...],
+        given: Array | None,
+        shape: tuple[int, ...],
+    ) -> Array:
+        """Return the results of a batch, of which each item is one product of the weights and a panel."""
+        number = phases[0].number
+        if given is None and len(padded) == 1:
+            whole: Array = weights @ self._panel(padded, phases, 0, number)
+            return whole.reshape(shape)
+        out = result_array(given, shape, padded.dtype, self._xp)
+        for item, result in zip(padded, out, strict=True):
+            panel = self._panel(item[None], phases, 0, number)
+            self._xp.matmul(weights, panel, out=result.reshape(len(panel), self._results, -1))
+        return out
+
     def _tile(
         self, batch: int, phases: Sequence[_AxisPhases], weights: Array, dtype: np.dtype[Any]
     ) -> tuple[int, int]:
         """Return the size of a tile: items of the batch, and rows of results along the first axis."""
         first, *others = phases
         points, (groups, results, terms) = prod(p.number for p in others), weights.shape
+        # with a single tap the source is multiplied in place, without a panel
+        in_place = all(len(p.reads) == 1 for p in phases)
         if not self._backend.on_gpu:
+            if in_place and all(p.step == 1 for p in phases):
+                return 1, first.number
             # elements per result: the larger of those of the panel (terms) and those of the product (phases)
             width = max(1, terms, prod(p.phases for p in phases))
             return 1, max(1, self._panel_bytes // (groups * width * points * dtype.itemsize))
-        if batch == 1 and all(len(p.reads) == 1 for p in phases):
-            # with a single tap the source is multiplied in place, without a panel
+        if in_place and batch == 1:
             return 1, first.number
         rows = max(1, self._panel_bytes // (groups * (terms + results) * points * dtype.itemsize))
         return max(1, min(batch, rows // first.number)), min(rows, first.number)
@@ -253,12 +270,13 @@ class GemmMethod(PaddedMethod):
     @staticmethod
     def seconds(work: Work, rates: Rates) -> float:
         """See `Method.seconds`."""
-        panels = work.unfolded
+        # a single tap reads the source in place
+        panels = work.unfolded if work.kernel_taps > 1 or work.apart else 0
         integers = rates.integer_gemm if work.dtype.kind in "iu" else 1
         products = rates.gemm_multiply * work.multiplies(rates.word) * integers
         apart = rates.panel_apart if work.apart else 1
         copied = rates.panel_byte * panels * apart * (1 + rates.panel_line / work.line)
-        copies = work.taps * max(work.phases, panels / PANEL_BYTES)
+        copies = work.taps * max(work.phases, panels / PANEL_BYTES) if panels else 0
         moved = rates.panel_copy * copies + rates.byte * work.moved
         return rates.call * rates.gemm_calls + products + copied + moved
 
