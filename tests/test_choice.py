@@ -9,6 +9,7 @@ from math import prod
 
 import numpy as np
 import pytest
+import scipy.fft
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from operator_cases import integers
@@ -22,7 +23,7 @@ from sparsetconv._geometry.convolution import ConvGeometry
 from sparsetconv._geometry.padding import PADDING_MODES
 from sparsetconv._learning import cost as fit_cost
 from sparsetconv._learning import fit
-from sparsetconv._methods import cost
+from sparsetconv._methods import cost, transforms
 from sparsetconv._methods.cpu.fft import FFTMethod, fft_strategy
 from sparsetconv._methods.cpu.overlap_save import plan
 from sparsetconv._methods.cpu.rates import current
@@ -118,7 +119,7 @@ def test_circles_are_no_shorter_than_they_must_be_and_no_longer_than_the_padded_
         ((256, 256), (512, 512), {"padding": "same"}),
         ((257, 257), (512, 512), {"padding": "same"}),
         ((255, 256), (511, 513), {}),
-        ((65_535,), (200_000,), {"padding": "same"}),
+        ((65_535,), (131_071,), {"padding": "same"}),
         ((65_536,), (131_072,), {"padding": "same"}),
         ((32, 32, 32), (64, 64, 64), {"padding": "same"}),
         ((31, 33, 32), (63, 65, 64), {"padding": "full", "stride": 2}),
@@ -155,12 +156,25 @@ def test_no_bit_of_a_whole_transform_depends_on_threads(shape, threads, monkeypa
     rng = np.random.default_rng(0)
     geometry = ConvGeometry(shape, shape, padding="same")
     weights, x = rng.standard_normal((1, 1, 1, *shape)), rng.standard_normal((3, 1, 1, *shape))
+    # small transforms are not distributed over threads otherwise
+    monkeypatch.setattr(transforms, "THREAD_WORK", 0)
     monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
     compute = WholeTransform(geometry.axes, weights, np.dtype(float), False, NUMPY)
     expected = compute(x)
     monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
     again = WholeTransform(geometry.axes, weights, np.dtype(float), False, NUMPY)
     np.testing.assert_array_equal(again(x), expected)
+
+
+@pytest.mark.parametrize(("shape", "workers"), [((20, 20), 1), ((300, 300), 3)])
+def test_small_transforms_take_one_thread(shape, workers, monkeypatch):
+    """SciPy's threads take longer to begin than a small transform takes."""
+    asked = []
+    usual = scipy.fft.rfftn
+    monkeypatch.setattr(scipy.fft, "rfftn", lambda *x, **given: asked.append(given) or usual(*x, **given))
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "3")
+    transforms.Transforms(NUMPY, shape, True).forward(np.ones((1, *shape)))
+    assert [given["workers"] for given in asked] == [workers]
 
 
 @pytest.mark.parametrize("size", [2**40, 2**60 - 1, 2**60 + 1, 2**61, 2**62 - 1])

@@ -139,12 +139,13 @@ def test_auto_prefers_what_its_estimate_says():
 
 
 def test_auto_leaves_out_a_matrix_that_would_fill_the_memory(monkeypatch):
-    kernel, shape = np.ones((1, 1)), (3000, 3000)
+    # the matrix reads every third sample, all other methods read all
+    kernel, geometry = np.ones((1, 1)), stc.ConvGeometry((9000, 3000), (1, 1), stride=(3, 1))
     monkeypatch.setattr(memory, "available_bytes", lambda: 10**9)
-    assert stc.ConvOperator(kernel, shape).method == "sparse"
+    assert stc.ConvOperator.from_geometry(kernel, geometry).method == "sparse"
     # of 144 MB
     monkeypatch.setattr(memory, "available_bytes", lambda: 10**8)
-    assert stc.ConvOperator(kernel, shape).method == "direct"
+    assert stc.ConvOperator.from_geometry(kernel, geometry).method == "direct"
     # nothing else takes a kernel with NaN, so the matrix stays, and says so itself
     B = stc.ConvOperator(np.full((300, 300), np.nan), (400, 400))
     assert B.method == "sparse"

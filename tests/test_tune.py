@@ -79,7 +79,8 @@ def test_seconds_are_sums_of_rates():
     # every rate is told apart from the others
     shares = counted.reshape(-1, len(rates.TIMES)) * list(machine().values())
     shares /= shares.sum(1, keepdims=True)
-    assert np.linalg.svd(shares, compute_uv=False)[-1] > 0.1
+    shares /= np.linalg.norm(shares, axis=0)
+    assert np.linalg.svd(shares, compute_uv=False)[-1] > 0.15
 
 
 def test_the_rates_of_a_machine_that_is_as_the_model_says_are_found():
@@ -93,8 +94,9 @@ def test_some_wrong_times_do_not_matter():
     times = np.array(times_of(uneven()))
     times[::10] *= 10
     found, _ = tuning.fit(PROBES, times.tolist())
-    for name, value in uneven().items():
-        assert found[name] == pytest.approx(value, rel=0.5), name
+    ratios = np.array(times_of(found)) / times_of(uneven())
+    assert 0.9 < ratios.min() <= ratios.max() < 1.25
+    assert np.median(np.abs(np.log(ratios))) < 0.05
 
 
 def test_rates_stay_within_what_is_believed():

@@ -147,6 +147,8 @@ BOTH: tuple[tuple[type[Method], tuple[int, ...], tuple[int, ...]], ...] = (
     (Tiles, (15, 15), (250, 250)),
     (Tiles, (501,), (200_000,)),
     (Tiles, (9, 9, 9), (48, 48, 48)),
+    (Tiles, (64,), (5000,)),
+    (Tiles, (17, 17), (64, 64)),
     # transforms of the whole signal
     (Whole, (128, 128), (250, 250)),
     (Whole, (20_000,), (50_000,)),

@@ -1,10 +1,12 @@
 """Fourier transforms of arrays of either backend, in the precision of the array.
 
-NumPy arrays are transformed by `scipy.fft` in several threads, CuPy arrays by CuPy, which caches cuFFT plans.
+NumPy arrays are transformed by `scipy.fft`, large ones in several threads, CuPy arrays by CuPy, which caches
+cuFFT plans.
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from scipy.fft import next_fast_len
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 # longer than any array, and less than the limit of SciPy's next_fast_len
 LONGEST = 1 << 60
+# elements from which on several threads pay off
+THREAD_WORK = 1 << 16
 
 
 class Transforms:
@@ -48,7 +52,7 @@ class Transforms:
         return self._called(self._names[1], x)
 
     def _called(self, name: str, x: Array) -> Array:
-        module, options = _library(self._backend)
+        module, options = _library(self._backend, max(x.size, prod(self.lengths)))
         result: Array = getattr(module, name)(x, s=self.lengths, axes=self._axes, **options)
         return result
 
@@ -64,10 +68,10 @@ def fast_lengths(sizes: Sequence[int], real: bool) -> tuple[int, ...]:
     )
 
 
-def _library(backend: Backend) -> tuple[Any, dict[str, Any]]:
+def _library(backend: Backend, elements: int) -> tuple[Any, dict[str, Any]]:
     if backend.on_gpu:
         return backend.xp.fft, {}
     import scipy.fft
 
     # SciPy distributes lines over threads; a single 1-D transform runs on one thread
-    return scipy.fft, {"workers": thread_count()}
+    return scipy.fft, {"workers": thread_count() if elements >= THREAD_WORK else 1}

@@ -50,6 +50,8 @@ class Rates(NamedTuple):
         Overhead of a line of results in the stencil.
     weight_byte : float
         Time to read a byte of the weights in the stencil, for each tile.
+    tiles_call : float
+        Overhead of a product by transforms of tiles.
     step_byte : float
         Time per byte of a vector, in one step of the transforms of tiles, including gather, product and
         scatter.
@@ -77,6 +79,7 @@ class Rates(NamedTuple):
     transform_byte: float
     line: float = 0.0
     weight_byte: float = 0.0
+    tiles_call: float = 0.0
     step_byte: float = 0.0
     whole_call: float = 0.0
     whole_byte: float = 0.0

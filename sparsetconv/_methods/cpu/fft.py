@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MOST_KEPT, MOST_BYTES = 4, 1 << 26
 # factor of the time for a single line, which runs on one thread; bytes of a core's cache, and the factor for
 # whole transforms that exceed it
-ONE_LINE, CACHE_BYTES, FAR = 2, 1 << 21, 1.5
+ONE_LINE, CACHE_BYTES, FAR = 1.5, 1 << 21, 1.5
 
 
 class FFTStrategy(NamedTuple):
@@ -87,7 +87,7 @@ def in_tiles(work: Work, rates: Rates, items: int = 1) -> FFTStrategy:
     c_in, c_out = work.channels
     sources = prod(span.source for span in spans)
     moved = items * work.geometry.groups * work.dtype.itemsize * (c_in * sources + c_out * work.made)
-    seconds = rates.call + rates.byte * moved + rates.step_byte * vector * tiles.steps
+    seconds = rates.tiles_call + rates.byte * moved + rates.step_byte * vector * tiles.steps
     return FFTStrategy(False, tiles.lengths, seconds)
 
 

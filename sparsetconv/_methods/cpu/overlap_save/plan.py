@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.axis import Axis
 
 # the most bytes of a pack's tiles; above NEAR_BYTES, a second-level cache, a step takes FAR times as long
-MOST_BYTES, NEAR_BYTES, FAR = 1 << 23, 1 << 21, 1.3
+MOST_BYTES, NEAR_BYTES, FAR = 1 << 23, 1 << 21, 1.7
 # cost of gathering, multiplying and scattering a sample of a tile, in steps of a vector's transform
 OVERHEAD = 0.4
 
