@@ -55,6 +55,10 @@ def checked_out(
     device : int or None
         The number of the GPU of the result.
     """
+    plain: Array = out
+    right = type(out) is np.ndarray and out.shape == shape and out.dtype == dtype and out.flags.carray
+    if right and not backend.on_gpu:
+        return plain
     check_backend("out", out, backend, "the operator")
     if not isinstance(out, backend.xp.ndarray):
         msg = f"out must be a {backend.title} array or None, got {type_name(out)}"
@@ -75,8 +79,7 @@ def checked_out(
         if not backend.on_gpu and not out.flags.writeable:
             msg = "out must be writeable, got an array that is read-only"
         raise ValueError(msg)
-    plain: Array = backend.xp.asarray(out)
-    return plain
+    return plain if type(out) is backend.xp.ndarray else backend.xp.asarray(out)
 
 
 def _is_plain(out: Array, on_gpu: bool) -> bool:
@@ -94,7 +97,7 @@ class Spare:
     """
 
     def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+        self._empty, self._keeps = backend.xp.empty, not backend.on_gpu
         # at most one array; taking it and putting it back are single operations on a list
         self._kept: list[Array] = []
 
@@ -106,10 +109,10 @@ class Spare:
             known = None
         if known is not None and known.size == size and known.dtype == dtype:
             return known
-        made: Array = self._backend.xp.empty(size, dtype)
+        made: Array = self._empty(size, dtype)
         return made
 
     def put_back(self, array: Array) -> None:
         """Keep an array that the caller no longer uses."""
-        if not self._backend.on_gpu:
+        if self._keeps:
             self._kept[:] = [array]

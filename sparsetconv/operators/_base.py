@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cache
 from inspect import signature
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, TypeGuard, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, TypeVar, overload
 
 import numpy as np
 from scipy.sparse import issparse
@@ -24,7 +24,7 @@ from sparsetconv._arrays.validation import refuse_what_is_no_array, to_array
 from sparsetconv._assembly.formats import FORMATS
 from sparsetconv._geometry import validation
 from sparsetconv.operators._device_products import DeviceProducts
-from sparsetconv.operators._products import LARGE_RESULT, ArrayProducts
+from sparsetconv.operators._products import ArrayProducts
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -270,7 +270,7 @@ class ArrayOperator(Base):
         A column ``(n, 1)`` is accepted as long as SciPy accepts it: with a FutureWarning from 1.18 on, and no
         longer from 1.20 on. `matmat` and ``@`` continue to accept columns.
         """
-        if self._is_quick(x, self.shape[1]):
+        if self._is_quick(x, self.shape[1:]):
             # what solvers call, without SciPy's checks, which take longer than a small product
             product: Array = self._flat(x, False)
             return product
@@ -284,7 +284,7 @@ class ArrayOperator(Base):
 
         Columns are accepted as long as by `matvec`; use `rmatmat` or ``A.H @ Y`` for them.
         """
-        if self._is_quick(x, self.shape[0]):
+        if self._is_quick(x, self.shape[:1]):
             product: Array = self._flat(x, True)
             return product
         vector = self._operand(x)
@@ -313,16 +313,6 @@ class ArrayOperator(Base):
             )
             raise ValueError(msg)
         return super().dot(operand)
-
-    def _is_quick(self, x: Any, size: int) -> TypeGuard[Array]:
-        """Return whether an operand needs neither checks nor conversion."""
-        return (
-            type(x) is np.ndarray
-            and x.ndim == 1
-            and x.dtype == self.dtype
-            and x.size == size
-            and max(self.shape) <= LARGE_RESULT
-        )
 
     def _refuse_lengths(self, x: Any, size: int) -> None:
         """Raise for a vector of the wrong length."""

@@ -198,7 +198,11 @@ class Convolution(ArrayCore):
         return operator
 
     def _adjoint(self) -> Convolution:
-        """Return the conjugate transpose, which shares the adjoint method and the arrays that it keeps."""
+        return self._conjugate_transpose
+
+    @cached_property
+    def _conjugate_transpose(self) -> Convolution:
+        """The adjoint, which shares the adjoint method and its arrays; kept, since loops ask for it often."""
         operator = self._transpose()
         if self.dtype.kind == "c":
             with self._place.entered():

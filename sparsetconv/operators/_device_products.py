@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from sparsetconv.operators._products import LARGE_RESULT, ArrayProducts
 
@@ -57,6 +57,10 @@ class DeviceProducts(ArrayProducts):
     def _most_items(self) -> int:
         """Size of the largest batch for whose result the available memory need not be checked."""
         return LARGE_RESULT // max(1, *self.shape)
+
+    def _is_quick(self, x: Any, shape: tuple[int, ...]) -> TypeGuard[Array]:
+        del x, shape
+        return False
 
     def _is_ready(self, x: Any) -> bool:
         """Return whether an operand needs no conversion, and no check except of its shape."""

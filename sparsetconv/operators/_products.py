@@ -6,7 +6,7 @@ They are based on two methods on batches of arrays, ``_apply`` and ``_apply_adjo
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -51,6 +51,7 @@ class ArrayProducts(Base):
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    _is_small: bool
 
     def _prepare(
         self, dtype: np.dtype[Any], input_shape: tuple[int, ...], output_shape: tuple[int, ...]
@@ -59,6 +60,7 @@ class ArrayProducts(Base):
         self.backend.linear_operator.__init__(self, dtype, (prod(output_shape), prod(input_shape)))
         self.input_shape = input_shape
         self.output_shape = output_shape
+        self._is_small = max(self.shape) <= LARGE_RESULT
 
     @property
     def _takes_columns(self) -> bool:
@@ -118,6 +120,8 @@ class ArrayProducts(Base):
         >>> for _ in range(3):
         ...     back = A.H.apply(A.apply(back, out=blurred), out=back)
         """
+        if out is None and self._is_quick(x, self.input_shape):
+            return self._flat(x.reshape(-1), False).reshape(self.output_shape)
         array = self._checked(x)
         batch = array.shape[: array.ndim - len(self.input_shape)]
         if array.shape[len(batch) :] != self.input_shape:
@@ -127,6 +131,10 @@ class ArrayProducts(Base):
             )
             raise ValueError(msg)
         return self._on_batch(array, batch, (*batch, *self.output_shape), False, out)
+
+    def _is_quick(self, x: Any, shape: tuple[int, ...]) -> TypeGuard[Array]:
+        """Return whether an operand needs neither checks nor conversion: a NumPy array of a shape."""
+        return type(x) is np.ndarray and x.shape == shape and x.dtype == self.dtype and self._is_small
 
     def _shape_hint(self, shape: tuple[int, ...]) -> str:
         """Return a hint for an array whose axes are in another order."""
@@ -152,16 +160,22 @@ class ArrayProducts(Base):
         out: Array | None = None,
     ) -> Array:
         """Apply in one direction to a batch of any shape, which may be empty; ``shape`` is the result's."""
-        dtype, place = np.result_type(x.dtype, self.dtype), self._where()
-        target = None if out is None else checked_out(out, shape, dtype, self.backend, place.device)
+        if self.backend is NUMPY:
+            return self._here(x, prod(batch), shape, adjoint, out)
         # reshaping may copy the operand, which has to happen on that device, too
-        with place.entered():
-            apart = target is not None and not self.backend.xp.may_share_memory(x, target)
-            result = self._new_or_in(target if apart else None, x, prod(batch), adjoint, dtype)
-            if out is None or target is None:
-                return result.reshape(shape)
-            if not apart:
-                target[...] = result.reshape(shape)
+        with self._where().entered():
+            return self._here(x, prod(batch), shape, adjoint, out)
+
+    def _here(self, x: Array, items: int, shape: tuple[int, ...], adjoint: bool, out: Array | None) -> Array:
+        """Apply in one direction, on the current device, to a batch of ``items``."""
+        dtype = self.dtype if x.dtype == self.dtype else np.result_type(x.dtype, self.dtype)
+        if out is None:
+            return self._new_or_in(None, x, items, adjoint, dtype).reshape(shape)
+        target = checked_out(out, shape, dtype, self.backend, self._where().device)
+        if self.backend.xp.may_share_memory(x, target):
+            target[...] = self._new_or_in(None, x, items, adjoint, dtype).reshape(shape)
+        else:
+            self._new_or_in(target, x, items, adjoint, dtype)
         return out
 
     def _new_or_in(
@@ -184,6 +198,8 @@ class ArrayProducts(Base):
 
     def _checked(self, x: Any) -> Array:
         """Return an array whose products with the operator have a dtype that all methods support."""
+        if type(x) is np.ndarray and x.dtype == self.dtype and self.backend is NUMPY:
+            return x
         check_backend("x", x, self.backend, "the operator")
         array: Array = x
         if self.backend.on_gpu:
