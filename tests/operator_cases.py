@@ -258,7 +258,7 @@ def sparse(arrays, dtype, order, index_dtype):
     """Any matrix, with empty rows and columns."""
     if arrays.on_device and dtype in INTEGERS:
         pytest.skip("CuPy's matrices hold no integers")
-    M = sp.random_array((7, 10), density=0.4, format="csr", rng=0)
+    M = sp.csr_array(np.random.default_rng(0).random((7, 10)) < 0.4)
     M.data = integers(M.nnz, dtype)
     given = M.copy()
     if order == "reversed":
