@@ -214,10 +214,11 @@ def test_auto_takes_the_lowest_estimate(cp):
 
 
 def test_costs_are_ratios_until_they_are_measured(cp, monkeypatch):
-    operator = stc.ConvOperator(cp.ones((5, 5), "float32"), (700, 800), padding=2)
+    kernel, shape = cp.ones((5, 5), "float32"), (700, 800)
     table = tuning.shipped()
     costs = {name: 1e-3 if name == "launch" else value for name, value in table.costs.items()}
     monkeypatch.setattr(tuning, "shipped", lambda: tuning.Tuning(None, costs))
+    operator = stc.ConvOperator(kernel, shape, padding=2)
     title, *lines = operator.explain().splitlines()[1:]
     assert title == "relative cost of a product (estimated; not measured on a card):"
     assert not any(" ms" in line for line in lines)
@@ -227,6 +228,7 @@ def test_costs_are_ratios_until_they_are_measured(cp, monkeypatch):
     assert relative["gemm"] == pytest.approx(4, rel=0.1)
     assert relative["fft"] == pytest.approx(6, rel=0.1)
     monkeypatch.setattr(tuning, "shipped", lambda: tuning.Tuning("A card", costs))
+    operator = stc.ConvOperator(kernel, shape, padding=2)
     title, *lines = operator.explain().splitlines()[1:]
     assert title == "estimated time of a product, by rates measured on A card:"
     assert lines[1].split() == [
