@@ -270,8 +270,9 @@ class GemmMethod(PaddedMethod):
     @staticmethod
     def seconds(work: Work, rates: Rates) -> float:
         """See `Method.seconds`."""
-        # a single tap reads the source in place
-        panels = work.unfolded if work.kernel_taps > 1 or work.apart else 0
+        # a single tap without stride reads the source in place
+        strides = prod(axis.stride for axis in work.geometry.axes)
+        panels = work.unfolded if work.kernel_taps > 1 or strides > 1 else 0
         integers = rates.integer_gemm if work.dtype.kind in "iu" else 1
         products = rates.gemm_multiply * work.multiplies(rates.word) * integers
         apart = rates.panel_apart if work.apart else 1
