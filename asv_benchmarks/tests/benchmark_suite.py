@@ -44,3 +44,4 @@ def forget():
 
 QUESTIONS = dict(questions())
 ON_CPU = {name: cls for name, cls in QUESTIONS.items() if "numpy" in cls.params[-1]}
+ON_GPU = {name: cls for name, cls in QUESTIONS.items() if "cupy" in cls.params[-1]}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from benchmark_suite import QUESTIONS, forget, measurements, smallest
+from benchmark_suite import ON_GPU, forget, measurements, smallest
 from benchmarks import _backend
 
 
@@ -29,12 +29,12 @@ def combinations(cls):
 
 @pytest.mark.usefixtures("cp")
 @pytest.mark.parametrize(
-    ("name", "parameters"), [(name, some) for name, cls in QUESTIONS.items() for some in combinations(cls)]
+    ("name", "parameters"), [(name, some) for name, cls in ON_GPU.items() for some in combinations(cls)]
 )
 def test_measurements_run(name, parameters, monkeypatch):
     # one call instead of a third of a second of calls
     monkeypatch.setattr(_backend.Backend, "seconds", seconds_of_one_call)
-    cls = QUESTIONS[name]
+    cls = ON_GPU[name]
     for measurement in measurements(cls):
         benchmark = cls()
         benchmark.setup(*parameters, "cupy")

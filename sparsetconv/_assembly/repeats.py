@@ -54,7 +54,7 @@ def continue_block(block: Array, steps: Array, out: Array) -> None:
     >>> out = np.zeros(7, int)
     >>> continue_block(np.array([3, 5]), np.array([1, -2]), out)
     >>> out
-    array([ 3,  5,  4,  3,  5,  1,  6])
+    array([3, 5, 4, 3, 5, 1, 6])
     """
     total, most = out.shape[-1], COPY_BYTES // block.itemsize
     while block.shape[-1] < most and 2 * block.shape[-1] <= total:
