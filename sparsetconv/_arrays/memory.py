@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 # bytes that are never refused: querying the system takes longer than allocating them
 ALWAYS_THERE = 1 << 26
+# elements of a result, of 16 bytes at most, up to which it takes no more than that
+LARGE_RESULT = ALWAYS_THERE // 16
 
 
 def available_bytes() -> int | None:

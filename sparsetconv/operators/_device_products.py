@@ -10,7 +10,8 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from sparsetconv.operators._products import LARGE_RESULT, ArrayProducts
+from sparsetconv._arrays import memory
+from sparsetconv.operators._products import ArrayProducts
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
@@ -56,7 +57,7 @@ class DeviceProducts(ArrayProducts):
     @cached_property
     def _most_items(self) -> int:
         """Size of the largest batch for whose result the available memory need not be checked."""
-        return LARGE_RESULT // max(1, *self.shape)
+        return memory.LARGE_RESULT // max(1, *self.shape)
 
     def _is_quick(self, x: Any, shape: tuple[int, ...]) -> TypeGuard[Array]:
         del x, shape

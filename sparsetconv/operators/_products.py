@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.streams import Place
     from sparsetconv._arrays.types import Array
 
-# elements of a result, of 16 bytes at most, above which the available memory is checked
-LARGE_RESULT = memory.ALWAYS_THERE // 16
-
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
@@ -60,7 +57,7 @@ class ArrayProducts(Base):
         self.backend.linear_operator.__init__(self, dtype, (prod(output_shape), prod(input_shape)))
         self.input_shape = input_shape
         self.output_shape = output_shape
-        self._is_small = max(self.shape) <= LARGE_RESULT
+        self._is_small = max(self.shape) <= memory.LARGE_RESULT
 
     @property
     def _takes_columns(self) -> bool:
@@ -189,7 +186,7 @@ class ArrayProducts(Base):
         if not items:
             return result_array(out, (0, *result), dtype, xp)
         size = items * self.shape[1 if adjoint else 0]
-        if size > LARGE_RESULT and out is None:
+        if size > memory.LARGE_RESULT and out is None:
             self.backend.require("the result", size * dtype.itemsize, "the operator's shape sets it")
         if self.backend.on_gpu:
             x = cuda.aligned(xp, x)

@@ -240,7 +240,8 @@ def test_costs_are_ratios_until_they_are_measured(cp, monkeypatch):
 
 def test_ready_arrays_go_past_the_checks(cp, monkeypatch):
     """What a solver calls is a launch with little around it; whatever else is given is looked at."""
-    from sparsetconv.operators import _device_products, _products
+    from sparsetconv._arrays import memory
+    from sparsetconv.operators import _products
 
     operator, matrix = pair(cp, "picture", "float64", "reflect", "direct")
     m, n = matrix.shape
@@ -265,7 +266,7 @@ def test_ready_arrays_go_past_the_checks(cp, monkeypatch):
     with pytest.raises(ValueError, match="x must have a shape that ends in input_shape"):
         operator.apply(on_card)
     # past a size somebody has to ask whether there is memory
-    monkeypatch.setattr(_device_products, "LARGE_RESULT", 2 * max(m, n))
+    monkeypatch.setattr(memory, "LARGE_RESULT", 2 * max(m, n))
     large = operator.H.H
     batch = cp.asarray(np.ones((3, *operator.input_shape)))
     before = len(looked)

@@ -40,8 +40,6 @@ TILES = 16
 THREAD_WORK = 1 << 20
 # largest tile buffer that a thread keeps from call to call, for each dtype
 KEPT_BYTES = 1 << 23
-# elements of a result, of 16 bytes at most, above which the available memory is checked
-LARGE_RESULT = memory.ALWAYS_THERE // 16
 _kept = threading.local()
 
 
@@ -165,7 +163,7 @@ class _Direction:
     def product(self, x: Array, batch: int, out: Array | None) -> Array:
         """Return the results for a batch of arrays, all flat and contiguous, in ``out`` if that is given."""
         size, real = batch * self._size, self._real
-        if out is None and size > LARGE_RESULT:
+        if out is None and size > memory.LARGE_RESULT:
             nbytes = size * self._dtype.itemsize
             memory.require("the product", nbytes, "padding and the batch set its size")
         own = self._summed == self._dtype
@@ -240,7 +238,7 @@ def _scratch(vectors: int, width: int) -> Array:
     return numbers(
         filled(
             SCRATCH,
-            **dict.fromkeys(("out_rows", "out_steps", "bases", "reads", "counts", "places"), 0),
+            **dict.fromkeys(("out_rows", "out_steps", "bases", "counts", "places"), 0),
             buffer_rows=np.arange(2 * BLOCK_ROWS) * vectors * width,
             buffer_steps=np.where(number < vectors, number * width, 0),
             vectors=vectors,

@@ -36,7 +36,7 @@ TILE = record(
 )
 # A thread's scratch for one register block. For each row r and vector v:
 # - out_rows[r], out_steps[v]: offset of row r in the output, and elements from there to vector v;
-# - bases[v], reads[v]: offset of vector v in the tile buffer, without and with the run's base;
+# - bases[v]: offset of vector v in the tile buffer, without the run's base;
 # - counts[v]: the results of vector v that are stored or added;
 # - buffer_rows[r], buffer_steps[v]: as `out_rows` and `out_steps`, for results that are first stored in the
 #   thread's memory; rows of the odd phase come after those of the even phase;
@@ -44,7 +44,7 @@ TILE = record(
 #   odd phase come after those of the even phase;
 # - vectors: the number of vectors of a row.
 SCRATCH = record(
-    ("out_rows", BLOCK_ROWS), ("out_steps", MOST_VECTORS), ("bases", MOST_VECTORS), ("reads", MOST_VECTORS),
+    ("out_rows", BLOCK_ROWS), ("out_steps", MOST_VECTORS), ("bases", MOST_VECTORS),
     ("counts", MOST_VECTORS), ("buffer_rows", 2 * BLOCK_ROWS), ("buffer_steps", MOST_VECTORS),
     ("places", 2 * BLOCK_ROWS), "vectors",
 )  # fmt: skip
