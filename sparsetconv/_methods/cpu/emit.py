@@ -163,7 +163,7 @@ class Code:
     builder : llvmlite.ir.IRBuilder
         Positioned at the end of the function's first block.
     rolled : bool, optional
-        Whether to keep LLVM from unrolling the loops.
+        Whether to keep LLVM from unrolling and vectorizing the loops.
     """
 
     def __init__(self, builder: Any, rolled: bool = False) -> None:
@@ -253,6 +253,13 @@ def shuffled(builder: Any, pair: tuple[Any, Any], order: Iterable[int]) -> Any:
     return builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(SHORT, len(places)), places))
 
 
+def splat(builder: Any, scalar: Any, vector: Any) -> Any:
+    """Return a vector of a type with the same element in all places."""
+    nothing = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(nothing, scalar, SHORT(0))
+    return shuffled(builder, (first, nothing), [0] * vector.count)
+
+
 def loops_of(emit: Callable[..., None], rolled: bool = False, noalias: bool = False) -> Any:
     """Return a numba intrinsic that calls the loops that ``emit`` emits, in a function of their own.
 
@@ -275,9 +282,8 @@ def loops_of(emit: Callable[..., None], rolled: bool = False, noalias: bool = Fa
         kind = ir.FunctionType(ir.VoidType(), [value.type for value in given])
         function = ir.Function(builder.module, kind, "sparsetconv_loops")
         function.linkage = "internal"
-        for pointer in function.args[:7]:
-            if noalias:
-                pointer.add_attribute("noalias")
+        for pointer in function.args[: 7 if noalias else 0]:
+            pointer.add_attribute("noalias")
         inside = ir.IRBuilder(function.append_basic_block("entry"))
         code = Code(inside, rolled)
         memories = [Memory(code, *pair) for pair in zip(function.args[:6], elements, strict=True)]

@@ -130,8 +130,7 @@ class Products:
         return self._arranged(found, [n % len(values) for n in range(vector.count)])
 
     def _arranged(self, vector: Any, places: list[int]) -> Any:
-        mask = ir.Constant(ir.VectorType(SHORT, len(places)), [SHORT(place) for place in places])
-        return self.builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
+        return emit.shuffled(self.builder, (vector, ir.Constant(vector.type, ir.Undefined)), places)
 
     def _add(self, a: Any, b: Any) -> Any:
         whole = isinstance(self.kind.number, ir.IntType)

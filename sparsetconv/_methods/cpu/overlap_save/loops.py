@@ -13,7 +13,7 @@ spectrum is stored in the same order, so that no reordering pass is needed (Cool
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -22,7 +22,7 @@ from sparsetconv._arrays import record as record_module
 from sparsetconv._arrays.compiler import compiled, version_of
 from sparsetconv._arrays.record import Record, Records, size
 from sparsetconv._methods.cpu import emit
-from sparsetconv._methods.cpu.emit import INTEGER, SHORT, VECTOR_BYTES, Memory, Value, bytes_of, loops_of
+from sparsetconv._methods.cpu.emit import INTEGER, Memory, Value, loops_of, splat, vector_of
 from sparsetconv._methods.cpu.overlap_save import records
 from sparsetconv._methods.cpu.overlap_save.records import AXIS, HEADER
 
@@ -61,34 +61,23 @@ class _Vectors:
     def __init__(self, m: _Arrays) -> None:
         self.m, self.code, self.builder = m, m.t.code, m.t.code.builder
         self.header = Record(m.t, 0, HEADER)
-        self._size = bytes_of(m.buffer.element)
-        self.width = VECTOR_BYTES // self._size
-        self._vector = ir.VectorType(m.buffer.element, self.width)
-        self._everywhere = ir.Constant(ir.VectorType(SHORT, self.width), [SHORT(0)] * self.width)
+        self._vector = vector_of(m.buffer.element)
+        self.width: int = self._vector.count
         self.apart: Value = self.header.size * self.width
 
-    def _pointers(self, place: Value) -> Iterator[Any]:
-        """Yield the pointers to a vector's real parts and to its imaginary parts."""
-        for part in (place, place + self.apart):
-            yield self.builder.bitcast(self.m.buffer.at(part), self._vector.as_pointer())
-
     def load(self, place: Value) -> _Complex:
-        """Load a vector of the buffer."""
-        return _Complex(*(self.builder.load(pointer, align=self._size) for pointer in self._pointers(place)))
+        """Load a vector of the buffer: its real parts, and its imaginary parts."""
+        return _Complex(*(self.m.buffer.vector(part) for part in (place, place + self.apart)))
 
     def store(self, place: Value, value: _Complex) -> None:
         """Store a vector in the buffer."""
-        for pointer, part in zip(self._pointers(place), value, strict=True):
-            self.builder.store(part, pointer, align=self._size)
+        for part, own in zip((place, place + self.apart), value, strict=True):
+            self.m.buffer.store_vector(part, own)
 
     def splat(self, memory: Memory, place: Value) -> _Complex:
         """Broadcast one complex number to all lanes."""
-        nothing = ir.Constant(self._vector, ir.Undefined)
-        parts = []
-        for number in (memory[place], memory[place + 1]):
-            first = self.builder.insert_element(nothing, number.value, SHORT(0))
-            parts.append(self.builder.shuffle_vector(first, nothing, self._everywhere))
-        return _Complex(*parts)
+        numbers = memory[place], memory[place + 1]
+        return _Complex(*(splat(self.builder, number.value, self._vector) for number in numbers))
 
     def add(self, a: _Complex, b: _Complex) -> _Complex:
         return _Complex(self.builder.fadd(a.re, b.re), self.builder.fadd(a.im, b.im))

@@ -1,6 +1,7 @@
 """The compiled stencil of ``direct``.
 
-``records`` (the fields of the tables), ``partition`` (results divided into tiles), ``tap_lists`` and ``plan``
-make the tables; ``micro_kernel`` and ``loops`` read them. ``gradient_loops`` computes the gradient with
+These make the tables: ``records`` (their fields), ``partition`` (results divided into runs and row blocks),
+``bands`` (row blocks divided into tiles), ``tap_lists`` and ``plan``. These read them: ``source`` (a tile's
+source, in place or copied), ``micro_kernel`` and ``loops``. ``gradient_loops`` computes the gradient with
 respect to a kernel from the same plan.
 """

@@ -20,17 +20,17 @@ from sparsetconv._methods.cpu import emit
 from sparsetconv._methods.cpu.emit import (
     INTEGER,
     SHORT,
-    VECTOR_BYTES,
     Value,
-    bytes_of,
     loops_of,
+    shuffled,
+    vector_of,
 )
-from sparsetconv._methods.cpu.stencil import loops as stencil_module
 from sparsetconv._methods.cpu.stencil import micro_kernel as micro_kernel_module
 from sparsetconv._methods.cpu.stencil import records
-from sparsetconv._methods.cpu.stencil.loops import emit_source
+from sparsetconv._methods.cpu.stencil import source as source_module
 from sparsetconv._methods.cpu.stencil.micro_kernel import Arrays, multiply_add
 from sparsetconv._methods.cpu.stencil.records import RUN
+from sparsetconv._methods.cpu.stencil.source import emit_source
 
 # taps that share a loaded vector, and vectors of a line per iteration, each with its own sum
 TAPS, STEPS = 4, 2
@@ -42,14 +42,10 @@ def _emit_inner(m: Arrays, source: Value, count: Value, entry: Value, to: Value)
     """Add the inner products of a line with the reads of ``TAPS`` taps to ``out``, from ``to`` on."""
     code, own = m.code, Record(m.w, 0, SCRATCH)
     builder, element = code.builder, m.buffer.element
-    nbytes = bytes_of(element)
-    vector = ir.VectorType(element, VECTOR_BYTES // nbytes)
+    vector = vector_of(element)
     zero = ir.Constant(vector, [ir.Constant(element, 0)] * vector.count)
     last = own.entries - 1
     reads = [source + m.t[m.header.offsets + (entry + n).minimum(last)] for n in range(TAPS)]
-
-    def vector_at(place: Value) -> Any:
-        return builder.load(builder.bitcast(m.buffer.at(place), vector.as_pointer()), align=nbytes)
 
     before = builder.block
     head, body, after = (builder.append_basic_block(name) for name in ("line", "vectors", "summed"))
@@ -64,9 +60,10 @@ def _emit_inner(m: Arrays, source: Value, count: Value, entry: Value, to: Value)
     builder.position_at_end(body)
     for step in range(STEPS):
         j = Value(code, place) + step * vector.count
-        line = vector_at(j)
+        line = m.buffer.vector(j)
         for read, row in zip(reads, sums, strict=True):
-            row[step].add_incoming(multiply_add(code, element, line, vector_at(read + j), row[step]), body)
+            samples = m.buffer.vector(read + j)
+            row[step].add_incoming(multiply_add(code, element, line, samples, row[step]), body)
     place.add_incoming(builder.add(place, INTEGER(STEPS * vector.count)), body)
     builder.branch(head)
     builder.position_at_end(after)
@@ -75,9 +72,8 @@ def _emit_inner(m: Arrays, source: Value, count: Value, entry: Value, to: Value)
         total, width = add(first, second), vector.count
         while width > 1:
             width //= 2
-            mask = ir.Constant(ir.VectorType(SHORT, width), [SHORT(i + width) for i in range(width)])
-            low = ir.Constant(ir.VectorType(SHORT, width), [SHORT(i) for i in range(width)])
-            total = add(builder.shuffle_vector(total, total, low), builder.shuffle_vector(total, total, mask))
+            halves = range(width), range(width, 2 * width)
+            total = add(*(shuffled(builder, (total, total), half) for half in halves))
         with code.when((entry + n) < own.entries):
             number = Value(code, builder.extract_element(total, SHORT(0)))
             m.out[to + n] = m.out.sum(m.out[to + n], number)
@@ -87,7 +83,7 @@ def emit_gradient(m: Arrays, counter: Any, first: Value, tiles: Value, last: Val
     """Compute partial sums of tiles until the threads' common ``counter`` of tiles reaches ``last``."""
     code, header, small, own = m.code, m.header, m.weights, Record(m.w, 0, SCRATCH)
     parts = header.plane_parts
-    ahead = STEPS * (VECTOR_BYTES // bytes_of(m.buffer.element))
+    ahead = STEPS * vector_of(m.buffer.element).count
 
     def take() -> Value:
         return Value(code, code.builder.atomic_rmw("add", counter, INTEGER(1), "monotonic"))
@@ -130,4 +126,4 @@ def _compiled(version: int) -> Any:
     return kernel_gradient
 
 
-kernel_gradient = _compiled(version_of(emit, record_module, records, micro_kernel_module, stencil_module))
+kernel_gradient = _compiled(version_of(emit, record_module, records, micro_kernel_module, source_module))

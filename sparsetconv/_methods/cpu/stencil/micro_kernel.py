@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 from llvmlite import ir
 
 from sparsetconv._arrays.record import Record, Records
-from sparsetconv._methods.cpu.emit import INTEGER, SHORT, Code, Memory, Value, again, bytes_of, vector_of
+from sparsetconv._methods.cpu.emit import INTEGER, Code, Memory, Value, again, bytes_of, splat, vector_of
 from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, HEADER, RANGES, ROW_BLOCK, RUN, SCRATCH, TILE
 
 # the place of a vector, given its row and its number
@@ -63,7 +63,7 @@ class Arrays(NamedTuple):
         return Records(self.t, self.header.runs, RUN)
 
 
-class Taps(NamedTuple):
+class TapList(NamedTuple):
     """The list of taps of a register block.
 
     Attributes
@@ -81,7 +81,7 @@ class Taps(NamedTuple):
     weights: Value
 
 
-def micro_kernel(m: Arrays, sources: list[Any], taps: Taps) -> list[list[Any]]:
+def micro_kernel(m: Arrays, sources: list[Any], taps: TapList) -> list[list[Any]]:
     """Return the sums of a register block: of ``weight * source[offset + j]`` over taps.
 
     There is a sum for each row of the block and for each of ``sources``, which are pointers into the padded
@@ -97,11 +97,6 @@ def micro_kernel(m: Arrays, sources: list[Any], taps: Taps) -> list[list[Any]]:
     nbytes = bytes_of(element)
     vector = vector_of(element)
     zero = ir.Constant(vector, [ir.Constant(element, 0)] * vector.count)
-    everywhere = ir.Constant(ir.VectorType(SHORT, vector.count), [SHORT(0)] * vector.count)
-
-    def splat(scalar: Any) -> Any:
-        first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, SHORT(0))
-        return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), everywhere)
 
     sums = [[zero] * len(sources) for _ in range(BLOCK_ROWS)]
     reads = m.t.at(taps.offsets)
@@ -128,7 +123,7 @@ def micro_kernel(m: Arrays, sources: list[Any], taps: Taps) -> list[list[Any]]:
             for s in sources
         ]
         for number_of_row, row in enumerate(sums[low:high]):
-            w = splat(builder.load(builder.gep(place, [INTEGER(number_of_row)])))
+            w = splat(builder, builder.load(builder.gep(place, [INTEGER(number_of_row)])), vector)
             for phi, sample in zip(row, samples, strict=True):
                 phi.add_incoming(multiply_add(code, element, w, sample, phi), body)
         tap.add_incoming(builder.add(tap, INTEGER(1)), body)

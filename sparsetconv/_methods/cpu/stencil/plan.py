@@ -23,18 +23,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sparsetconv._arrays.record import filled, numbers, size
+from sparsetconv._methods.cpu.stencil.bands import find_bands, find_tiles, reads_in_place, whole_lines
 from sparsetconv._methods.cpu.stencil.partition import (
     Direction,
     Layout,
     directed,
-    find_bands,
     find_read_span,
     find_row_blocks,
     find_runs,
-    find_tiles,
-    inside,
-    reads_in_place,
-    whole_lines,
 )
 from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, HEADER, MAIN, RANGES
 from sparsetconv._methods.cpu.stencil.tap_lists import TapLists, Taps, shared_lines, tap_lists
@@ -110,6 +106,9 @@ class Plan:
         Number of tiles of the accumulate pass.
     in_place : bool
         Whether the source is read in place where no padding is read.
+    whole_lines : (lines,) array
+        For each line of a row of the padded input, 1 if all of it is copied to the tile buffer, also if the
+        source is read in place, since a row block reads it that is not inside.
     stores_all : bool
         Whether the store pass writes every sample; if not, the output must be set to zero first.
     read_span : (int, int)
@@ -128,6 +127,7 @@ class Plan:
     tiles: Array
     accumulating: int
     in_place: bool
+    whole_lines: Array
     stores_all: bool
     read_span: tuple[int, int]
     buffer: TileBuffer
@@ -152,7 +152,7 @@ class Plan:
         tables = {
             "source_rows": self.padded.rows,
             "source_lines": self.padded.lines,
-            "whole_lines": whole_lines(self.direction, self.layout).astype(np.int64),
+            "whole_lines": self.whole_lines,
             "borders": self.padded.borders,
             "mains": self.padded.mains,
             "runs": self.runs,
@@ -225,6 +225,7 @@ def plan_of(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Plan:
         tiles=tiles,
         accumulating=accumulating,
         in_place=reads_in_place(direction, layout),
+        whole_lines=whole_lines(direction, layout).astype(np.int64),
         stores_all=direction.stores_all,
         read_span=read_span,
         buffer=buffer,
@@ -275,7 +276,10 @@ def find_taps(direction: Direction, layout: Layout, buffer: TileBuffer, kinds: A
     # offsets in the tile buffer and in the source
     sizes = np.array([buffer.plane_size, prod(direction.source_sizes)])
     before = [Taps(np.multiply.outer(planes, sizes), planes * steps[0] * axes[0].taps, every)]
-    strides = [np.array(pair) for pair in zip(buffer.strides, source_strides(direction), strict=True)]
+    along_source = [
+        own.step * step for own, step in zip(direction.insides, direction.source_steps, strict=False)
+    ]
+    strides = [np.array(pair) for pair in zip(buffer.strides, along_source, strict=True)]
     for axis, pair, step in zip(outer, strides, steps, strict=False):
         before.append(Taps(np.multiply.outer(axis.reads, pair), axis.taps * step, axis.bounds))
     if outer:
@@ -289,13 +293,6 @@ def find_taps(direction: Direction, layout: Layout, buffer: TileBuffer, kinds: A
     rows = np.array([high - low for low, high in RANGES])
     along = Taps(np.stack([reads, last.reads], 1), last.taps, last.bounds)
     return tap_lists(before, lines, along, rows)
-
-
-def source_strides(direction: Direction) -> list[int]:
-    """Return the elements of the source from one place to the next, for each axis but the last."""
-    return [
-        inside(axis).step * step for axis, step in zip(direction.outer, direction.source_steps, strict=False)
-    ]
 
 
 def packed_weights(plan: Plan, weights: Array) -> Array:
