@@ -9,8 +9,10 @@ from reference import naive_matrix, naive_pattern
 from strategies import examples, geometries
 
 import sparsetconv as stc
+from sparsetconv._methods.cpu import fft
 from sparsetconv._methods.cpu.csr import product as product_module
 from sparsetconv._methods.kernel import gradient
+from sparsetconv._methods.work import Work
 from sparsetconv.operators import _kernel
 
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -310,6 +312,21 @@ def test_kernels_near_the_largest_number_have_transforms(dtype, large, size, tra
         found = A @ (x * np.dtype(dtype).type(scale))
         assert np.isfinite(found).all()
         np.testing.assert_allclose(found / large / scale, small @ x, atol=1e-5)
+
+
+@pytest.mark.parametrize("way", [fft.in_tiles, fft.as_a_whole])
+def test_no_transform_warns_of_what_was_given(way, monkeypatch):
+    """Nor does either way of the transforms, whichever the rates of a processor choose."""
+
+    def strategy(geometry, transposed, dtype, rates, items=1):
+        return way(Work.of(geometry, transposed, dtype), rates, items)
+
+    monkeypatch.setattr(fft, "fft_strategy", strategy)
+    x = np.ones(40)
+    x[5] = np.inf
+    A = stc.ConvOperator(np.array([1.0, 2.0, -1.0]), 40, padding=1, method="fft")
+    for operator in (A, A.T):
+        np.testing.assert_array_equal(np.flatnonzero(~np.isfinite(operator @ x)), [4, 5, 6])
 
 
 @pytest.mark.parametrize("method", METHODS)

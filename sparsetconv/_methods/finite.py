@@ -18,7 +18,7 @@ import numpy as np
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.results import placed
 from sparsetconv._arrays.streams import Kept
-from sparsetconv._methods.base import PaddedMethod
+from sparsetconv._methods.base import PaddedMethod, quiet
 from sparsetconv._methods.merge import geometry_of
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class TransformMethod(PaddedMethod):
         """See `Method.transpose`."""
         return self._confined(y, True, out)
 
+    @quiet
     def _confined(self, x: Array, transposed: bool, out: Array | None) -> Array:
         xp = self.backend.xp
         result = self._convolved(x, transposed, out)
