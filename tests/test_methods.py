@@ -516,24 +516,22 @@ def test_a_small_product_is_a_few_calls_of_functions(method, most):
 
 
 @pytest.mark.parametrize(
-    ("call", "most"),
+    ("made", "call", "most"),
     [
-        (lambda A, x, _: A.H @ x.ravel(), 16),
-        (lambda A, x, _: A.apply(x), 13),
-        (lambda A, x, _: A.H.apply(x), 15),
-        (lambda A, x, _: A.apply(x[None]), 21),
-        (lambda A, x, out: A.apply(x, out=out), 23),
-        (lambda A, x, _: A @ x.ravel(), 25),
+        (lambda A: A, lambda A, x, _: A.H @ x.ravel(), 16),
+        (lambda A: A, lambda A, x, _: A.apply(x), 13),
+        (lambda A: A, lambda A, x, _: A.H.apply(x), 15),
+        (lambda A: A, lambda A, x, _: A.apply(x[None]), 21),
+        (lambda A: A, lambda A, x, out: A.apply(x, out=out), 23),
+        (lambda A: A.gram(), lambda G, x, _: G @ x.ravel(), 25),
     ],
     ids=["A.H @ x", "apply", "A.H.apply", "batch", "out", "gram"],
 )
-def test_small_products_of_every_kind_are_a_few_calls(call, most, request):
-    of_gram = "gram" in request.node.callspec.id
-    A = stc.ConvOperator(np.ones((3, 3)), (40, 40), padding=1, method="direct")
-    A = A.gram() if of_gram else A
+def test_small_products_of_every_kind_are_a_few_calls(made, call, most):
+    operator = made(stc.ConvOperator(np.ones((3, 3)), (40, 40), padding=1, method="direct"))
     x, out = np.ones((40, 40)), np.empty((40, 40))
-    call(A, x, out)
-    called = names_of_calls(lambda: call(A, x, out))
+    call(operator, x, out)
+    called = names_of_calls(lambda: call(operator, x, out))
     assert 0 < len(called) <= most, called
 
 
