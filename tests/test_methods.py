@@ -1,5 +1,6 @@
 """The methods on problems large enough to be cut: tiles, units, chunks, threads. And why one is chosen."""
 
+import contextlib
 import functools
 import gc
 import os
@@ -236,22 +237,33 @@ def pool():
     """Return a pool of two threads, which end with the test."""
     made = threads_module._Pool(2)
     yield made
-    made._executor.shutdown()
+    made.close()
+    for helper in made._helpers:
+        helper.join(10)
+
+
+@contextlib.contextmanager
+def held_up(pool, helpers):
+    """Hold up some threads of a pool with the work of another caller; give a function that lets them go."""
+    begun, free = threading.Barrier(helpers + 2), threading.Event()
+
+    def hold(_):
+        begun.wait(10)
+        free.wait(10)
+
+    caller = threading.Thread(target=pool.run, args=(hold, range(helpers + 1), helpers))
+    caller.start()
+    begun.wait(10)
+    yield free.set
+    free.set()
+    caller.join(10)
 
 
 def test_caller_does_what_no_thread_has_begun(pool):
     """A pool whose threads are held up holds nobody up."""
-    holding, free, done = threading.Barrier(3), threading.Event(), []
-
-    def hold():
-        holding.wait()
-        free.wait()
-
-    for _ in range(2):
-        pool._executor.submit(hold)
-    holding.wait()
-    pool.run(lambda item: done.append((item, threading.get_native_id())), range(4), 2)
-    free.set()
+    done = []
+    with held_up(pool, 2):
+        pool.run(lambda item: done.append((item, threading.get_native_id())), range(4), 2)
     assert done == [(item, threading.get_native_id()) for item in range(4)]
 
 
@@ -309,12 +321,8 @@ def test_nothing_runs_any_more_when_an_exception_is_raised(pool):
 
 
 def test_nothing_is_left_undone_where_no_thread_can_be_started(pool, monkeypatch):
-    """The work is in the queue all the same; a thread that is there already may take it up at any time."""
-    busy, free, taken, done = threading.Event(), threading.Event(), threading.Event(), []
-
-    def hold():
-        busy.set()
-        free.wait()
+    """The work waits all the same; a thread that is there already may take it up at any time."""
+    taken, done = threading.Event(), []
 
     def refuse(_):
         msg = "can't start new thread"
@@ -322,7 +330,7 @@ def test_nothing_is_left_undone_where_no_thread_can_be_started(pool, monkeypatch
 
     def work(item):
         if item == 0:
-            free.set()
+            let_go()
             taken.wait(10)
         elif threading.get_native_id() != own:
             taken.set()
@@ -330,10 +338,9 @@ def test_nothing_is_left_undone_where_no_thread_can_be_started(pool, monkeypatch
         done.append(item)
 
     own = threading.get_native_id()
-    pool._executor.submit(hold)
-    busy.wait()
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    pool.run(work, range(8), 1)
+    with held_up(pool, 1) as let_go:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        pool.run(work, range(8), 1)
     assert taken.is_set()
     assert sorted(done) == list(range(8))
 
@@ -346,8 +353,8 @@ def test_pool_has_no_more_threads_than_are_asked_for(monkeypatch):
     for _ in range(200):
         threads_module.for_each(lambda _: None, range(4), 2)
     (pool,) = threads_module._pools
-    assert pool.threads == len(pool._ids) == 1
-    pool._executor.shutdown()
+    assert pool.threads == len(pool._helpers) == 1
+    pool.close()
 
 
 def test_exceptions_of_helpers_leave_no_cycle():
@@ -509,24 +516,22 @@ def test_a_small_product_is_a_few_calls_of_functions(method, most):
 
 
 @pytest.mark.parametrize(
-    ("call", "most"),
+    ("made", "call", "most"),
     [
-        (lambda A, x, _: A.H @ x.ravel(), 16),
-        (lambda A, x, _: A.apply(x), 13),
-        (lambda A, x, _: A.H.apply(x), 15),
-        (lambda A, x, _: A.apply(x[None]), 21),
-        (lambda A, x, out: A.apply(x, out=out), 23),
-        (lambda A, x, _: A @ x.ravel(), 25),
+        (lambda A: A, lambda A, x, _: A.H @ x.ravel(), 16),
+        (lambda A: A, lambda A, x, _: A.apply(x), 13),
+        (lambda A: A, lambda A, x, _: A.H.apply(x), 15),
+        (lambda A: A, lambda A, x, _: A.apply(x[None]), 21),
+        (lambda A: A, lambda A, x, out: A.apply(x, out=out), 23),
+        (lambda A: A.gram(), lambda G, x, _: G @ x.ravel(), 25),
     ],
     ids=["A.H @ x", "apply", "A.H.apply", "batch", "out", "gram"],
 )
-def test_small_products_of_every_kind_are_a_few_calls(call, most, request):
-    of_gram = "gram" in request.node.callspec.id
-    A = stc.ConvOperator(np.ones((3, 3)), (40, 40), padding=1, method="direct")
-    A = A.gram() if of_gram else A
+def test_small_products_of_every_kind_are_a_few_calls(made, call, most):
+    operator = made(stc.ConvOperator(np.ones((3, 3)), (40, 40), padding=1, method="direct"))
     x, out = np.ones((40, 40)), np.empty((40, 40))
-    call(A, x, out)
-    called = names_of_calls(lambda: call(A, x, out))
+    call(operator, x, out)
+    called = names_of_calls(lambda: call(operator, x, out))
     assert 0 < len(called) <= most, called
 
 

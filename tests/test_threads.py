@@ -3,6 +3,7 @@
 import gc
 import math
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -64,7 +65,15 @@ def no_pool(monkeypatch):
     monkeypatch.setenv("NUMBA_NUM_THREADS", "3")
     yield made
     for pool in made:
-        pool._executor.shutdown()
+        end(pool)
+
+
+def end(pool):
+    """Close a pool, and wait until its threads have ended."""
+    pool.close()
+    for helper in pool._helpers:
+        helper.join(10)
+        assert not helper.is_alive()
 
 
 class Limit:
@@ -143,10 +152,9 @@ def test_arrays_die_with_their_product_beside_a_long_one(blocked):
         threads, held = do_some_work()
         assert threads == {threading.get_ident()}
         assert held() is None
-        # threads that are busy are called no second time
-        assert blocked._waiting == []
-        assert len(blocked._calls) <= blocked.threads
-        assert blocked._executor._work_queue.qsize() == 0
+        # threads that are busy find nothing of it later, and no others are started for it
+        assert not blocked._waiting
+        assert len(blocked._helpers) <= blocked.threads
 
 
 @pytest.mark.usefixtures("no_collection")
@@ -156,10 +164,10 @@ def test_arrays_die_with_their_product_where_threads_are_refused(limit, no_pool)
         assert threads == {threading.get_ident()}
         assert held() is None
     (pool,) = no_pool
-    assert pool._waiting == []
+    assert not pool._waiting
     # one refusal is enough
     assert limit.refused == 1
-    assert pool._executor._work_queue.qsize() <= 1
+    assert pool._helpers == []
 
 
 @pytest.mark.usefixtures("no_collection")
@@ -229,3 +237,48 @@ def test_a_helper_takes_up_what_waits_when_it_is_free(no_pool):
     begun.wait(10)
     pool.run(work_together, range(2), 1)
     caller.join()
+
+
+def wait_for(condition):
+    """Wait until a condition holds, for some seconds at most."""
+    end = time.monotonic() + 10
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.001)
+    assert condition()
+
+
+def test_helpers_that_have_done_their_part_sleep(no_pool):
+    """Each on a lock of its own, and the next product wakes them instead of starting others."""
+    for _ in range(20):
+        met = threading.Barrier(3)
+        threads_module.for_each(lambda _, met=met: met.wait(10), range(3), 3)
+        (pool,) = no_pool
+        wait_for(lambda pool=pool: len(pool._idle) == 2)
+        assert all(lock.locked() for lock in pool._idle)
+        assert not pool._waiting
+    assert len(pool._helpers) == len(pool._ids) == 2
+
+
+def test_no_wake_up_is_lost(no_pool):
+    """However calls and helpers that go to sleep meet, there is a helper for the next product."""
+    pool = threads_module._Pool(1)
+    no_pool.append(pool)
+    for _ in range(300):
+        # over before or after the helper has woken
+        pool.run(lambda _: None, range(2), 1)
+    met = threading.Barrier(2)
+    for _ in range(20):
+        pool.run(lambda _: met.wait(10), range(2), 1)
+    assert len(pool._helpers) == 1
+
+
+def test_a_closed_pool_ends_its_threads_and_its_callers_work_alone(no_pool):
+    pool = threads_module._Pool(2)
+    no_pool.append(pool)
+    met, done = threading.Barrier(3), []
+    pool.run(lambda _: met.wait(10), range(3), 2)
+    end(pool)
+    pool.run(lambda item: done.append((item, threading.get_ident())), range(4), 2)
+    assert done == [(item, threading.get_ident()) for item in range(4)]
+    assert not pool._waiting
+    assert len(pool._helpers) == 2

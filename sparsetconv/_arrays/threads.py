@@ -14,8 +14,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from _thread import LockType as Lock
 
 T = TypeVar("T")
 
@@ -102,16 +104,20 @@ _core = _find_core()
 
 
 class _Work:
-    """The queue of items of one call of `for_each`, and the number of helper threads that work on it.
+    """The queue of items of one call of `for_each`, and a ticket for each helper thread that may work on it.
 
-    A helper may begin late, or never: the caller waits only for helpers that have begun.
+    A helper may begin late, or never: the caller waits only for helpers that have begun, which are those that
+    took a ticket. A ticket is a lock, which the helper releases when it has done its part. Taking an item or
+    a ticket from a list is a single operation, so that no other lock is needed.
     """
 
-    def __init__(self, function: Callable[[T], object], items: Iterable[T]) -> None:
+    def __init__(self, function: Callable[[T], object], items: Iterable[T], helpers: int) -> None:
         self._function: Callable[[T], object] | None = function
         self._left = deque(items)
-        self._changed = threading.Condition()
-        self._helping, self._closed = 0, False
+        self._given = [threading.Lock() for _ in range(helpers)]
+        for ticket in self._given:
+            ticket.acquire()
+        self._tickets = list(self._given)
         self._error: BaseException | None = None
 
     def do(self) -> None:
@@ -131,31 +137,40 @@ class _Work:
 
     def help(self) -> None:
         """Take items alongside the caller, unless it has finished already."""
-        with self._changed:
-            if self._closed:
-                return
-            self._helping += 1
+        try:
+            ticket = self._tickets.pop()
+        except IndexError:
+            return
         try:
             self.do()
         except BaseException as error:
             # raise_error raises it in the caller's thread
             self._error = error
-        with self._changed:
-            self._helping -= 1
-            self._changed.notify_all()
+        ticket.release()
 
-    def finish(self, timeout: float | None = None) -> bool:
-        """Keep other helpers from starting, wait for those at work, and return whether all have ended.
+    def close(self) -> bool:
+        """Keep other helpers from starting; return whether all of them had started."""
+        kept = 0
+        while self._tickets:
+            # a helper may have taken the last one meanwhile
+            with contextlib.suppress(IndexError):
+                ticket = self._tickets.pop()
+                self._given.remove(ticket)
+                kept += 1
+        return not kept
+
+    def finish(self, timeout: float = -1) -> bool:
+        """Wait for the helpers at work, after `close`, and return whether all have ended.
 
         The function is then dropped, with the arrays that it holds, since a thread may still refer to this
         object.
         """
-        with self._changed:
-            self._closed = True
-            done = self._changed.wait_for(lambda: not self._helping, timeout)
-            if done:
-                self._function = None
-            return done
+        while self._given:
+            if not self._given[-1].acquire(timeout=timeout):
+                return False
+            self._given.pop()
+        self._function = None
+        return True
 
     def raise_error(self) -> None:
         """Raise the exception of a helper, if there was one."""
@@ -176,6 +191,9 @@ class _Pool:
     therefore kept off that core. There they may have to wait for other threads: BLAS threads, for example,
     spin on the other cores for a while after each step of a solver. So the caller never waits for a helper
     that has not begun, and a helper that takes long may move to any core.
+
+    A helper sleeps on a lock of its own, which is in ``_idle`` meanwhile; whoever takes the lock from there
+    wakes the helper by releasing it. A helper that is awake takes work from ``_waiting`` until none is left.
     """
 
     def __init__(self, threads: int) -> None:
@@ -186,26 +204,23 @@ class _Pool:
         self._lock = threading.Lock()
         # the time at which the system last refused a thread
         self._refused: float | None = None
-        # work that waits for helpers, once for each helper; and the calls of `_serve` that have not ended
-        self._waiting: list[_Work] = []
-        self._calls: set[object] = set()
-        self._executor = ThreadPoolExecutor(threads, "sparsetconv", self._note)
-
-    def _note(self) -> None:
-        with self._lock:
-            self._ids.append(threading.get_native_id())
-            self._placed = None
+        # work that waits for helpers, once for each helper, and the locks of helpers that sleep
+        self._waiting: deque[_Work] = deque()
+        self._idle: list[Lock] = []
+        self._helpers: list[threading.Thread] = []
+        self._closed = False
 
     def run(self, function: Callable[[T], object], items: Iterable[T], helpers: int) -> None:
         """Call a function on every item, in this thread and in ``helpers`` others."""
-        work = _Work(function, items)
+        work = _Work(function, items, helpers)
         self._keep_off(_core() if _core is not None else None)
         start = time.perf_counter()
         try:
             self._call_for(work, helpers)
             work.do()
         finally:
-            self._forget(work)
+            if not work.close():
+                self._forget(work)
             # helpers that still work after another half of the caller's time may move to any core
             if not work.finish((time.perf_counter() - start) / 2):
                 self._keep_off(None)
@@ -217,7 +232,7 @@ class _Pool:
 
         A pool whose first thread the system refused is kept, without helpers, for ``PATIENCE`` seconds.
         """
-        dead = self._refused is not None and not self._ids and not self._patient()
+        dead = self._refused is not None and not self._helpers and not self._patient()
         return self.threads >= threads and not dead
 
     def _patient(self) -> bool:
@@ -225,48 +240,72 @@ class _Pool:
         return self._refused is not None and time.monotonic() < self._refused + PATIENCE
 
     def _call_for(self, work: _Work, helpers: int) -> None:
-        """Ask threads to help with some work; busy threads take it up later.
+        """Wake helpers, or start new ones, for some work; busy helpers take it up later."""
+        waiting, idle = self._waiting, self._idle
+        for _ in range(helpers):
+            waiting.append(work)
+            try:
+                idle.pop().release()
+            except IndexError:
+                if len(self._helpers) < self.threads:
+                    self._start()
 
-        The executor never has more calls than threads, however many products begin while a long one runs.
-        """
-        calls: list[object] = []
-        try:
-            with self._lock:
-                self._waiting += [work] * helpers
-                most = len(self._ids) if self._patient() else self.threads
-                calls += [object() for _ in range(min(helpers, most - len(self._calls)))]
-                self._calls.update(calls)
-            while calls:
-                self._executor.submit(self._serve, calls[-1])
-                calls.pop()
-        except RuntimeError:
-            # the system refused a thread (the call stays in the executor's queue for a later one), or the
-            # interpreter is shutting down
-            calls.pop()
-            self._refused = time.monotonic()
-        finally:
-            if calls:
-                with self._lock:
-                    self._calls.difference_update(calls)
+    def _start(self) -> None:
+        """Start a helper, if the system has one to give."""
+        with self._lock:
+            if len(self._helpers) >= self.threads or self._closed or self._patient():
+                return
+            # a daemon, since it sleeps when the interpreter ends, and products at the end may still wake it
+            name = f"sparsetconv_{len(self._helpers)}"
+            helper = threading.Thread(target=self._serve, name=name, daemon=True)
+            try:
+                helper.start()
+            except RuntimeError:
+                # the system refused a thread, or the interpreter is shutting down
+                self._refused = time.monotonic()
+            else:
+                self._helpers.append(helper)
 
-    def _serve(self, call: object) -> None:
-        """Help with all waiting work, the oldest first."""
+    def _serve(self) -> None:
+        """Help with all waiting work, the oldest first, and sleep until there is more."""
+        with self._lock:
+            self._ids.append(threading.get_native_id())
+            self._placed = None
+        own = threading.Lock()
+        own.acquire()
         while True:
-            with self._lock:
-                if not self._waiting:
-                    self._calls.discard(call)
-                    return
-                work = self._waiting.pop(0)
+            self._help()
+            self._idle.append(own)
+            # whoever gave work, or closed the pool, while this helper was not yet in the list did not see it
+            if self._waiting or self._closed:
+                with contextlib.suppress(ValueError):
+                    self._idle.remove(own)
+                    if self._closed:
+                        return
+                    continue
+            own.acquire()
+
+    def _help(self) -> None:
+        while True:
+            try:
+                work = self._waiting.popleft()
+            except IndexError:
+                return
             work.help()
 
     def _forget(self, work: _Work) -> None:
         """Remove some work from the waiting work."""
-        with self._lock:
-            self._waiting[:] = [other for other in self._waiting if other is not work]
+        with contextlib.suppress(ValueError):
+            while True:
+                self._waiting.remove(work)
 
     def close(self) -> None:
         """Let the threads end when they have finished their work; callers then work without helpers."""
-        self._executor.shutdown(wait=False)
+        with self._lock:
+            self._closed = True
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop().release()
 
     def _keep_off(self, core: int | None) -> None:
         """Let the threads run on all of the caller's cores but ``core``; on all if it is None."""
