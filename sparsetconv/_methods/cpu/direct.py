@@ -8,7 +8,6 @@ when the first plan is made.
 from __future__ import annotations
 
 import threading
-from functools import cache
 from math import log2, prod
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ import numpy as np
 
 from sparsetconv._arrays import memory
 from sparsetconv._arrays.backend import NUMPY
-from sparsetconv._arrays.record import filled, numbers
+from sparsetconv._arrays.record import size
 from sparsetconv._arrays.results import placed, result_array
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._methods.base import PaddedMethod, far_padding
@@ -202,7 +201,7 @@ class _Loops:
         from sparsetconv._methods.cpu.emit import VECTOR_BYTES, VECTORS
         from sparsetconv._methods.cpu.stencil.loops import stencil
         from sparsetconv._methods.cpu.stencil.plan import loop_tables
-        from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS
+        from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, SCRATCH
 
         self._stencil = stencil
         width = VECTOR_BYTES // weights.itemsize
@@ -211,7 +210,7 @@ class _Loops:
         buffer = 2 * BLOCK_ROWS * VECTORS * width
         self._kernel = loop_tables(plan, weights, buffer)
         self._elements = buffer + plan.elements + 2 * VECTORS * width
-        self._scratch = _scratch(VECTORS, width)
+        self._scratch = size(SCRATCH)
 
     def run(self, x: Array, out: Array, items: int, first: int, count: int, workers: int) -> None:
         """Compute ``count`` tiles of each item, from tile ``first`` on, in ``workers`` threads."""
@@ -220,30 +219,13 @@ class _Loops:
 
         def work(_: int) -> None:
             buffer = _buffer(self._elements, x.dtype)
-            scratch = self._scratch.copy()
+            scratch = np.empty(self._scratch, np.int64)
             self._stencil(x, out, buffer, weights, tables, scratch, counter, first, count, items * count)
 
         if workers == 1:
             work(0)
         else:
             for_each(work, range(workers), workers)
-
-
-@cache
-def _scratch(vectors: int, width: int) -> Array:
-    """Return the initial scratch for vectors of ``width`` elements, of which each thread takes a copy."""
-    from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, MOST_VECTORS, SCRATCH
-
-    number = np.arange(MOST_VECTORS)
-    return numbers(
-        filled(
-            SCRATCH,
-            **dict.fromkeys(("out_rows", "out_steps", "bases", "counts", "places"), 0),
-            buffer_rows=np.arange(2 * BLOCK_ROWS) * vectors * width,
-            buffer_steps=np.where(number < vectors, number * width, 0),
-            vectors=vectors,
-        )
-    )
 
 
 def _buffer(elements: int, dtype: np.dtype[Any]) -> Array:

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 # candidates for the number of bands, per thread
 MOST_BANDS = 32
-# in multiplications of vectors: the times of a tile and of a register block beside their multiplications, and
-# the time to copy a vector to a tile buffer
-TILE_START, BLOCK_START, VECTOR_COPY = 2000.0, 40.0, 2.0
+# in multiplications of vectors: the times of a tile, of a register block and of a tap of it beside their
+# multiplications, and the times to copy a line to a tile buffer, beside its vectors, and a vector
+TILE_START, BLOCK_START, TAP_START, LINE_COPY, VECTOR_COPY = 2000.0, 40.0, 3.0, 100.0, 2.0
+# the part of a tile that each thread but one loses, since it begins late or waits at the end
+LATE = 0.2
 
 
 # A band: its row blocks, the rows of the padded input that they read, 1 if its results are added, and 1 if it
@@ -71,8 +73,8 @@ class BandCost(NamedTuple):
         Combinations of a phase of lines and a run; a register block has results of one of them.
     vectors : float
         Vectors of results of each, per base along the first axis and row of a register block.
-    block : float
-        The time of a register block.
+    block, narrow : float
+        The times of a register block, and of one with a vector less per row.
     row : float
         The time to copy a row of the padded input to the tile buffer.
     halo : int
@@ -82,13 +84,17 @@ class BandCost(NamedTuple):
     series: int
     vectors: float
     block: float
+    narrow: float
     row: float
     halo: int
 
     def of(self, height: Array) -> Array:
         """Return the times of bands of a number of bases."""
-        blocks: Array = self.series * np.ceil(height * self.vectors / VECTORS)
-        return TILE_START + blocks * self.block + (height + self.halo) * self.row
+        vectors = height * self.vectors
+        blocks = np.ceil(vectors / VECTORS)
+        narrow = np.minimum(np.floor(blocks * VECTORS - vectors), blocks)
+        time: Array = (blocks - narrow) * self.block + narrow * self.narrow
+        return TILE_START + self.series * time + (height + self.halo) * self.row
 
 
 def band_height(bases: int, grain: int, most: int, items: int, cost: BandCost) -> int:
@@ -114,8 +120,7 @@ def band_height(bases: int, grain: int, most: int, items: int, cost: BandCost) -
     height = np.unique(-(-height.clip(1, most) // grain) * grain)
     tiles = -(-bases // height) * items
     turns = -(-tiles // threads)
-    # threads that begin late, or wait, lose up to a part of a tile
-    time = turns * cost.of(height) * (1 + threads / (4 * tiles))
+    time = (turns + LATE * (threads - 1) / threads) * cost.of(height)
     return int(height[np.argmin(time)])
 
 
@@ -127,11 +132,19 @@ def band_cost(
     stored = runs[runs["adds"] == 0]
     phases = prod(axis.bounds.size - 1 for axis in direction.outer)
     taps = prod(axis.taps.size / (axis.bounds.size - 1) for axis in (*direction.outer, direction.last))
+
+    lines = direction.phases * prod(axis.source.places for axis in direction.outer[1:])
+
+    def block(vectors: int) -> float:
+        each = layout.planes * taps * (BLOCK_ROWS * vectors + TAP_START) + BLOCK_START
+        return float(each) * layout.channel_blocks
+
     return BandCost(
         series=phases * max(1, len(stored)),
         vectors=blocks / phases * float((-(-stored["count"] // width)).mean()) if len(stored) else 0.0,
-        block=(layout.planes * taps * BLOCK_ROWS * VECTORS + BLOCK_START) * layout.channel_blocks,
-        row=layout.planes * elements / width * VECTOR_COPY,
+        block=block(VECTORS),
+        narrow=block(VECTORS - 1),
+        row=layout.planes * (elements / width * VECTOR_COPY + lines * LINE_COPY),
         halo=halo,
     )
 

@@ -27,7 +27,6 @@ from sparsetconv._methods.cpu.emit import (
     Variable,
     loops_of,
     shuffled,
-    vector_of,
 )
 from sparsetconv._methods.cpu.stencil import micro_kernel as micro_kernel_module
 from sparsetconv._methods.cpu.stencil import records
@@ -54,9 +53,8 @@ class Target(NamedTuple):
 
 def emit_interleaved(m: Arrays, phases: tuple[Value, Value], to: Value, count: Value) -> None:
     """Store ``count`` results of the even and of the odd phase in turn, from ``to`` on."""
-    code, out, buffer = m.code, m.out, m.buffer
+    code, out, buffer, width = m.code, m.out, m.buffer, m.width
     even, odd = phases
-    width = vector_of(out.element).count
     order = [place + part * width for place in range(width) for part in range(2)]
     whole = count // width * width
     with code.loop(0, whole, width) as i:
@@ -91,27 +89,29 @@ def emit_store(m: Arrays, phases: tuple[Value, Value], to: Value, count: Value, 
                 out[to + i * target.step] = buffer[even + i]
 
 
+def buffer_row(m: Arrays, row: Value) -> Value:
+    """Return the place in the buffer of a row of results; rows of the odd phase are after the even ones."""
+    return row * (VECTORS * m.width)
+
+
 def emit_rows(m: Arrays, rows: Value, pairing: Value, store: Callable[[Value, Value, Value], None]) -> None:
     """Call ``store`` for the rows in front of the tile buffer, with their even and odd row and their target.
 
     ``pairing`` is 0 for single rows, 1 if each row is interleaved with the next one (real and imaginary
     parts), 2 if each row is interleaved with a row of its odd phase.
     """
-    code, w, scratch = m.code, m.w, m.scratch
+    code = m.code
     with code.loop(0, rows, pairing.equals(1).choose(2, 1)) as row:
-        places = scratch.buffer_rows
-        odd = w[pairing.equals(2).choose(places.at(row, BLOCK_ROWS), places.at(row + pairing))]
-        store(places[row], odd, scratch.out_rows[row])
+        odd = row + pairing.equals(2).choose(BLOCK_ROWS, pairing)
+        store(buffer_row(m, row), buffer_row(m, odd), m.scratch.out_rows[row])
 
 
-def emit_packed_rows(m: Arrays, rows: Value, target: Target, pairing: Value) -> None:
+def emit_packed_rows(m: Arrays, rows: Value, vectors: Value, target: Target, pairing: Value) -> None:
     """Store, or add, the results of `emit_vectors` that are in the rows in front of the tile buffer."""
-    code, w, scratch = m.code, m.w, m.scratch
-    width = scratch.buffer_steps[1]
+    code, w, scratch, width = m.code, m.w, m.scratch, m.width
 
     def store(even: Value, odd: Value, to: Value) -> None:
         v = code.variable(0)
-        vectors = scratch.vectors
         with code.repeat(lambda: v.now < vectors):
             # join whole vectors with consecutive results
             first, place = v.now, scratch.out_steps[v.now]
@@ -146,16 +146,16 @@ class Cursor(NamedTuple):
     span: Span
 
 
-def emit_vectors(m: Arrays, cursor: Cursor, source: Value, target: Target) -> Value:
-    """Set up the vectors of the next register block; return whether all of them are whole.
+def emit_vectors(m: Arrays, cursor: Cursor, vectors: Value, source: Value, target: Target) -> Value:
+    """Set up the next ``vectors`` vectors, those of a register block; return whether all of them are whole.
 
     They may belong to several row blocks of one pattern. ``source`` is the place of base 0 in the tile
     buffer.
     """
     code, scratch, (block, last, j, begin, span) = m.code, m.scratch, cursor
     own = Record(m.t, block, ROW_BLOCK)
-    width, lead, origin, whole = scratch.buffer_steps[1], own.lines[0], j.now, code.variable(1)
-    with code.loop(0, scratch.vectors) as v, code.either(block.now.equals(last)) as (none, some):
+    width, lead, origin, whole = m.width, own.lines[0], j.now, code.variable(1)
+    with code.loop(0, vectors) as v, code.either(block.now.equals(last)) as (none, some):
         with none:
             # no results are left: read the same as the first vector, and store nothing
             scratch.bases[v], scratch.out_steps[v] = scratch.bases[0], scratch.out_steps[0]
@@ -163,7 +163,7 @@ def emit_vectors(m: Arrays, cursor: Cursor, source: Value, target: Target) -> Va
         with some:
             # the last vector of a line overlaps the one before it, unless results are added
             place = target.adds.differs(0).choose(j.now, j.now.minimum(span.high - width).maximum(span.low))
-            count = width.minimum(span.high - place)
+            count = (span.high - place).minimum(width)
             whole.set(count.equals(width).choose(whole.now, 0))
             scratch.counts[v] = count
             scratch.bases[v] = own.base + place + source
@@ -258,14 +258,14 @@ class Reading(NamedTuple):
     base: Callable[[int], Value]
 
 
-def emit_sums(m: Arrays, series: Series, odd: Value, channels: Value, item: Item,
-              read: Reading) -> list[list[Any]]:  # fmt: skip
-    """Compute a register block; ``odd`` is 1 for the odd phase of a pair."""
+def emit_sums(m: Arrays, series: Series, odd: Value, channels: Value, item: Item, read: Reading,
+              vectors: int = VECTORS) -> list[list[Any]]:  # fmt: skip
+    """Compute a register block of some vectors per row; ``odd`` is 1 for the odd phase of a pair."""
     header, run = m.header, series.runs[odd]
     number = series.pattern + run.phase
     weights = item.weights + channels * header.block_weights + m.t[header.weight_starts + number]
     taps = TapList(read.offsets, header.bounds + number * header.limits, weights)
-    return micro_kernel(m, [read.memory.at(read.base(v) + run.base) for v in range(VECTORS)], taps)
+    return micro_kernel(m, [read.memory.at(read.base(v) + run.base) for v in range(vectors)], taps)
 
 
 def emit_reading(m: Arrays, block: Record, source: Source, in_place: Value) -> tuple[Memory, Value, Value]:
@@ -280,8 +280,7 @@ def emit_reading(m: Arrays, block: Record, source: Source, in_place: Value) -> t
 def emit_columns(m: Arrays, series: Series, block: Record, source: Source, columns: Columns,
                  item: Item) -> None:  # fmt: skip
     """Compute the results of a row block in ``columns``, which are whole register blocks."""
-    code, header, scratch, target = m.code, m.header, m.scratch, series.target
-    width: Value = scratch.buffer_steps[1]
+    code, header, scratch, target, width = m.code, m.header, m.scratch, series.target, m.width
     out = code.builder.select(series.plain.value, m.out.pointer, m.buffer.pointer)
     memory, base, offsets = emit_reading(m, block, source, columns.in_place)
     with code.loop(0, header.channel_blocks) as channels:
@@ -289,16 +288,17 @@ def emit_columns(m: Arrays, series: Series, block: Record, source: Source, colum
         with code.loop(0, 2 * BLOCK_ROWS) as row:
             # an odd phase is never plain
             straight = scratch.out_rows[row.minimum(BLOCK_ROWS - 1)]
-            scratch.places[row] = series.plain.choose(straight, scratch.buffer_rows[row])
-        with code.loop(columns.low, columns.high, width * VECTORS) as j:
+            scratch.places[row] = series.plain.choose(straight, buffer_row(m, row))
+        wide = code.integer(width * VECTORS)
+        with code.loop(columns.low, columns.high, wide) as j:
             to, shift = j * target.step, series.plain.choose(j, 0)
             with code.loop(0, series.paired + 1) as odd:
                 begin: Value = base + j
-                read = Reading(memory, offsets, lambda v: begin + width * v)
+                read = Reading(memory, offsets, lambda v: begin + v * width)
                 sums = emit_sums(m, series, odd, channels, item, read)
 
                 def out_place(row: int, v: int) -> Value:
-                    return shift + m.w[scratch.places.at(odd * BLOCK_ROWS, row)] + width * v
+                    return shift + m.w[scratch.places.at(odd * BLOCK_ROWS, row)] + v * width
 
                 store_sums(code, Memory(code, out, m.out.element), sums, rows, out_place)
             with code.when(~series.plain):
@@ -307,35 +307,49 @@ def emit_columns(m: Arrays, series: Series, block: Record, source: Source, colum
                     rows,
                     series.pairing,
                     lambda even, odd, begin: emit_store(
-                        m, (even, odd), begin + to, width * VECTORS, target, series.pairing
+                        m, (even, odd), begin + to, wide, target, series.pairing
                     ),
                 )
 
 
 def emit_packed(m: Arrays, series: Series, cursor: Cursor, source: Source, item: Item) -> None:
-    """Compute the remaining results of row blocks: vectors of several row blocks in a register block."""
-    code, header, scratch, target = m.code, m.header, m.scratch, series.target
+    """Compute the remaining results of row blocks: vectors of several row blocks in a register block.
+
+    The first register blocks are one vector narrower, if all vectors then fill as many register blocks.
+    """
+    code, header, scratch, target, width = m.code, m.header, m.scratch, series.target, m.width
+    each = (cursor.span.high - cursor.begin + width - 1) // width
+    total = (cursor.last - cursor.block.now) // size(ROW_BLOCK) * each
+    missing = code.variable((total + VECTORS - 1) // VECTORS * VECTORS - total)
     with code.repeat(lambda: cursor.block.now < cursor.last):
+        narrow = code.integer(0) < missing.now
         first = Record(m.t, cursor.block.now, ROW_BLOCK)
         place = series.place + cursor.j.now * target.step
-        whole = emit_vectors(m, cursor, source.origin, target)
+        vectors = narrow.choose(VECTORS - 1, VECTORS)
+        whole = emit_vectors(m, cursor, vectors, source.origin, target)
         # if not straight, results are first stored in the buffer
         straight = whole.differs(0) & series.plain
-        out = code.builder.select(straight.value, m.out.pointer, m.buffer.pointer)
+        out = Memory(
+            code, code.builder.select(straight.value, m.out.pointer, m.buffer.pointer), m.out.element
+        )
         with code.loop(0, header.channel_blocks) as channels:
             rows = emit_out_rows(m, series, first, channels, place)
             with code.loop(0, series.paired + 1) as odd:
                 read = Reading(m.buffer, header.offsets, lambda v: scratch.bases[v])
-                sums = emit_sums(m, series, odd, channels, item, read)
 
                 def to(row: int, v: int) -> Value:
-                    stored = m.w[scratch.buffer_rows.at(odd * BLOCK_ROWS, row)] + scratch.buffer_steps[v]
+                    stored = buffer_row(m, odd * BLOCK_ROWS + row) + v * width
                     begin: Value = straight.choose(scratch.out_rows[row] + scratch.out_steps[v], stored)
                     return begin
 
-                store_sums(code, Memory(code, out, m.out.element), sums, rows, to)
+                with code.either(narrow) as branches:
+                    for branch, count in zip(branches, (VECTORS - 1, VECTORS), strict=True):
+                        with branch:
+                            sums = emit_sums(m, series, odd, channels, item, read, count)
+                            store_sums(code, out, sums, rows, to)
             with code.when(~straight):
-                emit_packed_rows(m, rows, target, series.pairing)
+                emit_packed_rows(m, rows, vectors, target, series.pairing)
+        missing.add(-1)
 
 
 def emit_run(m: Arrays, blocks: tuple[Value, Variable], run: Variable, source: Source, item: Item) -> None:

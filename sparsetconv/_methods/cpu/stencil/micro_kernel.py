@@ -38,6 +38,12 @@ class Arrays(NamedTuple):
         return self.t.code
 
     @property
+    def width(self) -> int:
+        """Elements of a vector."""
+        count: int = vector_of(self.x.element).count
+        return count
+
+    @property
     def header(self) -> Record:
         """The numbers at the front of all tables."""
         return Record(self.t, 0, HEADER)

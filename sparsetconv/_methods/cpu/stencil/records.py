@@ -38,15 +38,11 @@ TILE = record(
 # - out_rows[r], out_steps[v]: offset of row r in the output, and elements from there to vector v;
 # - bases[v]: offset of vector v in the tile buffer, without the run's base;
 # - counts[v]: the results of vector v that are stored or added;
-# - buffer_rows[r], buffer_steps[v]: as `out_rows` and `out_steps`, for results that are first stored in the
-#   thread's memory; rows of the odd phase come after those of the even phase;
 # - places[r]: where a loop over columns stores row r, in the output or in the thread's memory; rows of the
-#   odd phase come after those of the even phase;
-# - vectors: the number of vectors of a row.
+#   odd phase come after those of the even phase.
 SCRATCH = record(
-    ("out_rows", BLOCK_ROWS), ("out_steps", MOST_VECTORS), ("bases", MOST_VECTORS),
-    ("counts", MOST_VECTORS), ("buffer_rows", 2 * BLOCK_ROWS), ("buffer_steps", MOST_VECTORS),
-    ("places", 2 * BLOCK_ROWS), "vectors",
+    ("out_rows", BLOCK_ROWS), ("out_steps", MOST_VECTORS), ("bases", MOST_VECTORS), ("counts", MOST_VECTORS),
+    ("places", 2 * BLOCK_ROWS),
 )  # fmt: skip
 # The longest run of equally spaced samples in one phase of a line of the padded input: its first place, the
 # place after its last, its first sample, and the offset of the phase's other places in the list of border

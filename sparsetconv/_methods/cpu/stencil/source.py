@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sparsetconv._arrays.record import Record, Records
-from sparsetconv._methods.cpu.emit import VECTORS, Value, Variable, bytes_of, shuffled, vector_of
+from sparsetconv._methods.cpu.emit import VECTORS, Value, Variable, bytes_of, shuffled
 from sparsetconv._methods.cpu.stencil.micro_kernel import Arrays
 from sparsetconv._methods.cpu.stencil.records import MAIN
 
@@ -68,7 +68,7 @@ def emit_whole(m: Arrays, run: Record, span: Span) -> Columns:
     These are the results that read no padding along the last axis, if the source may be read in place and if
     there are enough of them. The results in front of them are whole vectors.
     """
-    header, width = m.header, m.scratch.buffer_steps[1]
+    header, width = m.header, m.width
     wide, main = width * VECTORS, Records(m.t, header.mains, MAIN)[0]
     low, high = span
     first = main.begin - header.lowest - run.base
@@ -91,7 +91,7 @@ def emit_in_place(m: Arrays, tile: Record, every: Span) -> Span:
         columns, shift = emit_whole(m, run, span), run.base + header.lowest
         with code.when(span.low < span.high):
             # the last vector of a line may overlap the columns
-            rest = columns.high.minimum(span.high - m.scratch.buffer_steps[1])
+            rest = columns.high.minimum(span.high - m.width)
             low.set(low.now.maximum(columns.in_place.choose(columns.low + shift + header.spread, every.high)))
             high.set(high.now.minimum(columns.in_place.choose(rest + shift, every.low)))
     empty = high.now < low.now
@@ -195,8 +195,7 @@ def emit_copy_line(m: Arrays, line: tuple[Value, Value], to: Variable, main: Rec
 
 def emit_apart(m: Arrays, to: Value, start: Value, jump: Value, count: Value) -> None:
     """Copy ``count`` elements of ``x``, ``jump`` apart, to the tile buffer."""
-    code, x, buffer = m.code, m.x, m.buffer
-    width = vector_of(x.element).count
+    code, x, buffer, width = m.code, m.x, m.buffer, m.width
     done = code.variable(0)
     with code.when(jump.equals(2)), code.loop(0, (count - 1) // width * width, width) as number:
         # one element after each pair of vectors is left, so that both can be loaded
