@@ -199,10 +199,13 @@ class _Loops:
 
     def __init__(self, plan: Plan, weights: Array) -> None:
         from sparsetconv._methods.cpu.emit import VECTOR_BYTES, VECTORS
-        from sparsetconv._methods.cpu.stencil.loops import stencil
         from sparsetconv._methods.cpu.stencil.plan import loop_tables
         from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, SCRATCH
 
+        if plan.layout.channel_lanes:
+            from sparsetconv._methods.cpu.stencil.channel_loops import channel_stencil as stencil
+        else:
+            from sparsetconv._methods.cpu.stencil.loops import stencil
         self._stencil = stencil
         width = VECTOR_BYTES // weights.itemsize
         # a thread's memory: the rows of an even and an odd phase's register blocks, the tile buffer, and room

@@ -20,19 +20,19 @@ from numba.extending import intrinsic
 INTEGER, SHORT, TRUTH = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 
 
-def _register_shape(features: str) -> tuple[int, int]:
-    """Return the bytes of a vector, and the vectors per row of a register block, for given CPU features."""
+def _registers(features: str) -> tuple[int, int, int]:
+    """Return the bytes of a vector, the vectors per row of a register block, and the number of registers."""
     known = set(features.split(","))
     if "+avx512f" in known:
-        return 64, 4
+        return 64, 4, 32
     if "+avx2" in known:
         # of sixteen vector registers, twelve hold sums, three hold input, and one a weight
-        return 32, 3
-    return 16, 4 if "+neon" in known else 2
+        return 32, 3, 16
+    return (16, 4, 32) if "+neon" in known else (16, 2, 16)
 
 
 # The micro-kernel keeps VECTORS * BLOCK_ROWS vectors of sums in registers while it runs over all taps.
-VECTOR_BYTES, VECTORS = _register_shape(config.CPU_FEATURES or get_host_cpu_features())
+VECTOR_BYTES, VECTORS, REGISTERS = _registers(config.CPU_FEATURES or get_host_cpu_features())
 
 
 class Value:
@@ -245,6 +245,12 @@ def bytes_of(element: Any) -> int:
 def vector_of(element: Any) -> Any:
     """Return the type of a vector of elements."""
     return ir.VectorType(element, VECTOR_BYTES // bytes_of(element))
+
+
+def vector_at(builder: Any, pointer: Any, vector: Any) -> Any:
+    """Load a vector of a type from a pointer to its first element."""
+    place = builder.bitcast(pointer, vector.as_pointer())
+    return builder.load(place, align=bytes_of(vector.element))
 
 
 def shuffled(builder: Any, pair: tuple[Any, Any], order: Iterable[int]) -> Any:

@@ -12,20 +12,22 @@ import numpy as np
 
 from sparsetconv._arrays.record import filled, joined, record
 from sparsetconv._arrays.threads import thread_count
-from sparsetconv._methods.cpu.emit import VECTOR_BYTES, VECTORS
+from sparsetconv._methods.cpu.emit import VECTOR_BYTES
+from sparsetconv._methods.cpu.stencil.lanes import register_blocks
 from sparsetconv._methods.cpu.stencil.partition import line_blocks
-from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, TILE
+from sparsetconv._methods.cpu.stencil.records import TILE
 from sparsetconv._methods.phases import results
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
+    from sparsetconv._methods.cpu.stencil.lanes import RegisterBlocks
     from sparsetconv._methods.cpu.stencil.partition import Direction, Layout
 
 # candidates for the number of bands, per thread
 MOST_BANDS = 32
-# in multiplications of vectors: the times of a tile, of a register block and of a tap of it beside their
-# multiplications, and the times to copy a line to a tile buffer, beside its vectors, and a vector
-TILE_START, BLOCK_START, TAP_START, LINE_COPY, VECTOR_COPY = 2000.0, 40.0, 3.0, 100.0, 2.0
+# in multiplications of vectors: the times of a tile and of a register block beside their taps, and the times
+# to copy a line to a tile buffer, beside its vectors, and a vector; a vector of weights takes as long
+TILE_START, BLOCK_START, LINE_COPY, VECTOR_COPY = 2000.0, 40.0, 100.0, 2.0
 # the part of a tile that each thread but one loses, since it begins late or waits at the end
 LATE = 0.2
 
@@ -43,6 +45,7 @@ def reads_in_place(direction: Direction, layout: Layout) -> bool:
     spread = [np.unique(axis.reads).size for axis in direction.outer]
     lines = layout.planes * prod(spread[:-1]) * (spread[-1] + layout.lines_together - 1 if spread else 1)
     near = direction.phases == 1 and direction.last.source.step == 1
+    near = near and not layout.channel_lanes
     return near and layout.plane_parts * layout.item_parts == 1 and lines <= LINES_IN_PLACE
 
 
@@ -71,10 +74,14 @@ class BandCost(NamedTuple):
     ----------
     series : int
         Combinations of a phase of lines and a run; a register block has results of one of them.
-    vectors : float
-        Vectors of results of each, per base along the first axis and row of a register block.
-    block, narrow : float
-        The times of a register block, and of one with a vector less per row.
+    lines : float
+        Row blocks of each, per base along the first axis.
+    blocks : RegisterBlocks
+        The register blocks of a line.
+    taps, start : float
+        Taps of a register block, and its time beside them, for all blocks of channels.
+    weights : float
+        The time to read all weights.
     row : float
         The time to copy a row of the padded input to the tile buffer.
     halo : int
@@ -82,19 +89,20 @@ class BandCost(NamedTuple):
     """
 
     series: int
-    vectors: float
-    block: float
-    narrow: float
+    lines: float
+    blocks: RegisterBlocks
+    taps: float
+    start: float
+    weights: float
     row: float
     halo: int
 
     def of(self, height: Array) -> Array:
         """Return the times of bands of a number of bases."""
-        vectors = height * self.vectors
-        blocks = np.ceil(vectors / VECTORS)
-        narrow = np.minimum(np.floor(blocks * VECTORS - vectors), blocks)
-        time: Array = (blocks - narrow) * self.block + narrow * self.narrow
-        return TILE_START + self.series * time + (height + self.halo) * self.row
+        full, narrow = self.blocks.numbers(height * self.lines)
+        multiplied = (full * self.blocks.full + narrow * self.blocks.narrow) * self.taps
+        time: Array = self.series * (multiplied + (full + narrow) * self.start)
+        return TILE_START + self.weights + time + (height + self.halo) * self.row
 
 
 def band_height(bases: int, grain: int, most: int, items: int, cost: BandCost) -> int:
@@ -131,19 +139,16 @@ def band_cost(
     width = VECTOR_BYTES // layout.itemsize
     stored = runs[runs["adds"] == 0]
     phases = prod(axis.bounds.size - 1 for axis in direction.outer)
-    taps = prod(axis.taps.size / (axis.bounds.size - 1) for axis in (*direction.outer, direction.last))
-
+    axes = *direction.outer, direction.last
+    every, lists = (prod(each) for each in ([a.taps.size for a in axes], [a.bounds.size - 1 for a in axes]))
     lines = direction.phases * prod(axis.source.places for axis in direction.outer[1:])
-
-    def block(vectors: int) -> float:
-        each = layout.planes * taps * (BLOCK_ROWS * vectors + TAP_START) + BLOCK_START
-        return float(each) * layout.channel_blocks
-
     return BandCost(
         series=phases * max(1, len(stored)),
-        vectors=blocks / phases * float((-(-stored["count"] // width)).mean()) if len(stored) else 0.0,
-        block=block(VECTORS),
-        narrow=block(VECTORS - 1),
+        lines=blocks / phases if len(stored) else 0.0,
+        blocks=register_blocks(layout, stored["count"] if len(stored) else np.ones(1, np.int64)),
+        taps=layout.planes * every / lists * layout.channel_blocks,
+        start=BLOCK_START * layout.channel_blocks,
+        weights=layout.planes * layout.results * every / width * VECTOR_COPY,
         row=layout.planes * (elements / width * VECTOR_COPY + lines * LINE_COPY),
         halo=halo,
     )

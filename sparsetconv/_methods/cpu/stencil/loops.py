@@ -13,7 +13,7 @@ are in one array of integers, which begins with a header; ``records`` describes 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from sparsetconv._arrays import record as record_module
 from sparsetconv._arrays.compiler import compiled, version_of
@@ -352,27 +352,27 @@ def emit_packed(m: Arrays, series: Series, cursor: Cursor, source: Source, item:
         missing.add(-1)
 
 
-def emit_run(m: Arrays, blocks: tuple[Value, Variable], run: Variable, source: Source, item: Item) -> None:
-    """Compute a tile's part of a run for row blocks of one pattern, from ``blocks[0]`` to ``blocks[1]``."""
-    code = m.code
-    own = Record(m.t, run.now, RUN)
-    span = emit_span(own, source.begin, source.end)
-    with code.when(span.low < span.high):
-        last = blocks[1].now
-        series = emit_series(m, Record(m.t, blocks[0], ROW_BLOCK), run.now, item)
-        columns = emit_whole(m, own, span)
-        with code.when(columns.low < columns.high), code.loop(blocks[0], last, size(ROW_BLOCK)) as block:
-            emit_columns(m, series, Record(m.t, block, ROW_BLOCK), source, columns, item)
-        with code.loop(0, 2) as side:
-            begin = side.equals(0).choose(span.low, columns.high)
-            end = side.equals(0).choose(columns.low, span.high)
-            with code.when(begin < end):
-                rest = Span(span.low, end)
-                cursor = Cursor(code.variable(blocks[0]), last, code.variable(begin), begin, rest)
-                emit_packed(m, series, cursor, source, item)
+def emit_results(m: Arrays, series: Series, blocks: tuple[Value, Value], run: Record, span: Span,
+                 source: Source, item: Item) -> None:  # fmt: skip
+    """Compute the results of a run in ``span``, for row blocks of one pattern."""
+    code, (first, last) = m.code, blocks
+    columns = emit_whole(m, run, span)
+    with code.when(columns.low < columns.high), code.loop(first, last, size(ROW_BLOCK)) as block:
+        emit_columns(m, series, Record(m.t, block, ROW_BLOCK), source, columns, item)
+    with code.loop(0, 2) as side:
+        begin = side.equals(0).choose(span.low, columns.high)
+        end = side.equals(0).choose(columns.low, span.high)
+        with code.when(begin < end):
+            rest = Span(span.low, end)
+            cursor = Cursor(code.variable(first), last, code.variable(begin), begin, rest)
+            emit_packed(m, series, cursor, source, item)
 
 
-def emit_tile(m: Arrays, number: Value, tile: Record) -> None:
+# `emit_results` of the loops at hand
+Results: TypeAlias = Callable[[Arrays, Series, tuple[Value, Value], Record, Span, Source, Item], None]
+
+
+def emit_tile(m: Arrays, number: Value, tile: Record, results: Results) -> None:
     """Compute one tile of one item: fill the tile buffer, then compute each run of its row blocks."""
     code, header = m.code, m.header
     plane_parts, parts = header.plane_parts, header.plane_parts * header.item_parts
@@ -395,12 +395,16 @@ def emit_tile(m: Arrays, number: Value, tile: Record) -> None:
             stop.add(size(ROW_BLOCK))
         run = code.variable(m.runs.at(tile.first_run))
         with code.repeat(lambda: run.now < m.runs.at(tile.end_run)):
-            emit_run(m, (first, stop), run, source, item)
+            own = Record(m.t, run.now, RUN)
+            span = emit_span(own, source.begin, source.end)
+            with code.when(span.low < span.high):
+                series = emit_series(m, Record(m.t, first, ROW_BLOCK), run.now, item)
+                results(m, series, (first, stop.now), own, span, source, item)
             run.add((Record(m.t, run, RUN).paired + 1) * size(RUN))
         block.set(stop.now)
 
 
-def emit_stencil(m: Arrays, counter: Any, first: Value, tiles: Value, last: Value) -> None:
+def emit_stencil(m: Arrays, results: Results, counter: Any, first: Value, tiles: Value, last: Value) -> None:
     """Compute tiles until the threads' common ``counter`` of tiles reaches ``last``."""
     code = m.code
 
@@ -410,11 +414,13 @@ def emit_stencil(m: Arrays, counter: Any, first: Value, tiles: Value, last: Valu
     number = code.variable(take())
     with code.repeat(lambda: number.now < last):
         tile = m.tiles[first + number.now % tiles]
-        emit_tile(m, number.now // tiles, tile)
+        emit_tile(m, number.now // tiles, tile, results)
         number.set(take())
 
 
-_loops = loops_of(lambda _, arrays, *rest: emit_stencil(Arrays(*arrays), *rest), rolled=True, noalias=True)
+_loops = loops_of(
+    lambda _, arrays, *rest: emit_stencil(Arrays(*arrays), emit_results, *rest), rolled=True, noalias=True
+)
 
 
 def _compiled(version: int) -> Any:

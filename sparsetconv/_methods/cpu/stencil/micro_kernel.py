@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 from llvmlite import ir
 
 from sparsetconv._arrays.record import Record, Records
-from sparsetconv._methods.cpu.emit import INTEGER, Code, Memory, Value, again, bytes_of, splat, vector_of
+from sparsetconv._methods.cpu.emit import INTEGER, Code, Memory, Value, again, splat, vector_at, vector_of
 from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, HEADER, RANGES, ROW_BLOCK, RUN, SCRATCH, TILE
 
 # the place of a vector, given its row and its number
@@ -100,43 +100,87 @@ def micro_kernel(m: Arrays, sources: list[Any], taps: TapList) -> list[list[Any]
     not used by all four lines, so the taps are divided into ten lists, one for each range of rows.
     """
     code, builder, element = m.code, m.code.builder, m.x.element
-    nbytes = bytes_of(element)
     vector = vector_of(element)
     zero = ir.Constant(vector, [ir.Constant(element, 0)] * vector.count)
 
     sums = [[zero] * len(sources) for _ in range(BLOCK_ROWS)]
-    reads = m.t.at(taps.offsets)
-    tap, place = m.t[taps.bounds].value, m.weights.at(taps.weights)
-    for number, (low, high) in enumerate(RANGES):
-        stop = m.t[taps.bounds + (number + 1)].value
+    loop = TapLoop(m, taps)
+    for low, high in RANGES:
+
+        def add(read: Any, place: Any, own: list[list[Any]]) -> list[list[Any]]:
+            samples = [vector_at(builder, builder.gep(source, [read]), vector) for source in sources]
+            weights = [
+                splat(builder, builder.load(builder.gep(place, [INTEGER(row)])), vector)
+                for row in range(len(own))
+            ]
+            return [
+                [
+                    multiply_add(code, element, w, sample, now)
+                    for sample, now in zip(samples, row, strict=True)
+                ]
+                for w, row in zip(weights, own, strict=True)
+            ]
+
+        sums[low:high] = loop.next_range(sums[low:high], high - low, add)
+    return sums
+
+
+class TapLoop:
+    """Loops over the ranges of a tap list, one after the other.
+
+    Parameters
+    ----------
+    m : Arrays
+    taps : TapList
+    """
+
+    def __init__(self, m: Arrays, taps: TapList) -> None:
+        self._m, self._taps, self._number = m, taps, 0
+        self._reads = m.t.at(taps.offsets)
+        self._tap, self._place = m.t[taps.bounds].value, m.weights.at(taps.weights)
+
+    def next_range(
+        self, sums: list[list[Any]], weights: int, add: Callable[..., list[list[Any]]]
+    ) -> list[list[Any]]:
+        """Emit the loop over the next range, and return the sums after it.
+
+        Parameters
+        ----------
+        sums : list of lists
+            The sums before it.
+        weights : int
+            Weights of an entry.
+        add : callable
+            Given an entry's offset, the place of its weights, and the sums, emits one turn and returns the
+            new sums.
+        """
+        m, builder = self._m, self._m.code.builder
+        self._number += 1
+        stop = m.t[self._taps.bounds + self._number].value
         before = builder.block
         head, body, after = (builder.append_basic_block(name) for name in ("taps", "tap", "summed"))
         builder.branch(head)
         builder.position_at_end(head)
 
-        def running(value: Any, before: Any = before) -> Any:
+        def running(value: Any) -> Any:
             phi = builder.phi(value.type)
             phi.add_incoming(value, before)
             return phi
 
-        tap, place = running(tap), running(place)
-        sums[low:high] = [[running(value) for value in row] for row in sums[low:high]]
+        tap, place = running(self._tap), running(self._place)
+        now = [[running(value) for value in row] for row in sums]
         builder.cbranch(builder.icmp_signed("<", tap, stop), body, after)
         builder.position_at_end(body)
-        read = builder.load(builder.gep(reads, [tap]))
-        samples = [
-            builder.load(builder.bitcast(builder.gep(s, [read]), vector.as_pointer()), align=nbytes)
-            for s in sources
-        ]
-        for number_of_row, row in enumerate(sums[low:high]):
-            w = splat(builder, builder.load(builder.gep(place, [INTEGER(number_of_row)])), vector)
-            for phi, sample in zip(row, samples, strict=True):
-                phi.add_incoming(multiply_add(code, element, w, sample, phi), body)
+        read = builder.load(builder.gep(self._reads, [tap]))
+        for row, values in zip(now, add(read, place, now), strict=True):
+            for phi, value in zip(row, values, strict=True):
+                phi.add_incoming(value, body)
         tap.add_incoming(builder.add(tap, INTEGER(1)), body)
-        place.add_incoming(builder.gep(place, [INTEGER(high - low)]), body)
+        place.add_incoming(builder.gep(place, [INTEGER(weights)]), body)
         again(builder, head)
         builder.position_at_end(after)
-    return sums
+        self._tap, self._place = tap, place
+        return now
 
 
 def store_sums(code: Code, out: Memory, sums: list[list[Any]], count: Value, places: Places) -> None:

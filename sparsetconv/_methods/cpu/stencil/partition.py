@@ -14,7 +14,8 @@ import numpy as np
 
 from sparsetconv._arrays import memory
 from sparsetconv._arrays.record import filled, joined, record, size
-from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, ROW_BLOCK, RUN
+from sparsetconv._methods.cpu.emit import VECTOR_BYTES
+from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, CHANNEL_VECTORS, RANGES, ROW_BLOCK, RUN
 from sparsetconv._methods.phases import forward_axis, is_plain, results, sums, transposed_axis
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Layout(NamedTuple):
         2 if planes, or items of the batch, are alternately real and imaginary parts, else 1.
     itemsize : int
         Bytes of an element.
+    channel_lanes : bool
+        Whether the lanes of a vector hold channels of the result at one place, not places of one channel.
     """
 
     channel_groups: int
@@ -48,21 +51,34 @@ class Layout(NamedTuple):
     plane_parts: int
     item_parts: int
     itemsize: int
+    channel_lanes: bool = False
+
+    @property
+    def most_channels(self) -> int:
+        """The most channels of the result that a register block has."""
+        return CHANNEL_VECTORS * VECTOR_BYTES // self.itemsize if self.channel_lanes else BLOCK_ROWS
 
     @property
     def channel_blocks(self) -> int:
         """Blocks into which the result's channels are divided; a register block has the channels of one."""
-        return -(-self.results // BLOCK_ROWS)
+        return -(-self.results // self.most_channels)
 
     @property
     def block_channels(self) -> int:
         """Channels per block; the real and imaginary parts of a channel are in the same block."""
+        if self.channel_lanes:
+            return self.most_channels
         return -(-self.results // (self.channel_blocks * self.plane_parts)) * self.plane_parts
 
     @property
     def lines_together(self) -> int:
         """Lines of a row block."""
-        return BLOCK_ROWS // self.block_channels
+        return max(1, BLOCK_ROWS // self.block_channels)
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """All ranges of rows of a register block that share a tap; lanes of channels are one range."""
+        return ((0, self.block_channels),) if self.channel_lanes else RANGES
 
 
 class Inside(NamedTuple):

@@ -24,6 +24,7 @@ import numpy as np
 
 from sparsetconv._arrays.record import filled, numbers, size
 from sparsetconv._methods.cpu.stencil.bands import find_bands, find_tiles, reads_in_place, whole_lines
+from sparsetconv._methods.cpu.stencil.lanes import fills_lanes_with_channels
 from sparsetconv._methods.cpu.stencil.partition import (
     Direction,
     Layout,
@@ -32,7 +33,7 @@ from sparsetconv._methods.cpu.stencil.partition import (
     find_row_blocks,
     find_runs,
 )
-from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, HEADER, MAIN, RANGES
+from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, HEADER, MAIN
 from sparsetconv._methods.cpu.stencil.tap_lists import TapLists, Taps, shared_lines, tap_lists
 from sparsetconv._methods.phases import flat_samples, ragged
 
@@ -190,7 +191,7 @@ class Plan:
             "lowest": read_span[0],
             "spread": read_span[1] - read_span[0],
             "lists": last.bounds.size - 1,
-            "limits": len(RANGES) + 1,
+            "limits": len(layout.ranges) + 1,
             "in_place": int(self.in_place),
         }
 
@@ -199,6 +200,7 @@ def plan_of(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Plan:
     """Return the plan of a direction."""
     direction = directed(axes, transposed)
     padded, runs = padded_input(direction), find_runs(direction, layout)
+    layout = layout._replace(channel_lanes=fills_lanes_with_channels(direction, layout, runs))
     read_span = find_read_span(direction, runs)
     begin, end = int(runs["base"].min()), int((runs["base"] + runs["count"]).max())
     each = layout.planes * layout.results * direction.last.taps.size
@@ -268,8 +270,8 @@ def find_taps(direction: Direction, layout: Layout, buffer: TileBuffer, kinds: A
     axes, outer, last, block_channels = direction.axes, direction.outer, direction.last, layout.block_channels
     steps = [prod(axis.taps for axis in axes[n + 1 :]) for n in range(len(axes))]
     planes = np.arange(layout.planes)
-    ranges = np.full((BLOCK_ROWS + 1, BLOCK_ROWS + 1), len(RANGES) - 1)
-    for number, (low, high) in enumerate(RANGES):
+    ranges = np.full((BLOCK_ROWS + 1, BLOCK_ROWS + 1), len(layout.ranges) - 1)
+    for number, (low, high) in enumerate(layout.ranges):
         if low % block_channels == high % block_channels == 0:
             ranges[low // block_channels, high // block_channels] = number
     every = np.array([0, planes.size])
@@ -290,7 +292,7 @@ def find_taps(direction: Direction, layout: Layout, buffer: TileBuffer, kinds: A
         apart = np.ones(2, np.int64)
     lines = shared_lines(own, kinds.tolist(), cycle, apart, ranges)
     reads = last.reads % direction.phases * buffer.pitch + last.reads // direction.phases
-    rows = np.array([high - low for low, high in RANGES])
+    rows = np.array([high - low for low, high in layout.ranges])
     along = Taps(np.stack([reads, last.reads], 1), last.taps, last.bounds)
     return tap_lists(before, lines, along, rows)
 

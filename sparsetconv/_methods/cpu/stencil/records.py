@@ -11,6 +11,8 @@ from sparsetconv._arrays.record import record
 # both; each row is several vectors. RANGES are all ranges of rows; each tap is used by one of them.
 BLOCK_ROWS = 4
 RANGES = tuple((low, high) for low in range(BLOCK_ROWS) for high in range(low + 1, BLOCK_ROWS + 1))
+# If lanes hold channels, vectors of channels of a register block.
+CHANNEL_VECTORS = 2
 # An upper bound of `emit.VECTORS`, the vectors per row on the processor at hand, for the fields of SCRATCH.
 MOST_VECTORS = 8
 

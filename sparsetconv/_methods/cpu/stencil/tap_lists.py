@@ -154,7 +154,7 @@ def tap_lists(before: Sequence[Taps], own: Lines, last: Taps, rows: Array) -> Ta
     """
     # ranges that no row block has are left out, except the first, which is kept for lists without taps
     lengths = own.lengths.reshape(-1, rows.size)
-    used = np.flatnonzero(lengths.any(0) | (rows.cumsum() == 1))
+    used = np.flatnonzero(lengths.any(0) | (np.arange(rows.size) == 0))
     shape = (*(axis.lengths.size for axis in before), len(lengths), last.lengths.size, used.size)
     _require(prod(shape))
     grid = np.ix_(*map(np.arange, shape))

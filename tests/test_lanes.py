@@ -1,0 +1,96 @@
+"""The stencil's two ways to fill the lanes of a vector: with places of a line, and with channels."""
+
+import numpy as np
+import pytest
+from strategies import MODES, distinct_kernel
+
+import sparsetconv as stc
+from sparsetconv._methods.cpu.emit import VECTOR_BYTES
+from sparsetconv._methods.cpu.stencil import plan as plan_module
+from sparsetconv._methods.cpu.stencil.lanes import PLACES, fills_lanes_with_channels
+from sparsetconv._methods.cpu.stencil.partition import Layout, directed, find_runs
+
+
+@pytest.fixture
+def of_channels(monkeypatch):
+    """Fill the lanes of all products with channels."""
+    monkeypatch.setattr(plan_module, "fills_lanes_with_channels", lambda *_: True)
+
+
+def check(A, dtype, batch=()):
+    """Compare both directions with the matrix; all numbers are small integers."""
+    (n, m), M = A.shape[::-1], A.tosparse()
+    x, y = (np.arange(size * (batch[0] if batch else 1)) * 7 % 23 - 11 for size in (n, m))
+    x, y = (v.astype(dtype).reshape(*batch, -1) for v in (x, y))
+    if np.dtype(dtype).kind == "c":
+        x, y = x + 1j * x[..., ::-1], y - 2j * y[..., ::-1]
+    inputs, outputs = A.input_shape, A.output_shape
+    np.testing.assert_array_equal(A.apply(x.reshape(*batch, *inputs)).reshape(*batch, -1), (M @ x.T).T)
+    adjoint = A.H.apply(y.reshape(*batch, *outputs)).reshape(*batch, -1)
+    np.testing.assert_array_equal(adjoint, (M.conj().T @ y.T).T)
+
+
+@pytest.mark.usefixtures("of_channels")
+@pytest.mark.parametrize("width", [*range(1, PLACES + 2), 2 * PLACES - 1, 2 * PLACES, 2 * PLACES + 1])
+def test_every_width_of_a_line(width):
+    kernel = distinct_kernel((3, 2, 3, 3))
+    check(stc.ConvOperator(kernel, (2, 4, width), padding=1, method="direct"), np.int64)
+
+
+@pytest.mark.usefixtures("of_channels")
+@pytest.mark.parametrize(
+    "channels", [1, 2, VECTOR_BYTES // 8 * 2 - 1, VECTOR_BYTES // 8 * 2, VECTOR_BYTES // 4 + 1]
+)
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.float32, np.float64, np.complex64, np.complex128])
+def test_every_number_of_channels(channels, dtype):
+    A = stc.ConvOperator(distinct_kernel((channels, 2, 2, 3)), (2, 5, 9), padding=1, method="direct")
+    check(A, dtype)
+    check(A, dtype, (3,))
+
+
+@pytest.mark.usefixtures("of_channels")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("shape", "kernel", "options"),
+    [
+        ((2, 19), (5, 2, 4), {"padding": 2}),
+        ((2, 9, 11), (5, 2, 3, 4), {"padding": (1, 2), "stride": 2}),
+        ((2, 9, 11), (5, 2, 3, 4), {"padding": (2, 3), "stride": (3, 2), "dilation": (1, 2)}),
+        ((4, 5, 6), (6, 2, 2, 3), {"padding": 1, "groups": 2}),
+        ((2, 4, 5, 6), (3, 2, 3, 2, 3), {"padding": 1, "stride": (1, 2, 2)}),
+    ],
+)
+def test_geometries(shape, kernel, options, mode):
+    real = distinct_kernel(kernel)
+    check(stc.ConvOperator(real, shape, padding_mode=mode, method="direct", **options), np.float64)
+    complex_kernel = real - 1j * real[::-1]
+    check(
+        stc.ConvOperator(complex_kernel, shape, padding_mode=mode, method="direct", **options), np.complex128
+    )
+
+
+def test_bits_do_not_depend_on_the_lanes(monkeypatch):
+    """Both ways sum over the taps in one order, so a choice between them changes no bit."""
+    rng = np.random.default_rng(0)
+    kernel, x = rng.standard_normal((8, 3, 3, 3)), rng.standard_normal((3, 20, 21))
+    products = []
+    for channels in (False, True):
+        monkeypatch.setattr(plan_module, "fills_lanes_with_channels", lambda *_, channels=channels: channels)
+        products.append(stc.ConvOperator(kernel, x.shape, padding=1, method="direct").apply(x))
+    np.testing.assert_array_equal(*products)
+
+
+@pytest.mark.parametrize(
+    ("channels", "width", "expected"),
+    [
+        pytest.param(1, VECTOR_BYTES // 4 - 2, False, id="one channel"),
+        pytest.param(3, VECTOR_BYTES // 4 - 2, False, id="less channels than lanes"),
+        pytest.param(256, VECTOR_BYTES // 4 + 1, True, id="a line just longer than a vector"),
+        pytest.param(16 * VECTOR_BYTES, 1, True, id="one place"),
+        pytest.param(2 * VECTOR_BYTES // 4 + 1, VECTOR_BYTES, False, id="a channel more than the lanes"),
+    ],
+)
+def test_lanes_are_filled_by_what_fills_them_better(channels, width, expected):
+    geometry = stc.ConvGeometry((64, 8, width), (channels, 64, 3, 3), padding=1)
+    layout, direction = Layout(1, 64, channels, 1, 1, 4), directed(geometry.axes, False)
+    assert fills_lanes_with_channels(direction, layout, find_runs(direction, layout)) is expected
