@@ -20,7 +20,7 @@ from strategies import stand_for
 
 import sparsetconv as stc
 from sparsetconv._arrays import switches
-from sparsetconv._methods import cost
+from sparsetconv._methods import work
 
 PACKAGE = Path(stc.__file__).parent
 METHODS = PACKAGE / "_methods"
@@ -264,7 +264,7 @@ def test_auto_and_all_operators_do_without_the_compiler(name, code, monkeypatch)
     (kernel_shape, input_shape, options, _), dtype = LARGE[name], np.dtype(code)
     kernel, x = integers(kernel_shape, dtype), integers(input_shape, dtype, 1)
     A = stc.ConvOperator(kernel, input_shape, **options)
-    assert A.nnz > cost.SMALL
+    assert A.nnz > work.SMALL
     assert A.method in ("sparse", "gemm")
     assert A.explain().count("needs numba's compiler, which NUMBA_DISABLE_JIT=1 turns off") == 2
     M = A.tosparse()

@@ -7,7 +7,7 @@ from operator_cases import integers
 from strategies import stand_for
 
 import sparsetconv as stc
-from sparsetconv._methods import cost
+from sparsetconv._methods import work
 
 
 def test_gradient_by_differences():
@@ -92,7 +92,7 @@ def test_compiled_directions(name, dtype, mode, transposed):
     forward = stc.ConvOperator(
         integers(kernel_shape, dtype), input_shape, padding_mode=mode, method="direct", **options
     )
-    assert forward.nnz > cost.SMALL
+    assert forward.nnz > work.SMALL
     x = integers(forward.output_shape if transposed else input_shape, dtype, 1)
     extra = {"output_shape": input_shape[-len(forward.geometry.axes) :]} if transposed else {}
     K = stc.KernelOperator(x, kernel_shape, padding_mode=mode, transposed=transposed, **options, **extra)

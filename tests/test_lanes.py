@@ -5,16 +5,23 @@ import pytest
 from strategies import MODES, distinct_kernel
 
 import sparsetconv as stc
+from sparsetconv._methods.cpu import direct
 from sparsetconv._methods.cpu.emit import VECTOR_BYTES
-from sparsetconv._methods.cpu.stencil import plan as plan_module
-from sparsetconv._methods.cpu.stencil.lanes import PLACES, fills_lanes_with_channels
-from sparsetconv._methods.cpu.stencil.partition import Layout, directed, find_runs
+from sparsetconv._methods.cpu.stencil import lanes
+from sparsetconv._methods.cpu.stencil.lanes import PLACES
+from sparsetconv._methods.cpu.stencil.partition import Layout
+from sparsetconv._methods.work import SMALL
+
+
+def of_channels(monkeypatch):
+    """Fill the lanes of all products with channels."""
+    monkeypatch.setattr(direct, "SMALL", 0)
+    monkeypatch.setattr(lanes, "chosen", lambda *given: given[-1]._replace(channel_lanes=True))
 
 
 @pytest.fixture
-def of_channels(monkeypatch):
-    """Fill the lanes of all products with channels."""
-    monkeypatch.setattr(plan_module, "fills_lanes_with_channels", lambda *_: True)
+def channels_in_lanes(monkeypatch):
+    of_channels(monkeypatch)
 
 
 def check(A, dtype, batch=()):
@@ -30,14 +37,14 @@ def check(A, dtype, batch=()):
     np.testing.assert_array_equal(adjoint, (M.conj().T @ y.T).T)
 
 
-@pytest.mark.usefixtures("of_channels")
+@pytest.mark.usefixtures("channels_in_lanes")
 @pytest.mark.parametrize("width", [*range(1, PLACES + 2), 2 * PLACES - 1, 2 * PLACES, 2 * PLACES + 1])
 def test_every_width_of_a_line(width):
     kernel = distinct_kernel((3, 2, 3, 3))
     check(stc.ConvOperator(kernel, (2, 4, width), padding=1, method="direct"), np.int64)
 
 
-@pytest.mark.usefixtures("of_channels")
+@pytest.mark.usefixtures("channels_in_lanes")
 @pytest.mark.parametrize(
     "channels", [1, 2, VECTOR_BYTES // 8 * 2 - 1, VECTOR_BYTES // 8 * 2, VECTOR_BYTES // 4 + 1]
 )
@@ -48,7 +55,7 @@ def test_every_number_of_channels(channels, dtype):
     check(A, dtype, (3,))
 
 
-@pytest.mark.usefixtures("of_channels")
+@pytest.mark.usefixtures("channels_in_lanes")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("shape", "kernel", "options"),
@@ -73,11 +80,10 @@ def test_bits_do_not_depend_on_the_lanes(monkeypatch):
     """Both ways sum over the taps in one order, so a choice between them changes no bit."""
     rng = np.random.default_rng(0)
     kernel, x = rng.standard_normal((8, 3, 3, 3)), rng.standard_normal((3, 20, 21))
-    products = []
-    for channels in (False, True):
-        monkeypatch.setattr(plan_module, "fills_lanes_with_channels", lambda *_, channels=channels: channels)
-        products.append(stc.ConvOperator(kernel, x.shape, padding=1, method="direct").apply(x))
-    np.testing.assert_array_equal(*products)
+    places = stc.ConvOperator(kernel, x.shape, padding=1, method="direct").apply(x)
+    of_channels(monkeypatch)
+    channels = stc.ConvOperator(kernel, x.shape, padding=1, method="direct").apply(x)
+    np.testing.assert_array_equal(channels, places)
 
 
 @pytest.mark.parametrize(
@@ -92,5 +98,13 @@ def test_bits_do_not_depend_on_the_lanes(monkeypatch):
 )
 def test_lanes_are_filled_by_what_fills_them_better(channels, width, expected):
     geometry = stc.ConvGeometry((64, 8, width), (channels, 64, 3, 3), padding=1)
-    layout, direction = Layout(1, 64, channels, 1, 1, 4), directed(geometry.axes, False)
-    assert fills_lanes_with_channels(direction, layout, find_runs(direction, layout)) is expected
+    layout = lanes.chosen(geometry.axes, False, Layout(1, 64, channels, 1, 1, 4))
+    assert layout.channel_lanes is expected
+
+
+def test_small_products_use_the_loops_that_others_have_loaded():
+    """A plan for channels needs loops of its own, and nothing is compiled for a small product."""
+    A = stc.ConvOperator(np.ones((64, 1, 1, 3)), (1, 4, 7), padding=(0, 1), method="direct")
+    assert A.nnz <= SMALL
+    A.matvec(np.ones(28))
+    assert not any(plan.layout.channel_lanes for plan in A._method._plans.values())

@@ -2,7 +2,9 @@
 
 import multiprocessing
 import pickle
+import sys
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,6 +14,9 @@ from operator_cases import METHODS, dense, integers, make
 
 import sparsetconv as stc
 from sparsetconv._arrays import memory
+from sparsetconv._methods.cpu.direct import LOOPS, DirectMethod
+from sparsetconv._methods.cpu.fft import FFTMethod
+from sparsetconv._methods.gemm import GemmMethod
 from sparsetconv._methods.registry import METHODS as KNOWN_METHODS
 
 
@@ -121,11 +126,33 @@ def test_scipys_solvers(solver):
     np.testing.assert_allclose(solution, x, atol=1e-8)
 
 
+def test_small_problems_take_loops_that_are_loaded(monkeypatch):
+    """Nothing is compiled for them; the loops of `direct` are taken once a larger problem has loaded them."""
+    loops = types.SimpleNamespace(is_loaded=lambda dtype: dtype == np.float64)
+    monkeypatch.delitem(sys.modules, LOOPS, raising=False)
+    kernel = np.ones((5, 5))
+    assert stc.ConvOperator(kernel, (40, 40)).method == "sparse"
+    monkeypatch.setitem(sys.modules, LOOPS, loops)
+    assert stc.ConvOperator(kernel, (40, 40)).method == "direct"
+    assert stc.ConvOperator(1j * kernel, (40, 40)).method == "direct"
+    # the loops for other dtypes are not loaded
+    for dtype in (np.float32, np.complex64, np.int64):
+        assert stc.ConvOperator(kernel.astype(dtype), (40, 40)).method == "sparse"
+    # a product of so few numbers is a matrix's
+    assert stc.ConvOperator(kernel[:2, :2], (6, 6)).method == "sparse"
+
+
+def test_loaded_loops_are_known():
+    A = stc.ConvOperator(np.ones((3, 3)), (300, 300), method="direct")
+    A @ np.ones(90_000)
+    assert DirectMethod.is_ready(np.dtype(np.float64))
+    assert not FFTMethod.is_ready(np.dtype(np.float64))
+    assert GemmMethod.is_ready(np.dtype(np.float64))
+
+
 def test_auto_prefers_what_its_estimate_says():
     from sparsetconv._methods import cost
 
-    small = stc.ConvOperator(np.ones((3, 3)), (32, 32))
-    assert small.method == "sparse"
     for kernel_shape, input_shape in (
         ((5, 5), (1024, 1024)),
         ((99, 99), (512, 512)),

@@ -368,7 +368,7 @@ class TestMethodCosts:
         assert ax.get_xlabel() == "taps of the kernel"
         one = {line.get_label(): line.get_ydata() for line in plot.method_costs(100).lines}
         for line in ax.lines:
-            assert (line.get_ydata() > one[line.get_label()]).all()
+            assert line.get_ydata()[-1] > one[line.get_label()][-1]
 
     def test_default_sizes_fit(self):
         assert ticks(plot.method_costs((20, 64)).xaxis) == ["1", "3", "5", "7", "9", "11", "15"]

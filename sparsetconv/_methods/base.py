@@ -89,6 +89,12 @@ class Method(ABC):
         """Return the estimated seconds of one product in one direction."""
 
     @classmethod
+    def is_ready(cls, dtype: np.dtype[Any]) -> bool:
+        """Return whether nothing is compiled for small products with a kernel of a dtype."""
+        del dtype
+        return not cls.compiled
+
+    @classmethod
     def objection(cls, geometry: ConvGeometry, weights: Array) -> str | None:
         """Return why this method cannot compute a convolution, for an error message, or None if it can."""
         switch = compiler_switch() if cls.compiled else None

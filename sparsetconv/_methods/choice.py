@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from sparsetconv._arrays import memory, threads
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._geometry import validation
-from sparsetconv._methods.cost import SMALL, estimate
+from sparsetconv._methods.cost import estimate
 from sparsetconv._methods.cpu.rates import KnownRates, current
 from sparsetconv._methods.cuda import tuning
 from sparsetconv._methods.registry import METHODS, methods_of
+from sparsetconv._methods.work import SMALL
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
@@ -49,7 +50,8 @@ class Choice(NamedTuple):
 def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> Choice:
     """Return the method with a given name, or for ``"auto"`` the one with the lowest estimate.
 
-    For small matrices, methods that need a compiler are not considered. A method that assembles a matrix
+    For small matrices, methods that need a compiler are not considered, except those whose loops are loaded
+    since a larger problem needed them. A method that assembles a matrix
     larger than half of the free memory is chosen only if no other method accepts the convolution.
     """
     threads.notice_threadpoolctl()
@@ -67,7 +69,7 @@ def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend =
     large = assembled and _too_large(geometry, weights, backend)
     reason = "it has the lowest estimate"
     if not backend.on_gpu and geometry.nnz <= SMALL and not large:
-        methods = {name: each for name, each in methods.items() if not each.compiled}
+        methods = {name: each for name, each in methods.items() if each.is_ready(weights.dtype)}
         reason += f" of those for which nothing is compiled, up to {SMALL:,} entries"
     costs = estimate(geometry, weights.dtype, backend.on_gpu, known.rates)
     # a matrix that is too large is the last resort; `objection` is called for one method at a time, since it

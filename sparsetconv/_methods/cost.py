@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.convolution import ConvGeometry
     from sparsetconv._methods.work import Rates
 
-# number of matrix entries up to which methods that need no compiler are fast enough
-SMALL = 50_000
-
 
 def rates_of(on_gpu: bool) -> Rates:
     """Return the rates of the processor: of this machine's CPU, or of a GPU."""

@@ -274,7 +274,10 @@ class GemmMethod(PaddedMethod):
         strides = prod(axis.stride for axis in work.geometry.axes)
         panels = work.unfolded if work.kernel_taps > 1 or strides > 1 else 0
         integers = rates.integer_gemm if work.dtype.kind in "iu" else 1
-        products = rates.gemm_multiply * work.multiplies(rates.word) * integers
+        # a lone row of weights is multiplied one dot product at a time
+        terms = work.taps * work.channels[0]
+        lone = max(1.0, rates.gemm_terms / terms) if work.channels[1] == 1 else 1.0
+        products = rates.gemm_multiply * work.multiplies(rates.word) * integers * lone
         apart = rates.panel_apart if work.apart else 1
         copied = rates.panel_byte * panels * apart * (1 + rates.panel_line / work.line)
         copies = work.taps * max(work.phases, panels / PANEL_BYTES) if panels else 0

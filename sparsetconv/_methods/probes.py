@@ -124,7 +124,7 @@ class Probe(NamedTuple):
 
 # kernel and signal of each problem, in single and in double precision
 BOTH: tuple[tuple[type[Method], tuple[int, ...], tuple[int, ...]], ...] = (
-    # the stencil: memory, multiplications, narrow lines, weights, calls
+    # the stencil: memory, multiplications, narrow lines, channels, calls
     (DirectMethod, (1, 1), (600, 600)),
     (DirectMethod, (3, 3), (300, 300)),
     (DirectMethod, (3, 3), (900, 900)),
@@ -133,8 +133,11 @@ BOTH: tuple[tuple[type[Method], tuple[int, ...], tuple[int, ...]], ...] = (
     (DirectMethod, (3, 3, 3), (60, 60, 60)),
     (DirectMethod, (31,), (200_000,)),
     (DirectMethod, (16, 16, 3, 3), (16, 56, 56)),
+    (DirectMethod, (64, 64, 3, 3), (64, 28, 28)),
     (DirectMethod, (128, 96, 3, 3), (96, 14, 14)),
     (DirectMethod, (3, 3), (40, 40)),
+    (DirectMethod, (5, 5), (64, 64)),
+    (DirectMethod, (9,), (1000,)),
     # BLAS: multiplications, panels, copies
     (GemmMethod, (64, 64, 3, 3), (64, 28, 28)),
     (GemmMethod, (256, 128, 3, 3), (128, 14, 14)),

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.convolution import ConvGeometry
 
 
+# number of matrix entries up to which nothing is compiled for a product
+SMALL = 50_000
+
+
 class Rates(NamedTuple):
     """The speed of a processor: all constants of the model that depend on the machine; times are in seconds.
 
@@ -46,10 +50,10 @@ class Rates(NamedTuple):
         Factor of the time for copies with a stride.
     transform_byte : float
         Time per byte of a Fourier transform, for each doubling of its length.
+    gemm_terms : int
+        Multiplications that a result takes as long as, at least, where BLAS has one row of weights.
     line : float
         Overhead of a line of results in the stencil.
-    weight_byte : float
-        Time to read a byte of the weights in the stencil, for each tile.
     tiles_call : float
         Overhead of a product by transforms of tiles.
     step_byte : float
@@ -77,8 +81,8 @@ class Rates(NamedTuple):
     panel_line: int
     panel_apart: float
     transform_byte: float
+    gemm_terms: int = 1
     line: float = 0.0
-    weight_byte: float = 0.0
     tiles_call: float = 0.0
     step_byte: float = 0.0
     whole_call: float = 0.0

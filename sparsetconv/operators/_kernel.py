@@ -20,9 +20,9 @@ from sparsetconv._assembly.kernel_matrix import kernel_arrays
 from sparsetconv._assembly.matrices import check_gpu_dtype
 from sparsetconv._geometry import validation
 from sparsetconv._geometry.transposed import check_geometry, check_no_geometry, ends, settled_geometry
-from sparsetconv._methods.cost import SMALL
 from sparsetconv._methods.kernel.gradient import KernelProducts, kernel_gradient
 from sparsetconv._methods.kernel.windows import Windows
+from sparsetconv._methods.work import SMALL
 from sparsetconv.operators._base import ArrayCore, ArrayOperator
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ when the first plan is made.
 
 from __future__ import annotations
 
+import sys
 import threading
 from math import log2, prod
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from sparsetconv._arrays.results import placed, result_array
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._methods.base import PaddedMethod, far_padding
 from sparsetconv._methods.cpu.rates import vector_bytes
+from sparsetconv._methods.work import SMALL
 
 if TYPE_CHECKING:
     from sparsetconv._arrays.backend import Backend
@@ -29,17 +31,19 @@ if TYPE_CHECKING:
     from sparsetconv._methods.cpu.stencil.plan import Plan
     from sparsetconv._methods.work import Rates, Work
 
-# overhead of a line in the micro-kernel, in vectors
-LINE_VECTORS = 3.0
+# vectors of channels in a register block, if lanes hold channels
+CHANNEL_VECTORS = 2
 # lines of results that share the loaded samples of the source; factor of the time per tap for a line alone
 SHARING, ALONE = 4, 2.0
-# approximate number of tiles
-TILES = 16
+# factor of the time to move samples or results that are not consecutive
+APART = 3.0
 # multiplications above which a second thread pays off
 THREAD_WORK = 1 << 20
 # largest tile buffer that a thread keeps from call to call, for each dtype
 KEPT_BYTES = 1 << 23
 _kept = threading.local()
+# the module of the loops, which is imported with the first plan
+LOOPS = "sparsetconv._methods.cpu.stencil.loops"
 
 
 class DirectMethod(PaddedMethod):
@@ -55,12 +59,21 @@ class DirectMethod(PaddedMethod):
     @staticmethod
     def seconds(work: Work, rates: Rates) -> float:
         """See `Method.seconds`."""
-        narrow = 1 + LINE_VECTORS * vector_bytes() / work.real_bytes / work.line
+        # the lanes of a vector hold places of a line, or channels: what leaves fewer of them empty
+        lanes = vector_bytes() // work.real_bytes
+        held = (work.line, lanes), (work.channels[1], CHANNEL_VECTORS * lanes)
+        empty = min(-(-number // block) * block / number for number, block in held)
         alone: float = ALONE ** (1 - log2(min(work.together, SHARING)) / log2(SHARING))
-        multiplied = work.multiplies(rates.word) * rates.multiply * narrow * alone + work.lines * rates.line
-        tiles = min(TILES, work.sizes[0])
-        moved = rates.byte * work.moved + rates.weight_byte * work.weights * tiles * work.real_bytes
-        return rates.call + multiplied + moved
+        multiplied = work.multiplies(rates.word) * rates.multiply * empty * alone
+        apart = work.dtype.kind == "c" or work.geometry.axes[-1].stride > 1
+        moved = rates.byte * work.moved * (APART if apart else 1)
+        return rates.call + multiplied + rates.line * work.lines + moved
+
+    @classmethod
+    def is_ready(cls, dtype: np.dtype[Any]) -> bool:
+        """See `Method.is_ready`."""
+        loops = sys.modules.get(LOOPS)
+        return loops is not None and loops.is_loaded(_real(dtype))
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         super().__init__(geometry, weights, backend)
@@ -99,12 +112,12 @@ class DirectMethod(PaddedMethod):
 
     def _prepare(self, transposed: bool, given: np.dtype[Any]) -> _Direction:
         """Return one direction, for arrays of a dtype."""
+        from sparsetconv._methods.cpu.stencil import lanes
         from sparsetconv._methods.cpu.stencil.partition import Layout
         from sparsetconv._methods.cpu.stencil.plan import plan_of
 
         dtype = np.result_type(given, self.weights.dtype)
-        # the loops treat real and imaginary parts as planes of a real dtype
-        real = np.dtype(np.int64) if dtype.kind in "iu" else np.zeros(0, dtype).real.dtype
+        real = _real(dtype)
         weights = self.weights.swapaxes(1, 2) if transposed else self.weights
         plane_parts = item_parts = 1
         if dtype.kind in "iu":
@@ -116,6 +129,8 @@ class DirectMethod(PaddedMethod):
             item_parts = 2
         groups, results, planes = weights.shape[:3]
         layout = Layout(groups, planes, results, plane_parts, item_parts, real.itemsize)
+        if self.geometry.nnz > SMALL:
+            layout = lanes.chosen(self._axes, transposed, layout)
         plan = self._plans.get((transposed, layout))
         if plan is None:
             plan = self._plans.setdefault((transposed, layout), plan_of(self._axes, transposed, layout))
@@ -123,6 +138,11 @@ class DirectMethod(PaddedMethod):
         shape = groups, (self.large_shape if transposed else self.small_shape)[1], *plan.sizes
         made = _Direction(plan, loops, shape, dtype, real, self.geometry.nnz)
         return self._prepared.setdefault((transposed, given), made)
+
+
+def _real(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype of the loops, for which real and imaginary parts are planes."""
+    return np.dtype(np.int64) if dtype.kind in "iu" else np.zeros(0, dtype).real.dtype
 
 
 class _Direction:

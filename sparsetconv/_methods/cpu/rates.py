@@ -30,7 +30,14 @@ SWITCH = "SPARSETCONV_RATES"
 # classes of processors by the bytes of their vectors
 CLASSES = {64: "AVX-512", 32: "AVX2", 16: "others"}
 # the constants of the CPU that are ratios or counts: they are not measured
-RATIOS = {"word": 1, "gemm_calls": 1, "integer_gemm": 30, "panel_line": 16, "panel_apart": 3}
+RATIOS = {
+    "word": 1,
+    "gemm_calls": 1,
+    "integer_gemm": 30,
+    "gemm_terms": 100,
+    "panel_line": 16,
+    "panel_apart": 3,
+}
 # the times, which are measured
 TIMES = tuple(name for name in Rates._fields if name not in RATIOS)
 # measured rates are within this factor of those of the processor's class

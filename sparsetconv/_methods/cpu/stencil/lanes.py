@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sparsetconv._methods.cpu.emit import REGISTERS, VECTOR_BYTES, VECTORS
+from sparsetconv._methods.cpu.stencil.partition import directed, find_runs
 from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, CHANNEL_VECTORS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sparsetconv._arrays.types import Array
-    from sparsetconv._methods.cpu.stencil.partition import Direction, Layout
+    from sparsetconv._geometry.axis import Axis
+    from sparsetconv._methods.cpu.stencil.partition import Layout
 
 # if lanes hold channels: the most places of a register block, whose sums leave registers for the weights and
 # one sample, and all numbers of places for which there is a micro-kernel
@@ -67,11 +71,13 @@ def register_blocks(layout: Layout, counts: Array) -> RegisterBlocks:
     return RegisterBlocks(float(blocks.mean()), 1, time, time)
 
 
-def fills_lanes_with_channels(direction: Direction, layout: Layout, runs: Array) -> bool:
-    """Return whether a product takes less time with channels in the lanes of a vector."""
+def chosen(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Layout:
+    """Return a layout with what the lanes of a vector hold if a product then takes less time."""
+    direction = directed(axes, transposed)
+    runs = find_runs(direction, layout)
     counts = runs["count"][runs["adds"] == 0]
     if not counts.size:
-        return False
+        return layout
     multiplied = layout.planes * prod(axis.taps.size for axis in (*direction.outer, direction.last))
     times = []
     for channel_lanes in (False, True):
@@ -79,4 +85,6 @@ def fills_lanes_with_channels(direction: Direction, layout: Layout, runs: Array)
         blocks = register_blocks(own, counts)
         times.append(blocks.per_line / blocks.together * blocks.full * own.channel_blocks * multiplied)
     places, channels = times
-    return channels + TRANSPOSE * float(counts.mean()) * layout.results < places
+    return layout._replace(
+        channel_lanes=channels + TRANSPOSE * float(counts.mean()) * layout.results < places
+    )

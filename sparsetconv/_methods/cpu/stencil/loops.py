@@ -15,6 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+from numba.np.numpy_support import from_dtype
+
 from sparsetconv._arrays import record as record_module
 from sparsetconv._arrays.compiler import compiled, version_of
 from sparsetconv._arrays.record import Record, Records, size
@@ -439,6 +442,11 @@ def _compiled(version: int) -> Any:
         _loops(x, out, buffer, weights, t, w, counter, first, tiles, last, version)
 
     return stencil
+
+
+def is_loaded(dtype: np.dtype[Any]) -> bool:
+    """Return whether the loops have been compiled or loaded for a dtype."""
+    return any(signature[0].dtype == from_dtype(dtype) for signature in stencil.signatures)
 
 
 stencil = _compiled(version_of(emit, record_module, records, micro_kernel_module, source_module))

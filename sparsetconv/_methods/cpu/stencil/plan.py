@@ -24,7 +24,6 @@ import numpy as np
 
 from sparsetconv._arrays.record import filled, numbers, size
 from sparsetconv._methods.cpu.stencil.bands import find_bands, find_tiles, reads_in_place, whole_lines
-from sparsetconv._methods.cpu.stencil.lanes import fills_lanes_with_channels
 from sparsetconv._methods.cpu.stencil.partition import (
     Direction,
     Layout,
@@ -200,7 +199,6 @@ def plan_of(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Plan:
     """Return the plan of a direction."""
     direction = directed(axes, transposed)
     padded, runs = padded_input(direction), find_runs(direction, layout)
-    layout = layout._replace(channel_lanes=fills_lanes_with_channels(direction, layout, runs))
     read_span = find_read_span(direction, runs)
     begin, end = int(runs["base"].min()), int((runs["base"] + runs["count"]).max())
     each = layout.planes * layout.results * direction.last.taps.size
