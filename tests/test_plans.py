@@ -374,6 +374,27 @@ def test_memory_of_the_adjoint_is_checked(method, monkeypatch):
     assert tracemalloc_peak(lambda: A._method.transpose(y)) < 10**8
 
 
+@pytest.mark.parametrize("given", ["int8", "int64", "uint64", "float32", "float64", "complex64"])
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int64", "float32", "complex64"])
+@pytest.mark.parametrize("in_place", [True, False], ids=["out", "new"])
+def test_all_memory_of_a_product_is_checked(dtype, given, in_place, monkeypatch):
+    """Sums of narrow integers and converted operands count; the check is of what is really taken."""
+    A = stc.ConvOperator(np.ones((3, 3), dtype), (300, 400), padding=1, method="direct")
+    x = np.ones((1, *A.input_shape), given)
+    out = np.empty(x.shape, np.result_type(x, A.kernel)) if in_place else None
+    A.apply(x, out)
+    asked = []
+    monkeypatch.setattr(memory, "LARGE_RESULT", 1000)
+    monkeypatch.setattr(memory, "require", lambda what, nbytes, *_: asked.append((what, nbytes)))
+    tracemalloc.start()
+    kept = A.apply(x, out)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert kept.shape == x.shape
+    ((_, nbytes),) = [each for each in asked if each[0] == "the product"]
+    assert 0 <= peak - nbytes < 30_000
+
+
 def little_memory(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 10**8)
     monkeypatch.setattr(memory.require, "__defaults__", (memory.available_bytes,))
