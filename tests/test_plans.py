@@ -273,6 +273,21 @@ def test_borders_of_what_is_read_in_place(shape, columns, mode):
     np.testing.assert_array_equal(A.H @ y, M.T @ y)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("shape", [(90,), (9, 70), (31, 130), (5, 4, 67)])
+@pytest.mark.parametrize("apart", [2, 3, 5])
+def test_what_is_read_in_place_with_a_dilation(shape, apart, mode):
+    """Taps that are several lines and columns apart: the halo is wider than the kernel has taps."""
+    kernel = distinct_kernel((2,) * (len(shape) - 1) + (4,))
+    options = {"padding": tuple(apart * (k - 1) // 2 for k in kernel.shape), "padding_mode": mode}
+    A = stc.ConvOperator(kernel, shape, dilation=apart, method="direct", **options)
+    x, y = (np.arange(n) * 7 % 23 - 11 for n in A.shape[::-1])
+    M = stc.conv_matrix(kernel, shape, dilation=apart, **options)
+    np.testing.assert_array_equal(A @ x, M @ x)
+    np.testing.assert_array_equal(A.H @ y, M.T @ y)
+    assert [plan.in_place for plan in A._method._plans.values()] == [True, True]
+
+
 def test_the_interior_is_not_copied():
     """Of a tile's buffer only what borders need is written."""
     A = stc.ConvOperator(np.ones((1, 3)), (200, 2000), padding=(0, 1), method="direct")
