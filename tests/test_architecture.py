@@ -161,6 +161,15 @@ def test_heavy_packages_have_one_place():
             assert places is None or name in places, f"{name} imports {target}"
 
 
+def test_nothing_private_of_other_packages_is_imported():
+    """It may change with any of their versions."""
+    for name, path in modules():
+        for target in imports(path):
+            root, *inner = target.split(".")
+            own = root == "sparsetconv" or root in sys.stdlib_module_names
+            assert own or not any(part.startswith("_") for part in inner), f"{name} imports {target}"
+
+
 def test_import_is_light():
     """Importing and small problems cost what NumPy and SciPy cost: nothing is compiled, nothing else comes along."""
     code = """

@@ -250,6 +250,26 @@ def test_lsmr_takes_the_smallest_of_several_best():
     np.testing.assert_allclose(found, 1 / 3)
 
 
+def test_lsmr_has_one_array_for_all_products(monkeypatch):
+    """The residuals of all pairs may be as large as all targets: no product takes new memory for them."""
+    products = []
+    usual = scipy.sparse.linalg.lsmr
+
+    def noted(A, *args, **options):
+        class Noted(type(A)):
+            def _matvec(self, x):
+                products.append(super()._matvec(x))
+                return products[-1]
+
+        A.__class__ = Noted
+        return usual(A, *args, **options)
+
+    monkeypatch.setattr(scipy.sparse.linalg, "lsmr", noted)
+    stc.fit_kernel(*good(), (4, 4), method="lsmr", **OPTIONS)
+    assert len(products) > 3
+    assert len({product.ctypes.data for product in products}) == 1
+
+
 def test_large_kernels_are_left_to_lsmr():
     rng = np.random.default_rng(0)
     kernel = rng.standard_normal(5001)

@@ -273,6 +273,21 @@ def test_borders_of_what_is_read_in_place(shape, columns, mode):
     np.testing.assert_array_equal(A.H @ y, M.T @ y)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("shape", [(90,), (9, 70), (31, 130), (5, 4, 67)])
+@pytest.mark.parametrize("apart", [2, 3, 5])
+def test_what_is_read_in_place_with_a_dilation(shape, apart, mode):
+    """Taps that are several lines and columns apart: the halo is wider than the kernel has taps."""
+    kernel = distinct_kernel((2,) * (len(shape) - 1) + (4,))
+    options = {"padding": tuple(apart * (k - 1) // 2 for k in kernel.shape), "padding_mode": mode}
+    A = stc.ConvOperator(kernel, shape, dilation=apart, method="direct", **options)
+    x, y = (np.arange(n) * 7 % 23 - 11 for n in A.shape[::-1])
+    M = stc.conv_matrix(kernel, shape, dilation=apart, **options)
+    np.testing.assert_array_equal(A @ x, M @ x)
+    np.testing.assert_array_equal(A.H @ y, M.T @ y)
+    assert [plan.in_place for plan in A._method._plans.values()] == [True, True]
+
+
 def test_the_interior_is_not_copied():
     """Of a tile's buffer only what borders need is written."""
     A = stc.ConvOperator(np.ones((1, 3)), (200, 2000), padding=(0, 1), method="direct")
@@ -372,6 +387,27 @@ def test_memory_of_the_adjoint_is_checked(method, monkeypatch):
     little_memory(monkeypatch)
     y = np.broadcast_to(np.ones(1), (1, 1, 1, *A.output_shape))
     assert tracemalloc_peak(lambda: A._method.transpose(y)) < 10**8
+
+
+@pytest.mark.parametrize("given", ["int8", "int64", "uint64", "float32", "float64", "complex64"])
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int64", "float32", "complex64"])
+@pytest.mark.parametrize("in_place", [True, False], ids=["out", "new"])
+def test_all_memory_of_a_product_is_checked(dtype, given, in_place, monkeypatch):
+    """Sums of narrow integers and converted operands count; the check is of what is really taken."""
+    A = stc.ConvOperator(np.ones((3, 3), dtype), (300, 400), padding=1, method="direct")
+    x = np.ones((1, *A.input_shape), given)
+    out = np.empty(x.shape, np.result_type(x, A.kernel)) if in_place else None
+    A.apply(x, out)
+    asked = []
+    monkeypatch.setattr(memory, "LARGE_RESULT", 1000)
+    monkeypatch.setattr(memory, "require", lambda what, nbytes, *_: asked.append((what, nbytes)))
+    tracemalloc.start()
+    kept = A.apply(x, out)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert kept.shape == x.shape
+    ((_, nbytes),) = [each for each in asked if each[0] == "the product"]
+    assert 0 <= peak - nbytes < 30_000
 
 
 def little_memory(monkeypatch):

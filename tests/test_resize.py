@@ -15,6 +15,8 @@ from scipy.sparse.linalg import lsmr
 from strategies import examples
 
 import sparsetconv as stc
+from sparsetconv._methods.cpu.csr import product
+from sparsetconv._resize import separable
 from sparsetconv._resize.conventions import CONVENTIONS
 from sparsetconv._resize.geometry import COORDINATE_MODES, NEAREST_MODES
 
@@ -88,6 +90,35 @@ def test_solver_inverts_up_sampling():
     R = stc.ResizeOperator((12, 9), scale=(2, 3), mode="bicubic")
     x = np.random.default_rng(1).standard_normal(R.shape[1])
     np.testing.assert_allclose(lsmr(R, R @ x, atol=1e-14, btol=1e-14)[0], x, atol=1e-9)
+
+
+@pytest.mark.parametrize("large", [0, 1 << 60], ids=["loops", "SciPy"])
+@pytest.mark.parametrize("threads_from", [0, 1 << 60], ids=["threads", "one thread"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+@pytest.mark.parametrize("shape", [(7,), (5, 9), (3, 4, 33), (40, 3)])
+def test_products_by_loops_and_by_scipy(shape, dtype, large, threads_from, monkeypatch):
+    """Integers, so that all sums are exact; a batch, given arrays, both directions, pieces of every width."""
+    monkeypatch.setattr(product, "LARGE", large)
+    monkeypatch.setattr(product, "_ready", {})
+    monkeypatch.setattr(separable, "THREAD_WORK", threads_from)
+    monkeypatch.setattr(separable, "PIECE", 256)
+    rng = np.random.default_rng(0)
+    sizes = [(n + 3, n) for n in shape]
+    dense = [rng.integers(-3, 4, size) * rng.integers(0, 2, size) for size in sizes]
+    separate = separable.Separable([sp.csr_array(each.astype(float)) for each in dense], sizes)
+    for batch, transposed in itertools.product((1, 2, 20), (False, True)):
+        own = [each.T if transposed else each for each in dense]
+        x = rng.integers(-9, 10, (batch, *(each.shape[1] for each in own))).astype(dtype)
+        expected = x
+        for axis, each in enumerate(own, 1):
+            expected = np.moveaxis(np.tensordot(expected, each, (axis, 1)), -1, axis)
+        found = separate.apply(x, transposed)
+        assert found.dtype == x.dtype
+        np.testing.assert_array_equal(found, expected)
+        out = np.full(expected.shape, np.nan, dtype)
+        assert separate.apply(x, transposed, out) is out
+        np.testing.assert_array_equal(out, expected)
+    assert bool(product._ready) is (large == 0)
 
 
 def test_aliases_and_last_axes():

@@ -330,3 +330,11 @@ def test_memory_is_checked_first(monkeypatch):
         A.apply(np.ones((9, 50)))
     with pytest.raises(MemoryError, match="the matrix' copy needs"):
         A.tosparse()
+
+
+@pytest.mark.parametrize("name", ["bsr", "coo", "csc", "dia", "dok", "lil"])
+@pytest.mark.parametrize("kind", ["array", "matrix"])
+def test_every_format_of_scipy(name, kind):
+    M = sp.csr_array(np.arange(35.0).reshape(7, 5) % 3)
+    given = getattr(sp, f"{name}_{kind}")(M)
+    np.testing.assert_array_equal(stc.SparseOperator(given) @ np.arange(5.0), M @ np.arange(5.0))

@@ -37,6 +37,7 @@ from sparsetconv._arrays import threads as threads_module
         ("++1", None),
         ("1.5", None),
         ("1_0", None),
+        pytest.param("9" * 5000, None, id="5000 digits"),
         ("²", None),
         ("٣", None),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 import warnings
 from itertools import count, pairwise
 from pathlib import Path
@@ -204,6 +205,39 @@ def test_choices_are_by_the_measured_rates(measured):
     assert B.explain().startswith("method 'fft': it has the lowest estimate")
 
 
+def test_an_operator_keeps_to_its_rates(measured):
+    """In methods that are made later, and in a pickle, also when the machine has been measured since."""
+    kernel, shape = np.full((9, 9), 1 + 2j), (64, 64)
+    A = stc.ConvOperator(kernel, shape, padding="same", method="fft")
+    K = stc.KernelOperator(np.ones((200, 200)), (31, 31), padding="same")
+    x = np.random.default_rng(0).standard_normal(shape)
+
+    def whole(operator):
+        method, own = operator._method, np.dtype(complex)
+        strategies = {method.strategy(transposed, own).whole for transposed in (False, True)}
+        # the methods that NaN and overflow ask for are by the same rates
+        assert method.like(method.geometry, method.weights)._rates == method._rates
+        assert method._pattern._rates == method._rates
+        return strategies
+
+    before, text = A.apply(x), A.explain()
+    assert whole(A) == {False}
+    usual = machine()
+    slow = {"step_byte": 9 * usual["step_byte"], "transform_byte": usual["transform_byte"] / 9}
+    measured(machine(**slow, whole_byte=usual["whole_byte"] / 9, whole_call=usual["whole_call"] / 9))
+    stc.tune()
+    # the adjoint's method is made only now
+    again = pickle.loads(pickle.dumps(A))
+    for operator in (A.H, A.T, A.H.H, again, again.H, pickle.loads(pickle.dumps(A.H))):
+        assert whole(operator) == {False}
+        assert operator.explain() == text
+    np.testing.assert_array_equal(again.apply(x), before)
+    assert K._products._of(np.ones((1, 1, 1, 31, 31)))._rates == rates.of_class().rates
+    new = stc.ConvOperator(kernel, shape, padding="same", method="fft")
+    assert whole(new) == {True}
+    assert new.explain() != text
+
+
 def test_rates_are_not_used_where_the_environment_says_so(measured, monkeypatch):
     measured(uneven())
     stc.tune()
@@ -349,6 +383,21 @@ def test_nothing_is_measured_unless_asked_for(cache, monkeypatch):
     assert not cache.exists()
     with pytest.raises(AssertionError):
         stc.tune(store=False)
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "Permission denied"), OSError(36, "File name too long")]
+)
+def test_a_folder_that_nobody_may_look_into_holds_no_rates(error, monkeypatch):
+    def refuse(_):
+        raise error
+
+    rates.forget()
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    try:
+        assert rates.current() == rates.of_class()
+    finally:
+        rates.forget()
 
 
 def test_a_file_is_read_once(measured, monkeypatch):

@@ -155,7 +155,8 @@ def operator_device(op: Any, backend: Backend) -> int | None:
     if hasattr(op, "_where"):
         device: int | None = op._where().device
         return device
-    array = op.data if backend.sparse.issparse(op) else op
+    # a matrix of keys (DOK) has no array, and is never cupyx's
+    array = getattr(op, "data", None) if backend.sparse.issparse(op) else op
     return backend.device_of(array) if is_cupy(array) else backend.current_device()
 
 

@@ -8,13 +8,14 @@ import sys
 
 def compiler_switch() -> str | None:
     """Return the setting that turns numba's compiler off, or None, without importing numba."""
-    value = os.environ.get("NUMBA_DISABLE_JIT", "")
+    # an error for each call would be slow, and may hide an interrupt that comes while it is raised
+    value = os.environ.get("NUMBA_DISABLE_JIT") or "0"
     try:
         # numba reads the variable in the same way when it is imported
-        asked = int(value) != 0
+        asked = int(value)
     except ValueError:
-        asked = False
+        asked = 0
     config = sys.modules.get("numba.core.config")
-    if not getattr(config, "DISABLE_JIT", asked):
+    if not getattr(config, "DISABLE_JIT", asked != 0):
         return None
-    return f"NUMBA_DISABLE_JIT={int(value)}" if asked else "numba.config.DISABLE_JIT"
+    return f"NUMBA_DISABLE_JIT={asked}" if asked else "numba.config.DISABLE_JIT"

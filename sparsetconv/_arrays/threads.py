@@ -51,7 +51,7 @@ def _own_count() -> int:
 def _first_number(value: str) -> int:
     """Return the first entry of OpenMP's list (one number for each level of nesting); 0 if it is not one."""
     first = value.split(",")[0].strip().removeprefix("+")
-    return int(first) if first.isascii() and first.isdigit() else 0
+    return int(first) if len(first) < 20 and first.isascii() and first.isdigit() else 0
 
 
 def set_thread_limit(number: int | None) -> None:

@@ -469,13 +469,14 @@ def _by_lsmr(
 
 
 def _stacked(operators: list[Any], dtype: np.dtype[Any], backend: Backend) -> Any:
-    """Return operators of one kernel on top of each other."""
+    """Return operators of one kernel on top of each other; products are all in the same array."""
     cuts = np.cumsum([op.shape[0] for op in operators])
     rows = [slice(stop - op.shape[0], stop) for op, stop in zip(operators, cuts, strict=True)]
     shape = (int(cuts[-1]), operators[0].shape[1])
+    # LSMR adds a product to a vector of its own before it asks for the next one
+    stacked: Array = backend.xp.empty(shape[0], dtype)
 
     def forward(x: Array) -> Array:
-        stacked: Array = backend.xp.empty(shape[0], dtype)
         kernel = x.astype(dtype, copy=False).reshape(operators[0].input_shape)
         for op, own in zip(operators, rows, strict=True):
             op.apply(kernel, out=stacked[own].reshape(op.output_shape))

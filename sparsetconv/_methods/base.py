@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -76,6 +76,16 @@ class Method(ABC):
         groups, (c_in, c_out) = geometry.groups, geometry.channels
         self.large_shape = (groups, c_in, *(axis.size for axis in geometry.axes))
         self.small_shape = (groups, c_out, *(axis.outputs for axis in geometry.axes))
+
+    @classmethod
+    def chosen_by(cls, rates: Rates, geometry: ConvGeometry, weights: Array, backend: Backend) -> Self:
+        """Return the method, chosen by some rates: what it decides later has to be by the same."""
+        del rates
+        return cls(geometry, weights, backend)
+
+    def like(self, geometry: ConvGeometry, weights: Array) -> Self:
+        """Return the method for another convolution, with the same rates."""
+        return type(self)(geometry, weights, self.backend)
 
     @staticmethod
     def refusal(geometry: ConvGeometry, weights: Array) -> str | None:

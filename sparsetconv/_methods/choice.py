@@ -46,17 +46,28 @@ class Choice(NamedTuple):
     known: KnownRates
     asked: bool = False
 
+    def made(self, geometry: ConvGeometry, weights: Array, backend: Backend) -> Method:
+        """Return the method itself."""
+        return self.method.chosen_by(self.known.rates, geometry, weights, backend)
 
-def choose(name: str, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> Choice:
+
+def choose(
+    name: str,
+    geometry: ConvGeometry,
+    weights: Array,
+    backend: Backend = NUMPY,
+    known: KnownRates | None = None,
+) -> Choice:
     """Return the method with a given name, or for ``"auto"`` the one with the lowest estimate.
 
     For small matrices, methods that need a compiler are not considered, except those whose loops are loaded
-    since a larger problem needed them. A method that assembles a matrix
-    larger than half of the free memory is chosen only if no other method accepts the convolution.
+    since a larger problem needed them. A method that assembles a matrix larger than half of the free memory
+    is chosen only if no other method accepts the convolution. ``known`` are the rates of the estimates, those
+    of the processor if not given.
     """
     threads.notice_threadpoolctl()
     name = validation.word("method", name, ("auto", *METHODS))
-    methods, known = methods_of(backend.on_gpu), _known_rates(backend)
+    methods, known = methods_of(backend.on_gpu), known or _known_rates(backend)
     if name != "auto":
         objection = methods[name].objection(geometry, weights)
         if objection is not None:

@@ -121,7 +121,7 @@ class TransformMethod(PaddedMethod):
         axes = self.geometry.axes
         geometry = geometry_of(axes)
         ones = self.backend.xp.ones((1, 1, 1, *(axis.taps for axis in axes)))
-        return type(self)(geometry, ones, self.backend)
+        return self.like(geometry, ones)
 
     def _scaled(self, x: Array, transposed: bool) -> Array:
         """Return the product with finite samples; if an intermediate sum overflows, scale the operands."""
@@ -130,7 +130,7 @@ class TransformMethod(PaddedMethod):
         if all_finite(result, xp):
             return result
         exponents = [_exponent(array, xp) for array in (x, self.weights)]
-        smaller = type(self)(self.geometry, self.weights / 2.0 ** exponents[1], self.backend)
+        smaller = self.like(self.geometry, self.weights / 2.0 ** exponents[1])
         # in two steps, since 2**sum(exponents) may overflow where the result does not
         first = sum(exponents) // 2
         with np.errstate(over="ignore", invalid="ignore"):

@@ -92,8 +92,8 @@ def tune(*, store: bool = True, progress: Callable[[range], Iterable[int]] = ite
     Notes
     -----
     Methods differ in round-off, so that results may change in their last bits where the rates change a
-    choice. An operator keeps the method that it was made with, also when it is pickled. Run this on a machine
-    that does nothing else.
+    choice. An operator keeps the method and the rates that it was made with; a pickle of a `ConvOperator`
+    or a `ConvTransposeOperator` has both. Run this on a machine that does nothing else.
 
     Examples
     --------

@@ -1,28 +1,32 @@
 """Products with a Kronecker product of small sparse matrices, one along each axis of an array.
 
-`ResizeOperator` uses this. Each factor is multiplied along its axis by SciPy's product of a CSR matrix and
-several vectors, which threads call on contiguous pieces. Along the last axes the pieces are transposed while
-they are in cache. Nothing is compiled. The axes are processed in the order of least work.
+`ResizeOperator` uses this. Each factor is multiplied along its axis as a CSR matrix with several vectors:
+large arrays by compiled loops, in threads, smaller ones by SciPy (see ``csr.product``), whose results are
+copied to their place while they are in cache. Along the last axes pieces are transposed there. The axes are
+processed in the order of least work.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.sparse._sparsetools import csr_matvecs
 
 from sparsetconv._arrays.results import placed, result_array
 from sparsetconv._arrays.threads import for_each, thread_count
+from sparsetconv._methods.cpu.csr.product import Csr, CsrArrays
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    Loops = Callable[..., None]
 
     from sparsetconv._arrays.types import Array
 
-# number of vectors at which SciPy's product becomes efficient; bytes of a transposed piece, to stay in cache
+# number of vectors at which SciPy's product becomes efficient; bytes of a piece, to stay in cache
 WIDE, PIECE = 16, 1 << 18
 # cost of transposing an element, in multiplications
 TRANSPOSE_COST = 3
@@ -30,11 +34,47 @@ TRANSPOSE_COST = 3
 THREAD_WORK = 1 << 16
 
 
+class _Rows(NamedTuple):
+    """Rows of a matrix, as a matrix of their own, from ``first`` up to ``last``."""
+
+    first: int
+    last: int
+    matrix: Any
+
+
+class _Matrix:
+    """A CSR matrix, whole and in ranges of rows.
+
+    Parameters
+    ----------
+    csr : (m, n) scipy.sparse.csr_array
+
+    Attributes
+    ----------
+    csr, shape, dtype : scipy.sparse.csr_array, tuple of int, dtype
+    arrays : CsrArrays
+    """
+
+    def __init__(self, csr: Any) -> None:
+        # SciPy computes these in each access
+        self.csr, self.shape, self.dtype = csr, csr.shape, csr.dtype
+        self.arrays = CsrArrays.of(csr)
+        self.loops = Csr(csr).loops
+        self.parts = lru_cache(maxsize=None)(self._divided)
+
+    def _divided(self, count: int) -> list[_Rows]:
+        """Return ``count`` ranges of about as many rows each."""
+        if count == 1:
+            return [_Rows(0, self.shape[0], self.csr)]
+        cuts = [self.shape[0] * n // count for n in range(count + 1)]
+        return [_Rows(first, last, self.csr[first:last]) for first, last in pairwise(cuts)]
+
+
 class _Factor(NamedTuple):
     """A factor and its transpose, in one dtype."""
 
-    forward: Any
-    transposed: Any
+    forward: _Matrix
+    transposed: _Matrix
 
 
 class Separable:
@@ -60,7 +100,7 @@ class Separable:
         converted = {}
         for number in self._orders[False]:
             factor = self._factors[number].astype(real)
-            converted[number] = _Factor(factor, factor.T.tocsr())
+            converted[number] = _Factor(_Matrix(factor), _Matrix(factor.T.tocsr()))
         return converted
 
     def apply(self, x: Array, transposed: bool, out: Array | None = None) -> Array:
@@ -109,12 +149,12 @@ def least_work(
     return sorted(keys, key=keys.__getitem__)
 
 
-def along_axis(matrix: Any, x: Array, axis: int, out: Array | None = None) -> Array:
+def along_axis(matrix: _Matrix, x: Array, axis: int, out: Array | None = None) -> Array:
     """Multiply a real CSR matrix along one axis of an array.
 
     Parameters
     ----------
-    matrix : (m, n) scipy.sparse.csr_array
+    matrix : (m, n) _Matrix
     x : (..., n, ...) array
         Of the matrix' dtype, or complex of the same precision.
     axis : int
@@ -128,35 +168,52 @@ def along_axis(matrix: Any, x: Array, axis: int, out: Array | None = None) -> Ar
     m, n = matrix.shape
     x = np.ascontiguousarray(x)
     lead, trail = prod(x.shape[:axis]), prod(x.shape[axis + 1 :])
-    result = result_array(out, (*x.shape[:axis], m, *x.shape[axis + 1 :]), x.dtype, zeros=True)
     # a complex number is two adjacent real numbers
     real, width = matrix.dtype, trail * (2 if x.dtype.kind == "c" else 1)
-    source, target = x.view(real).reshape(lead, n, width), result.view(real).reshape(lead, m, width)
-    workers = thread_count() if max(source.size, target.size) > THREAD_WORK else 1
-    if width >= WIDE:
-        _by_rows(matrix, source, target, workers)
+    source, shape = x.view(real).reshape(lead, n, width), (*x.shape[:axis], m, *x.shape[axis + 1 :])
+    loops = matrix.loops(source, lead * width)
+    size = lead * width * max(m, n)
+    workers = thread_count() if size > THREAD_WORK else 1
+    if loops is None and workers == 1 == lead:
+        return placed((matrix.csr @ source[0]).view(x.dtype).reshape(shape), out)
+    result = result_array(out, shape, x.dtype)
+    target = result.view(real).reshape(lead, m, width)
+    if width < WIDE:
+        _by_pieces(matrix, source, target, workers, loops)
+    elif loops is None:
+        _by_scipy(matrix, source, target, workers)
     else:
-        _by_pieces(matrix, source, target, workers)
+        _by_loops(matrix, source, target, workers, loops)
     return result
 
 
-def _by_rows(matrix: Any, source: Array, target: Array, workers: int) -> None:
+def _by_loops(matrix: _Matrix, source: Array, target: Array, workers: int, loops: Loops) -> None:
     """Multiply ``(lead, n, width)``; a work item is a range of the matrix' rows and one leading array."""
-    m, n = matrix.shape
-    lead, _, width = source.shape
+    lead, m, width = target.shape
     parts = workers if lead < workers else 1
-    cuts = [m * part // parts for part in range(parts + 1)]
+    cuts = [m * n // parts for n in range(parts + 1)]
 
-    def multiply(item: tuple[int, int, int]) -> None:
-        place, first, last = item
-        rows = matrix.indptr[first : last + 1], matrix.indices, matrix.data
-        csr_matvecs(last - first, n, width, *rows, source[place].ravel(), target[place, first:last].ravel())
+    def multiply(item: tuple[int, tuple[int, int]]) -> None:
+        place, rows = item
+        loops(*matrix.arrays, source[place].reshape(-1), target[place].reshape(-1), *rows, width, width)
 
-    items = [(place, *cuts[part : part + 2]) for place in range(lead) for part in range(parts)]
-    for_each(multiply, items, workers)
+    for_each(multiply, [(place, rows) for place in range(lead) for rows in pairwise(cuts)], workers)
 
 
-def _by_pieces(matrix: Any, source: Array, target: Array, workers: int) -> None:
+def _by_scipy(matrix: _Matrix, source: Array, target: Array, workers: int) -> None:
+    """Multiply ``(lead, n, width)`` without the loops; results are copied to their place while in cache."""
+    lead, m, width = target.shape
+    least = workers if lead < workers else 1
+    pieces = matrix.parts(min(m, max(least, -(-m * width * target.itemsize // PIECE))))
+
+    def multiply(item: tuple[int, _Rows]) -> None:
+        place, (first, last, rows) = item
+        target[place, first:last] = rows @ source[place]
+
+    for_each(multiply, [(place, rows) for place in range(lead) for rows in pieces], workers)
+
+
+def _by_pieces(matrix: _Matrix, source: Array, target: Array, workers: int, loops: Loops | None) -> None:
     """Multiply ``(lead, n, width)`` of small width: several leading arrays at once, transposed."""
     m, n = matrix.shape
     lead, _, width = source.shape
@@ -164,10 +221,13 @@ def _by_pieces(matrix: Any, source: Array, target: Array, workers: int) -> None:
 
     def multiply(start: int) -> None:
         piece = source[start : start + count]
-        side = np.ascontiguousarray(np.moveaxis(piece, 0, 1))
-        product = np.zeros((m, len(piece), width), target.dtype)
-        vectors = len(piece) * width
-        csr_matvecs(m, n, vectors, matrix.indptr, matrix.indices, matrix.data, side.ravel(), product.ravel())
-        target[start : start + len(piece)] = np.moveaxis(product, 0, 1)
+        side = piece.swapaxes(0, 1).reshape(n, -1)
+        if loops is None:
+            product = matrix.csr @ side
+        else:
+            columns = side.shape[1]
+            product = np.empty((m, columns), target.dtype)
+            loops(*matrix.arrays, side.reshape(-1), product.reshape(-1), 0, m, columns, columns)
+        target[start : start + len(piece)] = product.reshape(m, len(piece), width).swapaxes(0, 1)
 
     for_each(multiply, range(0, lead, count), workers)

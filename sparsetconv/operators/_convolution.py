@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sparsetconv._geometry.validation import IntOrInts, Padding, PaddingMode
     from sparsetconv._methods.base import Method
     from sparsetconv._methods.choice import Choice
+    from sparsetconv._methods.cpu.rates import KnownRates
     from sparsetconv._methods.registry import MethodName
 
 
@@ -92,7 +93,9 @@ class Convolution(ArrayCore):
         operator: Self = cls._settled(backend_of("kernel", weights), weights, geometry, method)
         return operator
 
-    def _settle(self, kernel: Array, geometry: ConvGeometry, method: str) -> None:
+    def _settle(
+        self, kernel: Array, geometry: ConvGeometry, method: str, known: KnownRates | None = None
+    ) -> None:
         backend = self.backend
         with on_device(backend, backend.device_of(kernel)):
             # a copy, since methods keep arrays derived from it
@@ -100,8 +103,8 @@ class Convolution(ArrayCore):
             self.geometry = geometry
             self._shape_by(geometry)
             weights = self._weights()
-            self._choice = choose(method, geometry, weights, backend)
-            self._method = self._choice.method(geometry, weights, backend)
+            self._choice = choose(method, geometry, weights, backend, known)
+            self._method = self._choice.made(geometry, weights, backend)
             self._place = Place(backend)
 
     def _shape_by(self, geometry: ConvGeometry) -> None:
@@ -116,7 +119,7 @@ class Convolution(ArrayCore):
         """The method with the conjugate of the kernel: the adjoint is its transpose."""
         if self.dtype.kind != "c":
             return self._method
-        method = type(self._method)(self.geometry, self._weights().conj(), self.backend)
+        method = self._method.like(self.geometry, self._weights().conj())
         # later work on other streams waits for the arrays of this method, too
         self._place = Place(self.backend)
         return method
@@ -218,15 +221,21 @@ class Convolution(ArrayCore):
 
     def __reduce__(self) -> tuple[Any, ...]:
         public = ConvTransposeOperator if self._transposed else ConvOperator
-        how = self.method, self._choice.reason, self._choice.asked
+        how = self.method, self._choice.known, self._choice.reason, self._choice.asked
         return _with_method, (public, self.kernel, self.geometry, *how)
 
 
 def _with_method(
-    public: Any, kernel: Array, geometry: ConvGeometry, method: MethodName, reason: str, asked: bool
+    public: Any,
+    kernel: Array,
+    geometry: ConvGeometry,
+    method: MethodName,
+    known: KnownRates,
+    reason: str,
+    asked: bool,
 ) -> Any:
-    """Unpickle an operator with its method, for the same products to the bit, and with why it was chosen."""
-    operator = public.from_geometry(kernel, geometry, method=method)
+    """Unpickle an operator: by its method and its rates, for the same bits, and with why it was chosen."""
+    operator = public._settled(backend_of("kernel", kernel), kernel, geometry, method, known)
     operator._choice = operator._choice._replace(reason=reason, asked=asked)
     return operator
 

@@ -183,13 +183,16 @@ class SparseOperator(SparseCore, ArrayOperator):
     once: ``A @ X`` is fastest if ``X``, of shape ``(n, k)``, is in C order, as for SciPy.
 
     The sum of a row is computed in the order of its entries, and each product is rounded before it is added.
-    So results have the same bits with any number of threads, in each run, and for one vector or many; on x86
-    they are SciPy's bits. Small products, of less than 655,360 entries times vectors, are SciPy's. The first
-    large product of each combination of dtypes compiles (about half a second; numba caches the result on
-    disk). Without numba's compiler all products are SciPy's.
+    So results have the same bits with any number of threads and in each run; on x86 they are SciPy's bits,
+    for one vector or many. Small products, of less than 655,360 entries times vectors, are SciPy's until
+    large ones have loaded the compiled loops; then they use them, too, where SciPy's bits are the same.
+    Where SciPy rounds otherwise, bits of small and of large products may differ. The first large product of
+    each combination of dtypes compiles (about half a second; numba caches the result on disk). Without
+    numba's compiler all products are SciPy's.
 
-    Products with the adjoint need the CSR of the transpose, which is made by the first large one. If it does
-    not fit into half of the available memory, the given matrix is used, at a lower speed; bits are the same.
+    Products with the adjoint need the CSR of the transpose, which is made by the first one that is computed
+    by the loops. If it does not fit into half of the available memory, the given matrix is used, at a lower
+    speed; bits are the same.
 
     Do not change the arrays of the matrix afterwards: new values would appear in one direction only, and new
     indices are not checked.

@@ -182,16 +182,27 @@ class _Direction:
     def product(self, x: Array, batch: int, out: Array | None) -> Array:
         """Return the results for a batch of arrays, all flat and contiguous, in ``out`` if that is given."""
         size, real = batch * self._size, self._real
-        if out is None and size > memory.LARGE_RESULT:
-            nbytes = size * self._dtype.itemsize
-            memory.require("the product", nbytes, "padding and the batch set its size")
         own = self._summed == self._dtype
+        if max(size, x.size) > memory.LARGE_RESULT:
+            self._require(x, size, out)
         sums = out if own else None
         if sums is None or self._zeros:
             sums = result_array(sums, (size,), self._summed, zeros=self._zeros)
         values = x if x.dtype == real == self._dtype else self._values(x)
         self._run(values, sums if self._summed == real else sums.view(real), batch)
         return sums if own else placed(sums, result_array(out, (size,), self._dtype))
+
+    def _require(self, x: Array, size: int, out: Array | None) -> None:
+        """Check the memory of all new arrays: sums, results if these are others, and operands as read."""
+        own, summed = self._summed == self._dtype, self._summed.itemsize
+        nbytes = size * summed if out is None or not own else 0
+        if out is None and not own:
+            nbytes += size * self._dtype.itemsize
+        # integers of 64 bits are read where they are, with a sign or without
+        whole = self._dtype.kind in "iu"
+        if x.dtype.itemsize < summed if whole else x.dtype != self._dtype:
+            nbytes += x.size * summed
+        memory.require("the product", nbytes, "padding, the batch and conversion to wider numbers add to it")
 
     def _values(self, x: Array) -> Array:
         """Return an array as the loops read it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 from math import log2, prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -120,14 +120,24 @@ class FFTMethod(TransformMethod):
         """See `Method.seconds`."""
         return fft_strategy(work.geometry, work.transposed, work.dtype, rates).seconds
 
-    def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
+    def __init__(
+        self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY, rates: Rates | None = None
+    ) -> None:
         super().__init__(geometry, weights, backend)
-        # an operator keeps to the rates with which it was made
-        self._rates = current().rates
+        self._rates = current().rates if rates is None else rates
         self._prepared: tuple[Store[TileTransforms | WholeTransform], ...] = (
             Store(MOST_KEPT, MOST_BYTES),
             Store(MOST_KEPT, MOST_BYTES),
         )
+
+    @classmethod
+    def chosen_by(cls, rates: Rates, geometry: ConvGeometry, weights: Array, backend: Backend) -> Self:
+        """See `Method.chosen_by`."""
+        return cls(geometry, weights, backend, rates)
+
+    def like(self, geometry: ConvGeometry, weights: Array) -> Self:
+        """See `Method.like`."""
+        return type(self)(geometry, weights, self.backend, self._rates)
 
     def strategy(self, transposed: bool, dtype: np.dtype[Any], items: int = 1) -> FFTStrategy:
         """Return the strategy for a direction, a dtype of results and a batch size."""

@@ -70,7 +70,11 @@ def folder() -> Path:
 
 def any_stored() -> bool:
     """Return whether rates have ever been stored for this user."""
-    return folder().is_dir()
+    try:
+        return folder().is_dir()
+    except OSError:
+        # where nobody may look, nothing has been stored
+        return False
 
 
 def key(model: int, features: Iterable[str], threads: int) -> Key:

@@ -56,13 +56,14 @@ class KernelProducts:
         c_in, c_out = geometry.channels
         taps = (axis.taps for axis in geometry.axes)
         weights = backend.xp.broadcast_to(backend.xp.zeros(1, dtype), (geometry.groups, c_out, c_in, *taps))
-        self._method = choose("auto", geometry, weights, backend).method
+        choice = choose("auto", geometry, weights, backend)
+        self._method, self._rates = choice.method, choice.known.rates
         self._direct = DirectMethod(geometry, weights) if self._method is DirectMethod else None
 
     def _of(self, weights: Array) -> Method:
         if self._direct is not None:
             return self._direct.with_weights(weights)
-        return self._method(self._geometry, weights, self._backend)
+        return self._method.chosen_by(self._rates, self._geometry, weights, self._backend)
 
     def forward(self, weights: Array, large: Array, out: Array | None = None) -> Array:
         """See `Windows.forward`."""

@@ -102,7 +102,7 @@ class Csr:
 
     def vector(self, x: Array, out: Array | None = None) -> Array:
         """Return the product with a vector, which has the result's dtype, in ``out`` if that is given."""
-        loops = self._loops(x, 1)
+        loops = self.loops(x, 1)
         if loops is None:
             product: Array = self.matrix @ x
             return product if out is None else placed(product, out)
@@ -149,14 +149,14 @@ class Csr:
         count = columns.shape[1]
         if count == 1:
             return self.vector(columns.reshape(-1), out).reshape(-1, 1)
-        loops = self._loops(columns, count)
+        loops = self.loops(columns, count)
         if loops is None:
             product: Array = self.matrix @ columns
             return product if out is None else placed(product, out.reshape(-1, count))
         return self._product(loops, columns.reshape(-1), count, out).reshape(-1, count)
 
-    def _loops(self, x: Array, columns: int) -> Any:
-        """Return the loops for a product, or None if SciPy's serve it.
+    def loops(self, x: Array, columns: int) -> Any:
+        """Return the loops for products with this many columns in all, or None if SciPy's serve them.
 
         Small products take loops that large ones have loaded, where that leaves the bits as they are.
         """
