@@ -156,7 +156,7 @@ def operator_device(op: Any, backend: Backend) -> int | None:
         device: int | None = op._where().device
         return device
     # a matrix of keys (DOK) has no array, and is never cupyx's
-    array = getattr(op, "data", None) if backend.sparse.issparse(op) else op
+    array: Any = getattr(op, "data", None) if backend.sparse.issparse(op) else op
     return backend.device_of(array) if is_cupy(array) else backend.current_device()
 
 
