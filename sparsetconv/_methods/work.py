@@ -53,7 +53,7 @@ class Rates(NamedTuple):
     gemm_terms : int
         Multiplications that a result takes as long as, at least, where BLAS has one row of weights.
     line : float
-        Overhead of a line of results in the stencil.
+        Overhead of a line of the source or of results in the stencil.
     tiles_call : float
         Overhead of a product by transforms of tiles.
     step_byte : float
@@ -167,6 +167,11 @@ class Work(NamedTuple):
     def lines(self) -> int:
         """Lines of results, over all channels."""
         return self.geometry.groups * self.channels[1] * self.made // self.line
+
+    @property
+    def source_lines(self) -> int:
+        """Lines of the source, over all channels, each as long as a line of results."""
+        return self.geometry.groups * self.channels[0] * self.read // self.line
 
     @property
     def together(self) -> int:

@@ -36,7 +36,7 @@ CHANNEL_VECTORS = 2
 # lines of results that share the loaded samples of the source; factor of the time per tap for a line alone
 SHARING, ALONE = 4, 2.0
 # factor of the time to move samples or results that are not consecutive
-APART = 3.0
+APART = 2.0
 # multiplications above which a second thread pays off
 THREAD_WORK = 1 << 20
 # largest tile buffer that a thread keeps from call to call, for each dtype
@@ -63,11 +63,13 @@ class DirectMethod(PaddedMethod):
         lanes = vector_bytes() // work.real_bytes
         held = (work.line, lanes), (work.channels[1], CHANNEL_VECTORS * lanes)
         empty = min(-(-number // block) * block / number for number, block in held)
-        alone: float = ALONE ** (1 - log2(min(work.together, SHARING)) / log2(SHARING))
+        parts = 2 if work.dtype.kind == "c" else 1
+        alone: float = ALONE ** (1 - log2(min(work.together * parts, SHARING)) / log2(SHARING))
         multiplied = work.multiplies(rates.word) * rates.multiply * empty * alone
-        apart = work.dtype.kind == "c" or work.geometry.axes[-1].stride > 1
+        lines = work.lines + work.source_lines
+        apart = parts > 1 or work.geometry.axes[-1].stride > 1
         moved = rates.byte * work.moved * (APART if apart else 1)
-        return rates.call + multiplied + rates.line * work.lines + moved
+        return rates.call + multiplied + rates.line * lines + moved
 
     @classmethod
     def is_ready(cls, dtype: np.dtype[Any]) -> bool:

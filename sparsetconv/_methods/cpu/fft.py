@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 # limits of the cache of prepared transforms, for each direction: their number and their total bytes
 MOST_KEPT, MOST_BYTES = 4, 1 << 26
+# factor of the time for complex tiles, whose samples are taken apart into real and imaginary parts, and for
+# tiles of a single sample
+COMPLEX, SINGLE = 1.5, 10.0
 # factor of the time for a single line, which runs on one thread; bytes of a core's cache, and the factor for
 # whole transforms that exceed it
 ONE_LINE, CACHE_BYTES, FAR = 1.5, 1 << 21, 1.5
@@ -87,7 +90,8 @@ def in_tiles(work: Work, rates: Rates, items: int = 1) -> FFTStrategy:
     c_in, c_out = work.channels
     sources = prod(span.source for span in spans)
     moved = items * work.geometry.groups * work.dtype.itemsize * (c_in * sources + c_out * work.made)
-    seconds = rates.tiles_call + rates.byte * moved + rates.step_byte * vector * tiles.steps
+    factor = (COMPLEX if work.dtype.kind == "c" else 1) * (SINGLE if prod(tiles.lengths) == 1 else 1)
+    seconds = rates.tiles_call + rates.byte * moved + rates.step_byte * factor * vector * tiles.steps
     return FFTStrategy(False, tiles.lengths, seconds)
 
 

@@ -32,7 +32,7 @@ CLASSES = {64: "AVX-512", 32: "AVX2", 16: "others"}
 # the constants of the CPU that are ratios or counts: they are not measured
 RATIOS = {
     "word": 1,
-    "gemm_calls": 1,
+    "gemm_calls": 4,
     "integer_gemm": 30,
     "gemm_terms": 100,
     "panel_line": 16,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # factor of the time per entry for complex entries
 COMPLEX = 1.6
+# entries that take as long as the start of a row
+ROW_ENTRIES = 4
 
 
 class SparseMethod(Method):
@@ -39,7 +41,9 @@ class SparseMethod(Method):
     def seconds(work: Work, rates: Rates) -> float:
         """See `Method.seconds`."""
         entry = rates.sparse_entry * (COMPLEX if work.dtype.kind == "c" else 1)
-        return rates.sparse_call + work.geometry.nnz * (entry + rates.sparse_byte * work.dtype.itemsize)
+        nnz, rows = work.geometry.nnz, work.geometry.matrix_shape[1 if work.transposed else 0]
+        entries = nnz * (entry + rates.sparse_byte * work.dtype.itemsize)
+        return rates.sparse_call + entries + rows * ROW_ENTRIES * rates.sparse_entry + rates.byte * work.moved
 
     def __init__(self, geometry: ConvGeometry, weights: Array, backend: Backend = NUMPY) -> None:
         super().__init__(geometry, weights, backend)
