@@ -8,7 +8,8 @@ geometric mean and at worst.
 ``--fit`` measures the rates of this processor's class instead, as `sparsetconv.tune` does, and writes them to
 the package's ``rates.json``: the median of several measurements. Do this with two threads, on a machine that
 does nothing else, whenever a method's loops or its ``seconds`` have changed; and for the other classes with
-``NUMBA_CPU_NAME``, ``NUMBA_CPU_FEATURES`` and the like.
+``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` for the compiled loops, ``OPENBLAS_CORETYPE`` for BLAS, and
+``NPY_DISABLE_CPU_FEATURES`` for NumPy.
 """
 
 from __future__ import annotations

@@ -215,7 +215,7 @@ A, x = stc.SparseOperator(M), np.linspace(0, 1, 30) ** 3
 before = A @ x, A @ np.stack([x, x], 1), A.T @ (A @ x)
 assert "numba" not in sys.modules and not product._ready
 product.LARGE, large = 1, product.LARGE
-A @ x
+stc.SparseOperator(M) @ x
 product.LARGE = large
 assert len(product._ready) == 1
 after = A @ x, A @ np.stack([x, x], 1), A.T @ (A @ x)

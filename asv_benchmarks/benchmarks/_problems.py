@@ -46,13 +46,15 @@ def matrix(n: int, taps: int, name: str) -> Any:
 def operator(shape: tuple[int, ...], weights: tuple[int, ...], method: str, name: str) -> Any:
     """Return the operator of a kernel of shape ``weights`` by a method, or skip if there is none."""
     backend = get(name)
-    geometry = stc.ConvGeometry(shape, weights, padding="same")
+    groups = shape[0] // weights[1] if len(weights) > len(shape) else 1
+    options: dict[str, Any] = {"padding": "same", "groups": groups}
+    geometry = stc.ConvGeometry(shape, weights, **options)
     if method == "sparse":
         # the matrix and that of the other direction
         backend.require(2.2 * csr_bytes(geometry.nnz, geometry.matrix_shape[0]))
     with backend.guarded():
         try:
-            return stc.ConvOperator(kernel(backend, *weights), shape, padding="same", method=method)
+            return stc.ConvOperator(kernel(backend, *weights), shape, method=method, **options)
         except ValueError as error:
             # a method that this backend, or this version, does not have
             if "method" in str(error):

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 import sparsetconv as stc
 
-from ._backend import BACKENDS
+from ._backend import BACKENDS, Skip
 from ._problems import Question, UnitCosts, csr_bytes, kernel, matrix, product, product_work, random
 
 COLUMNS = [1, 8, 64]
@@ -75,6 +75,9 @@ class GivenMatrix(Question):
 
     def build(self, name, columns, dtype, direction, by):
         self.backend.require(1 << 30)
+        if not hasattr(stc, by) and by != "SciPy":
+            msg = f"this version has no {by}"
+            raise Skip(msg)
         M = given_matrix(name, dtype)
         rows = M.shape[1 if direction == "forward" else 0]
         X = random(rows, columns).astype(dtype)

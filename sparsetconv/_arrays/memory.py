@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 # bytes that are never refused: querying the system takes longer than allocating them
 ALWAYS_THERE = 1 << 26
-# elements of a result, of 16 bytes at most, up to which it takes no more than that
+# elements of a result up to which, at 16 bytes each at most, it fits in ALWAYS_THERE: its memory need not be
+# checked
 LARGE_RESULT = ALWAYS_THERE // 16
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, partial
 from math import prod
+from operator import call
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -240,7 +241,8 @@ def csr_arrays(
     nnz, index_dtype : int, dtype
         From `matrix_size`.
     """
-    workers = thread_count() if nnz >= THREAD_ENTRIES else 1
+    shared = nnz >= THREAD_ENTRIES
+    workers = thread_count() if shared else 1
     compiles = nnz >= COMPILED_ENTRIES
     data = np.empty(nnz, weights.dtype)
     indices = np.empty(nnz, index_dtype)
@@ -250,7 +252,7 @@ def csr_arrays(
     pointers: list[Callable[[], None]] = []
     entry, row = 0, 1
     for box in boxes(layout.row_shape, start, stop):
-        for part, outer in _divided(layout, box, workers if nnz >= THREAD_ENTRIES else 0):
+        for part, outer in _divided(layout, box, workers) if shared else [(box, None)]:
             count = layout.box_nnz(part)
             rows = prod(last - first for first, last in part)
             pieces.append(_Piece(layout, part, outer, entry, count))
@@ -259,25 +261,17 @@ def csr_arrays(
     writes: list[Callable[[], None]] = [
         partial(piece.write, weights, data, indices, compiles) for piece in pieces
     ]
-    for_each(_do, writes, workers)
+    for_each(call, writes, workers)
     copies = _copies([piece for piece in pieces if piece.template], data, indices, workers)
-    for_each(_do, [*pointers, *copies], workers)
+    for_each(call, [*pointers, *copies], workers)
     return data, indices, indptr
-
-
-def _do(job: Callable[[], None]) -> None:
-    job()
 
 
 def _divided(layout: MatrixLayout, box: Box, workers: int) -> Iterator[tuple[Box, int | None]]:
     """Divide a box for threads; yield parts, and the axis that repeats a `Template`, or None.
 
     Most boxes are copies of few rows: threads share the copies, not the rows. Otherwise they share the rows.
-    Without workers the box is not divided.
     """
-    if not workers:
-        yield box, None
-        return
     (first, last), *ranges = box
     levels = Level.each(layout.axes, ranges)
     outer = next((at for at, (low, high) in enumerate(ranges) if high - low > 1), len(ranges) - 1)

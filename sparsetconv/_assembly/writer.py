@@ -187,7 +187,7 @@ class Writer:
             # loops are compiled only for contiguous, writable arrays
             weights = np.require(weights, requirements=["C", "W"])
         whole = self.limits.whole * (len(level.segments) if self.compiled else 1)
-        if self.is_within(number) and columns.size * level.entries * level.below <= whole:
+        if self.repeats_are_written(number) and columns.size * level.entries * level.below <= whole:
             return self.write_block(number, level.limits, weights, columns, entry)
         for segment in level.segments:
             start, period, repeat, shift = segment
@@ -202,12 +202,12 @@ class Writer:
             length = (entry - first) // written
             step = None if shift is None else shift * level.stride
             if number == self.outer:
-                self.leave(first, length, repeat, step)
+                self.note_stretch(first, length, repeat, step)
             else:
                 entry = self.repeat(first, length, repeat, step)
         return entry
 
-    def is_within(self, number: int) -> bool:
+    def repeats_are_written(self, number: int) -> bool:
         """Return whether all that an axis and later ones repeat is to be written."""
         return self.outer is None or number > self.outer
 
@@ -310,7 +310,7 @@ class Writer:
             repeat_block(block + block.dtype.type(shift), shift, others)
         return end
 
-    def leave(self, first: int, length: int, repeat: int, shift: int | None) -> None:
+    def note_stretch(self, first: int, length: int, repeat: int, shift: int | None) -> None:
         """Note where the block of entries just written is to be repeated; arguments as for `repeat`."""
         if length:
             begin = self.stretches[-1].stop if self.stretches else 0

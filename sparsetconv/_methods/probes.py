@@ -1,7 +1,7 @@
 """The problems that `sparsetconv.tune` times, and how it times them.
 
-Each rate of the CPU has problems whose time it dominates, in both directions. They take from some tens of
-microseconds to a few milliseconds.
+Each rate of the CPU counts in some of them, in both directions: its share of their time is from a few
+hundredths (``weight_byte``) to nearly all. A product takes from two microseconds to a few milliseconds.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ class ArrayProducts(Base):
                 f"got {shown(array.shape)}{self._shape_hint(array.shape)}"
             )
             raise ValueError(msg)
-        return self._on_batch(array, batch, (*batch, *self.output_shape), False, out)
+        return self._apply_batch(array, batch, (*batch, *self.output_shape), False, out)
 
     def _is_quick(self, x: Any, shape: tuple[int, ...]) -> TypeGuard[Array]:
         """Return whether an operand needs neither checks nor conversion: a NumPy array of a shape."""
@@ -148,7 +148,7 @@ class ArrayProducts(Base):
             return "; the channels are a batch here and belong in front: np.moveaxis(x, -1, 0)"
         return ""
 
-    def _on_batch(
+    def _apply_batch(
         self,
         x: Array,
         batch: tuple[int, ...],
@@ -158,26 +158,26 @@ class ArrayProducts(Base):
     ) -> Array:
         """Apply in one direction to a batch of any shape, which may be empty; ``shape`` is the result's."""
         if self.backend is NUMPY:
-            return self._here(x, prod(batch), shape, adjoint, out)
+            return self._on_this_device(x, prod(batch), shape, adjoint, out)
         # reshaping may copy the operand, which has to happen on that device, too
         with self._where().entered():
-            return self._here(x, prod(batch), shape, adjoint, out)
+            return self._on_this_device(x, prod(batch), shape, adjoint, out)
 
-    def _here(self, x: Array, items: int, shape: tuple[int, ...], adjoint: bool, out: Array | None) -> Array:
+    def _on_this_device(
+        self, x: Array, items: int, shape: tuple[int, ...], adjoint: bool, out: Array | None
+    ) -> Array:
         """Apply in one direction, on the current device, to a batch of ``items``."""
         dtype = self.dtype if x.dtype == self.dtype else np.result_type(x.dtype, self.dtype)
         if out is None:
-            return self._new_or_in(None, x, items, adjoint, dtype).reshape(shape)
+            return self._results(None, x, items, adjoint, dtype).reshape(shape)
         target = checked_out(out, shape, dtype, self.backend, self._where().device)
         if self.backend.xp.may_share_memory(x, target):
-            target[...] = self._new_or_in(None, x, items, adjoint, dtype).reshape(shape)
+            target[...] = self._results(None, x, items, adjoint, dtype).reshape(shape)
         else:
-            self._new_or_in(target, x, items, adjoint, dtype)
+            self._results(target, x, items, adjoint, dtype)
         return out
 
-    def _new_or_in(
-        self, out: Array | None, x: Array, items: int, adjoint: bool, dtype: np.dtype[Any]
-    ) -> Array:
+    def _results(self, out: Array | None, x: Array, items: int, adjoint: bool, dtype: np.dtype[Any]) -> Array:
         """Return the results of a batch of ``items`` in one direction, in a new array or in ``out``."""
         xp = self.backend.xp
         source, result = self.input_shape, self.output_shape
@@ -228,7 +228,7 @@ class ArrayProducts(Base):
         """Apply to ``(..., n)``."""
         array = self._checked(x)
         lead = array.shape[:-1]
-        return self._on_batch(array, lead, (*lead, self.shape[1 if adjoint else 0]), adjoint)
+        return self._apply_batch(array, lead, (*lead, self.shape[1 if adjoint else 0]), adjoint)
 
     def _flat(self, x: Array, adjoint: bool, out: Array | None = None) -> Array:
         """Apply to a vector of the operator's dtype; ``out`` is flat, too."""

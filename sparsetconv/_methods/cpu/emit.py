@@ -270,8 +270,8 @@ def loops_of(emit: Callable[..., None], rolled: bool = False, noalias: bool = Fa
     """Return a numba intrinsic that calls the loops that ``emit`` emits, in a function of their own.
 
     ``rolled`` keeps LLVM from unrolling and vectorizing loops, for code that would take too long to compile.
-    ``noalias`` tells LLVM that the arrays do not overlap, so that it need not load again after each store;
-    whether that is faster is to be measured, since it may keep more in registers than there are.
+    ``noalias`` tells LLVM that the arrays do not overlap, so that it need not load again after each store.
+    Measure before use: LLVM may then keep more in registers than there are, and spill.
 
     The intrinsic's arguments are six arrays, a counter, three numbers, and a number that identifies the
     version of the code. ``emit`` is called with a `Code`, the six arrays as `Memory`, a pointer to the

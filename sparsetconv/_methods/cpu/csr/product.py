@@ -5,8 +5,9 @@ Both compute the same bits where SciPy rounds each product before it is added, a
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import numpy as np
 import scipy.sparse as sp
@@ -75,14 +76,15 @@ def with_arrays(kind: Any, arrays: CsrArrays, shape: tuple[int, int]) -> Any:
     return made
 
 
-class Csr:
-    """A CSR matrix, and its products.
+class CsrProducts(ABC):
+    """What a CSR matrix and its transpose share: who computes a product, SciPy or the loops.
 
     Parameters
     ----------
     matrix : (m, n) scipy.sparse array
-        Its arrays are kept as they are; in any order, and with duplicates, but with valid indices: nothing
-        checks them later.
+        As SciPy multiplies with it: a CSR, or a CSC, the transpose of a CSR with the same arrays. They are
+        kept as they are; in any order, and with duplicates, but with valid indices: nothing checks them
+        later.
 
     Attributes
     ----------
@@ -94,9 +96,12 @@ class Csr:
         self._rows, self._columns = matrix.shape
         self._arrays = CsrArrays.of(matrix)
         self._data = matrix.data
-        # other arrays are of another type, for which numba would compile anew
-        self._usual = all(map(_is_usual, self._arrays))
+        # number of columns from which on a product is large
+        self._large_from = -(-LARGE // max(1, self._data.size))
+        self._compiles_alike = all(map(_compiles_alike, self._arrays))
         self._dtypes = matrix.indices.dtype, self._data.dtype
+        # those of `_ready` that serve small products with this matrix, by the rest of their key: to hash all
+        # of it takes as long as a small product
         self._known: dict[Hashable, Any] = {}
         self._scattered: bool | None = None
 
@@ -160,9 +165,9 @@ class Csr:
 
         Small products take loops that large ones have loaded, where that leaves the bits as they are.
         """
-        if self._data.size * columns >= LARGE:
+        if columns >= self._large_from:
             return None if compiler_switch() else self._loaded(x.dtype, columns > 1)
-        if not _ready or not self._usual:
+        if not _ready or not self._compiles_alike:
             return None
         own = x.dtype, columns > 1
         loops = self._known.get(own)
@@ -170,7 +175,7 @@ class Csr:
             loops = _ready.get((*self._dtypes, *own))
             if loops is not None:
                 self._known[own] = loops
-        return loops if loops is not None and _is_usual(x) else None
+        return loops if loops is not None and _compiles_alike(x) else None
 
     def _loaded(self, dtype: np.dtype[Any], many: bool) -> Any:
         """Return compiled loops, which are ready for small products, too, once they have been called."""
@@ -183,20 +188,20 @@ class Csr:
             _ready[(*(args[n].dtype for n in (1, 2, 4)), many)] = run
 
         known = (*self._dtypes, dtype, many) in _ready
-        return run if known or not self._usual else called
+        return run if known or not self._compiles_alike else called
 
+    @abstractmethod
     def _product(
         self, loops: Callable[..., None], source: Array, columns: int, out: Array | None = None
     ) -> Array:
         """Return the product by compiled loops, flat, in ``out`` if that is given."""
-        return self._gathered(loops, self._arrays, source, columns, out)
 
     def _gathered(
         self, loops: Callable[..., None], arrays: CsrArrays, source: Array, columns: int, out: Array | None
     ) -> Array:
         """Return the product of the rows of a CSR, by threads with ranges of rows."""
         target = result_array(out, (self._rows * columns,), source.dtype)
-        if self._data.size * columns < LARGE:
+        if columns < self._large_from:
             loops(*arrays, source, target, 0, self._rows, columns, columns)
             return target
         workers = self._workers(columns)
@@ -222,10 +227,21 @@ class Csr:
         return self._scattered
 
     def _workers(self, columns: int) -> int:
-        return min(thread_count(), max(1, self._rows)) if self._data.size * columns >= LARGE else 1
+        return min(thread_count(), max(1, self._rows)) if columns >= self._large_from else 1
 
 
-class TransposedCsr(Csr):
+@final
+class Csr(CsrProducts):
+    """A CSR matrix, and its products."""
+
+    def _product(
+        self, loops: Callable[..., None], source: Array, columns: int, out: Array | None = None
+    ) -> Array:
+        return self._gathered(loops, self._arrays, source, columns, out)
+
+
+@final
+class TransposedCsr(CsrProducts):
     """The transpose of a CSR matrix, and its products.
 
     Large products are made with the transpose's own CSR, which is made when first needed, if there is memory
@@ -234,7 +250,7 @@ class TransposedCsr(Csr):
     Parameters
     ----------
     matrix : (m, n) scipy.sparse.csr_array
-        As for `Csr`; the transpose is ``(n, m)``.
+        The matrix whose transpose, ``(n, m)``, is multiplied.
     """
 
     def __init__(self, matrix: Any) -> None:
@@ -291,7 +307,7 @@ class CsrPair(NamedTuple):
     """A CSR matrix in both directions."""
 
     forward: Csr
-    transposed: Csr
+    transposed: TransposedCsr
 
     @classmethod
     def of(cls, matrix: Any) -> CsrPair:
@@ -299,15 +315,16 @@ class CsrPair(NamedTuple):
         return cls(Csr(matrix), TransposedCsr(matrix))
 
     def vector(self, x: Array, transposed: bool, out: Array | None = None) -> Array:
-        """See `Csr.vector`."""
-        return self[transposed].vector(x, out)
+        """See `CsrProducts.vector`."""
+        return (self.transposed if transposed else self.forward).vector(x, out)
 
     def batch(self, x: Array, dtype: np.dtype[Any], transposed: bool, out: Array | None = None) -> Array:
-        """See `Csr.batch`."""
-        return self[transposed].batch(x, dtype, out)
+        """See `CsrProducts.batch`."""
+        return (self.transposed if transposed else self.forward).batch(x, dtype, out)
 
 
-def _is_usual(array: Array) -> bool:
+def _compiles_alike(array: Array) -> bool:
+    """Return whether an array is of the type for which loops are compiled; numba has others for others."""
     return array.flags.writeable and array.flags.aligned
 
 
