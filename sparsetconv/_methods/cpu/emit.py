@@ -212,6 +212,18 @@ class Code:
         builder.position_at_end(after)
 
     @contextmanager
+    def shared(self, counter: Any, last: Value) -> Iterator[Value]:
+        """Loop over the numbers that this thread takes from the threads' ``counter``, below ``last``."""
+
+        def take() -> Value:
+            return Value(self, self.builder.atomic_rmw("add", counter, INTEGER(1), "monotonic"))
+
+        number = self.variable(take())
+        with self.repeat(lambda: number.now < last):
+            yield number.now
+            number.set(take())
+
+    @contextmanager
     def loop(self, start: Any, stop: Any, step: Any = 1) -> Iterator[Value]:
         """Loop over ``range(start, stop, step)``, for a positive step."""
         number = self.variable(start)

@@ -22,7 +22,7 @@ from sparsetconv._arrays import record as record_module
 from sparsetconv._arrays.compiler import compiled, version_of
 from sparsetconv._arrays.record import Record, Records, size
 from sparsetconv._methods.cpu import emit
-from sparsetconv._methods.cpu.emit import INTEGER, Memory, Value, loops_of, splat, vector_of
+from sparsetconv._methods.cpu.emit import Memory, Value, loops_of, splat, vector_of
 from sparsetconv._methods.cpu.overlap_save import records
 from sparsetconv._methods.cpu.overlap_save.records import AXIS, HEADER
 
@@ -253,13 +253,8 @@ def emit_tiles(m: _Arrays, counter: Any, tiles: Value, packs: Value, last: Value
     v = _Vectors(m)
     code, header, axes = v.code, v.header, Records(m.t, v.header.axes, AXIS)
     end = axes.at(header.ndim)
-
-    def take() -> Any:
-        return Value(code, code.builder.atomic_rmw("add", counter, INTEGER(1), "monotonic"))
-
-    number = code.variable(take())
-    with code.repeat(lambda: number.now < last):
-        group, first = number.now // packs, number.now % packs * header.pack
+    with code.shared(counter, last) as number:
+        group, first = number // packs, number % packs * header.pack
         pack = _Pack(first, tiles, group)
         with code.loop(0, header.c_in) as channel:
             origin = channel * v.apart * 2
@@ -276,7 +271,6 @@ def emit_tiles(m: _Arrays, counter: Any, tiles: Value, packs: Value, last: Value
             with code.loop(header.axes, end, size(AXIS)) as axis:
                 _emit_transform(v, result, Record(m.t, axis, AXIS), True)
             _emit_scatter(v, pack, channel, result)
-        number.set(take())
 
 
 _loops = loops_of(lambda _, arrays, *rest: emit_tiles(_Arrays(*arrays), *rest))

@@ -30,19 +30,18 @@ MOST_BANDS = 32
 TILE_START, BLOCK_START, LINE_COPY, VECTOR_COPY = 2000.0, 40.0, 100.0, 2.0
 # the part of a tile that each thread but one loses, since it begins late or waits at the end
 LATE = 0.2
-
-
-# A band: its row blocks, the rows of the padded input that they read, 1 if its results are added, and 1 if it
-# reads rows of padding.
-BAND = record("first_block", "end_block", "first_row", "rows", "adds", "whole")
 # the source is read in place if a row block reads at most this many lines of it; more lines, each in another
 # page of memory, are read faster from a tile buffer, and by many channels of results again and again
 LINES_IN_PLACE = 12
+# A band: its row blocks, the rows of the padded input that they read, 1 if its results are added, and 1 if it
+# reads rows of padding.
+BAND = record("first_block", "end_block", "first_row", "rows", "adds", "whole")
 
 
 def reads_in_place(direction: Direction, layout: Layout) -> bool:
     """Return whether the source is read in place where no padding is read."""
     spread = [np.unique(axis.reads).size for axis in direction.outer]
+    # lines of all planes that a row block reads
     lines = layout.planes * prod(spread[:-1]) * (spread[-1] + layout.lines_together - 1 if spread else 1)
     near = direction.phases == 1 and direction.last.source.step == 1
     near = near and not layout.channel_lanes

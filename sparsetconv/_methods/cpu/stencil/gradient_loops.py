@@ -84,13 +84,8 @@ def emit_gradient(m: Arrays, counter: Any, first: Value, tiles: Value, last: Val
     code, header, small, own = m.code, m.header, m.weights, Record(m.w, 0, SCRATCH)
     parts = header.plane_parts
     ahead = STEPS * vector_of(m.buffer.element).count
-
-    def take() -> Value:
-        return Value(code, code.builder.atomic_rmw("add", counter, INTEGER(1), "monotonic"))
-
-    number = code.variable(take())
-    with code.repeat(lambda: number.now < last):
-        item, tile = number.now // tiles, m.tiles[first + number.now % tiles]
+    with code.shared(counter, last) as number:
+        item, tile = number // tiles, m.tiles[first + number % tiles]
         source = emit_source(m, item, tile, whole=True)
         base = Record(m.t, header.runs, RUN).base
         low = (source.begin - base).maximum(0)
@@ -103,10 +98,9 @@ def emit_gradient(m: Arrays, counter: Any, first: Value, tiles: Value, last: Val
                 m.buffer[j] = small[start + j * parts]
             with code.loop(count, count + ahead) as j:
                 m.buffer[j] = 0
-            to = (number.now * own.small_planes + plane) * own.entries
+            to = (number * own.small_planes + plane) * own.entries
             with code.loop(0, own.entries, TAPS) as entry:
                 _emit_inner(m, source.origin + block.base + base + low, count, entry, to + entry)
-        number.set(take())
 
 
 _loops = loops_of(lambda _, arrays, *rest: emit_gradient(Arrays(*arrays), *rest))

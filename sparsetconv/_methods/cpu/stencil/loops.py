@@ -23,7 +23,6 @@ from sparsetconv._arrays.compiler import compiled, version_of
 from sparsetconv._arrays.record import Record, Records, size
 from sparsetconv._methods.cpu import emit
 from sparsetconv._methods.cpu.emit import (
-    INTEGER,
     VECTORS,
     Memory,
     Value,
@@ -290,14 +289,14 @@ def emit_columns(m: Arrays, series: Series, block: Record, source: Source, colum
         rows = emit_out_rows(m, series, block, channels, series.place)
         with code.loop(0, 2 * BLOCK_ROWS) as row:
             # an odd phase is never plain
-            straight = scratch.out_rows[row.minimum(BLOCK_ROWS - 1)]
-            scratch.places[row] = series.plain.choose(straight, buffer_row(m, row))
+            in_out = scratch.out_rows[row.minimum(BLOCK_ROWS - 1)]
+            scratch.places[row] = series.plain.choose(in_out, buffer_row(m, row))
         wide = code.integer(width * VECTORS)
         with code.loop(columns.low, columns.high, wide) as j:
-            to, shift = j * target.step, series.plain.choose(j, 0)
+            further, shift = j * target.step, series.plain.choose(j, 0)
             with code.loop(0, series.paired + 1) as odd:
-                begin: Value = base + j
-                read = Reading(memory, offsets, lambda v: begin + v * width)
+                first: Value = base + j
+                read = Reading(memory, offsets, lambda v: first + v * width)
                 sums = emit_sums(m, series, odd, channels, item, read)
 
                 def out_place(row: int, v: int) -> Value:
@@ -309,8 +308,8 @@ def emit_columns(m: Arrays, series: Series, block: Record, source: Source, colum
                     m,
                     rows,
                     series.pairing,
-                    lambda even, odd, begin: emit_store(
-                        m, (even, odd), begin + to, wide, target, series.pairing
+                    lambda even, odd, to: emit_store(
+                        m, (even, odd), to + further, wide, target, series.pairing
                     ),
                 )
 
@@ -409,16 +408,8 @@ def emit_tile(m: Arrays, number: Value, tile: Record, results: Results) -> None:
 
 def emit_stencil(m: Arrays, results: Results, counter: Any, first: Value, tiles: Value, last: Value) -> None:
     """Compute tiles until the threads' common ``counter`` of tiles reaches ``last``."""
-    code = m.code
-
-    def take() -> Any:
-        return Value(code, code.builder.atomic_rmw("add", counter, INTEGER(1), "monotonic"))
-
-    number = code.variable(take())
-    with code.repeat(lambda: number.now < last):
-        tile = m.tiles[first + number.now % tiles]
-        emit_tile(m, number.now // tiles, tile, results)
-        number.set(take())
+    with m.code.shared(counter, last) as number:
+        emit_tile(m, number // tiles, m.tiles[first + number % tiles], results)
 
 
 _loops = loops_of(

@@ -9,7 +9,8 @@ form, which inserts no zeros between samples. Results in the padding are added t
 copies.
 
 The input is never padded as a whole. Results are divided into tiles whose padded input, with its halo, fits
-in a tile buffer that stays in cache. A store pass writes results, then an accumulate pass adds those in the
+in a tile buffer that stays in cache; where few lines are read at once, what needs no padding is read in place
+instead. A store pass writes results, then an accumulate pass adds those in the
 padding to their samples.
 """
 
