@@ -176,7 +176,7 @@ class _Direction:
             first = phases[0].number
             for item, start in product(range(0, len(x), items), range(0, first, rows)):
                 part, count = slice(item, item + items), min(rows, first - start)
-                values = weights @ self._panel(padded[part], phases, start, count)
+                values = _multiplied(weights, self._panel(padded[part], phases, start, count), self._xp)
                 target = self._target(out[part], phases, start, count)
                 # the product has all phases before the channels; the target has each axis' phase before the
                 # results of that phase
@@ -198,12 +198,12 @@ class _Direction:
         """Return the results of a batch, of which each item is one product of the weights and a panel."""
         number = phases[0].number
         if given is None and len(padded) == 1:
-            whole: Array = weights @ self._panel(padded, phases, 0, number)
+            whole = _multiplied(weights, self._panel(padded, phases, 0, number), self._xp)
             return whole.reshape(shape)
         out = result_array(given, shape, padded.dtype, self._xp)
         for item, result in zip(padded, out, strict=True):
             panel = self._panel(item[None], phases, 0, number)
-            self._xp.matmul(weights, panel, out=result.reshape(len(panel), self._results, -1))
+            _multiplied(weights, panel, self._xp, result.reshape(len(panel), self._results, -1))
         return out
 
     def _tile(
@@ -262,6 +262,13 @@ class _Direction:
         return panel if prod(taps) == 1 else self._xp.ascontiguousarray(panel)
 
 
+def _multiplied(weights: Array, panel: Array, xp: Any, out: Array | None = None) -> Array:
+    """Return ``weights @ panel``; where each group has a single weight, BLAS would be slow."""
+    multiply = xp.multiply if weights.shape[1:] == (1, 1) else xp.matmul
+    result: Array = multiply(weights, panel, out=out)
+    return result
+
+
 class GemmMethod(PaddedMethod):
     """BLAS products of the kernel with panels of the padded source; best with many channels."""
 
@@ -274,10 +281,13 @@ class GemmMethod(PaddedMethod):
         strides = prod(axis.stride for axis in work.geometry.axes)
         panels = work.unfolded if work.kernel_taps > 1 or strides > 1 else 0
         integers = rates.integer_gemm if work.dtype.kind in "iu" else 1
-        # a lone row of weights is multiplied one dot product at a time
-        terms = work.taps * work.channels[0]
-        lone = max(1.0, rates.gemm_terms / terms) if work.channels[1] == 1 else 1.0
-        products = rates.gemm_multiply * work.multiplies(rates.word) * integers * lone
+        products = rates.gemm_multiply * work.multiplies(rates.word) * integers
+        if work.kernel_taps * prod(work.channels) == 1:
+            # BLAS is not called
+            products = 0.0
+        elif work.channels[1] == 1:
+            # a lone row of weights is multiplied one dot product at a time
+            products *= max(1.0, rates.gemm_terms / (work.taps * work.channels[0]))
         apart = rates.panel_apart if work.apart else 1
         copied = rates.panel_byte * panels * apart * (1 + rates.panel_line / work.line)
         copies = work.taps * max(work.phases, panels / PANEL_BYTES) if panels else 0

@@ -21,6 +21,7 @@ from sparsetconv._arrays.results import placed, result_array
 from sparsetconv._arrays.threads import for_each, thread_count
 from sparsetconv._methods.base import PaddedMethod, far_padding
 from sparsetconv._methods.cpu.rates import vector_bytes
+from sparsetconv._methods.cpu.stencil.records import CHANNEL_VECTORS
 from sparsetconv._methods.work import SMALL
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from sparsetconv._methods.cpu.stencil.plan import Plan
     from sparsetconv._methods.work import Rates, Work
 
-# vectors of channels in a register block, if lanes hold channels
-CHANNEL_VECTORS = 2
 # lines of results that share the loaded samples of the source; factor of the time per tap for a line alone
 SHARING, ALONE = 4, 2.0
 # factor of the time to move samples or results that are not consecutive
@@ -47,7 +46,7 @@ LOOPS = "sparsetconv._methods.cpu.stencil.loops"
 
 
 class DirectMethod(PaddedMethod):
-    """A stencil whose micro-kernel sums over all taps in a register block of up to sixteen vectors.
+    """A stencil whose micro-kernel sums over all taps in a register block of vectors.
 
     The first call for a dtype compiles (a second or less; numba caches the result on disk). Integers are
     summed in 64 bits and wrap around as in NumPy.
@@ -59,13 +58,13 @@ class DirectMethod(PaddedMethod):
     @staticmethod
     def seconds(work: Work, rates: Rates) -> float:
         """See `Method.seconds`."""
-        # the lanes of a vector hold places of a line, or channels: what leaves fewer of them empty
+        # lanes hold places of a line, or channels: what leaves fewer of them empty
         lanes = vector_bytes() // work.real_bytes
         held = (work.line, lanes), (work.channels[1], CHANNEL_VECTORS * lanes)
-        empty = min(-(-number // block) * block / number for number, block in held)
+        excess = min(-(-number // block) * block / number for number, block in held)
         parts = 2 if work.dtype.kind == "c" else 1
         alone: float = ALONE ** (1 - log2(min(work.together * parts, SHARING)) / log2(SHARING))
-        multiplied = work.multiplies(rates.word) * rates.multiply * empty * alone
+        multiplied = work.multiplies(rates.word) * rates.multiply * excess * alone
         lines = work.lines + work.source_lines
         apart = parts > 1 or work.geometry.axes[-1].stride > 1
         moved = rates.byte * work.moved * (APART if apart else 1)
