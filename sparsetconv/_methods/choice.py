@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sparsetconv._methods.base import Method
 
 
+# seconds by which a small product must be faster by loops that are loaded: their tables take a millisecond
+PREPARING = 1e-6
 # what is said of a GPU whose rates are estimates
 NOT_MEASURED = "estimated; not measured on a card"
 
@@ -79,10 +81,15 @@ def choose(
     assembled = any(each.objection(geometry, weights) is None for each in matrices)
     large = assembled and _too_large(geometry, weights, backend)
     reason = "it has the lowest estimate"
-    if not backend.on_gpu and geometry.nnz <= SMALL and not large:
-        methods = {name: each for name, each in methods.items() if each.is_ready(weights.dtype)}
-        reason += f" of those for which nothing is compiled, up to {SMALL:,} entries"
     costs = estimate(geometry, weights.dtype, backend.on_gpu, known.rates)
+    if not backend.on_gpu and geometry.nnz <= SMALL and not large:
+        at_once = [name for name, each in methods.items() if not each.compiled]
+        least = min(costs[name] for name in at_once) - PREPARING
+        loaded = [
+            name for name, each in methods.items() if each.is_ready(weights.dtype) and costs[name] < least
+        ]
+        methods = {name: methods[name] for name in (*at_once, *loaded)}
+        reason += f" of those for which nothing is compiled and little prepared, up to {SMALL:,} entries"
     # a matrix that is too large is the last resort; `objection` is called for one method at a time, since it
     # may read the weights and so wait for the GPU
     order = sorted(methods, key=lambda each: (methods[each].assembles and large, costs[each]))
