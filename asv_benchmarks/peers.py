@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import statistics
 import sys
@@ -133,6 +134,8 @@ def scipy_csr(p: Problem) -> Pair | None:
 def pylops(p: Problem) -> Pair | None:
     if not p.plain or p.stride > 1 or p.dtype.kind == "c":
         return None
+    # without it PyLops fails where CuPy is installed but has no GPU
+    os.environ.setdefault("CUPY_PYLOPS", "0")
     import pylops
 
     # PyLops convolves, so the kernel of a correlation is given reversed
