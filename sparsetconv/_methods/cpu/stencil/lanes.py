@@ -31,6 +31,8 @@ PLACES = (REGISTERS - 1) // CHANNEL_VECTORS - 1
 PLACE_COUNTS = tuple(range(PLACES // 2, PLACES + 1))
 # the time of a tap of a register block beside its multiplications, and of storing a transposed result
 TAP_START, TRANSPOSE = 3.0, 2.0
+# lanes hold channels where that takes at most this part of the time; estimates are this exact
+GAIN = 0.95
 
 
 class RegisterBlocks(NamedTuple):
@@ -85,6 +87,5 @@ def chosen(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Layout:
         blocks = register_blocks(own, counts)
         times.append(blocks.per_line / blocks.together * blocks.full * own.channel_blocks * multiplied)
     places, channels = times
-    return layout._replace(
-        channel_lanes=channels + TRANSPOSE * float(counts.mean()) * layout.results < places
-    )
+    channels += TRANSPOSE * float(counts.mean()) * layout.results
+    return layout._replace(channel_lanes=channels < GAIN * places)
