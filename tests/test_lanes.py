@@ -10,6 +10,7 @@ from sparsetconv._methods.cpu.emit import VECTOR_BYTES
 from sparsetconv._methods.cpu.stencil import lanes
 from sparsetconv._methods.cpu.stencil.lanes import PLACES
 from sparsetconv._methods.cpu.stencil.partition import Layout
+from sparsetconv._methods.cpu.stencil.plan import plan_of
 from sparsetconv._methods.work import SMALL
 
 
@@ -98,8 +99,8 @@ def test_bits_do_not_depend_on_the_lanes(monkeypatch):
 )
 def test_lanes_are_filled_by_what_fills_them_better(channels, width, expected):
     geometry = stc.ConvGeometry((64, 8, width), (channels, 64, 3, 3), padding=1)
-    layout = lanes.chosen(geometry.axes, False, Layout(1, 64, channels, 1, 1, 4))
-    assert layout.channel_lanes is expected
+    plan = plan_of(geometry.axes, False, Layout(1, 64, channels, 1, 1, 4), choose_lanes=True)
+    assert plan.layout.channel_lanes is expected
 
 
 def test_small_products_use_the_loops_that_others_have_loaded():

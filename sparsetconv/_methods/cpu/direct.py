@@ -113,7 +113,6 @@ class DirectMethod(PaddedMethod):
 
     def _prepare(self, transposed: bool, given: np.dtype[Any]) -> _Direction:
         """Return one direction, for arrays of a dtype."""
-        from sparsetconv._methods.cpu.stencil import lanes
         from sparsetconv._methods.cpu.stencil.partition import Layout
         from sparsetconv._methods.cpu.stencil.plan import plan_of
 
@@ -130,15 +129,14 @@ class DirectMethod(PaddedMethod):
             item_parts = 2
         groups, results, planes = weights.shape[:3]
         layout = Layout(groups, planes, results, plane_parts, item_parts, real.itemsize)
-        if self.geometry.nnz > SMALL:
-            layout = lanes.chosen(self._axes, transposed, layout)
         plan = self._plans.get((transposed, layout))
         if plan is None:
-            plan = self._plans.setdefault((transposed, layout), plan_of(self._axes, transposed, layout))
+            made = plan_of(self._axes, transposed, layout, choose_lanes=self.geometry.nnz > SMALL)
+            plan = self._plans.setdefault((transposed, layout), made)
         loops = _Loops(plan, weights.astype(real, copy=False))
         shape = groups, (self.large_shape if transposed else self.small_shape)[1], *plan.sizes
-        made = _Direction(plan, loops, shape, dtype, real, self.geometry.nnz)
-        return self._prepared.setdefault((transposed, given), made)
+        direction = _Direction(plan, loops, shape, dtype, real, self.geometry.nnz)
+        return self._prepared.setdefault((transposed, given), direction)
 
 
 def _real(dtype: np.dtype[Any]) -> np.dtype[Any]:

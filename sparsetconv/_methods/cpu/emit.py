@@ -130,16 +130,15 @@ class Memory:
         stored = ir.Constant(self.element, value) if isinstance(value, int) else value.value
         self.code.builder.store(stored, self.at(place))
 
-    def _vector_at(self, place: Any) -> Any:
-        return self.code.builder.bitcast(self.at(place), vector_of(self.element).as_pointer())
-
     def vector(self, place: Any) -> Any:
         """Load a vector of elements from ``place`` on."""
-        return self.code.builder.load(self._vector_at(place), align=bytes_of(self.element))
+        return vector_at(self.code.builder, self.at(place), vector_of(self.element))
 
     def store_vector(self, place: Any, value: Any) -> None:
         """Store a vector of elements from ``place`` on."""
-        self.code.builder.store(value, self._vector_at(place), align=bytes_of(self.element))
+        builder = self.code.builder
+        to = builder.bitcast(self.at(place), vector_of(self.element).as_pointer())
+        builder.store(value, to, align=bytes_of(self.element))
 
     def sum(self, a: Value, b: Value) -> Value:
         """Add two elements."""

@@ -15,14 +15,15 @@ from sparsetconv._arrays.compiler import compiled, version_of
 from sparsetconv._arrays.record import Record, size
 from sparsetconv._methods.cpu import emit
 from sparsetconv._methods.cpu.emit import INTEGER, Value, loops_of, splat, vector_at, vector_of
-from sparsetconv._methods.cpu.stencil import lanes, loops, records
+from sparsetconv._methods.cpu.stencil import lanes, records
 from sparsetconv._methods.cpu.stencil import micro_kernel as micro_kernel_module
 from sparsetconv._methods.cpu.stencil import source as source_module
+from sparsetconv._methods.cpu.stencil import tiles as tiles_module
 from sparsetconv._methods.cpu.stencil.lanes import PLACE_COUNTS, PLACES
-from sparsetconv._methods.cpu.stencil.loops import Item, Series, emit_stencil
 from sparsetconv._methods.cpu.stencil.micro_kernel import Arrays, TapList, TapLoop, multiply_add
 from sparsetconv._methods.cpu.stencil.records import CHANNEL_VECTORS, ROW_BLOCK
 from sparsetconv._methods.cpu.stencil.source import Source, Span
+from sparsetconv._methods.cpu.stencil.tiles import Item, Series, block_channels, emit_stencil, tap_list
 
 
 def channel_kernel(m: Arrays, source: Any, taps: TapList, places: int) -> list[list[Any]]:
@@ -54,12 +55,11 @@ def emit_transposed(m: Arrays, series: Series, to: Value, channels: Value, count
 
     They are in rows of channels in front of the tile buffer; ``most`` is the number of rows.
     """
-    code, header, out, buffer, target = m.code, m.header, m.out, m.buffer, series.target
-    first, row = channels * header.block_channels, CHANNEL_VECTORS * m.width
-    abreast = header.block_channels.minimum(header.results - first)
+    code, out, buffer, target = m.code, m.out, m.buffer, series.target
+    row, (starts, abreast) = CHANNEL_VECTORS * m.width, block_channels(m, channels)
     straight = target.step.equals(1) & target.adds.equals(0) & count.equals(most)
     with code.loop(0, abreast) as channel:
-        begin = to + m.t[header.starts + first + channel]
+        begin = to + m.t[starts + channel]
         with code.either(straight) as (all_of_them, some):
             with all_of_them:
                 for number in range(most):
@@ -76,13 +76,11 @@ def emit_transposed(m: Arrays, series: Series, to: Value, channels: Value, count
 def emit_places(m: Arrays, series: Series, block: Record, channels: Value, places: tuple[Value, Value],
                 source: Source, item: Item) -> None:  # fmt: skip
     """Compute a register block: the first of ``places`` of a line, and their number; a block of channels."""
-    code, header, buffer, target, (begin, count) = m.code, m.header, m.buffer, series.target, places
+    code, buffer, target, (begin, count) = m.code, m.buffer, series.target, places
     to = series.place + block.lines[0] * target.line + begin * target.step
     with code.loop(0, series.paired + 1) as odd:
         run = series.runs[odd]
-        number = series.pattern + run.phase
-        weights = item.weights + channels * header.block_weights + m.t[header.weight_starts + number]
-        taps = TapList(header.offsets, header.bounds + number * header.limits, weights)
+        taps = tap_list(m, series, run, channels, item, m.header.offsets)
         base = block.base + source.origin + run.base + begin
         for most in PLACE_COUNTS:
             # the smallest register block that is large enough
@@ -133,5 +131,5 @@ def _compiled(version: int) -> Any:
 
 
 channel_stencil = _compiled(
-    version_of(emit, record_module, records, micro_kernel_module, source_module, lanes, loops)
+    version_of(emit, record_module, records, micro_kernel_module, source_module, tiles_module, lanes)
 )

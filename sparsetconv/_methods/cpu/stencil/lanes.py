@@ -15,15 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sparsetconv._methods.cpu.emit import REGISTERS, VECTOR_BYTES, VECTORS
-from sparsetconv._methods.cpu.stencil.partition import directed, find_runs
 from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, CHANNEL_VECTORS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sparsetconv._arrays.types import Array
-    from sparsetconv._geometry.axis import Axis
-    from sparsetconv._methods.cpu.stencil.partition import Layout
+    from sparsetconv._methods.cpu.stencil.partition import Direction, Layout
 
 # if lanes hold channels: the most places of a register block, whose sums leave registers for the weights and
 # one sample, and all numbers of places for which there is a micro-kernel
@@ -73,10 +69,8 @@ def register_blocks(layout: Layout, counts: Array) -> RegisterBlocks:
     return RegisterBlocks(float(blocks.mean()), 1, time, time)
 
 
-def chosen(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Layout:
+def chosen(direction: Direction, runs: Array, layout: Layout) -> Layout:
     """Return a layout with what the lanes of a vector hold if a product then takes less time."""
-    direction = directed(axes, transposed)
-    runs = find_runs(direction, layout)
     counts = runs["count"][runs["adds"] == 0]
     if not counts.size:
         return layout

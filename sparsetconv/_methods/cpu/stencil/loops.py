@@ -1,4 +1,6 @@
-"""The compiled loops of the stencil: run the micro-kernel on a tile's source, store or add the results.
+"""The compiled loops of the stencil if the lanes of a vector hold places of a line; see ``lanes``.
+
+They run the micro-kernel on a tile's source, and store or add the results.
 
 The module is imported when first needed, by ``direct`` and by the gradient's loops. The loops are not
 parallel themselves: they release the GIL and are called from several threads, which is safe for concurrent
@@ -13,14 +15,14 @@ are in one array of integers, which begins with a header; ``records`` describes 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba.np.numpy_support import from_dtype
 
 from sparsetconv._arrays import record as record_module
 from sparsetconv._arrays.compiler import compiled, version_of
-from sparsetconv._arrays.record import Record, Records, size
+from sparsetconv._arrays.record import Record, size
 from sparsetconv._methods.cpu import emit
 from sparsetconv._methods.cpu.emit import (
     VECTORS,
@@ -33,24 +35,18 @@ from sparsetconv._methods.cpu.emit import (
 from sparsetconv._methods.cpu.stencil import micro_kernel as micro_kernel_module
 from sparsetconv._methods.cpu.stencil import records
 from sparsetconv._methods.cpu.stencil import source as source_module
-from sparsetconv._methods.cpu.stencil.micro_kernel import Arrays, TapList, micro_kernel, store_sums
-from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, ROW_BLOCK, RUN
-from sparsetconv._methods.cpu.stencil.source import Columns, Source, Span, emit_source, emit_span, emit_whole
-
-
-class Item(NamedTuple):
-    """The offsets of an item's result in ``out`` and of its channel group's weights in ``weights``."""
-
-    result: Value
-    weights: Value
-
-
-class Target(NamedTuple):
-    """The distances in ``out`` between lines and between results, and whether results are added."""
-
-    line: Value
-    step: Value
-    adds: Value
+from sparsetconv._methods.cpu.stencil import tiles as tiles_module
+from sparsetconv._methods.cpu.stencil.micro_kernel import Arrays, micro_kernel, store_sums
+from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, ROW_BLOCK
+from sparsetconv._methods.cpu.stencil.source import Columns, Source, Span, emit_whole
+from sparsetconv._methods.cpu.stencil.tiles import (
+    Item,
+    Series,
+    Target,
+    block_channels,
+    emit_stencil,
+    tap_list,
+)
 
 
 def emit_interleaved(m: Arrays, phases: tuple[Value, Value], to: Value, count: Value) -> None:
@@ -177,67 +173,14 @@ def emit_vectors(m: Arrays, cursor: Cursor, vectors: Value, source: Value, targe
     return whole.now
 
 
-class Series(NamedTuple):
-    """The row blocks of one pattern, and a run, or pair of runs, of their results.
-
-    Attributes
-    ----------
-    runs : Records
-        The run; the second one is the odd phase of a pair.
-    rows : Value
-        Lines of a row block.
-    pattern : Value
-        The first tap list of the pattern.
-    place : Value
-        The place in ``out`` of the run's first result in line 0 of the first channel.
-    target : Target
-    paired : Value
-        1 for a pair of runs, else 0.
-    pairing : Value
-        As for `emit_rows`.
-    plain : Value
-        Whether results are consecutive and stored, so that whole vectors need not go through the rows in
-        front of the tile buffer.
-    """
-
-    runs: Records
-    rows: Value
-    pattern: Value
-    place: Value
-    target: Target
-    paired: Value
-    pairing: Value
-    plain: Value
-
-
-def emit_series(m: Arrays, lead: Record, run: Value, item: Item) -> Series:
-    """Read the series of a run and of the row blocks that begin with ``lead``."""
-    header, own = m.header, Record(m.t, run, RUN)
-    parts = header.plane_parts * header.item_parts
-    step, adds, paired = own.step * parts, lead.adds | own.adds, own.paired
-    complex_pairs = header.plane_parts.equals(2) & step.equals(2) & adds.equals(0)
-    return Series(
-        runs=Records(m.t, run, RUN),
-        rows=lead.count,
-        pattern=lead.pattern * header.lists,
-        place=item.result + own.target * parts,
-        target=Target(header.out_line * parts, step, adds),
-        paired=paired,
-        pairing=paired.differs(0).choose(2, complex_pairs.choose(1, 0)),
-        plain=step.equals(1) & (adds | paired).equals(0),
-    )
-
-
 def emit_out_rows(m: Arrays, series: Series, block: Record, channels: Value, place: Value) -> Value:
     """Set the offset in ``out`` of each row of a register block; return the number of rows."""
-    code, header = m.code, m.header
-    first = channels * header.block_channels
-    abreast = header.block_channels.minimum(header.results - first)
+    code, (starts, abreast) = m.code, block_channels(m, channels)
     row = code.variable(0)
     with code.loop(0, series.rows) as line:
         begin = place + block.lines[line] * series.target.line
         with code.loop(0, abreast) as channel:
-            m.scratch.out_rows[row.now] = begin + m.t[header.starts + first + channel]
+            m.scratch.out_rows[row.now] = begin + m.t[starts + channel]
             row.add(1)
     return row.now
 
@@ -263,10 +206,8 @@ class Reading(NamedTuple):
 def emit_sums(m: Arrays, series: Series, odd: Value, channels: Value, item: Item, read: Reading,
               vectors: int = VECTORS) -> list[list[Any]]:  # fmt: skip
     """Compute a register block of some vectors per row; ``odd`` is 1 for the odd phase of a pair."""
-    header, run = m.header, series.runs[odd]
-    number = series.pattern + run.phase
-    weights = item.weights + channels * header.block_weights + m.t[header.weight_starts + number]
-    taps = TapList(read.offsets, header.bounds + number * header.limits, weights)
+    run = series.runs[odd]
+    taps = tap_list(m, series, run, channels, item, read.offsets)
     return micro_kernel(m, [read.memory.at(read.base(v) + run.base) for v in range(vectors)], taps)
 
 
@@ -370,48 +311,6 @@ def emit_results(m: Arrays, series: Series, blocks: tuple[Value, Value], run: Re
             emit_packed(m, series, cursor, source, item)
 
 
-# `emit_results` of the loops at hand
-Results: TypeAlias = Callable[[Arrays, Series, tuple[Value, Value], Record, Span, Source, Item], None]
-
-
-def emit_tile(m: Arrays, number: Value, tile: Record, results: Results) -> None:
-    """Compute one tile of one item: fill the tile buffer, then compute each run of its row blocks."""
-    code, header = m.code, m.header
-    plane_parts, parts = header.plane_parts, header.plane_parts * header.item_parts
-    whole_item, part = number // header.item_parts, number % header.item_parts
-    result = whole_item * (header.results // plane_parts) * header.out_size * parts + part
-    weights = whole_item % header.channel_groups * header.channel_blocks * header.block_weights
-    item, source = Item(result, weights), emit_source(m, number, tile)
-    block, last = code.variable(m.row_blocks.at(tile.first_block)), m.row_blocks.at(tile.end_block)
-    with code.repeat(lambda: block.now < last):
-        # consecutive row blocks of one pattern are computed together if their results are stored, not added
-        first, stop = block.now, code.variable(block.now + size(ROW_BLOCK))
-
-        def goes_along() -> Any:
-            places = first, (stop.now < last).choose(stop.now, first)
-            own, there = (Record(m.t, place, ROW_BLOCK) for place in places)
-            alike = there.pattern.equals(own.pattern) & (there.adds | own.adds).equals(0)
-            return (stop.now < last) & alike
-
-        with code.repeat(goes_along):
-            stop.add(size(ROW_BLOCK))
-        run = code.variable(m.runs.at(tile.first_run))
-        with code.repeat(lambda: run.now < m.runs.at(tile.end_run)):
-            own = Record(m.t, run.now, RUN)
-            span = emit_span(own, source.begin, source.end)
-            with code.when(span.low < span.high):
-                series = emit_series(m, Record(m.t, first, ROW_BLOCK), run.now, item)
-                results(m, series, (first, stop.now), own, span, source, item)
-            run.add((Record(m.t, run, RUN).paired + 1) * size(RUN))
-        block.set(stop.now)
-
-
-def emit_stencil(m: Arrays, results: Results, counter: Any, first: Value, tiles: Value, last: Value) -> None:
-    """Compute tiles until the threads' common ``counter`` of tiles reaches ``last``."""
-    with m.code.shared(counter, last) as number:
-        emit_tile(m, number // tiles, m.tiles[first + number % tiles], results)
-
-
 _loops = loops_of(
     lambda _, arrays, *rest: emit_stencil(Arrays(*arrays), emit_results, *rest), rolled=True, noalias=True
 )
@@ -440,4 +339,6 @@ def is_loaded(dtype: np.dtype[Any]) -> bool:
     return any(signature[0].dtype == from_dtype(dtype) for signature in stencil.signatures)
 
 
-stencil = _compiled(version_of(emit, record_module, records, micro_kernel_module, source_module))
+stencil = _compiled(
+    version_of(emit, record_module, records, micro_kernel_module, source_module, tiles_module)
+)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sparsetconv._arrays.record import filled, numbers, size
+from sparsetconv._methods.cpu.stencil import lanes
 from sparsetconv._methods.cpu.stencil.bands import find_bands, find_tiles, reads_in_place, whole_lines
 from sparsetconv._methods.cpu.stencil.partition import (
     Direction,
@@ -196,10 +197,12 @@ class Plan:
         }
 
 
-def plan_of(axes: Sequence[Axis], transposed: bool, layout: Layout) -> Plan:
-    """Return the plan of a direction."""
+def plan_of(axes: Sequence[Axis], transposed: bool, layout: Layout, choose_lanes: bool = False) -> Plan:
+    """Return the plan of a direction, with the lanes of the layout if they are not to be chosen."""
     direction = directed(axes, transposed)
     padded, runs = padded_input(direction), find_runs(direction, layout)
+    if choose_lanes:
+        layout = lanes.chosen(direction, runs, layout)
     read_span = find_read_span(direction, runs)
     begin, end = int(runs["base"].min()), int((runs["base"] + runs["count"]).max())
     each = layout.planes * layout.results * direction.last.taps.size
