@@ -439,6 +439,13 @@ def test_the_command_line_tunes(cache, measured, capsys):
     assert "by rates measured on this machine on " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("store", ["yes", None, 2, [True]])
+def test_store_is_true_or_false(store, monkeypatch):
+    monkeypatch.setattr(probes, "measure", lambda *_: pytest.fail("something was measured"))
+    with pytest.raises(TypeError, match="^store must be True or False, got "):
+        stc.tune(store=store)
+
+
 def test_the_folder_is_the_users_cache():
     assert stored.folder() == Path(platformdirs.user_cache_dir("sparsetconv", appauthor=False))
 

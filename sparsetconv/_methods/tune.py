@@ -16,6 +16,7 @@ from sparsetconv._arrays.display import shown
 from sparsetconv._arrays.output import check_place
 from sparsetconv._arrays.switches import compiler_switch
 from sparsetconv._arrays.threads import thread_count
+from sparsetconv._geometry import validation
 from sparsetconv._methods import probes
 from sparsetconv._methods.cpu import rates as known
 from sparsetconv._methods.cpu import stored
@@ -86,6 +87,8 @@ def tune(*, store: bool = True, progress: Callable[[range], Iterable[int]] = ite
     ------
     OSError
         If the folder cannot be written to; nothing has been measured then.
+    TypeError
+        If ``store`` is not True or False.
     ValueError
         If numba's compiler is turned off.
 
@@ -102,6 +105,7 @@ def tune(*, store: bool = True, progress: Callable[[range], Iterable[int]] = ite
     >>> found.rates["call"]  # doctest: +SKIP
     1.2e-05
     """
+    store = validation.flag("store", store)
     switch = compiler_switch()
     if switch is not None:
         msg = f"tune needs numba's compiler, which {switch} turns off"
