@@ -442,7 +442,7 @@ def test_the_command_line_tunes(cache, measured, capsys):
 @pytest.mark.parametrize("store", ["yes", None, 2, [True]])
 def test_store_is_true_or_false(store, monkeypatch):
     monkeypatch.setattr(probes, "measure", lambda *_: pytest.fail("something was measured"))
-    with pytest.raises(TypeError, match="^store must be True or False, got "):
+    with pytest.raises(TypeError, match=r"^store must be True or False, got "):
         stc.tune(store=store)
 
 
