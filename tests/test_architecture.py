@@ -46,6 +46,7 @@ ONE_PLACE = {
         "_arrays.compiler",
         "_assembly.loops",
         "_methods.cpu.emit",
+        "_methods.cpu.team",
         "_methods.cpu.csr.loops",
         "_methods.cpu.stencil.loops",
         "_methods.cpu.overlap_save.loops",

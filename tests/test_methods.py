@@ -235,7 +235,7 @@ def test_pool_keeps_off_the_callers_core():
 @pytest.fixture
 def pool():
     """Return a pool of two threads, which end with the test."""
-    made = threads_module._Pool(2)
+    made = threads_module.Pool(2)
     yield made
     made.close()
     for helper in made._helpers:

@@ -231,7 +231,7 @@ def test_a_helper_takes_up_what_waits_when_it_is_free(no_pool):
         free.set()
         together.wait(10)
 
-    pool = threads_module._Pool(1)
+    pool = threads_module.Pool(1)
     no_pool.append(pool)
     caller = threading.Thread(target=pool.run, args=(hold, range(2), 1))
     caller.start()
@@ -262,7 +262,7 @@ def test_helpers_that_have_done_their_part_sleep(no_pool):
 
 def test_no_wake_up_is_lost(no_pool):
     """However calls and helpers that go to sleep meet, there is a helper for the next product."""
-    pool = threads_module._Pool(1)
+    pool = threads_module.Pool(1)
     no_pool.append(pool)
     for _ in range(300):
         # over before or after the helper has woken
@@ -274,7 +274,7 @@ def test_no_wake_up_is_lost(no_pool):
 
 
 def test_a_closed_pool_ends_its_threads_and_its_callers_work_alone(no_pool):
-    pool = threads_module._Pool(2)
+    pool = threads_module.Pool(2)
     no_pool.append(pool)
     met, done = threading.Barrier(3), []
     pool.run(lambda _: met.wait(10), range(3), 2)

@@ -6,6 +6,7 @@ for work that consists of a few long array operations.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import os
@@ -43,6 +44,11 @@ def _own_count() -> int:
         number = _first_number(os.environ.get(name, ""))
         if number > 0:
             return number
+    return core_count()
+
+
+def core_count() -> int:
+    """Return the number of CPUs that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -183,7 +189,11 @@ class _Work:
             del error
 
 
-class _Pool:
+# what waits for a helper that is to go where it has been invited to
+_VISIT = _Work(lambda _: None, (), 0)
+
+
+class Pool:
     """Threads that help the calling thread, on other cores than the caller's.
 
     After a pause a scheduler may wake helpers on the caller's own core, where they wait until the caller has
@@ -194,6 +204,14 @@ class _Pool:
 
     A helper sleeps on a lock of its own, which is in ``_idle`` meanwhile; whoever takes the lock from there
     wakes the helper by releasing it. A helper that is awake takes work from ``_waiting`` until none is left.
+    Before it sleeps it may stay elsewhere for a while, where others have work for it; see `invite`.
+
+    Attributes
+    ----------
+    threads : int
+        The most helpers.
+    team : object or None
+        Whatever has invited the helpers.
     """
 
     def __init__(self, threads: int) -> None:
@@ -209,11 +227,38 @@ class _Pool:
         self._idle: list[Lock] = []
         self._helpers: list[threading.Thread] = []
         self._closed = False
+        self.team: Any = None
+        self._stay: Callable[[], None] | None = None
+        self._call: Callable[[], None] | None = None
+
+    def invite(self, stay: Callable[[], None], call: Callable[[], None]) -> None:
+        """Let helpers ``stay`` somewhere before they sleep; ``call`` gets them back."""
+        self._call, self._stay = call, stay
+
+    def wake(self, helpers: int) -> None:
+        """Wake some helpers, which then go where they have been invited to, until `let_sleep`."""
+        self.leave_core()
+        for _ in range(helpers):
+            self._waiting.append(_VISIT)
+            self._wake_one()
+
+    def let_sleep(self) -> None:
+        """Let helpers sleep that have not gone where they have been invited to."""
+        if self._waiting:
+            self._forget(_VISIT)
+
+    def leave_core(self) -> None:
+        """Keep the threads off the caller's core."""
+        self._keep_off(_core() if _core is not None else None)
+
+    def spread(self) -> None:
+        """Let the threads run on all of the caller's cores."""
+        self._keep_off(None)
 
     def run(self, function: Callable[[T], object], items: Iterable[T], helpers: int) -> None:
         """Call a function on every item, in this thread and in ``helpers`` others."""
         work = _Work(function, items, helpers)
-        self._keep_off(_core() if _core is not None else None)
+        self.leave_core()
         start = time.perf_counter()
         try:
             self._call_for(work, helpers)
@@ -223,7 +268,7 @@ class _Pool:
                 self._forget(work)
             # helpers that still work after another half of the caller's time may move to any core
             if not work.finish((time.perf_counter() - start) / 2):
-                self._keep_off(None)
+                self.spread()
                 work.finish()
         work.raise_error()
 
@@ -241,14 +286,19 @@ class _Pool:
 
     def _call_for(self, work: _Work, helpers: int) -> None:
         """Wake helpers, or start new ones, for some work; busy helpers take it up later."""
-        waiting, idle = self._waiting, self._idle
+        if self._call is not None:
+            self._call()
         for _ in range(helpers):
-            waiting.append(work)
-            try:
-                idle.pop().release()
-            except IndexError:
-                if len(self._helpers) < self.threads:
-                    self._start()
+            self._waiting.append(work)
+            self._wake_one()
+
+    def _wake_one(self) -> None:
+        """Wake a helper that sleeps, or else start a new one."""
+        try:
+            self._idle.pop().release()
+        except IndexError:
+            if len(self._helpers) < self.threads:
+                self._start()
 
     def _start(self) -> None:
         """Start a helper, if the system has one to give."""
@@ -275,6 +325,8 @@ class _Pool:
         own.acquire()
         while True:
             self._help()
+            if self._stay is not None:
+                self._stay()
             self._idle.append(own)
             # whoever gave work, or closed the pool, while this helper was not yet in the list did not see it
             if self._waiting or self._closed:
@@ -291,6 +343,8 @@ class _Pool:
                 work = self._waiting.popleft()
             except IndexError:
                 return
+            if work is _VISIT:
+                return
             work.help()
 
     def _forget(self, work: _Work) -> None:
@@ -303,6 +357,8 @@ class _Pool:
         """Let the threads end when they have finished their work; callers then work without helpers."""
         with self._lock:
             self._closed = True
+        if self._call is not None:
+            self._call()
         with contextlib.suppress(IndexError):
             while True:
                 self._idle.pop().release()
@@ -321,11 +377,18 @@ class _Pool:
                     os.sched_setaffinity(thread, allowed - {core} or allowed)
 
 
-_pools: list[_Pool] = []
+_pools: list[Pool] = []
 
 if hasattr(os, "register_at_fork"):
     # a fork copies no threads, so the child makes a pool of its own
     os.register_at_fork(after_in_child=_pools.clear)
+
+
+@atexit.register
+def _close_pools() -> None:
+    """Let helpers leave compiled code before that is unloaded."""
+    for pool in _pools:
+        pool.close()
 
 
 def for_each(function: Callable[[T], object], items: Iterable[T], workers: int) -> None:
@@ -339,15 +402,15 @@ def for_each(function: Callable[[T], object], items: Iterable[T], workers: int) 
         for item in todo:
             function(item)
         return
-    _pool_of(workers - 1).run(function, todo, workers - 1)
+    pool_of(workers - 1).run(function, todo, workers - 1)
 
 
-def _pool_of(threads: int) -> _Pool:
+def pool_of(threads: int) -> Pool:
     """Return the pool; make a new one if it is too small, or has no thread and may try again to get one."""
     known = _pools[0] if _pools else None
     if known is not None and known.serves(threads):
         return known
-    made = _Pool(max(threads, _own_count() - 1))
+    made = Pool(max(threads, _own_count() - 1))
     _pools[:] = [made]
     if known is not None:
         known.close()

@@ -18,7 +18,7 @@ from sparsetconv._arrays import memory
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.record import size
 from sparsetconv._arrays.results import placed, result_array
-from sparsetconv._arrays.threads import for_each, thread_count
+from sparsetconv._arrays.threads import thread_count
 from sparsetconv._methods.base import PaddedMethod, far_padding
 from sparsetconv._methods.cpu.rates import vector_bytes
 from sparsetconv._methods.cpu.stencil.records import CHANNEL_VECTORS
@@ -231,12 +231,14 @@ class _Loops:
         from sparsetconv._methods.cpu.emit import VECTOR_BYTES, VECTORS
         from sparsetconv._methods.cpu.stencil.plan import loop_tables
         from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, SCRATCH
+        from sparsetconv._methods.cpu.team import Call, alone, together
 
         if plan.layout.channel_lanes:
             from sparsetconv._methods.cpu.stencil.channel_loops import channel_stencil as stencil
         else:
             from sparsetconv._methods.cpu.stencil.loops import stencil
-        self._stencil = stencil
+        self._stencil, self._alone = stencil, alone
+        self._call, self._together = Call, together
         width = VECTOR_BYTES // weights.itemsize
         # a thread's memory: the rows of an even and an odd phase's register blocks, the tile buffer, and room
         # for vectors that extend past its end
@@ -247,18 +249,13 @@ class _Loops:
 
     def run(self, x: Array, out: Array, items: int, first: int, count: int, workers: int) -> None:
         """Compute ``count`` tiles of each item, from tile ``first`` on, in ``workers`` threads."""
-        weights, tables = self._kernel
-        counter = np.zeros(1, np.int64)
-
-        def work(_: int) -> None:
-            buffer = _buffer(self._elements, x.dtype)
-            scratch = np.empty(self._scratch, np.int64)
-            self._stencil(x, out, buffer, weights, tables, scratch, counter, first, count, items * count)
-
+        buffer, scratch = _buffer(self._elements, x.dtype), np.empty(self._scratch, np.int64)
+        arrays, counts = (x, out, buffer, *self._kernel, scratch), (first, count, items * count)
         if workers == 1:
-            work(0)
+            self._stencil(*arrays, self._alone(), *counts)
         else:
-            for_each(work, range(workers), workers)
+            # the tile buffer and the scratch are each thread's own
+            self._together(self._call(self._stencil, arrays, counts, (2, 5)), workers)
 
 
 def _buffer(elements: int, dtype: np.dtype[Any]) -> Array:

@@ -12,10 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 from numba.core import config
 from numba.core.codegen import get_host_cpu_features
-from numba.extending import intrinsic
 
 INTEGER, SHORT, TRUTH = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 
@@ -275,46 +273,3 @@ def splat(builder: Any, scalar: Any, vector: Any) -> Any:
     nothing = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(nothing, scalar, SHORT(0))
     return shuffled(builder, (first, nothing), [0] * vector.count)
-
-
-def loops_of(emit: Callable[..., None], rolled: bool = False, noalias: bool = False) -> Any:
-    """Return a numba intrinsic that calls the loops that ``emit`` emits, in a function of their own.
-
-    ``rolled`` keeps LLVM from unrolling and vectorizing loops, for code that would take too long to compile.
-    ``noalias`` tells LLVM that the arrays do not overlap, so that it need not load again after each store.
-    Measure before use: LLVM may then keep more in registers than there are, and spill.
-
-    The intrinsic's arguments are six arrays, a counter, three numbers, and a number that identifies the
-    version of the code. ``emit`` is called with a `Code`, the six arrays as `Memory`, a pointer to the
-    counter, and the three numbers.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        arrays = [
-            context.make_array(kind)(context, builder, value).data
-            for kind, value in zip(signature.args[:7], args[:7], strict=True)
-        ]
-        elements = [context.get_data_type(kind.dtype) for kind in signature.args[:6]]
-        given = [*arrays, *args[7:10]]
-        kind = ir.FunctionType(ir.VoidType(), [value.type for value in given])
-        function = ir.Function(builder.module, kind, "sparsetconv_loops")
-        function.linkage = "internal"
-        for pointer in function.args[: 7 if noalias else 0]:
-            pointer.add_attribute("noalias")
-        inside = ir.IRBuilder(function.append_basic_block("entry"))
-        code = Code(inside, rolled)
-        memories = [Memory(code, *pair) for pair in zip(function.args[:6], elements, strict=True)]
-        emit(code, memories, function.args[6], *(Value(code, number) for number in function.args[7:]))
-        inside.ret_void()
-        builder.call(function, given)
-        return context.get_dummy_value()
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def loops(
-        typing: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, counter: Any, first: Any, units: Any,
-        last: Any, version: Any,
-    ) -> tuple[Any, Callable[..., Any]]:  # fmt: skip
-        del typing
-        return types.void(a, b, c, d, e, f, counter, first, units, last, version), generate
-
-    return loops

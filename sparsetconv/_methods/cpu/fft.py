@@ -14,7 +14,7 @@ import numpy as np
 
 from sparsetconv._arrays.backend import NUMPY
 from sparsetconv._arrays.results import placed, result_array
-from sparsetconv._arrays.threads import for_each, thread_count
+from sparsetconv._arrays.threads import thread_count
 from sparsetconv._methods.base import padding_of
 from sparsetconv._methods.cpu.overlap_save import plan
 from sparsetconv._methods.cpu.rates import current, vector_bytes
@@ -194,8 +194,9 @@ class TileTransforms:
     ) -> None:
         from sparsetconv._methods.cpu.emit import VECTOR_BYTES
         from sparsetconv._methods.cpu.overlap_save.loops import convolve_tiles
+        from sparsetconv._methods.cpu.team import Call, together
 
-        self._convolve = convolve_tiles
+        self._convolve, self._call, self._together = convolve_tiles, Call, together
         if transposed:
             weights = weights.swapaxes(1, 2)
         self._padding = padding_of(geometry.axes if transposed else ())
@@ -224,13 +225,10 @@ class TileTransforms:
         source, result = x.view(self._real).reshape(-1), padded.view(self._real).reshape(-1)
         tiles = self._tiles * len(x)
         packs = -(-tiles // self._pack)
-        counter, last = np.zeros(1, np.int64), packs * self._groups
-
-        def work(_: int) -> None:
-            buffer = np.zeros(self._elements, self._real)
-            kernel = self._spectra, self._twiddles, self._table
-            self._convolve(source, result, *kernel, buffer, counter, tiles, packs, last)
-
-        workers = min(thread_count(), last)
-        for_each(work, range(workers), workers)
+        last = packs * self._groups
+        buffer = np.zeros(self._elements, self._real)
+        arrays = source, result, self._spectra, self._twiddles, self._table, buffer
+        # the buffer is each thread's own
+        call = self._call(self._convolve, arrays, (tiles, packs, last), (5,))
+        self._together(call, min(thread_count(), last))
         return placed(self._padding.unpad(padded), out)

@@ -16,7 +16,7 @@ from sparsetconv._arrays.layout import last_axes
 from sparsetconv._arrays.record import filled, numbers
 from sparsetconv._arrays.results import placed, result_array
 from sparsetconv._arrays.switches import compiler_switch
-from sparsetconv._arrays.threads import for_each, thread_count
+from sparsetconv._arrays.threads import thread_count
 from sparsetconv._geometry.extension import Extension
 from sparsetconv._methods.base import PaddedMethod, far_padding
 from sparsetconv._methods.choice import choose
@@ -159,6 +159,7 @@ class KernelGradient:
 
     def _summed(self, large: Array, small: Array, dtype: np.dtype[Any]) -> Array:
         from sparsetconv._methods.cpu.stencil.gradient_loops import SCRATCH, kernel_gradient
+        from sparsetconv._methods.cpu.team import Call, together
 
         geometry = self.geometry
         groups, (c_in, c_out) = geometry.groups, geometry.channels
@@ -171,15 +172,10 @@ class KernelGradient:
         large = np.ascontiguousarray(self._padding.pad(large))
         flat = [array.view(real).reshape(-1) for array in (large, small)]
         scratch = numbers(filled(SCRATCH, small_planes=c_out * parts, entries=entries))
-        counter, last = np.zeros(1, np.int64), groups * tiles
-
-        def work(_: int) -> None:
-            buffer = np.zeros(elements, real)
-            x, out, y = flat[0], partial.reshape(-1), flat[1]
-            kernel_gradient(x, out, buffer, y, tables, scratch, counter, 0, tiles, last)
-
-        workers = min(thread_count(), last)
-        for_each(work, range(workers), workers)
+        last = groups * tiles
+        arrays = flat[0], partial.reshape(-1), np.zeros(elements, real), flat[1], tables, scratch
+        # the tile buffer is each thread's own
+        together(Call(kernel_gradient, arrays, (0, tiles, last), (2,)), min(thread_count(), last))
         total: Array = partial.sum(1)
         if parts == 1:
             return total.reshape(groups, c_out, c_in, *taps)

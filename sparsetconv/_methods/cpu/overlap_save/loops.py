@@ -21,10 +21,11 @@ from llvmlite import ir
 from sparsetconv._arrays import record as record_module
 from sparsetconv._arrays.compiler import compiled, version_of
 from sparsetconv._arrays.record import Record, Records, size
-from sparsetconv._methods.cpu import emit
-from sparsetconv._methods.cpu.emit import Memory, Value, loops_of, splat, vector_of
+from sparsetconv._methods.cpu import emit, team
+from sparsetconv._methods.cpu.emit import Memory, Value, splat, vector_of
 from sparsetconv._methods.cpu.overlap_save import records
 from sparsetconv._methods.cpu.overlap_save.records import AXIS, HEADER
+from sparsetconv._methods.cpu.team import loops_of
 
 
 class _Arrays(NamedTuple):
@@ -294,4 +295,4 @@ def _compiled(version: int) -> Any:
     return convolve_tiles
 
 
-convolve_tiles = _compiled(version_of(emit, record_module, records))
+convolve_tiles = _compiled(version_of(emit, team, record_module, records))

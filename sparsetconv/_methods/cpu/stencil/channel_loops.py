@@ -13,8 +13,8 @@ from llvmlite import ir
 from sparsetconv._arrays import record as record_module
 from sparsetconv._arrays.compiler import compiled, version_of
 from sparsetconv._arrays.record import Record, size
-from sparsetconv._methods.cpu import emit
-from sparsetconv._methods.cpu.emit import INTEGER, Value, loops_of, splat, vector_at, vector_of
+from sparsetconv._methods.cpu import emit, team
+from sparsetconv._methods.cpu.emit import INTEGER, Value, splat, vector_at, vector_of
 from sparsetconv._methods.cpu.stencil import lanes, records
 from sparsetconv._methods.cpu.stencil import micro_kernel as micro_kernel_module
 from sparsetconv._methods.cpu.stencil import source as source_module
@@ -24,6 +24,7 @@ from sparsetconv._methods.cpu.stencil.micro_kernel import Arrays, TapList, TapLo
 from sparsetconv._methods.cpu.stencil.records import CHANNEL_VECTORS, ROW_BLOCK
 from sparsetconv._methods.cpu.stencil.source import Source, Span
 from sparsetconv._methods.cpu.stencil.tiles import Item, Series, block_channels, emit_stencil, tap_list
+from sparsetconv._methods.cpu.team import loops_of
 
 
 def channel_kernel(m: Arrays, source: Any, taps: TapList, places: int) -> list[list[Any]]:
@@ -131,5 +132,5 @@ def _compiled(version: int) -> Any:
 
 
 channel_stencil = _compiled(
-    version_of(emit, record_module, records, micro_kernel_module, source_module, tiles_module, lanes)
+    version_of(emit, team, record_module, records, micro_kernel_module, source_module, tiles_module, lanes)
 )

@@ -16,12 +16,11 @@ from llvmlite import ir
 from sparsetconv._arrays import record as record_module
 from sparsetconv._arrays.compiler import compiled, version_of
 from sparsetconv._arrays.record import Record, record
-from sparsetconv._methods.cpu import emit
+from sparsetconv._methods.cpu import emit, team
 from sparsetconv._methods.cpu.emit import (
     INTEGER,
     SHORT,
     Value,
-    loops_of,
     shuffled,
     vector_of,
 )
@@ -31,6 +30,7 @@ from sparsetconv._methods.cpu.stencil import source as source_module
 from sparsetconv._methods.cpu.stencil.micro_kernel import Arrays, multiply_add
 from sparsetconv._methods.cpu.stencil.records import RUN
 from sparsetconv._methods.cpu.stencil.source import emit_source
+from sparsetconv._methods.cpu.team import loops_of
 
 # taps that share a loaded vector, and vectors of a line per iteration, each with its own sum
 TAPS, STEPS = 4, 2
@@ -120,4 +120,6 @@ def _compiled(version: int) -> Any:
     return kernel_gradient
 
 
-kernel_gradient = _compiled(version_of(emit, record_module, records, micro_kernel_module, source_module))
+kernel_gradient = _compiled(
+    version_of(emit, team, record_module, records, micro_kernel_module, source_module)
+)

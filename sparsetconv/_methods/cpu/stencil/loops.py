@@ -23,13 +23,12 @@ from numba.np.numpy_support import from_dtype
 from sparsetconv._arrays import record as record_module
 from sparsetconv._arrays.compiler import compiled, version_of
 from sparsetconv._arrays.record import Record, size
-from sparsetconv._methods.cpu import emit
+from sparsetconv._methods.cpu import emit, team
 from sparsetconv._methods.cpu.emit import (
     VECTORS,
     Memory,
     Value,
     Variable,
-    loops_of,
     shuffled,
 )
 from sparsetconv._methods.cpu.stencil import micro_kernel as micro_kernel_module
@@ -47,6 +46,7 @@ from sparsetconv._methods.cpu.stencil.tiles import (
     emit_stencil,
     tap_list,
 )
+from sparsetconv._methods.cpu.team import loops_of
 
 
 def emit_interleaved(m: Arrays, phases: tuple[Value, Value], to: Value, count: Value) -> None:
@@ -340,5 +340,5 @@ def is_loaded(dtype: np.dtype[Any]) -> bool:
 
 
 stencil = _compiled(
-    version_of(emit, record_module, records, micro_kernel_module, source_module, tiles_module)
+    version_of(emit, team, record_module, records, micro_kernel_module, source_module, tiles_module)
 )
