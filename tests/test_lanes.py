@@ -1,4 +1,4 @@
-"""The stencil's two ways to fill the lanes of a vector: with places of a line, and with channels."""
+"""The stencil's ways to fill lanes and rows: places of a line in few rows or in many, and channels in lanes."""
 
 import numpy as np
 import pytest
@@ -13,16 +13,19 @@ from sparsetconv._methods.cpu.stencil.partition import Layout
 from sparsetconv._methods.cpu.stencil.plan import plan_of
 from sparsetconv._methods.work import SMALL
 
+# the ways that are chosen where they pay; registers for tall blocks are not in all processors
+WAYS = ["channel_lanes", *(["tall"] if lanes.TALL else [])]
 
-def of_channels(monkeypatch):
-    """Fill the lanes of all products with channels."""
+
+def go(way, monkeypatch):
+    """Fill lanes and rows in one way in all products."""
     monkeypatch.setattr(direct, "SMALL", 0)
-    monkeypatch.setattr(lanes, "chosen", lambda *given: given[-1]._replace(channel_lanes=True))
+    monkeypatch.setattr(lanes, "chosen", lambda *given: given[-1]._replace(**{way: True}))
 
 
-@pytest.fixture
-def channels_in_lanes(monkeypatch):
-    of_channels(monkeypatch)
+@pytest.fixture(params=WAYS)
+def every_way(request, monkeypatch):
+    go(request.param, monkeypatch)
 
 
 def check(A, dtype, batch=()):
@@ -38,14 +41,14 @@ def check(A, dtype, batch=()):
     np.testing.assert_array_equal(adjoint, (M.conj().T @ y.T).T)
 
 
-@pytest.mark.usefixtures("channels_in_lanes")
+@pytest.mark.usefixtures("every_way")
 @pytest.mark.parametrize("width", [*range(1, PLACES + 2), 2 * PLACES - 1, 2 * PLACES, 2 * PLACES + 1])
 def test_every_width_of_a_line(width):
     kernel = distinct_kernel((3, 2, 3, 3))
     check(stc.ConvOperator(kernel, (2, 4, width), padding=1, method="direct"), np.int64)
 
 
-@pytest.mark.usefixtures("channels_in_lanes")
+@pytest.mark.usefixtures("every_way")
 @pytest.mark.parametrize(
     "channels", [1, 2, VECTOR_BYTES // 8 * 2 - 1, VECTOR_BYTES // 8 * 2, VECTOR_BYTES // 4 + 1]
 )
@@ -56,7 +59,7 @@ def test_every_number_of_channels(channels, dtype):
     check(A, dtype, (3,))
 
 
-@pytest.mark.usefixtures("channels_in_lanes")
+@pytest.mark.usefixtures("every_way")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("shape", "kernel", "options"),
@@ -77,14 +80,15 @@ def test_geometries(shape, kernel, options, mode):
     )
 
 
-def test_bits_do_not_depend_on_the_lanes(monkeypatch):
-    """Both ways sum over the taps in one order, so a choice between them changes no bit."""
+@pytest.mark.parametrize("way", WAYS)
+def test_bits_do_not_depend_on_the_way(way, monkeypatch):
+    """All sum over the taps in one order, so a choice between them changes no bit."""
     rng = np.random.default_rng(0)
     kernel, x = rng.standard_normal((8, 3, 3, 3)), rng.standard_normal((3, 20, 21))
     places = stc.ConvOperator(kernel, x.shape, padding=1, method="direct").apply(x)
-    of_channels(monkeypatch)
-    channels = stc.ConvOperator(kernel, x.shape, padding=1, method="direct").apply(x)
-    np.testing.assert_array_equal(channels, places)
+    go(way, monkeypatch)
+    others = stc.ConvOperator(kernel, x.shape, padding=1, method="direct").apply(x)
+    np.testing.assert_array_equal(others, places)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +105,15 @@ def test_lanes_are_filled_by_what_fills_them_better(channels, width, expected):
     geometry = stc.ConvGeometry((64, 8, width), (channels, 64, 3, 3), padding=1)
     plan = plan_of(geometry.axes, False, Layout(1, 64, channels, 1, 1, 4), choose_lanes=True)
     assert plan.layout.channel_lanes is expected
+
+
+@pytest.mark.parametrize(
+    ("channels", "expected"), [(1, False), (4, False), (8, True), (9, False), (16, True)]
+)
+def test_blocks_are_tall_where_that_saves_time(channels, expected):
+    geometry = stc.ConvGeometry((3, 40, 8 * VECTOR_BYTES), (channels, 3, 3, 3), padding=1)
+    plan = plan_of(geometry.axes, False, Layout(1, 3, channels, 1, 1, 4), choose_lanes=True)
+    assert plan.layout.tall is (expected and lanes.TALL)
 
 
 def test_small_products_use_the_loops_that_others_have_loaded():

@@ -230,7 +230,7 @@ class _Loops:
     def __init__(self, plan: Plan, weights: Array) -> None:
         from sparsetconv._methods.cpu.emit import VECTOR_BYTES, VECTORS
         from sparsetconv._methods.cpu.stencil.plan import loop_tables
-        from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, SCRATCH
+        from sparsetconv._methods.cpu.stencil.records import SCRATCH, TALL_ROWS
         from sparsetconv._methods.cpu.team import Call, alone, together
 
         if plan.layout.channel_lanes:
@@ -242,7 +242,7 @@ class _Loops:
         width = VECTOR_BYTES // weights.itemsize
         # a thread's memory: the rows of an even and an odd phase's register blocks, the tile buffer, and room
         # for vectors that extend past its end
-        buffer = 2 * BLOCK_ROWS * VECTORS * width
+        buffer = 2 * TALL_ROWS * VECTORS * width
         self._kernel = loop_tables(plan, weights, buffer)
         self._elements = buffer + plan.elements + 2 * VECTORS * width
         self._scratch = size(SCRATCH)

@@ -44,7 +44,7 @@ def reads_in_place(direction: Direction, layout: Layout) -> bool:
     # lines of all planes that a row block reads
     lines = layout.planes * prod(spread[:-1]) * (spread[-1] + layout.lines_together - 1 if spread else 1)
     near = direction.phases == 1 and direction.last.source.step == 1
-    near = near and not layout.channel_lanes
+    near = near and not (layout.channel_lanes or layout.tall)
     return near and layout.plane_parts * layout.item_parts == 1 and lines <= LINES_IN_PLACE
 
 

@@ -31,12 +31,13 @@ from sparsetconv._methods.cpu.emit import (
     Variable,
     shuffled,
 )
+from sparsetconv._methods.cpu.stencil import lanes, records
 from sparsetconv._methods.cpu.stencil import micro_kernel as micro_kernel_module
-from sparsetconv._methods.cpu.stencil import records
 from sparsetconv._methods.cpu.stencil import source as source_module
 from sparsetconv._methods.cpu.stencil import tiles as tiles_module
+from sparsetconv._methods.cpu.stencil.lanes import TALL
 from sparsetconv._methods.cpu.stencil.micro_kernel import Arrays, micro_kernel, store_sums
-from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, ROW_BLOCK
+from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, ROW_BLOCK, TALL_ROWS
 from sparsetconv._methods.cpu.stencil.source import Columns, Source, Span, emit_whole
 from sparsetconv._methods.cpu.stencil.tiles import (
     Item,
@@ -100,7 +101,7 @@ def emit_rows(m: Arrays, rows: Value, pairing: Value, store: Callable[[Value, Va
     """
     code = m.code
     with code.loop(0, rows, pairing.equals(1).choose(2, 1)) as row:
-        odd = row + pairing.equals(2).choose(BLOCK_ROWS, pairing)
+        odd = row + pairing.equals(2).choose(TALL_ROWS, pairing)
         store(buffer_row(m, row), buffer_row(m, odd), m.scratch.out_rows[row])
 
 
@@ -208,7 +209,8 @@ def emit_sums(m: Arrays, series: Series, odd: Value, channels: Value, item: Item
     """Compute a register block of some vectors per row; ``odd`` is 1 for the odd phase of a pair."""
     run = series.runs[odd]
     taps = tap_list(m, series, run, channels, item, read.offsets)
-    return micro_kernel(m, [read.memory.at(read.base(v) + run.base) for v in range(vectors)], taps)
+    sources = [read.memory.at(read.base(v) + run.base) for v in range(vectors)]
+    return micro_kernel(m, sources, taps, TALL_ROWS if TALL and vectors < VECTORS else BLOCK_ROWS)
 
 
 def emit_reading(m: Arrays, block: Record, source: Source, in_place: Value) -> tuple[Memory, Value, Value]:
@@ -228,10 +230,10 @@ def emit_columns(m: Arrays, series: Series, block: Record, source: Source, colum
     memory, base, offsets = emit_reading(m, block, source, columns.in_place)
     with code.loop(0, header.channel_blocks) as channels:
         rows = emit_out_rows(m, series, block, channels, series.place)
-        with code.loop(0, 2 * BLOCK_ROWS) as row:
+        with code.loop(0, BLOCK_ROWS) as row:
+            scratch.places[row] = series.plain.choose(scratch.out_rows[row], buffer_row(m, row))
             # an odd phase is never plain
-            in_out = scratch.out_rows[row.minimum(BLOCK_ROWS - 1)]
-            scratch.places[row] = series.plain.choose(in_out, buffer_row(m, row))
+            scratch.places[row + TALL_ROWS] = buffer_row(m, row + TALL_ROWS)
         wide = code.integer(width * VECTORS)
         with code.loop(columns.low, columns.high, wide) as j:
             further, shift = j * target.step, series.plain.choose(j, 0)
@@ -241,7 +243,7 @@ def emit_columns(m: Arrays, series: Series, block: Record, source: Source, colum
                 sums = emit_sums(m, series, odd, channels, item, read)
 
                 def out_place(row: int, v: int) -> Value:
-                    return shift + m.w[scratch.places.at(odd * BLOCK_ROWS, row)] + v * width
+                    return shift + m.w[scratch.places.at(odd * TALL_ROWS, row)] + v * width
 
                 store_sums(code, Memory(code, out, m.out.element), sums, rows, out_place)
             with code.when(~series.plain):
@@ -258,12 +260,15 @@ def emit_columns(m: Arrays, series: Series, block: Record, source: Source, colum
 def emit_packed(m: Arrays, series: Series, cursor: Cursor, source: Source, item: Item) -> None:
     """Compute the remaining results of row blocks: vectors of several row blocks in a register block.
 
-    The first register blocks are one vector narrower, if all vectors then fill as many register blocks.
+    The first register blocks are one vector narrower, if all vectors then fill as many register blocks; tall
+    ones all are.
     """
     code, header, scratch, target, width = m.code, m.header, m.scratch, series.target, m.width
     each = (cursor.span.high - cursor.begin + width - 1) // width
     total = (cursor.last - cursor.block.now) // size(ROW_BLOCK) * each
     missing = code.variable((total + VECTORS - 1) // VECTORS * VECTORS - total)
+    with code.when(header.tall.differs(0)):
+        missing.set(total)
     with code.repeat(lambda: cursor.block.now < cursor.last):
         narrow = code.integer(0) < missing.now
         first = Record(m.t, cursor.block.now, ROW_BLOCK)
@@ -281,7 +286,7 @@ def emit_packed(m: Arrays, series: Series, cursor: Cursor, source: Source, item:
                 read = Reading(m.buffer, header.offsets, lambda v: scratch.bases[v])
 
                 def to(row: int, v: int) -> Value:
-                    stored = buffer_row(m, odd * BLOCK_ROWS + row) + v * width
+                    stored = buffer_row(m, odd * TALL_ROWS + row) + v * width
                     begin: Value = straight.choose(scratch.out_rows[row] + scratch.out_steps[v], stored)
                     return begin
 
@@ -340,5 +345,5 @@ def is_loaded(dtype: np.dtype[Any]) -> bool:
 
 
 stencil = _compiled(
-    version_of(emit, team, record_module, records, micro_kernel_module, source_module, tiles_module)
+    version_of(emit, team, record_module, records, micro_kernel_module, source_module, tiles_module, lanes)
 )

@@ -12,7 +12,7 @@ from llvmlite import ir
 
 from sparsetconv._arrays.record import Record, Records
 from sparsetconv._methods.cpu.emit import INTEGER, Code, Memory, Value, again, splat, vector_at, vector_of
-from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, HEADER, RANGES, ROW_BLOCK, RUN, SCRATCH, TILE
+from sparsetconv._methods.cpu.stencil.records import HEADER, RANGES, ROW_BLOCK, RUN, SCRATCH, TILE
 
 # the place of a vector, given its row and its number
 Places: TypeAlias = Callable[[int, int], Value]
@@ -87,25 +87,28 @@ class TapList(NamedTuple):
     weights: Value
 
 
-def micro_kernel(m: Arrays, sources: list[Any], taps: TapList) -> list[list[Any]]:
+def micro_kernel(m: Arrays, sources: list[Any], taps: TapList, rows: int) -> list[list[Any]]:
     """Return the sums of a register block: of ``weight * source[offset + j]`` over taps.
 
-    There is a sum for each row of the block and for each of ``sources``, which are pointers into the padded
-    input; ``j`` runs over the elements of a vector. The caller ensures that all of them can be read.
+    There is a sum for each of the block's ``rows`` and for each of ``sources``, which are pointers into the
+    padded input; ``j`` runs over the elements of a vector. The caller ensures that all of them can be read.
 
     A compiler would by itself keep each sum in memory and add one tap after another to it, with two loads and
     a store for each multiplication. Here each loaded vector of input is used for up to four results: four
     output channels, or four lines of one picture, since a line of input is multiplied by one row of the
     kernel for one output line and by another row for the next one. The first and last rows of a kernel are
-    not used by all four lines, so the taps are divided into ten lists, one for each range of rows.
+    not used by all four lines, so the taps are divided into ten lists, one for each range of rows. Those of
+    tall blocks are in a list of their own, since channels use all taps alike.
     """
     code, builder, element = m.code, m.code.builder, m.x.element
     vector = vector_of(element)
     zero = ir.Constant(vector, [ir.Constant(element, 0)] * vector.count)
 
-    sums = [[zero] * len(sources) for _ in range(BLOCK_ROWS)]
+    sums = [[zero] * len(sources) for _ in range(rows)]
     loop = TapLoop(m, taps)
     for low, high in RANGES:
+        if high > rows:
+            break
 
         def add(read: Any, place: Any, own: list[list[Any]]) -> list[list[Any]]:
             samples = [vector_at(builder, builder.gep(source, [read]), vector) for source in sources]

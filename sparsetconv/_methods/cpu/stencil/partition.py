@@ -15,7 +15,14 @@ import numpy as np
 from sparsetconv._arrays import memory
 from sparsetconv._arrays.record import filled, joined, record, size
 from sparsetconv._methods.cpu.emit import VECTOR_BYTES
-from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, CHANNEL_VECTORS, RANGES, ROW_BLOCK, RUN
+from sparsetconv._methods.cpu.stencil.records import (
+    BLOCK_ROWS,
+    CHANNEL_VECTORS,
+    RANGES,
+    ROW_BLOCK,
+    RUN,
+    TALL_ROWS,
+)
 from sparsetconv._methods.phases import forward_axis, is_plain, results, sums, transposed_axis
 
 if TYPE_CHECKING:
@@ -43,6 +50,8 @@ class Layout(NamedTuple):
         Bytes of an element.
     channel_lanes : bool
         Whether the lanes of a vector hold channels of the result at one place, not places of one channel.
+    tall : bool
+        Whether register blocks are tall, if lanes hold places.
     """
 
     channel_groups: int
@@ -52,11 +61,14 @@ class Layout(NamedTuple):
     item_parts: int
     itemsize: int
     channel_lanes: bool = False
+    tall: bool = False
 
     @property
     def most_channels(self) -> int:
         """The most channels of the result that a register block has."""
-        return CHANNEL_VECTORS * VECTOR_BYTES // self.itemsize if self.channel_lanes else BLOCK_ROWS
+        if self.channel_lanes:
+            return CHANNEL_VECTORS * VECTOR_BYTES // self.itemsize
+        return TALL_ROWS if self.tall else BLOCK_ROWS
 
     @property
     def channel_blocks(self) -> int:
@@ -66,7 +78,7 @@ class Layout(NamedTuple):
     @property
     def block_channels(self) -> int:
         """Channels per block; the real and imaginary parts of a channel are in the same block."""
-        if self.channel_lanes:
+        if self.channel_lanes or self.tall:
             return self.most_channels
         return -(-self.results // (self.channel_blocks * self.plane_parts)) * self.plane_parts
 

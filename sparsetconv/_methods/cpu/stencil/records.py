@@ -8,9 +8,13 @@ from __future__ import annotations
 from sparsetconv._arrays.record import record
 
 # Rows of the register block, which holds the micro-kernel's sums: lines of a channel, channels of a line, or
-# both; each row is several vectors. RANGES are all ranges of rows; each tap is used by one of them.
-BLOCK_ROWS = 4
-RANGES = tuple((low, high) for low in range(BLOCK_ROWS) for high in range(low + 1, BLOCK_ROWS + 1))
+# both; each row is several vectors. A tall block, of one vector less, has channels of a line in all its rows.
+BLOCK_ROWS, TALL_ROWS = 4, 8
+# All ranges of rows of a block, and all rows of a tall one; each tap is used by one of them.
+RANGES = (
+    *((low, high) for low in range(BLOCK_ROWS) for high in range(low + 1, BLOCK_ROWS + 1)),
+    (0, TALL_ROWS),
+)
 # If lanes hold channels, vectors of channels of a register block.
 CHANNEL_VECTORS = 2
 # An upper bound of `emit.VECTORS`, the vectors per row on the processor at hand, for the fields of SCRATCH.
@@ -43,8 +47,8 @@ TILE = record(
 # - places[r]: where a loop over columns stores row r, in the output or in the thread's memory; rows of the
 #   odd phase come after those of the even phase.
 SCRATCH = record(
-    ("out_rows", BLOCK_ROWS), ("out_steps", MOST_VECTORS), ("bases", MOST_VECTORS), ("counts", MOST_VECTORS),
-    ("places", 2 * BLOCK_ROWS),
+    ("out_rows", TALL_ROWS), ("out_steps", MOST_VECTORS), ("bases", MOST_VECTORS), ("counts", MOST_VECTORS),
+    ("places", 2 * TALL_ROWS),
 )  # fmt: skip
 # The longest run of equally spaced samples in one phase of a line of the padded input: its first place, the
 # place after its last, its first sample, and the offset of the phase's other places in the list of border
@@ -59,6 +63,7 @@ MAIN = record("begin", "end", "sample", "border")
 # - the first place that is read along the last axis, relative to a base, and places from there to the last;
 # - blocks of channels of the result, channels per block, and weights per block;
 # - tap lists of a pattern, one for each phase of the last axis, and bounds of a list;
+# - tall: 1 if register blocks are tall, else 0;
 # - in_place: 1 if the source is read in place where no padding is read, else 0;
 # - the offset of each table of the `Plan`, then of its `TapLists`.
 HEADER = record(
@@ -67,7 +72,7 @@ HEADER = record(
     "buffer", "plane_size", "row_size", "pitch", "line_count", "phases", "places", "apart",
     "lowest", "spread",
     "channel_blocks", "block_channels", "block_weights",
-    "lists", "limits", "in_place",
+    "lists", "limits", "tall", "in_place",
     "source_rows", "source_lines", "whole_lines", "borders", "mains", "runs", "row_blocks", "tiles", "starts",
     "offsets", "source_offsets", "bounds", "weight_starts",
 )  # fmt: skip

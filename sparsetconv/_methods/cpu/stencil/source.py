@@ -77,7 +77,9 @@ def emit_whole(m: Arrays, run: Record, span: Span) -> Columns:
     blocks = (last - inner).maximum(0) // wide
     in_place = header.in_place.differs(0) & (m.code.integer(0) < blocks)
     begin = in_place.choose(inner, low)
-    end = begin + in_place.choose(blocks, (high - low) // wide) * wide
+    # tall blocks are all computed with those of other row blocks
+    from_buffer = (high - low) // wide * (m.code.integer(1) - header.tall)
+    end = begin + in_place.choose(blocks, from_buffer) * wide
     return Columns(begin, end, in_place)
 
 
