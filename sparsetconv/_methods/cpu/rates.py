@@ -1,7 +1,8 @@
 """The rates of this processor: those that `sparsetconv.tune` has measured on it, else those of its class.
 
-``rates.json`` has the rates of each class of processors, with two threads; ``asv_benchmarks/method_costs.py
---fit`` writes those of the class at hand. Rates of multiplications are for float32; those of other dtypes are
+``rates.json`` has the rates of each class of processors, with two threads: geometric means of those of an AMD
+(Zen 4) and an Intel processor (Ice Lake). ``asv_benchmarks/method_costs.py --fit`` measures those of the
+class at hand and writes them there. Rates of multiplications are for float32; those of other dtypes are
 proportional to the item size.
 """
 
