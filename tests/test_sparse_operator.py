@@ -13,7 +13,7 @@ from operator_laws import working_threads
 from strategies import examples
 
 import sparsetconv as stc
-from sparsetconv._arrays import memory
+from sparsetconv._arrays import layout, memory
 from sparsetconv._methods.cpu.csr import product
 
 COLUMNS = (1, 2, 7, 8, 33, 64, 200)
@@ -177,6 +177,30 @@ def test_panels_change_no_bit(dtype, monkeypatch):
         widths.clear()
         np.testing.assert_array_equal(stc.SparseOperator(M) @ X, in_order(M, X))
         assert bool(widths) == used
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_operands_that_are_copied_to_whole_cache_lines(dtype, monkeypatch):
+    """Only those whose rows fill cache lines, begin within one, and are read often; no bit changes."""
+    M = rounded(dtype=dtype)
+    memory_of_x = np.zeros(50 * 64 * 16 + 128, np.uint8)
+    line, made = -memory_of_x.ctypes.data % 64, []
+    monkeypatch.setattr(
+        product, "aligned", lambda *size: made.append(layout.aligned(*size)) is None and made[-1]
+    )
+    monkeypatch.setattr(product, "vector_bytes", lambda: 64)
+    for entries, columns, shift, used in [
+        (0, 64, 16, True), (0, 64, 0, False), (0, 63, 16, False), (10**6, 64, 16, False)
+    ]:  # fmt: skip
+        X = memory_of_x[line + shift :][: 50 * columns * np.dtype(dtype).itemsize].view(dtype)
+        X = X.reshape(50, columns)
+        X[...] = drawn((50, columns), dtype, 1)
+        monkeypatch.setattr(product, "ALIGNED", entries)
+        made.clear()
+        np.testing.assert_array_equal(stc.SparseOperator(M) @ X, in_order(M, X))
+        assert len(made) == used
+        assert all(array.ctypes.data % 64 == 0 for array in made)
 
 
 def test_which_matrices_are_scattered():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sparsetconv._arrays.results import result_array
 from sparsetconv._arrays.threads import for_each, thread_count
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 # rows or columns of a matrix that are transposed at once, and elements for which that pays
 COPY_BLOCK, COPY_WORK = 1024, 1 << 17
+# bytes of a cache line
+LINE_BYTES = 64
 
 
 def last_axes(index: Iterable[Any]) -> Any:
@@ -28,6 +32,14 @@ def oriented_weights(kernel: Array, groups: int, flip: bool, has_channels: bool)
     else:
         weights = kernel[None, None, None]
     return weights[last_axes([slice(None, None, -1)] * (weights.ndim - 3))] if flip else weights
+
+
+def aligned(size: int, dtype: Any) -> Array:
+    """Return new memory for a flat array that begins with a cache line."""
+    nbytes = size * np.dtype(dtype).itemsize
+    octets = np.empty(nbytes + LINE_BYTES, np.uint8)
+    begin = -octets.ctypes.data % LINE_BYTES
+    return octets[begin : begin + nbytes].view(dtype)
 
 
 def transposed(x: Array, out: Array | None = None) -> Array:

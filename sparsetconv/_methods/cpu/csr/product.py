@@ -14,10 +14,11 @@ import scipy.sparse as sp
 
 from sparsetconv._arrays import memory
 from sparsetconv._arrays.backend import NUMPY
-from sparsetconv._arrays.layout import transposed
+from sparsetconv._arrays.layout import LINE_BYTES, aligned, transposed
 from sparsetconv._arrays.results import placed, result_array
 from sparsetconv._arrays.switches import compiler_switch
 from sparsetconv._arrays.threads import for_each, thread_count
+from sparsetconv._methods.cpu.rates import vector_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -31,7 +32,10 @@ PANEL_BYTES, LARGE_OPERAND = 128, 1 << 22
 # neighbouring rows that are looked at, the most of their entries, and the columns in them over their entries
 # from which on the matrix is scattered
 WINDOW, MOST_OF_WINDOW, SCATTERED = 256, 1 << 14, 0.5
-# the part of the available memory that the CSR of a transpose may take
+# mean entries of a column from which on a copy of the operand pays in which no vector is in two cache lines,
+# if vectors are as long as these
+ALIGNED = 96
+# the part of the available memory that the CSR of a transpose, or a copy of an operand, may take
 MOST_OF_MEMORY = 0.5
 
 
@@ -218,8 +222,22 @@ class CsrProducts(ABC):
             for panel, first in _panels(source.reshape(-1, columns), width):
                 multiply(panel.reshape(-1), target[first:], panel.shape[1])
         else:
-            multiply(source, target, columns)
+            multiply(self._aligned(source, columns), target, columns)
         return target
+
+    def _aligned(self, source: Array, columns: int) -> Array:
+        """Return an operand, or a copy of it with each of its rows in as few cache lines as they fill.
+
+        The loads of the loops read neighbouring columns. Those that are in two cache lines take two to three
+        times as long on some processors, and each row is read for all entries of a column of the matrix.
+        """
+        fits = columns * source.itemsize % LINE_BYTES == 0 < source.ctypes.data % LINE_BYTES
+        pays = vector_bytes() == LINE_BYTES and self._data.size >= ALIGNED * self._columns
+        if not (fits and pays and _has_room(source.nbytes)):
+            return source
+        copy = aligned(source.size, source.dtype)
+        copy[...] = source
+        return copy
 
     def _is_scattered(self, arrays: CsrArrays) -> bool:
         if self._scattered is None:
@@ -260,17 +278,13 @@ class TransposedCsr(CsrProducts):
     def _product(
         self, loops: Callable[..., None], source: Array, columns: int, out: Array | None = None
     ) -> Array:
-        if self._own is None and self._has_room():
+        nbytes = self._data.nbytes + self.matrix.indices.nbytes + self._rows * 8
+        if self._own is None and _has_room(nbytes):
             # entries of one column are in the order of their rows
             self._own = CsrArrays.of(self.matrix.tocsr())
         if self._own is not None:
             return self._gathered(loops, self._own, source, columns, out)
         return self._without_own(source, columns, out)
-
-    def _has_room(self) -> bool:
-        nbytes = self._data.nbytes + self.matrix.indices.nbytes + self._rows * 8
-        free = memory.available_bytes() if nbytes > memory.ALWAYS_THERE else None
-        return free is None or nbytes <= MOST_OF_MEMORY * free
 
     def _without_own(self, source: Array, columns: int, out: Array | None) -> Array:
         from sparsetconv._methods.cpu.csr.loops import scatter
@@ -284,11 +298,16 @@ class TransposedCsr(CsrProducts):
         return target
 
 
+def _has_room(nbytes: int) -> bool:
+    free = memory.available_bytes() if nbytes > memory.ALWAYS_THERE else None
+    return free is None or nbytes <= MOST_OF_MEMORY * free
+
+
 def _panels(rows: Array, width: int) -> Iterator[tuple[Array, int]]:
     """Yield contiguous copies of ranges of columns, each in the same memory, and their first columns."""
     count, columns = rows.shape
     NUMPY.require("a panel of the operand", count * width * rows.itemsize, "the matrix' columns set it")
-    memory_of_all = np.empty(count * width, rows.dtype)
+    memory_of_all = aligned(count * width, rows.dtype)
     workers = thread_count()
     cuts = [count * n // workers for n in range(workers + 1)]
     for first in range(0, columns, width):
