@@ -1,4 +1,4 @@
-"""The stencil's ways to fill lanes and rows: places of a line in few rows or in many, and channels in lanes."""
+"""The stencil's ways to fill lanes and rows: places of a line in few or many rows, and channels in lanes."""
 
 import numpy as np
 import pytest

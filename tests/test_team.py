@@ -122,6 +122,8 @@ def test_a_desk_that_is_taken(pools):
 def test_no_more_threads_than_cores_wait_in_compiled_code(pools, monkeypatch):
     monkeypatch.setattr(team_module, "core_count", lambda: 2)
     A, x = operators()[0]
+    expected = A.apply(x)
+    np.testing.assert_array_equal(A.apply(x), expected)
     A.apply(x)
     (pool,) = pools
     desk = pool.team._desk
@@ -173,7 +175,7 @@ class Late:
 
     def __call__(self, *given):
         desk = given[6]
-        desk[PLACES["done"]], desk[PLACES["begun"]] = 0, 1
+        desk[PLACES["done"]], desk[PLACES["begun"]], desk[PLACES["late"]] = 0, 1, 1
 
         def end():
             time.sleep(self.seconds)
@@ -203,8 +205,10 @@ def test_a_caller_waits_for_helpers_that_take_long(error, pools):
 
 
 def test_large_arrays_of_helpers_are_not_kept(pools, monkeypatch):
-    monkeypatch.setattr(team_module, "KEPT_BYTES", 0)
-    products(operators())
+    monkeypatch.setattr(team_module.memory, "KEPT_BYTES", 0)
+    made = operators()
+    expected = products(made)
+    all_equal(products(made), expected)
     assert pools[0].team._kept == {}
 
 
@@ -213,8 +217,34 @@ def test_memory_of_helpers_is_asked_for(pools, monkeypatch):
     monkeypatch.setattr(team_module.memory, "require", lambda what, nbytes, _: asked.append((what, nbytes)))
     like = np.zeros(1000)
     Team(threads_module.pool_of(2))._provide(Call(print, [like] * 6, (0, 0, 0), (2, 5)), 2)
-    assert asked == [("what threads compute in", 8000)] * 4
+    assert asked == [("what threads compute in", 32000)]
     assert len(pools) == 1
+
+
+def test_a_gradient_after_products_that_were_not_finite(pools):
+    """Helpers keep the arrays of a product with NaN in it, which the gradient would multiply by zeros."""
+    rng = np.random.default_rng(0)
+    kernel = rng.standard_normal((4, 3, 5, 5)).astype(np.float32)
+    A = stc.ConvOperator(kernel, (3, 300, 290), padding=2, method="direct")
+    x = rng.standard_normal(A.input_shape).astype(np.float32)
+    G = stc.KernelOperator(x, kernel.shape, padding=2)
+    y = A.apply(x)
+    expected = G.H.apply(y)
+    assert np.isfinite(expected).all()
+    for _ in range(3):
+        A.apply(np.full_like(x, np.nan))
+        np.testing.assert_array_equal(G.H.apply(y), expected)
+    assert pools[0].team is not None
+
+
+def test_the_first_team_of_a_pool_stays(pools):
+    """Two callers may make one each at the same time."""
+    pool = threads_module.pool_of(1)
+    first, second = Team(pool), Team(pool)
+    pool.invite(first)
+    pool.invite(second)
+    assert pool.team is first
+    assert pools == [pool]
 
 
 def test_one_thread_has_a_desk_without_helpers():

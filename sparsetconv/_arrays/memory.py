@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 # bytes that are never refused: querying the system takes longer than allocating them
 ALWAYS_THERE = 1 << 26
+# the largest array that a thread keeps from call to call
+KEPT_BYTES = 1 << 23
 # elements of a result up to which, at 16 bytes each at most, it fits in ALWAYS_THERE: its memory need not be
 # checked
 LARGE_RESULT = ALWAYS_THERE // 16

@@ -204,14 +204,14 @@ class Pool:
 
     A helper sleeps on a lock of its own, which is in ``_idle`` meanwhile; whoever takes the lock from there
     wakes the helper by releasing it. A helper that is awake takes work from ``_waiting`` until none is left.
-    Before it sleeps it may stay elsewhere for a while, where others have work for it; see `invite`.
+    Before it sleeps it may stay for a while where others have work for it; see `invite`.
 
     Attributes
     ----------
     threads : int
         The most helpers.
     team : object or None
-        Whatever has invited the helpers.
+        What has invited the helpers: its ``stay`` is where they stay, and its ``call`` gets them back.
     """
 
     def __init__(self, threads: int) -> None:
@@ -228,12 +228,11 @@ class Pool:
         self._helpers: list[threading.Thread] = []
         self._closed = False
         self.team: Any = None
-        self._stay: Callable[[], None] | None = None
-        self._call: Callable[[], None] | None = None
 
-    def invite(self, stay: Callable[[], None], call: Callable[[], None]) -> None:
-        """Let helpers ``stay`` somewhere before they sleep; ``call`` gets them back."""
-        self._call, self._stay = call, stay
+    def invite(self, team: object) -> None:
+        """Let helpers stay with a team before they sleep, unless another one has invited them."""
+        with self._lock:
+            self.team = self.team or team
 
     def wake(self, helpers: int) -> None:
         """Wake some helpers, which then go where they have been invited to, until `let_sleep`."""
@@ -286,8 +285,8 @@ class Pool:
 
     def _call_for(self, work: _Work, helpers: int) -> None:
         """Wake helpers, or start new ones, for some work; busy helpers take it up later."""
-        if self._call is not None:
-            self._call()
+        if self.team is not None:
+            self.team.call()
         for _ in range(helpers):
             self._waiting.append(work)
             self._wake_one()
@@ -325,8 +324,8 @@ class Pool:
         own.acquire()
         while True:
             self._help()
-            if self._stay is not None:
-                self._stay()
+            if self.team is not None:
+                self.team.stay()
             self._idle.append(own)
             # whoever gave work, or closed the pool, while this helper was not yet in the list did not see it
             if self._waiting or self._closed:
@@ -357,8 +356,8 @@ class Pool:
         """Let the threads end when they have finished their work; callers then work without helpers."""
         with self._lock:
             self._closed = True
-        if self._call is not None:
-            self._call()
+        if self.team is not None:
+            self.team.call()
         with contextlib.suppress(IndexError):
             while True:
                 self._idle.pop().release()
@@ -389,6 +388,8 @@ def _close_pools() -> None:
     """Let helpers leave compiled code before that is unloaded."""
     for pool in _pools:
         pool.close()
+        for helper in pool._helpers:
+            helper.join(0.1)
 
 
 def for_each(function: Callable[[T], object], items: Iterable[T], workers: int) -> None:

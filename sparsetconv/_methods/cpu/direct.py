@@ -38,8 +38,7 @@ SHARING, ALONE = 4, 2.0
 APART = 2.0
 # multiplications above which a second thread pays off
 THREAD_WORK = 1 << 20
-# largest tile buffer that a thread keeps from call to call, for each dtype
-KEPT_BYTES = 1 << 23
+# the tile buffers that threads keep from call to call, for each dtype
 _kept = threading.local()
 # the module of the loops, which is imported with the first plan
 LOOPS = "sparsetconv._methods.cpu.stencil.loops"
@@ -270,7 +269,7 @@ def _buffer(elements: int, dtype: np.dtype[Any]) -> Array:
         return known
     memory.require("the padded input", elements * dtype.itemsize, "method='fft' needs less")
     buffer = np.zeros(elements, dtype)
-    if buffer.nbytes <= KEPT_BYTES:
+    if buffer.nbytes <= memory.KEPT_BYTES:
         setattr(_kept, dtype.char, buffer)
     return buffer
 

@@ -29,7 +29,8 @@ def _registers(features: str) -> tuple[int, int, int]:
     return (16, 4, 32) if "+neon" in known else (16, 2, 16)
 
 
-# The micro-kernel keeps VECTORS * BLOCK_ROWS vectors of sums in registers while it runs over all taps.
+# The micro-kernel keeps the sums of a register block in registers while it runs over all taps: some rows, of
+# VECTORS vectors each, or of one less.
 VECTOR_BYTES, VECTORS, REGISTERS = _registers(config.CPU_FEATURES or get_host_cpu_features())
 
 

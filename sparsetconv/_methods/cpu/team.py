@@ -16,7 +16,7 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -37,15 +37,14 @@ if TYPE_CHECKING:
 
 # seconds that a helper waits in compiled code for more work, and a caller for helpers that are at work
 STAY, PATIENCE = 100e-6, 500e-6
-# turns of a waiting loop that are timed
-TURNS = 2000
-# the largest array that is kept for a helper from call to call
-KEPT_BYTES = 1 << 23
-# Arrays and numbers that loops are called with; the counter is the desk.
+# turns of a waiting loop that are timed, and how often
+TURNS, TIMINGS = 400, 5
+# arrays and numbers that loops are called with, beside the desk, which holds their counter
 ARRAYS, NUMBERS = 6, 3
 # What threads tell each other:
 # - next: the next unit of work, which the loops count up;
-# - helpers: the most helpers of the product, and turns for which its caller waits for them in compiled code;
+# - helpers: the most helpers of the product; patience: turns for which its caller waits for them in compiled
+#   code; late: 1 if it then gave up;
 # - tickets: helpers that may still begin; begun, done: helpers that have begun, and that are done;
 # - open: 1 while the caller computes, so that helpers that are done before it wait for its next product;
 # - called: 1 if helpers are to come back to the interpreter; awake: helpers that are in compiled code;
@@ -56,7 +55,7 @@ _LINE = 7
 DESK = record(
     "next", ("_next", _LINE), "tickets", ("_tickets", _LINE), "done", ("_done", _LINE),
     "awake", "called", "open", ("_awake", _LINE - 2),
-    "helpers", "patience", "begun", "function", ("arrays", ARRAYS), ("numbers", NUMBERS), "own",
+    "helpers", "patience", "late", "begun", "function", ("arrays", ARRAYS), ("numbers", NUMBERS), "own",
 )  # fmt: skip
 PLACES = {name: offset // 8 for name, (_, offset, *_) in DESK.fields.items()}  # type: ignore[union-attr]
 _OCTETS = ir.IntType(8).as_pointer()
@@ -122,6 +121,7 @@ def emit_call(desk: _Desk, builder: Any, function: Any, given: list[Any]) -> Non
         with code.repeat(lambda: (desk.load("done") < begun) & (turn.now < patience)):
             emit_pause(code)
             turn.add(1)
+        desk.store("late", (desk.load("done") < begun).choose(1, 0))
         desk.store("open", 0)
 
 
@@ -216,12 +216,12 @@ def _attend(typing: Any, desk: Any, turns: Any, version: Any) -> tuple[Any, Call
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, args[0])
         code = Code(builder)
-        own, most = _Desk(Memory(code, array.data, INTEGER)), Value(code, args[1])
-        with code.either(most < 0) as (caller, helper):
+        own, given = _Desk(Memory(code, array.data, INTEGER)), Value(code, args[1])
+        with code.either(given < 0) as (caller, helper):
             with caller:
                 emit_settle(own, code)
             with helper:
-                emit_stay(own, code, most)
+                emit_stay(own, code, given)
         return context.get_dummy_value()
 
     return types.void(desk, turns, version), generate
@@ -254,13 +254,16 @@ class Call(NamedTuple):
     arrays : sequence of arrays
     numbers : sequence of int
     own : sequence of int
-        The places of arrays of which each thread has one for itself, with any finite numbers in it.
+        The places of arrays of which each thread has one for itself.
+    zeros : bool
+        Whether these are zeros at first; else they hold any numbers, NaN too.
     """
 
     loops: Callable[..., None]
     arrays: Sequence[Array]
     numbers: Sequence[int]
     own: Sequence[int]
+    zeros: bool = False
 
     def run(self, desk: Array) -> None:
         """Compute, in this thread and in the helpers that the desk asks for."""
@@ -282,83 +285,102 @@ class Team:
 
     def __init__(self, pool: Pool) -> None:
         self._pool, self._desk = pool, alone()
-        self._busy, self._cores = threading.Lock(), core_count()
+        self._busy = threading.Lock()
         # arrays of helpers with their addresses, by ticket, place and dtype; the addresses of those in use
         self._kept: dict[tuple[int, int, str], tuple[Array, int]] = {}
         self._own = np.zeros((pool.threads, ARRAYS), np.int64)
-        # compiled or loaded by a first call, which is not timed
+        # what the arrays in use are for
+        self._provided: Hashable = None
+        # compiled or loaded by a first call, which is not timed; the least time is that without a pause
         attend(self._desk, 0)
-        start = time.perf_counter()
-        attend(self._desk, TURNS)
-        turn = (time.perf_counter() - start) / TURNS
-        self._turns, self._desk[PLACES["patience"]] = (int(seconds / turn) for seconds in (STAY, PATIENCE))
+        times = []
+        for _ in range(TIMINGS):
+            start = time.perf_counter()
+            attend(self._desk, TURNS)
+            times.append(time.perf_counter() - start)
+        turns = [int(seconds * TURNS / min(times)) for seconds in (STAY, PATIENCE)]
+        self._turns, self._desk[PLACES["patience"]] = turns
         self._desk[PLACES["own"]] = self._own.ctypes.data
-        pool.invite(self._stay, self._call_back)
 
-    def _stay(self) -> None:
+    def stay(self) -> None:
+        """Help for a while, as a helper of the pool."""
         attend(self._desk, self._turns)
 
-    def _call_back(self) -> None:
+    def call(self) -> None:
+        """Let helpers come back, until the next call that they are to help with."""
         self._desk[PLACES["called"]] = 1
 
     def run(self, call: Call, helpers: int) -> bool:
         """Compute a call with helpers, unless these are busy; return whether that was done."""
         # with more threads than cores, one that waits in compiled code keeps another from working
-        if helpers >= self._cores or not self._busy.acquire(blocking=False):
+        if helpers >= core_count() or not self._busy.acquire(blocking=False):
             return False
-        desk = self._desk
         try:
             self._provide(call, helpers)
-            desk[PLACES["helpers"]], desk[PLACES["called"]] = helpers, 0
-            self._pool.wake(helpers - int(desk[PLACES["awake"]]))
+            desk = self._desk
+            desk[PLACES["helpers"]], desk[PLACES["called"]], desk[PLACES["late"]] = helpers, 0, 0
             try:
+                self._pool.wake(helpers - int(desk[PLACES["awake"]]))
                 call.run(desk)
             finally:
-                self._pool.let_sleep()
                 self._settle()
         finally:
             self._busy.release()
         return True
 
     def _provide(self, call: Call, helpers: int) -> None:
-        """Let helpers have arrays as large as the caller's."""
+        """Let helpers have arrays as large as the caller's own ones."""
+        like = {place: call.arrays[place] for place in call.own}
+        wanted = helpers, *((place, array.dtype.char, array.size) for place, array in like.items())
+        if wanted == self._provided and not call.zeros:
+            return
+        self._provided = None
+        keys = [(ticket, place, like[place].dtype.char) for ticket in range(helpers) for place in like]
+        missing = [
+            key for key in keys if key not in self._kept or self._kept[key][0].size < like[key[1]].size
+        ]
+        nbytes = sum(like[place].nbytes for _, place, _ in missing)
+        memory.require("what threads compute in", nbytes, "fewer threads need less")
+        for key in missing:
+            array = np.zeros_like(like[key[1]])
+            self._kept[key] = array, array.ctypes.data
         self._own[:] = 0
-        for ticket in range(helpers):
-            for place in call.own:
-                like = call.arrays[place]
-                key = ticket, place, like.dtype.char
-                known = self._kept.get(key)
-                if known is None or known[0].size < like.size:
-                    memory.require("what threads compute in", like.nbytes, "fewer threads need less")
-                    array = np.zeros_like(like)
-                    self._kept[key] = known = array, array.ctypes.data
-                self._own[ticket, place] = known[1]
+        for key in keys:
+            array, self._own[key[:2]] = self._kept[key]
+            if call.zeros:
+                array[: like[key[1]].size] = 0
+        self._provided = wanted
 
     def _settle(self) -> None:
         """Wait for helpers that take long, and may therefore move to any core; keep no large arrays."""
         desk = self._desk
-        if desk[PLACES["done"]] < desk[PLACES["begun"]]:
-            self._pool.spread()
-            try:
+        try:
+            self._pool.let_sleep()
+            if desk[PLACES["late"]]:
+                self._pool.spread()
                 while desk[PLACES["done"]] < desk[PLACES["begun"]]:
                     time.sleep(PATIENCE)
-            finally:
-                # after an interrupt, too: they write to arrays of the caller
+        finally:
+            # after an interrupt, too: they write to arrays of the caller
+            if desk[PLACES["late"]]:
                 attend(desk, -1)
-        for key, (array, _) in list(self._kept.items()):
-            if array.nbytes > KEPT_BYTES:
-                del self._kept[key]
+        large = [key for key, (array, _) in self._kept.items() if array.nbytes > memory.KEPT_BYTES]
+        for key in large:
+            del self._kept[key]
+            self._provided = None
 
 
 def together(call: Call, workers: int) -> None:
     """Compute a call in several threads, this one included."""
-    if workers == 1:
+    if workers <= 1:
         call.run(alone())
         return
     pool = pool_of(workers - 1)
     if pool.team is None:
-        pool.team = Team(pool)
+        pool.invite(Team(pool))
     if not pool.team.run(call, workers - 1):
+        nbytes = (workers - 1) * sum(call.arrays[place].nbytes for place in call.own)
+        memory.require("what threads compute in", nbytes, "fewer threads need less")
         desk, others = alone(), (call.for_another() for _ in range(workers - 1))
         for_each(lambda own: own.run(desk), [call, *others], workers)
 

@@ -174,8 +174,8 @@ class KernelGradient:
         scratch = numbers(filled(SCRATCH, small_planes=c_out * parts, entries=entries))
         last = groups * tiles
         arrays = flat[0], partial.reshape(-1), np.zeros(elements, real), flat[1], tables, scratch
-        # the tile buffer is each thread's own
-        together(Call(kernel_gradient, arrays, (0, tiles, last), (2,)), min(thread_count(), last))
+        # the tile buffer is each thread's own, and is multiplied by zeros past its samples: no NaN of others
+        together(Call(kernel_gradient, arrays, (0, tiles, last), (2,), zeros=True), min(thread_count(), last))
         total: Array = partial.sum(1)
         if parts == 1:
             return total.reshape(groups, c_out, c_in, *taps)

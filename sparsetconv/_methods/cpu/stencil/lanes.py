@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sparsetconv._arrays.layout import LINE_BYTES
 from sparsetconv._methods.cpu.emit import REGISTERS, VECTOR_BYTES, VECTORS
 from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, CHANNEL_VECTORS, TALL_ROWS
 
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
     from sparsetconv._arrays.types import Array
     from sparsetconv._methods.cpu.stencil.partition import Direction, Layout
 
-# whether tall register blocks, with their samples and a weight, fit in the registers, and hold more sums
-TALL = BLOCK_ROWS * VECTORS < TALL_ROWS * (VECTORS - 1) <= REGISTERS - VECTORS
+# whether tall register blocks, with their samples and a weight, fit in the registers, hold more sums than
+# others, and vectors are as long as a cache line
+TALL = BLOCK_ROWS * VECTORS < TALL_ROWS * (VECTORS - 1) <= REGISTERS - VECTORS and VECTOR_BYTES == LINE_BYTES
 # if lanes hold channels: the most places of a register block, whose sums leave registers for the weights and
 # one sample, and all numbers of places for which there is a micro-kernel
 PLACES = (REGISTERS - 1) // CHANNEL_VECTORS - 1

@@ -210,6 +210,7 @@ def emit_sums(m: Arrays, series: Series, odd: Value, channels: Value, item: Item
     run = series.runs[odd]
     taps = tap_list(m, series, run, channels, item, read.offsets)
     sources = [read.memory.at(read.base(v) + run.base) for v in range(vectors)]
+    # tall blocks are narrow, and narrow blocks that are not tall do without the sums of the other rows
     return micro_kernel(m, sources, taps, TALL_ROWS if TALL and vectors < VECTORS else BLOCK_ROWS)
 
 
