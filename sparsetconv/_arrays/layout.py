@@ -34,10 +34,13 @@ def oriented_weights(kernel: Array, groups: int, flip: bool, has_channels: bool)
     return weights[last_axes([slice(None, None, -1)] * (weights.ndim - 3))] if flip else weights
 
 
-def aligned(size: int, dtype: Any) -> Array:
-    """Return new memory for a flat array that begins with a cache line."""
+def aligned(size: int, dtype: Any, zeros: bool = False) -> Array:
+    """Return new memory for a flat array that begins with a cache line.
+
+    Vectors as long as a cache line, those of AVX-512, are else loaded from two lines each.
+    """
     nbytes = size * np.dtype(dtype).itemsize
-    octets = np.empty(nbytes + LINE_BYTES, np.uint8)
+    octets = (np.zeros if zeros else np.empty)(nbytes + LINE_BYTES, np.uint8)
     begin = -octets.ctypes.data % LINE_BYTES
     return octets[begin : begin + nbytes].view(dtype)
 

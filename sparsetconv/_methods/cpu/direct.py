@@ -16,6 +16,7 @@ import numpy as np
 
 from sparsetconv._arrays import memory
 from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.layout import aligned
 from sparsetconv._arrays.record import size
 from sparsetconv._arrays.results import placed, result_array
 from sparsetconv._arrays.threads import thread_count
@@ -268,7 +269,7 @@ def _buffer(elements: int, dtype: np.dtype[Any]) -> Array:
     if known is not None and known.size >= elements:
         return known
     memory.require("the padded input", elements * dtype.itemsize, "method='fft' needs less")
-    buffer = np.zeros(elements, dtype)
+    buffer = aligned(elements, dtype, zeros=True)
     if buffer.nbytes <= memory.KEPT_BYTES:
         setattr(_kept, dtype.char, buffer)
     return buffer

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from sparsetconv._arrays.backend import NUMPY
+from sparsetconv._arrays.layout import aligned
 from sparsetconv._arrays.results import placed, result_array
 from sparsetconv._arrays.threads import thread_count
 from sparsetconv._methods.base import padding_of
@@ -226,7 +227,7 @@ class TileTransforms:
         tiles = self._tiles * len(x)
         packs = -(-tiles // self._pack)
         last = packs * self._groups
-        buffer = np.zeros(self._elements, self._real)
+        buffer = aligned(self._elements, self._real, zeros=True)
         arrays = source, result, self._spectra, self._twiddles, self._table, buffer
         # the buffer is each thread's own
         call = self._call(self._convolve, arrays, (tiles, packs, last), (5,))

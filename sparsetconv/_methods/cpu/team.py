@@ -27,6 +27,7 @@ from numba.extending import intrinsic
 from sparsetconv._arrays import memory
 from sparsetconv._arrays import record as record_module
 from sparsetconv._arrays.compiler import compiled, version_of
+from sparsetconv._arrays.layout import aligned
 from sparsetconv._arrays.record import record, size
 from sparsetconv._arrays.threads import Pool, core_count, for_each, pool_of
 from sparsetconv._methods.cpu import emit as emit_module
@@ -284,7 +285,7 @@ class Team:
     """
 
     def __init__(self, pool: Pool) -> None:
-        self._pool, self._desk = pool, alone()
+        self._pool, self._desk = pool, aligned(size(DESK), np.int64, zeros=True)
         self._busy = threading.Lock()
         # arrays of helpers with their addresses, by ticket, place and dtype; the addresses of those in use
         self._kept: dict[tuple[int, int, str], tuple[Array, int]] = {}
@@ -342,7 +343,7 @@ class Team:
         nbytes = sum(like[place].nbytes for _, place, _ in missing)
         memory.require("what threads compute in", nbytes, "fewer threads need less")
         for key in missing:
-            array = np.zeros_like(like[key[1]])
+            array = aligned(like[key[1]].size, like[key[1]].dtype, zeros=True)
             self._kept[key] = array, array.ctypes.data
         self._own[:] = 0
         for key in keys:
