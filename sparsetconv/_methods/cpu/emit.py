@@ -129,14 +129,14 @@ class Memory:
         stored = ir.Constant(self.element, value) if isinstance(value, int) else value.value
         self.code.builder.store(stored, self.at(place))
 
-    def vector(self, place: Any) -> Any:
-        """Load a vector of elements from ``place`` on."""
-        return vector_at(self.code.builder, self.at(place), vector_of(self.element))
+    def vector(self, place: Any, vector: Any = None) -> Any:
+        """Load a vector of elements, of a type if one is given, from ``place`` on."""
+        return vector_at(self.code.builder, self.at(place), vector or vector_of(self.element))
 
     def store_vector(self, place: Any, value: Any) -> None:
         """Store a vector of elements from ``place`` on."""
         builder = self.code.builder
-        to = builder.bitcast(self.at(place), vector_of(self.element).as_pointer())
+        to = builder.bitcast(self.at(place), value.type.as_pointer())
         builder.store(value, to, align=bytes_of(self.element))
 
     def sum(self, a: Value, b: Value) -> Value:
@@ -252,9 +252,9 @@ def bytes_of(element: Any) -> int:
     return 4 if isinstance(element, ir.FloatType) else 8
 
 
-def vector_of(element: Any) -> Any:
+def vector_of(element: Any, nbytes: int = VECTOR_BYTES) -> Any:
     """Return the type of a vector of elements."""
-    return ir.VectorType(element, VECTOR_BYTES // bytes_of(element))
+    return ir.VectorType(element, nbytes // bytes_of(element))
 
 
 def vector_at(builder: Any, pointer: Any, vector: Any) -> Any:

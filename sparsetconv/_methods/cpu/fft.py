@@ -193,8 +193,7 @@ class TileTransforms:
         transposed: bool,
         lengths: tuple[int, ...],
     ) -> None:
-        from sparsetconv._methods.cpu.emit import VECTOR_BYTES
-        from sparsetconv._methods.cpu.overlap_save.loops import convolve_tiles
+        from sparsetconv._methods.cpu.overlap_save.loops import LANES_BYTES, convolve_tiles
         from sparsetconv._methods.cpu.team import Call, together
 
         self._convolve, self._call, self._together = convolve_tiles, Call, together
@@ -203,7 +202,7 @@ class TileTransforms:
         self._padding = padding_of(geometry.axes if transposed else ())
         axes = [(plan.transposed if transposed else plan.forward)(axis) for axis in geometry.axes]
         real = np.zeros(0, dtype).real.dtype
-        width = VECTOR_BYTES // real.itemsize
+        width = LANES_BYTES // real.itemsize
         parts = dtype.itemsize // real.itemsize
         groups, c_out, c_in = weights.shape[:3]
         # two real tiles are transformed as one complex tile

@@ -27,6 +27,9 @@ from sparsetconv._methods.cpu.overlap_save import records
 from sparsetconv._methods.cpu.overlap_save.records import AXIS, HEADER
 from sparsetconv._methods.cpu.team import loops_of
 
+# bytes of a vector: half of one of AVX-512, with which the tiles would take more of the caches, and more time
+LANES_BYTES = min(emit.VECTOR_BYTES, 32)
+
 
 class _Arrays(NamedTuple):
     """The arrays of the loops; each thread has its own ``buffer``."""
@@ -62,13 +65,14 @@ class _Vectors:
     def __init__(self, m: _Arrays) -> None:
         self.m, self.code, self.builder = m, m.t.code, m.t.code.builder
         self.header = Record(m.t, 0, HEADER)
-        self._vector = vector_of(m.buffer.element)
+        self._vector = vector_of(m.buffer.element, LANES_BYTES)
         self.width: int = self._vector.count
         self.apart: Value = self.header.size * self.width
 
     def load(self, place: Value) -> _Complex:
         """Load a vector of the buffer: its real parts, and its imaginary parts."""
-        return _Complex(*(self.m.buffer.vector(part) for part in (place, place + self.apart)))
+        parts = place, place + self.apart
+        return _Complex(*(self.m.buffer.vector(part, self._vector) for part in parts))
 
     def store(self, place: Value, value: _Complex) -> None:
         """Store a vector in the buffer."""
