@@ -49,7 +49,7 @@ def side_by_side(axes: plt.Axes, header: list[str], rows: list[list[str]]) -> No
         label = row[header.index("method")]
         place = (size, float(row[header.index("sparsetconv")]))
         axes.annotate(label, place, (0, -13), textcoords="offset points", ha="center", fontsize=8, color=INK)
-    axes.set(xscale="log", yscale="log", xlabel="taps of each axis", ylabel="milliseconds", ylim=(0.35, 4000))
+    axes.set(xscale="log", yscale="log", xlabel="taps of each axis", ylabel="milliseconds", ylim=(0.3, 4000))
     axes.set_xticks(sorted(chosen), [f"{size}" for size in sorted(chosen)])
     axes.minorticks_off()
     axes.set_title("one product, 1024 x 1024, float32", fontsize=10, loc="left")
@@ -70,7 +70,7 @@ def roofline(axes: plt.Axes, header: list[str], rows: list[list[str]]) -> None:
             row[header.index("method")], (size, time), (0, 7 if time > limit else -14),
             textcoords="offset points", ha="center", fontsize=8, color=INK,
         )  # fmt: skip
-    axes.set(xscale="log", yscale="log", xlabel="taps of each axis", ylabel="milliseconds", ylim=(0.07, 60))
+    axes.set(xscale="log", yscale="log", xlabel="taps of each axis", ylabel="milliseconds", ylim=(0.15, 60))
     axes.set_xticks(sizes, [f"{size}" for size in sizes])
     axes.minorticks_off()
     axes.set_title("the roofline, 1024 x 1024, float32", fontsize=10, loc="left")
