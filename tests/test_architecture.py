@@ -38,6 +38,7 @@ STANDARD_LIBRARY_ONLY = {
     "_geometry.validation",
     "_arrays.memory",
     "_arrays.threads",
+    "_arrays.pool",
     "_arrays.switches",
 }
 # heavy packages, and the only modules that may import them

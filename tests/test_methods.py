@@ -16,9 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from operator_cases import METHODS, integers
+from pools import end
 from strategies import stand_for
 
 import sparsetconv as stc
+from sparsetconv._arrays import pool as pool_module
 from sparsetconv._arrays import threads as threads_module
 from sparsetconv._geometry.padding import PADDING_MODES
 from sparsetconv._methods.cpu import direct
@@ -210,7 +212,7 @@ def test_scratch_has_room_for_all_vectors():
 
 
 @pytest.mark.skipif(
-    threads_module._core is None or len(os.sched_getaffinity(0)) < 2, reason="one core, or no affinity"
+    pool_module._core is None or len(os.sched_getaffinity(0)) < 2, reason="one core, or no affinity"
 )
 def test_pool_keeps_off_the_callers_core():
     """Its threads may run on every core but the one that they were last called from."""
@@ -235,11 +237,9 @@ def test_pool_keeps_off_the_callers_core():
 @pytest.fixture
 def pool():
     """Return a pool of two threads, which end with the test."""
-    made = threads_module.Pool(2)
+    made = pool_module.Pool(2)
     yield made
-    made.close()
-    for helper in made._helpers:
-        helper.join(10)
+    end(made)
 
 
 @contextlib.contextmanager
@@ -268,7 +268,7 @@ def test_caller_does_what_no_thread_has_begun(pool):
 
 
 @pytest.mark.skipif(
-    threads_module._core is None or len(os.sched_getaffinity(0)) < 2, reason="one core, or no affinity"
+    pool_module._core is None or len(os.sched_getaffinity(0)) < 2, reason="one core, or no affinity"
 )
 def test_what_a_thread_has_begun_may_go_on_anywhere(pool):
     begun, found = threading.Event(), []
@@ -433,13 +433,13 @@ def test_one_pool_is_enough():
 
 
 @pytest.mark.skipif(
-    threads_module._core is None or len(os.sched_getaffinity(0)) < 2, reason="one core, or no affinity"
+    pool_module._core is None or len(os.sched_getaffinity(0)) < 2, reason="one core, or no affinity"
 )
 def test_pool_follows_the_callers_cores(pool, monkeypatch):
     """A caller that is bound to one core does not leave the pool bound to it."""
     allowed, found = os.sched_getaffinity(0), []
     own, core = threading.get_native_id(), min(allowed)
-    monkeypatch.setattr(threads_module, "_core", lambda: core)
+    monkeypatch.setattr(pool_module, "_core", lambda: core)
 
     def note(_):
         found.append((threading.get_native_id(), os.sched_getaffinity(0)))

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from pools import end, wait_for
 
 import sparsetconv as stc
 from sparsetconv._arrays import threads as threads_module
@@ -25,10 +26,7 @@ def pools(monkeypatch):
     monkeypatch.setenv("NUMBA_NUM_THREADS", "3")
     yield made
     for pool in made:
-        pool.close()
-        for helper in pool._helpers:
-            helper.join(10)
-            assert not helper.is_alive()
+        end(pool)
 
 
 def operators(dtype=np.float32):
@@ -49,14 +47,6 @@ def operators(dtype=np.float32):
 
 def products(made):
     return [(A.apply(x), A.H.apply(A.apply(x))) for A, x in made]
-
-
-def wait_for(condition):
-    """Wait until a condition holds, for some seconds at most."""
-    end = time.monotonic() + 10
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.001)
-    assert condition()
 
 
 def all_equal(found, expected):
@@ -161,10 +151,7 @@ def test_a_closed_pool_calls_its_helpers_away(pools):
     (pool,) = pools
     pool.team._turns = 1 << 40
     A.apply(x)
-    pool.close()
-    for helper in pool._helpers:
-        helper.join(10)
-        assert not helper.is_alive()
+    end(pool)
 
 
 class Late:

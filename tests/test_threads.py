@@ -3,13 +3,14 @@
 import gc
 import math
 import threading
-import time
 import weakref
 
 import numpy as np
 import pytest
+from pools import end, wait_for
 
 import sparsetconv as stc
+from sparsetconv._arrays import pool as pool_module
 from sparsetconv._arrays import threads as threads_module
 
 
@@ -69,14 +70,6 @@ def no_pool(monkeypatch):
         end(pool)
 
 
-def end(pool):
-    """Close a pool, and wait until its threads have ended."""
-    pool.close()
-    for helper in pool._helpers:
-        helper.join(10)
-        assert not helper.is_alive()
-
-
 class Limit:
     """A system's limit of threads: how many more it starts, and how many it has refused."""
 
@@ -99,7 +92,7 @@ def limit(request, monkeypatch):
     request.getfixturevalue("no_pool")
     system = Limit(0)
     monkeypatch.setattr(threading.Thread, "start", lambda thread: system(thread))
-    monkeypatch.setattr(threads_module, "PATIENCE", math.inf)
+    monkeypatch.setattr(pool_module, "PATIENCE", math.inf)
     return system
 
 
@@ -199,7 +192,7 @@ def test_refused_threads_are_asked_for_again(limit, no_pool, monkeypatch):
     do_some_work()
     assert no_pool == [dead]
     assert limit.left == 2
-    monkeypatch.setattr(threads_module, "PATIENCE", -1)
+    monkeypatch.setattr(pool_module, "PATIENCE", -1)
     begun = threading.Barrier(3)
     threads_module.for_each(lambda _: begun.wait(10), range(3), 3)
     (pool,) = no_pool
@@ -231,21 +224,13 @@ def test_a_helper_takes_up_what_waits_when_it_is_free(no_pool):
         free.set()
         together.wait(10)
 
-    pool = threads_module.Pool(1)
+    pool = pool_module.Pool(1)
     no_pool.append(pool)
     caller = threading.Thread(target=pool.run, args=(hold, range(2), 1))
     caller.start()
     begun.wait(10)
     pool.run(work_together, range(2), 1)
     caller.join()
-
-
-def wait_for(condition):
-    """Wait until a condition holds, for some seconds at most."""
-    end = time.monotonic() + 10
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.001)
-    assert condition()
 
 
 def test_helpers_that_have_done_their_part_sleep(no_pool):
@@ -262,7 +247,7 @@ def test_helpers_that_have_done_their_part_sleep(no_pool):
 
 def test_no_wake_up_is_lost(no_pool):
     """However calls and helpers that go to sleep meet, there is a helper for the next product."""
-    pool = threads_module.Pool(1)
+    pool = pool_module.Pool(1)
     no_pool.append(pool)
     for _ in range(300):
         # over before or after the helper has woken
@@ -274,7 +259,7 @@ def test_no_wake_up_is_lost(no_pool):
 
 
 def test_a_closed_pool_ends_its_threads_and_its_callers_work_alone(no_pool):
-    pool = threads_module.Pool(2)
+    pool = pool_module.Pool(2)
     no_pool.append(pool)
     met, done = threading.Barrier(3), []
     pool.run(lambda _: met.wait(10), range(3), 2)

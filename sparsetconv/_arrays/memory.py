@@ -32,6 +32,12 @@ def available_bytes() -> int | None:
         return None
 
 
+def fits(nbytes: int, part: float = 1.0, available: Callable[[], int | None] | None = None) -> bool:
+    """Return whether some bytes are no more than a part of those that are available."""
+    free = (available or available_bytes)() if nbytes > ALWAYS_THERE else None
+    return free is None or nbytes <= part * free
+
+
 def require(what: str, nbytes: int, hint: str, available: Callable[[], int | None] = available_bytes) -> None:
     """Raise ``MemoryError`` with the bytes and a hint if fewer than ``nbytes`` are available."""
     free = available() if nbytes > ALWAYS_THERE else None

@@ -107,9 +107,7 @@ def _known_rates(backend: Backend) -> KnownRates:
 
 def _too_large(geometry: ConvGeometry, weights: Array, backend: Backend) -> bool:
     """Return whether the matrix would take more than half of the free memory."""
-    nbytes = 2 * geometry.nbytes(weights.dtype)
-    available = backend.available_bytes() if nbytes > memory.ALWAYS_THERE else None
-    return available is not None and nbytes > available
+    return not memory.fits(2 * geometry.nbytes(weights.dtype), available=backend.available_bytes)
 
 
 def explain(choice: Choice, method: Method) -> str:

@@ -228,17 +228,16 @@ class _Loops:
     """
 
     def __init__(self, plan: Plan, weights: Array) -> None:
+        from sparsetconv._methods.cpu import team
         from sparsetconv._methods.cpu.emit import VECTOR_BYTES, VECTORS
         from sparsetconv._methods.cpu.stencil.plan import loop_tables
         from sparsetconv._methods.cpu.stencil.records import SCRATCH, TALL_ROWS
-        from sparsetconv._methods.cpu.team import Call, alone, together
 
         if plan.layout.channel_lanes:
             from sparsetconv._methods.cpu.stencil.channel_loops import channel_stencil as stencil
         else:
             from sparsetconv._methods.cpu.stencil.loops import stencil
-        self._stencil, self._alone = stencil, alone
-        self._call, self._together = Call, together
+        self._stencil, self._team = stencil, team
         width = VECTOR_BYTES // weights.itemsize
         # a thread's memory: the rows of an even and an odd phase's register blocks, the tile buffer, and room
         # for vectors that extend past its end
@@ -252,10 +251,10 @@ class _Loops:
         buffer, scratch = _buffer(self._elements, x.dtype), np.empty(self._scratch, np.int64)
         arrays, counts = (x, out, buffer, *self._kernel, scratch), (first, count, items * count)
         if workers == 1:
-            self._stencil(*arrays, self._alone(), *counts)
+            self._stencil(*arrays, self._team.alone(), *counts)
         else:
             # the tile buffer and the scratch are each thread's own
-            self._together(self._call(self._stencil, arrays, counts, (2, 5)), workers)
+            self._team.together(self._team.Call(self._stencil, arrays, counts, (2, 5)), workers)
 
 
 def _buffer(elements: int, dtype: np.dtype[Any]) -> Array:

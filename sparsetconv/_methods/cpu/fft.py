@@ -194,9 +194,8 @@ class TileTransforms:
         lengths: tuple[int, ...],
     ) -> None:
         from sparsetconv._methods.cpu.overlap_save.loops import LANES_BYTES, convolve_tiles
-        from sparsetconv._methods.cpu.team import Call, together
 
-        self._convolve, self._call, self._together = convolve_tiles, Call, together
+        self._convolve = convolve_tiles
         if transposed:
             weights = weights.swapaxes(1, 2)
         self._padding = padding_of(geometry.axes if transposed else ())
@@ -221,6 +220,8 @@ class TileTransforms:
 
     def __call__(self, x: Array, out: Array | None = None) -> Array:
         """Return the results for ``(batch, groups, sources, ...)``, contiguous and of the dtype."""
+        from sparsetconv._methods.cpu.team import Call, together
+
         padded = result_array(self._padding.target(out), (len(x), *self._shape), self._dtype)
         source, result = x.view(self._real).reshape(-1), padded.view(self._real).reshape(-1)
         tiles = self._tiles * len(x)
@@ -229,6 +230,5 @@ class TileTransforms:
         buffer = aligned(self._elements, self._real, zeros=True)
         arrays = source, result, self._spectra, self._twiddles, self._table, buffer
         # the buffer is each thread's own
-        call = self._call(self._convolve, arrays, (tiles, packs, last), (5,))
-        self._together(call, min(thread_count(), last))
+        together(Call(self._convolve, arrays, (tiles, packs, last), (5,)), min(thread_count(), last))
         return placed(self._padding.unpad(padded), out)

@@ -29,11 +29,12 @@ from sparsetconv._arrays import record as record_module
 from sparsetconv._arrays.compiler import compiled, version_of
 from sparsetconv._arrays.layout import aligned
 from sparsetconv._arrays.record import record, size
-from sparsetconv._arrays.threads import Pool, core_count, for_each, pool_of
+from sparsetconv._arrays.threads import core_count, for_each, pool_of
 from sparsetconv._methods.cpu import emit as emit_module
 from sparsetconv._methods.cpu.emit import INTEGER, Code, Memory, Value
 
 if TYPE_CHECKING:
+    from sparsetconv._arrays.pool import Pool
     from sparsetconv._arrays.types import Array
 
 # seconds that a helper waits in compiled code for more work, and a caller for helpers that are at work
@@ -272,8 +273,18 @@ class Call(NamedTuple):
 
     def for_another(self) -> Call:
         """Return the call with which another thread computes its part."""
-        arrays = [np.zeros_like(a) if place in self.own else a for place, a in enumerate(self.arrays)]
+        arrays = [_another(a) if place in self.own else a for place, a in enumerate(self.arrays)]
         return self._replace(arrays=arrays)
+
+
+def _another(array: Array) -> Array:
+    """Return an array for another thread: zeros, as many as an array has elements."""
+    return aligned(array.size, array.dtype, zeros=True)
+
+
+def _require(nbytes: int) -> None:
+    """Check the memory of arrays for other threads."""
+    memory.require("what threads compute in", nbytes, "fewer threads need less")
 
 
 class Team:
@@ -340,10 +351,9 @@ class Team:
         missing = [
             key for key in keys if key not in self._kept or self._kept[key][0].size < like[key[1]].size
         ]
-        nbytes = sum(like[place].nbytes for _, place, _ in missing)
-        memory.require("what threads compute in", nbytes, "fewer threads need less")
+        _require(sum(like[place].nbytes for _, place, _ in missing))
         for key in missing:
-            array = aligned(like[key[1]].size, like[key[1]].dtype, zeros=True)
+            array = _another(like[key[1]])
             self._kept[key] = array, array.ctypes.data
         self._own[:] = 0
         for key in keys:
@@ -380,8 +390,7 @@ def together(call: Call, workers: int) -> None:
     if pool.team is None:
         pool.invite(Team(pool))
     if not pool.team.run(call, workers - 1):
-        nbytes = (workers - 1) * sum(call.arrays[place].nbytes for place in call.own)
-        memory.require("what threads compute in", nbytes, "fewer threads need less")
+        _require((workers - 1) * sum(call.arrays[place].nbytes for place in call.own))
         desk, others = alone(), (call.for_another() for _ in range(workers - 1))
         for_each(lambda own: own.run(desk), [call, *others], workers)
 

@@ -233,7 +233,7 @@ class CsrProducts(ABC):
         """
         fits = columns * source.itemsize % LINE_BYTES == 0 < source.ctypes.data % LINE_BYTES
         pays = vector_bytes() == LINE_BYTES and self._data.size >= ALIGNED * self._columns
-        if not (fits and pays and _has_room(source.nbytes)):
+        if not (fits and pays and memory.fits(source.nbytes, MOST_OF_MEMORY)):
             return source
         copy = aligned(source.size, source.dtype)
         copy[...] = source
@@ -279,7 +279,7 @@ class TransposedCsr(CsrProducts):
         self, loops: Callable[..., None], source: Array, columns: int, out: Array | None = None
     ) -> Array:
         nbytes = self._data.nbytes + self.matrix.indices.nbytes + self._rows * 8
-        if self._own is None and _has_room(nbytes):
+        if self._own is None and memory.fits(nbytes, MOST_OF_MEMORY):
             # entries of one column are in the order of their rows
             self._own = CsrArrays.of(self.matrix.tocsr())
         if self._own is not None:
@@ -296,11 +296,6 @@ class TransposedCsr(CsrProducts):
             lambda n: scatter(*arrays, source, target, cuts[n], cuts[n + 1], columns), range(workers), workers
         )
         return target
-
-
-def _has_room(nbytes: int) -> bool:
-    free = memory.available_bytes() if nbytes > memory.ALWAYS_THERE else None
-    return free is None or nbytes <= MOST_OF_MEMORY * free
 
 
 def _panels(rows: Array, width: int) -> Iterator[tuple[Array, int]]:

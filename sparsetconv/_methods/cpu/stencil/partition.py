@@ -71,11 +71,6 @@ class Layout(NamedTuple):
         return TALL_ROWS if self.tall else BLOCK_ROWS
 
     @property
-    def most_rows(self) -> int:
-        """The most rows of a register block, as ranges count them."""
-        return self.most_channels if self.channel_lanes or self.tall else BLOCK_ROWS
-
-    @property
     def channel_blocks(self) -> int:
         """Blocks into which the result's channels are divided; a register block has the channels of one."""
         return -(-self.results // self.most_channels)

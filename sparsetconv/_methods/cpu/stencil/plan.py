@@ -276,7 +276,7 @@ def find_taps(direction: Direction, layout: Layout, buffer: TileBuffer, kinds: A
     ranges = np.full((BLOCK_ROWS + 1, BLOCK_ROWS + 1), len(layout.ranges) - 1)
     for number, (low, high) in enumerate(layout.ranges):
         # tall blocks alone have the last range
-        if (high <= layout.most_rows) and low % block_channels == high % block_channels == 0:
+        if high <= layout.most_channels and low % block_channels == high % block_channels == 0:
             ranges[low // block_channels, high // block_channels] = number
     every = np.array([0, planes.size])
     # offsets in the tile buffer and in the source
