@@ -15,9 +15,11 @@ are in one array of integers, which begins with a header; ``records`` describes 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+from llvmlite import ir
 from numba.np.numpy_support import from_dtype
 
 from sparsetconv._arrays import record as record_module
@@ -30,13 +32,21 @@ from sparsetconv._methods.cpu.emit import (
     Value,
     Variable,
     shuffled,
+    splat,
+    vector_of,
 )
 from sparsetconv._methods.cpu.stencil import lanes, records
 from sparsetconv._methods.cpu.stencil import micro_kernel as micro_kernel_module
 from sparsetconv._methods.cpu.stencil import source as source_module
 from sparsetconv._methods.cpu.stencil import tiles as tiles_module
 from sparsetconv._methods.cpu.stencil.lanes import TALL
-from sparsetconv._methods.cpu.stencil.micro_kernel import Arrays, micro_kernel, store_sums
+from sparsetconv._methods.cpu.stencil.micro_kernel import (
+    Arrays,
+    TapList,
+    micro_kernel,
+    multiply_add,
+    store_sums,
+)
 from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, ROW_BLOCK, TALL_ROWS
 from sparsetconv._methods.cpu.stencil.source import Columns, Source, Span, emit_whole
 from sparsetconv._methods.cpu.stencil.tiles import (
@@ -223,6 +233,36 @@ def emit_reading(m: Arrays, block: Record, source: Source, in_place: Value) -> t
     return Memory(code, pointer, m.x.element), base, there.choose(header.source_offsets, header.offsets)
 
 
+def emit_nine(m: Arrays, taps: TapList, memory: Memory, base: Value, columns: Columns) -> None:
+    """Compute four lines of results in ``columns`` with a 3 x 3 kernel, whose weights stay in registers.
+
+    Each sum is in the order of the micro-kernel. A vector of each line at a time is enough, since a processor
+    begins with the next ones while it waits for these. It takes a load for one that depends on a store before
+    it if the addresses differ by a multiple of 4 KiB, as those of lines often do, so the vectors are in the
+    direction of the taps, in which loads are not behind stores.
+    """
+    code, element, vector = m.code, m.x.element, vector_of(m.x.element)
+    reads = taps.offsets + m.t[taps.bounds]
+    step = m.t[reads + 1] - m.t[reads]
+    lines = [base + m.t[reads + 3 * line] for line in range(6)]
+    # the lists of the first two lines have nine weights; the third line is met by three rows of the kernel
+    third = taps.weights + 9
+    weights = [splat(code.builder, m.weights[third + number].value, vector) for number in range(9)]
+    places = [m.scratch.out_rows[row] for row in range(BLOCK_ROWS)]
+    backwards = step < 0
+    begin, way = backwards.choose(columns.low + columns.high - m.width, 0), backwards.choose(-1, 1)
+    with code.loop(columns.low, columns.high, m.width) as number:
+        j = begin + number * way
+        sums = [ir.Constant(vector, [ir.Constant(element, 0)] * vector.count)] * BLOCK_ROWS
+        for line, tap in product(range(6), range(3)):
+            sample = memory.vector(lines[line] + j + step * tap)
+            for row in range(max(0, line - 2), min(BLOCK_ROWS, line + 1)):
+                weight = weights[3 * tap + 2 - line + row]
+                sums[row] = multiply_add(code, element, weight, sample, sums[row])
+        for place, value in zip(places, sums, strict=True):
+            m.out.store_vector(place + j, value)
+
+
 def emit_columns(m: Arrays, series: Series, block: Record, source: Source, columns: Columns,
                  item: Item) -> None:  # fmt: skip
     """Compute the results of a row block in ``columns``, which are whole register blocks."""
@@ -231,12 +271,17 @@ def emit_columns(m: Arrays, series: Series, block: Record, source: Source, colum
     memory, base, offsets = emit_reading(m, block, source, columns.in_place)
     with code.loop(0, header.channel_blocks) as channels:
         rows = emit_out_rows(m, series, block, channels, series.place)
+        nine = header.nine.differs(0) & series.plain & rows.equals(BLOCK_ROWS)
+        with code.when(nine):
+            run = series.runs[0]
+            taps = tap_list(m, series, run, channels, item, offsets)
+            emit_nine(m, taps, memory, base + run.base, columns)
         with code.loop(0, BLOCK_ROWS) as row:
             scratch.places[row] = series.plain.choose(scratch.out_rows[row], buffer_row(m, row))
             # an odd phase is never plain
             scratch.places[row + TALL_ROWS] = buffer_row(m, row + TALL_ROWS)
         wide = code.integer(width * VECTORS)
-        with code.loop(columns.low, columns.high, wide) as j:
+        with code.loop(nine.choose(columns.high, columns.low), columns.high, wide) as j:
             further, shift = j * target.step, series.plain.choose(j, 0)
             with code.loop(0, series.paired + 1) as odd:
                 first: Value = base + j

@@ -35,7 +35,7 @@ from sparsetconv._methods.cpu.stencil.partition import (
     find_runs,
 )
 from sparsetconv._methods.cpu.stencil.records import BLOCK_ROWS, HEADER, MAIN
-from sparsetconv._methods.cpu.stencil.tap_lists import TapLists, Taps, shared_lines, tap_lists
+from sparsetconv._methods.cpu.stencil.tap_lists import TapLists, Taps, are_nine, shared_lines, tap_lists
 from sparsetconv._methods.phases import flat_samples, ragged
 
 if TYPE_CHECKING:
@@ -145,6 +145,13 @@ class Plan:
         """Elements of a tile buffer."""
         return self.layout.planes * self.buffer.plane_size
 
+    @property
+    def is_nine(self) -> bool:
+        """Whether blocks of four lines of one channel have the taps of a 3 x 3 kernel."""
+        axes = *self.direction.outer, self.direction.last
+        alone = self.layout.block_channels == 1 and all(axis.bounds.size == 2 for axis in axes)
+        return alone and are_nine(self.taps, self.layout.ranges)
+
     def tables(self) -> dict[str, Array]:
         """Return the tables as flat arrays, by the `HEADER` fields that hold their offsets."""
         layout, taps = self.layout, self.taps
@@ -194,6 +201,7 @@ class Plan:
             "lists": last.bounds.size - 1,
             "limits": len(layout.ranges) + 1,
             "tall": int(layout.tall),
+            "nine": int(self.is_nine),
             "in_place": int(self.in_place),
         }
 

@@ -64,6 +64,7 @@ MAIN = record("begin", "end", "sample", "border")
 # - blocks of channels of the result, channels per block, and weights per block;
 # - tap lists of a pattern, one for each phase of the last axis, and bounds of a list;
 # - tall: 1 if register blocks are tall, else 0;
+# - nine: 1 if blocks of four lines have the taps of a 3 x 3 kernel (`Plan.is_nine`), else 0;
 # - in_place: 1 if the source is read in place where no padding is read, else 0;
 # - the offset of each table of the `Plan`, then of its `TapLists`.
 HEADER = record(
@@ -72,7 +73,7 @@ HEADER = record(
     "buffer", "plane_size", "row_size", "pitch", "line_count", "phases", "places", "apart",
     "lowest", "spread",
     "channel_blocks", "block_channels", "block_weights",
-    "lists", "limits", "tall", "in_place",
+    "lists", "limits", "tall", "nine", "in_place",
     "source_rows", "source_lines", "whole_lines", "borders", "mains", "runs", "row_blocks", "tiles", "starts",
     "offsets", "source_offsets", "bounds", "weight_starts",
 )  # fmt: skip

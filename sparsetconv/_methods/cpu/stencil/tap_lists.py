@@ -8,6 +8,7 @@ make all lists at once.
 
 from __future__ import annotations
 
+from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -185,6 +186,30 @@ def tap_lists(before: Sequence[Taps], own: Lines, last: Taps, rows: Array) -> Ta
     starts = np.cumsum(weights).reshape(ends.shape)[:, 0] - weights.reshape(ends.shape)[:, 0]
     in_buffer, in_source = np.ascontiguousarray(reads.T)
     return TapLists(chosen, in_buffer, in_source, bounds, starts)
+
+
+def are_nine(lists: TapLists, ranges: Sequence[tuple[int, int]]) -> bool:
+    """Return whether the last list is that of four lines and a 3 x 3 kernel.
+
+    Six lines of the source then have three taps each, equally spaced; the third one is met by all rows of the
+    kernel, and the weight of a tap depends only on the distance of the two lines.
+    """
+    bounds = lists.bounds[-1]
+    counts = np.diff(bounds)
+    used = [ranges[number] for number in np.flatnonzero(counts).tolist()]
+    if used != [(0, 1), (0, 2), (0, 3), (1, 4), (2, 4), (3, 4)] or set(counts.tolist()) != {0, 3}:
+        return False
+    reads = np.stack([lists.offsets, lists.source_offsets])[:, bounds[0] : bounds[-1]].reshape(2, 6, 3)
+    steps = np.diff(reads, axis=2).reshape(2, -1)
+    # the weights by line of the source, tap, and line of results
+    weights = {}
+    place = int(lists.starts[-1])
+    for line, (low, high) in enumerate(used):
+        for tap, row in product(range(3), range(low, high)):
+            weights[line, tap, row] = lists.chosen[place]
+            place += 1
+    alike = all(weight == weights[2, tap, 2 - line + row] for (line, tap, row), weight in weights.items())
+    return alike and bool((steps == steps[:, :1]).all())
 
 
 def _part(axis: Taps, lists: Array, rest: Array) -> tuple[Array, Array, Array]:
