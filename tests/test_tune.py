@@ -369,6 +369,14 @@ def test_nothing_is_measured_where_nothing_can_be_stored(cache, measured, monkey
     assert calls == [len(PROBES)]
 
 
+def test_progress_must_be_callable(cache, measured):
+    calls = measured(uneven())
+    with pytest.raises(TypeError, match=r"^progress must be callable, with the range of rounds; got int$"):
+        stc.tune(progress=3)
+    assert calls == []
+    assert not cache.exists()
+
+
 def test_nothing_is_measured_unless_asked_for(cache, monkeypatch):
     def fail(*_):
         raise AssertionError

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sparsetconv._arrays.display import shown
+from sparsetconv._arrays.display import shown, type_name
 from sparsetconv._arrays.output import check_place
 from sparsetconv._arrays.switches import compiler_switch
 from sparsetconv._arrays.threads import thread_count
@@ -88,7 +88,7 @@ def tune(*, store: bool = True, progress: Callable[[range], Iterable[int]] = ite
     OSError
         If the folder cannot be written to; nothing has been measured then.
     TypeError
-        If ``store`` is not True or False.
+        If ``store`` is not True or False, or ``progress`` is not callable.
     ValueError
         If numba's compiler is turned off.
 
@@ -106,6 +106,9 @@ def tune(*, store: bool = True, progress: Callable[[range], Iterable[int]] = ite
     1.2e-05
     """
     store = validation.flag("store", store)
+    if not callable(progress):
+        msg = f"progress must be callable, with the range of rounds; got {type_name(progress)}"
+        raise TypeError(msg)
     switch = compiler_switch()
     if switch is not None:
         msg = f"tune needs numba's compiler, which {switch} turns off"
